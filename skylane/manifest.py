@@ -1,0 +1,226 @@
+"""What a published version promises: its tensors and columns, its tolerance, and who made it from what.
+
+A version is a directory `models/<name>/<version>/` that never changes once it has its name:
+
+    model.onnx      the graph
+    manifest.json   this module's `Manifest`
+    SHA256SUMS      the SHA-256 of every other file, in the format of `sha256sum --check`
+
+The converter writes it, the server verifies it before anything is loaded. Pure but for `verify_files`, which reads.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from skylane.dtypes import DType
+
+MODEL_FILE: Final = "model.onnx"
+MANIFEST_FILE: Final = "manifest.json"
+SUMS_FILE: Final = "SHA256SUMS"
+
+MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+"""What a model may be called: it is a directory's name and travels in messages and metric labels."""
+
+type_name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+Scalar = bool | int | float | str | None
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Immutable; an unknown or missing field is an error that names its path."""
+
+
+class TensorSpec(_Record, frozen=True, kw_only=True):
+    """One input of the graph."""
+
+    name: type_name
+    dtype: DType
+    shape: tuple[int | None, ...]
+    """Sizes; None for any. The first is the rows and always None."""
+
+
+class ColumnSpec(_Record, frozen=True, kw_only=True):
+    """One feature as the pipeline knows it, and where it lies in the tensors."""
+
+    name: type_name
+    dtype: DType
+    tensor: str
+    """Name of the tensor that holds it; that tensor's shape is (rows, columns)."""
+    index: int
+    """Which column of the tensor."""
+    missing: float | str | None = None
+    """What stands in the tensor for a gap: "NaN" for numbers, some string for strings. None: gaps are refused."""
+
+
+class OutputSpec(_Record, frozen=True, kw_only=True):
+    """One output of the graph."""
+
+    name: type_name
+    dtype: DType
+    shape: tuple[int | None, ...]
+    role: Literal["label", "probabilities", "prediction", "other"] = "other"
+    classes: tuple[str | int | bool, ...] = ()
+    """For probabilities: the label of each column."""
+
+
+class Candidate(_Record, frozen=True, kw_only=True):
+    """One graph that the converter tried."""
+
+    name: str
+    bytes: int
+    """Size of the file."""
+    worst_difference: float
+    """Largest absolute difference of a numeric output to scikit-learn in float64 on held-out rows."""
+    label_flips: float
+    """Share of held-out rows whose label differs from scikit-learn's."""
+    latency_us: dict[str, float]
+    """Rows of a batch ("1", "64", …) → median microseconds of one run on the machine that converted."""
+    chosen: bool
+    note: str
+    """What was changed and what came of it, in one sentence."""
+
+
+class Tolerance(_Record, frozen=True, kw_only=True):
+    """What the version was accepted under."""
+
+    preset: Literal["exact", "close", "quantized"]
+    max_difference: float
+    max_label_flips: float
+    forced: bool = False
+    """True if it was published although it is outside."""
+
+
+class Lineage(_Record, frozen=True, kw_only=True):
+    """Who made the version, from what, when."""
+
+    created_at: str
+    """ISO 8601, UTC."""
+    estimator: str
+    """The pipeline in one line, as scikit-learn prints it."""
+    pipeline_sha256: str
+    """Of the file that was converted."""
+    data_sha256: str | None
+    """Of the training data, as the author gave it."""
+    code_revision: str | None
+    """Commit of the code that trained it."""
+    libraries: dict[str, str]
+    metrics: dict[str, float] = {}
+    """The task's own figures on held-out rows, as the author reported them ("auc", "log_loss", …)."""
+
+
+class Golden(_Record, frozen=True, kw_only=True):
+    """A few rows with their answers. The server runs them before a version serves."""
+
+    inputs: dict[str, list[list[Scalar]]]
+    """Tensor name → rows of values; NaN is written as null."""
+    outputs: dict[str, list[Scalar] | list[list[Scalar]]]
+    """What the published graph answered when it was made."""
+
+
+class Manifest(_Record, frozen=True, kw_only=True):
+    """Everything that a published version promises."""
+
+    schema: Literal[1] = 1
+    """Of this file."""
+    model: type_name
+    version: Annotated[int, msgspec.Meta(ge=1)]
+    identity: str
+    """SHA-256 over the graph and its interface: equal for equal content, whenever it was made. See `identity_of`."""
+    task: Literal["classifier", "regressor", "clusterer", "outlier_detector", "transformer"]
+    tensors: Annotated[tuple[TensorSpec, ...], msgspec.Meta(min_length=1)]
+    columns: tuple[ColumnSpec, ...] = ()
+    """In the pipeline's order. Empty if the model takes tensors only."""
+    outputs: Annotated[tuple[OutputSpec, ...], msgspec.Meta(min_length=1)]
+    tolerance: Tolerance
+    candidates: tuple[Candidate, ...]
+    lineage: Lineage
+    golden: Golden
+
+    def __post_init__(self) -> None:
+        if not MODEL_NAME.fullmatch(self.model):
+            raise ValueError(f"model: {self.model!r} is not a model name ({MODEL_NAME.pattern})")
+        tensors = {tensor.name: tensor for tensor in self.tensors}
+        for tensor in self.tensors:
+            if not tensor.shape or tensor.shape[0] is not None:
+                raise ValueError(f"tensors: the first dimension of {tensor.name!r} must be null, the rows")
+        if self.columns:
+            _check_columns(self.columns, tensors)
+
+
+def _check_columns(columns: tuple[ColumnSpec, ...], tensors: dict[str, TensorSpec]) -> None:
+    """Every place of every tensor is filled by exactly one column of the same dtype."""
+    places = {
+        (tensor.name, index): tensor.dtype
+        for tensor in tensors.values()
+        for index in range(tensor.shape[1] or 0 if len(tensor.shape) == 2 else 0)
+    }
+    if len(columns) != len(places) or {(column.tensor, column.index) for column in columns} != places.keys():
+        raise ValueError("columns: they must fill every column of every tensor exactly once")
+    for column in columns:
+        if column.dtype != places[column.tensor, column.index]:
+            raise ValueError(f"columns: {column.name!r} is {column.dtype}, but its tensor {column.tensor!r} is not")
+
+
+class BrokenVersion(Exception):
+    """The files of a version are missing, damaged or not what they claim; the message says which and how."""
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The manifest as indented JSON, ready to write."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+
+
+def decode(content: bytes) -> Manifest:
+    """Read a manifest. Raises BrokenVersion with the path of the offending field."""
+    try:
+        return msgspec.json.decode(content, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BrokenVersion(f"{MANIFEST_FILE}: {error}") from error
+
+
+def identity_of(
+    model_sha256: str,
+    tensors: tuple[TensorSpec, ...],
+    columns: tuple[ColumnSpec, ...],
+    outputs: tuple[OutputSpec, ...],
+) -> str:
+    """What makes two publications the same: the graph's bytes and its interface, not when or how they were made."""
+    content = msgspec.json.encode([model_sha256, tensors, columns, outputs], order="deterministic")
+    return hashlib.sha256(content).hexdigest()
+
+
+def sums_of(files: dict[str, bytes]) -> bytes:
+    """Content of SHA256SUMS for these files."""
+    return "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)).encode()
+
+
+def verify_files(directory: Path) -> None:
+    """Compare every file named in SHA256SUMS with its sum. Raises BrokenVersion naming the first that differs."""
+    for name, expected in _read_sums(directory).items():
+        try:
+            with (directory / name).open("rb") as file:
+                actual = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise BrokenVersion(f"{name}: cannot be read: {error.strerror}") from error
+        if actual != expected:
+            raise BrokenVersion(f"{name}: its SHA-256 is {actual[:12]}…, but {SUMS_FILE} says {expected[:12]}…")
+
+
+def _read_sums(directory: Path) -> dict[str, str]:
+    try:
+        lines = (directory / SUMS_FILE).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BrokenVersion(f"{SUMS_FILE}: cannot be read: {error}") from error
+    sums = {}
+    for line in lines:
+        match = re.fullmatch(r"([0-9a-f]{64})  ([A-Za-z0-9_.-]+)", line)
+        if match is None:
+            raise BrokenVersion(f"{SUMS_FILE}: not a line of sha256sum: {line[:80]!r}")
+        sums[match[2]] = match[1]
+    for name in (MODEL_FILE, MANIFEST_FILE):
+        if name not in sums:
+            raise BrokenVersion(f"{SUMS_FILE}: does not list {name}")
+    return sums

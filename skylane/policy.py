@@ -1,0 +1,85 @@
+"""models/<name>/model.toml: how a model is served. It may change at any time without a new version.
+
+Every key may be left out; without the file, the defaults hold. Pure: text in, `Policy` out.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class BadPolicy(Exception):
+    """model.toml cannot be used; the message names the key, what was expected and what came."""
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Immutable; an unknown key is an error that names its path."""
+
+
+class Batching(_Section, frozen=True, kw_only=True):
+    """How requests are grouped into runs."""
+
+    max_batch_rows: Positive = 256
+    """Rows, not requests, that one run gets at most. A single request with more rows runs alone."""
+    max_queue_delay_ms: Annotated[float, msgspec.Meta(ge=0, le=60_000)] = 0.0
+    """How long the oldest request waits for company. With 0 a batch is whatever arrived while the last one ran."""
+    max_queue_rows: Positive = 8192
+    """Rows that may wait; a request that would go beyond is refused with RESOURCE_EXHAUSTED."""
+    max_request_rows: Positive = 8192
+    """Rows of one request; more is refused with INVALID_ARGUMENT."""
+    instances: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    """Runs that may be under way at the same time."""
+
+    def __post_init__(self) -> None:
+        if self.max_request_rows > self.max_queue_rows:
+            raise ValueError("max_request_rows is above max_queue_rows: such a request could never be admitted")
+
+
+class Cache(_Section, frozen=True, kw_only=True):
+    """Whether answers to equal requests are kept."""
+
+    enabled: bool = False
+    max_mb: Annotated[float, msgspec.Meta(gt=0)] = 64.0
+    """Bound in MiB on keys and replies together, for each loaded version."""
+    ttl_s: Annotated[float, msgspec.Meta(gt=0)] = 300.0
+    """How long an answer is kept at most."""
+
+
+class Session(_Section, frozen=True, kw_only=True):
+    """Options of the ONNX Runtime session."""
+
+    intra_op_threads: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+    """Threads inside one run. 1 is right for small models: parallelism comes from instances and workers."""
+    graph_optimization: Literal["disabled", "basic", "extended", "all"] = "all"
+
+
+class Versions(_Section, frozen=True, kw_only=True):
+    """Which versions are loaded."""
+
+    keep: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
+    """How many of the newest versions stay loaded."""
+    pinned: tuple[Positive, ...] = ()
+    """Versions that stay loaded besides, however old."""
+    latest: Positive | None = None
+    """The version that answers when none is asked for. Left out: the newest that is ready. Set it to roll back."""
+    labels: dict[str, Positive] = {}
+    """Label → version; these stay loaded as well."""
+
+
+class Policy(_Section, frozen=True, kw_only=True):
+    """Everything in model.toml."""
+
+    batching: Batching = Batching()
+    cache: Cache = Cache()
+    session: Session = Session()
+    versions: Versions = Versions()
+
+
+def decode(content: bytes) -> Policy:
+    """Read model.toml. Raises BadPolicy naming the key that is wrong."""
+    try:
+        return msgspec.toml.decode(content, type=Policy)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadPolicy(f"model.toml: {error}") from error
