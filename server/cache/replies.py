@@ -1,0 +1,84 @@
+"""Replies to hot inputs. Pure: time arrives as `now`; what a key and a reply are is the codec's affair.
+
+A key holds the whole input, not a hash of it, so no collision can return another request's answer: Python compares
+equal hashes in full. Its hash of bytes is keyed at random in each process, so strangers cannot aim at one bucket.
+docs/adr/0004-cache-keys.md has the alternatives and what they cost.
+"""
+
+from collections.abc import Hashable
+
+from cachetools import LRUCache
+
+from server.block import Block
+from server.types import Call
+
+ENTRY_BYTES = 500
+"""What Python's own objects take for one entry beside the bytes of key and reply: see `test_replies.py`."""
+
+_Entry = tuple[float, bytes, int]
+
+
+class ReplyCache:
+    """Least recently used replies, bounded in bytes, each for at most `ttl_s`; and who waits for the same run.
+
+    One belongs to each loaded version, so the version is part of every key, and a new one starts with nothing.
+    Not thread-safe: the lane's lock guards it.
+    """
+
+    def __init__(self, max_bytes: int, ttl_s: float) -> None:
+        self._kept: LRUCache[Hashable, _Entry] = LRUCache(max_bytes, getsizeof=_size_of)
+        self._ttl_s = ttl_s
+        self._leaders: dict[Hashable, Call] = {}
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes in use, never above the bound."""
+        return int(self._kept.currsize)
+
+    def look_up(self, block: Block, now: float) -> tuple[list[tuple[Call, bytes]], Block]:
+        """Part a block into calls whose reply is kept, and a block of those that must run.
+
+        A call equal to one that waits or runs is in neither: it follows that one and comes back from `settle`.
+        """
+        hits: list[tuple[Call, bytes]] = []
+        fresh: list[int] = []
+        for place, (call, key) in enumerate(zip(block.calls, block.keys(), strict=True)):
+            reply = self.get(key, now)
+            if reply is not None:
+                hits.append((call, reply))
+            elif (leader := self._leaders.get(key)) is not None:
+                leader.followers = leader.followers or []
+                leader.followers.append(call)
+            else:
+                call.key = key
+                self._leaders[key] = call
+                fresh.append(place)
+        return hits, block if len(fresh) == len(block.calls) else block.select(fresh)
+
+    def settle(self, leader: Call) -> list[Call]:
+        """The calls that follow this one; none can join it any more."""
+        if self._leaders.get(leader.key) is leader:
+            del self._leaders[leader.key]
+        followers, leader.followers = leader.followers, None
+        return followers or []
+
+    def get(self, key: Hashable, now: float) -> bytes | None:
+        """The reply, if it is kept and fresh."""
+        try:
+            due_at, reply, _ = self._kept[key]
+        except KeyError:
+            return None
+        if due_at <= now:
+            del self._kept[key]
+            return None
+        return reply
+
+    def keep(self, key: Hashable, key_bytes: int, reply: bytes, now: float) -> None:
+        """Keep a reply. One that is larger than the whole cache is not kept."""
+        size = key_bytes + len(reply) + ENTRY_BYTES
+        if size <= self._kept.maxsize:
+            self._kept[key] = (now + self._ttl_s, reply, size)
+
+
+def _size_of(entry: _Entry) -> int:
+    return entry[2]

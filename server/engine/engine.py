@@ -1,0 +1,227 @@
+"""The request path: many calls in, many replies out.
+
+Whoever brings work to a lane with a free instance runs it, on its own thread if the run is predicted to be cheap and
+on a worker otherwise, and goes on until the lane's queue is empty; whoever finds the lane busy leaves the work there.
+So calls that arrive while a batch runs are the next batch, nothing waits while an instance is free, and a cheap batch
+never changes threads. docs/adr/0002-batch-from-the-socket.md says why.
+
+Knows no protocol, no ONNX Runtime and no files. Time and threads come from outside (`clock`, `Workers`), so a test can
+run the whole of it from one seed.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Protocol
+
+from server.block import Ask, Block
+from server.engine import assembly
+from server.engine.admission import admit, check_size, overloaded
+from server.engine.batching import Cut
+from server.engine.lane import Lane
+from server.errors import CallCancelled, DeadlineExpired, ModelFailed, ServingError, ShuttingDown
+from server.routing.routes import Routes
+from server.types import Call
+
+log = logging.getLogger(__name__)
+
+INLINE_S_MAX = 200e-6
+"""A run predicted to be shorter stays on the thread that brought it: a thread hop and back costs 50-100 µs."""
+
+
+class Workers(Protocol):
+    """Threads for what must not hold up the thread that receives, and a clock that rings."""
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Do the work on another thread, soon."""
+
+    def call_at(self, due_at: float, work: Callable[[], None]) -> None:
+        """Do the work at this instant of the engine's clock, or a little later."""
+
+
+class Engine:
+    """Takes calls from every transport and answers them. Thread-safe."""
+
+    def __init__(self, workers: Workers, clock: Callable[[], float], inline_s_max: float = INLINE_S_MAX) -> None:
+        self._workers, self._clock, self._inline_s_max = workers, clock, inline_s_max
+        self._routes = Routes()
+        self._lanes: set[Lane] = set()
+        self._stopping = False
+
+    # --- The request path -------------------------------------------------------------------------------------------
+
+    def submit(self, asks: Iterable[Ask]) -> None:
+        """Answer these calls: cheap ones before this returns, others later. A caller's fault is a reply, not raised."""
+        touched: dict[Lane, None] = {}
+        for ask in asks:
+            try:
+                touched[self._enqueue(ask)] = None
+            except ServingError as error:
+                ask.sink.refuse(ask.calls, error)
+        for lane in touched:
+            self._drive(lane, self._inline_s_max)
+
+    def _enqueue(self, ask: Ask) -> Lane:
+        """Find who answers, check the inputs, answer what is cached, and queue the rest."""
+        while True:
+            if self._stopping:
+                raise ShuttingDown("the server is shutting down and takes no new requests")
+            lane = self._routes.lane(ask.route)
+            block = ask.bind(lane.model.interface)
+            check_size(block, lane.policy)
+            if block.rows_each == 0:
+                _answer(block.calls, block.encode(lane.model.empty))
+                return lane
+            with lane.lock:
+                if lane.retired:
+                    continue  # the routes changed after we read them
+                kept, refused = _admit_to(lane, block, self._clock())
+                queued_rows = lane.queue.rows
+            if kept:
+                _answer([call for call, _ in kept], [reply for _, reply in kept])
+            if refused:
+                ask.sink.refuse(refused, overloaded(queued_rows, lane.policy, lane.model.cost))
+            return lane
+
+    def _drive(self, lane: Lane, here_s_max: float) -> None:
+        """Run what is due while an instance is free: here if it should take `here_s_max` at most, else on a worker."""
+        while True:
+            now = self._clock()
+            with lane.lock:
+                cut = lane.queue.take(now) if lane.free else Cut()
+                gone = _with_followers(lane, cut.gone)
+                if cut.blocks:
+                    lane.free -= 1
+                else:
+                    self._set_alarm(lane, now)
+            for call in gone:
+                call.sink.refuse([call], _why_gone(call, now))
+            if not cut.blocks:
+                return
+            if here_s_max < math.inf and lane.model.cost.seconds(sum(block.rows for block in cut.blocks)) > here_s_max:
+                self._workers.run(partial(self._work, lane, cut.blocks))
+            else:
+                self._run_and_free(lane, cut.blocks)
+
+    def _work(self, lane: Lane, blocks: Sequence[Block]) -> None:
+        """On a worker: run this batch, and whatever has queued up meanwhile."""
+        self._run_and_free(lane, blocks)
+        self._drive(lane, math.inf)
+
+    def _run_and_free(self, lane: Lane, blocks: Sequence[Block]) -> None:
+        try:
+            self._run(lane, blocks)
+        finally:
+            with lane.lock:
+                lane.free += 1
+
+    def _run(self, lane: Lane, blocks: Sequence[Block]) -> None:
+        """Run one batch and answer its calls."""
+        try:
+            outputs = lane.model.runner.run(assembly.gather(blocks))
+        except Exception as error:  # whatever the runtime raises for rows that it cannot take
+            self._run_apart(lane, blocks, error)
+            return
+        for block, part in assembly.scatter(blocks, outputs):
+            replies = block.encode(part)
+            _answer(block.calls, replies)
+            if lane.cache is not None:
+                self._keep(lane, block, replies)
+
+    def _run_apart(self, lane: Lane, blocks: Sequence[Block], error: Exception) -> None:
+        """Halve a batch that failed until the calls at fault are alone, so that their neighbours get answers."""
+        calls = [call for block in blocks for call in block.calls]
+        if len(calls) == 1:
+            log.error("%s failed on a request: %s", lane, error, exc_info=error)
+            with lane.lock:
+                calls = _with_followers(lane, calls)
+            for call in calls:
+                call.sink.refuse([call], ModelFailed(f"the model failed on these rows: {error}"))
+        elif len(blocks) > 1:
+            self._run(lane, blocks[: len(blocks) // 2])
+            self._run(lane, blocks[len(blocks) // 2 :])
+        else:
+            half = len(calls) // 2
+            self._run(lane, [blocks[0].select(range(half))])
+            self._run(lane, [blocks[0].select(range(half, len(calls)))])
+
+    def _keep(self, lane: Lane, block: Block, replies: Sequence[bytes]) -> None:
+        """Keep the replies for those who ask the same later, and give them to those who already have."""
+        assert lane.cache is not None
+        now, key_bytes = self._clock(), block.key_bytes()
+        marked = [block.mark_cached(reply) for reply in replies]
+        with lane.lock:
+            for call, reply in zip(block.calls, marked, strict=True):
+                lane.cache.keep(call.key, key_bytes, reply, now)
+            following = [lane.cache.settle(call) for call in block.calls]
+        for followers, reply in zip(following, marked, strict=True):
+            for follower in followers:
+                _answer([follower], [reply])
+
+    # --- Queues that wait for company -------------------------------------------------------------------------------
+
+    def _set_alarm(self, lane: Lane, now: float) -> None:
+        """With the lane's lock held: look again when the oldest call has waited long enough."""
+        due_at = lane.queue.due_at() if lane.free else None
+        if due_at is not None and due_at > now and (lane.alarm_at is None or lane.alarm_at > due_at):
+            lane.alarm_at = due_at
+            self._workers.call_at(due_at, partial(self._ring, lane))
+
+    def _ring(self, lane: Lane) -> None:
+        with lane.lock:
+            lane.alarm_at = None
+        self._drive(lane, self._inline_s_max)
+
+    # --- Life cycle -------------------------------------------------------------------------------------------------
+
+    def serve(self, routes: Routes) -> None:
+        """Answer by these routes from now on. Lanes no longer named take nothing new and finish what they have."""
+        lanes = {lane for model in routes.models.values() for lane in model.versions.values()}
+        retiring = self._lanes - lanes
+        self._routes = routes
+        self._lanes = lanes | {lane for lane in retiring if not lane.idle}
+        for lane in retiring:
+            with lane.lock:
+                lane.retired = True
+
+    def stop(self) -> None:
+        """Take no new calls. Those already taken are answered; see `idle`."""
+        self._stopping = True
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call waits or runs."""
+        return all(lane.idle for lane in self._lanes)
+
+
+def _admit_to(lane: Lane, block: Block, now: float) -> tuple[list[tuple[Call, bytes]], list[Call]]:
+    """With the lane's lock held: queue what must run. Returns the calls with a kept reply, and those refused."""
+    kept: list[tuple[Call, bytes]] = []
+    if lane.cache is not None:
+        kept, block = lane.cache.look_up(block, now)
+    admitted = admit(block, lane.queue.rows, lane.policy)
+    refused = _with_followers(lane, block.calls[admitted:])
+    if refused:
+        block = block.select(range(admitted))
+    if block.calls:
+        lane.queue.add(block, now)
+    return kept, refused
+
+
+def _with_followers(lane: Lane, calls: Sequence[Call]) -> list[Call]:
+    """With the lane's lock held: these calls and all who share their runs; nobody can join them any more."""
+    if lane.cache is None:
+        return list(calls)
+    return [each for call in calls for each in (call, *lane.cache.settle(call))]
+
+
+def _why_gone(call: Call, now: float) -> ServingError:
+    if now >= call.deadline:
+        return DeadlineExpired("the deadline passed before the model ran; it did not run")
+    return CallCancelled("the caller cancelled before the model ran; it did not run")
+
+
+def _answer(calls: Sequence[Call], replies: Sequence[bytes]) -> None:
+    """Send each call its reply with its own tail. All calls of a block came by one transport."""
+    calls[0].sink.answer(calls, [reply + call.tail for call, reply in zip(calls, replies, strict=True)])

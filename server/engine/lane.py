@@ -1,0 +1,62 @@
+"""One loaded version with all that belongs to it: its queue, its cache, its free instances.
+
+Everything here is guarded by `lock`, held for microseconds and never while a model runs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Protocol
+
+from server.cache.replies import ReplyCache
+from server.engine.batching import BatchQueue
+from server.engine.cost import CostModel
+from server.types import Array, Interface
+from skylane.policy import Batching, Policy
+
+
+class Runner(Protocol):
+    """Runs the model's graph. Called by as many threads at once as the policy has instances."""
+
+    def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        """All outputs for these inputs, both in the interface's order. Raises whatever the runtime raises."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LoadedModel:
+    """A version that was verified, loaded and warmed up."""
+
+    interface: Interface
+    runner: Runner
+    cost: CostModel
+    empty: tuple[Array, ...]
+    """The outputs for no rows at all."""
+    manifest_json: bytes = b""
+    """The manifest as it lies on disk, for those who ask."""
+
+
+class Lane:
+    """What the engine keeps for one loaded version."""
+
+    def __init__(self, model: LoadedModel, policy: Policy) -> None:
+        self.model = model
+        self.lock = Lock()
+        self.policy: Batching = policy.batching
+        self.queue = BatchQueue(policy.batching.max_batch_rows, policy.batching.max_queue_delay_ms / 1000)
+        self.cache: ReplyCache | None = None
+        if policy.cache.enabled:
+            self.cache = ReplyCache(int(policy.cache.max_mb * 2**20), policy.cache.ttl_s)
+        self.free = policy.batching.instances
+        """Instances that are not running."""
+        self.alarm_at: float | None = None
+        """When the engine will look at the queue again although nothing arrives; None if no alarm is set."""
+        self.retired = False
+        """True from the moment that the routes stop naming it; it takes nothing new, and finishes what it has."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing runs."""
+        return self.queue.rows == 0 and self.free == self.policy.instances
+
+    def __repr__(self) -> str:
+        return f"Lane({self.model.interface.model}/{self.model.interface.version}, {self.queue.rows} rows wait)"

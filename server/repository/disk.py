@@ -1,0 +1,51 @@
+"""What lies in the model repository's directory. Reads names, sizes and policies; loads nothing."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from skylane.manifest import MODEL_NAME
+
+POLICY_FILE = "model.toml"
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
+
+Stamp = tuple[tuple[str, int, int], ...]
+"""(name, modification time in ns, bytes) of each file of a version: it differs if any file was touched."""
+
+
+@dataclass(frozen=True)
+class ModelOnDisk:
+    """One model's directory."""
+
+    versions: Mapping[int, Stamp]
+    policy: bytes
+    """Content of model.toml; empty if there is none."""
+
+
+def scan(root: Path) -> dict[str, ModelOnDisk]:
+    """Every model with its versions. Raises OSError if the root cannot be read; what vanishes meanwhile is left out."""
+    models = {}
+    for directory in sorted(root.iterdir()):
+        if MODEL_NAME.fullmatch(directory.name) and directory.is_dir():
+            models[directory.name] = ModelOnDisk(_versions(directory), _policy(directory))
+    return models
+
+
+def _versions(directory: Path) -> dict[int, Stamp]:
+    versions = {}
+    for child in directory.iterdir():
+        if _VERSION.fullmatch(child.name) and child.is_dir():
+            try:
+                files = sorted((file.name, file.stat()) for file in child.iterdir())
+            except FileNotFoundError:
+                continue
+            versions[int(child.name)] = tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in files)
+    return versions
+
+
+def _policy(directory: Path) -> bytes:
+    try:
+        return (directory / POLICY_FILE).read_bytes()
+    except FileNotFoundError:
+        return b""

@@ -1,0 +1,128 @@
+"""A version's directory → a model that may serve: verified, loaded, checked against its golden rows, and timed."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from server.engine.cost import CostModel
+from server.engine.lane import LoadedModel, Runner
+from server.runtime.session import OnnxSession
+from server.types import Array, Interface
+from skylane import manifest as manifests
+from skylane.dtypes import NUMPY, DType
+from skylane.manifest import BrokenVersion, Manifest, OutputSpec
+from skylane.policy import Policy
+
+GOLDEN_TOLERANCE = 1e-4
+"""Largest accepted difference of a golden answer, absolute and relative: another CPU adds in another order."""
+
+TIMED_SIZES = (1, 8, 64, 256, 1024)
+TIMED_ROUNDS = 5
+TIMED_S_MAX = 0.25
+"""Sizes beyond the first that takes longer than this are not timed: they would only delay the start."""
+
+
+def load(
+    directory: Path, name: str, version: int, policy: Policy, clock: Callable[[], float] = time.perf_counter
+) -> LoadedModel:
+    """Load one version. Raises BrokenVersion saying what is wrong with which file."""
+    manifests.verify_files(directory)
+    manifest_json = (directory / manifests.MANIFEST_FILE).read_bytes()
+    manifest = manifests.decode(manifest_json)
+    if (manifest.model, manifest.version) != (name, version):
+        raise BrokenVersion(
+            f"manifest.json: it is of {manifest.model} version {manifest.version}, not of {name} version {version}"
+        )
+    interface = Interface.of(manifest)
+    session = OnnxSession((directory / manifests.MODEL_FILE).read_bytes(), interface, policy.session)
+    inputs = _golden_inputs(manifest)
+    _check_golden(manifest, _run(session, inputs))
+    empty = _empty_outputs(session, inputs, manifest)
+    sizes = sorted(
+        {*(size for size in TIMED_SIZES if size < policy.batching.max_batch_rows), policy.batching.max_batch_rows}
+    )
+    cost = measure(session, inputs, sizes, clock)
+    return LoadedModel(interface=interface, runner=session, cost=cost, empty=empty, manifest_json=manifest_json)
+
+
+def measure(runner: Runner, inputs: Sequence[Array], sizes: Sequence[int], clock: Callable[[], float]) -> CostModel:
+    """Time runs of these many rows, the given rows repeated; the best of a few rounds, since noise only adds."""
+    measured: list[tuple[int, float]] = []
+    for rows in sizes:
+        batch = [np.resize(array, (rows, *array.shape[1:])) for array in inputs]
+        best = math.inf
+        for _ in range(TIMED_ROUNDS + 1):  # the first is the warm-up; a slow one is enough
+            started_at = clock()
+            runner.run(batch)
+            best = min(best, clock() - started_at)
+            if best > TIMED_S_MAX:
+                break
+        measured.append((rows, best))
+        if best > TIMED_S_MAX:
+            break
+    return CostModel(measured)
+
+
+def _run(session: OnnxSession, inputs: Sequence[Array]) -> Sequence[Array]:
+    try:
+        return session.run(inputs)
+    except Exception as error:  # whatever the runtime raises
+        raise BrokenVersion(f"model.onnx: it fails on its own golden rows: {error}") from error
+
+
+def _golden_inputs(manifest: Manifest) -> list[Array]:
+    inputs = []
+    for spec in manifest.tensors:
+        rows = manifest.golden.inputs.get(spec.name)
+        if not rows:
+            raise BrokenVersion(f"manifest.json: golden: it has no rows for tensor {spec.name!r}")
+        try:
+            inputs.append(_array(rows, spec.dtype).reshape(len(rows), *(size or -1 for size in spec.shape[1:])))
+        except (ValueError, TypeError) as error:
+            raise BrokenVersion(f"manifest.json: golden: inputs of {spec.name!r}: {error}") from error
+    return inputs
+
+
+def _check_golden(manifest: Manifest, outputs: Sequence[Array]) -> None:
+    for spec, output in zip(manifest.outputs, outputs, strict=True):
+        rows = manifest.golden.outputs.get(spec.name)
+        if rows is None:
+            raise BrokenVersion(f"manifest.json: golden: it has no answers for output {spec.name!r}")
+        expected = _array(rows, spec.dtype)
+        if expected.shape != output.shape or not _agree(expected, output, spec):
+            raise BrokenVersion(
+                f"golden rows: output {spec.name!r} differs from what the manifest promises: "
+                f"expected {_short(expected)}, the graph gives {_short(output)}"
+            )
+
+
+def _agree(expected: Array, output: Array, spec: OutputSpec) -> bool:
+    if output.dtype.kind == "f":
+        return np.allclose(output, expected, rtol=GOLDEN_TOLERANCE, atol=GOLDEN_TOLERANCE, equal_nan=True)
+    return np.array_equal(output.astype(NUMPY[spec.dtype]), expected)
+
+
+def _empty_outputs(session: OnnxSession, inputs: Sequence[Array], manifest: Manifest) -> tuple[Array, ...]:
+    """The outputs for no rows. Graphs differ in whether they run without any, so the shapes are taken from one row."""
+    one = _run(session, [array[:1] for array in inputs])
+    for spec, output in zip(manifest.outputs, one, strict=True):
+        if output.shape[:1] != (1,):
+            raise BrokenVersion(
+                f"model.onnx: output {spec.name!r} has shape {output.shape} for one row: not a row each"
+            )
+    return tuple(output[:0] for output in one)
+
+
+def _array(rows: Sequence[object], dtype: DType) -> Array:
+    """Values of a manifest as an array; null is NaN."""
+    array = np.array(rows, dtype=object)
+    if dtype != "string":
+        array[array == None] = np.nan  # noqa: E711 - elementwise
+    return array.astype(NUMPY[dtype])
+
+
+def _short(array: Array) -> str:
+    return np.array2string(array.ravel()[:4], precision=6, threshold=4) + ("…" if array.size > 4 else "")

@@ -1,0 +1,188 @@
+"""Keeps what is served equal to what is on disk.
+
+`refresh` compares the two and mends the difference: a new version is verified, loaded and warmed up beside the one
+that serves, and takes its place only when it is ready; a broken one is refused with its reason, and the one before
+serves on. Call it as often as you like, from one thread at a time; it knows no other time than being called.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from server.engine.lane import Lane, LoadedModel
+from server.repository import selection
+from server.repository.disk import ModelOnDisk, Stamp, scan
+from server.routing.routes import ModelRoutes, Routes
+from skylane import policy as policies
+from skylane.manifest import BrokenVersion
+from skylane.policy import BadPolicy, Policy
+
+log = logging.getLogger(__name__)
+
+Load = Callable[[Path, str, int, Policy], LoadedModel]
+"""(directory, model, version, policy) → a model that may serve. Raises BrokenVersion."""
+
+
+class State(Enum):
+    """Where a version is in its life."""
+
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+    RETIRING = "retiring"
+
+
+@dataclass(frozen=True)
+class VersionStatus:
+    """One version, for those who ask."""
+
+    state: State
+    reason: str = ""
+    """Why it was refused."""
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """One model, for those who ask."""
+
+    versions: Mapping[int, VersionStatus]
+    labels: Mapping[str, int]
+
+    @property
+    def ready(self) -> bool:
+        """Whether any version answers."""
+        return any(version.state is State.READY for version in self.versions.values())
+
+
+@dataclass
+class _Served:
+    """What we hold of one model."""
+
+    policy: Policy = field(default_factory=Policy)
+    policy_text: bytes | None = None
+    lanes: dict[int, Lane] = field(default_factory=dict)
+    retiring: dict[int, Lane] = field(default_factory=dict)
+    broken: dict[int, tuple[Stamp, str]] = field(default_factory=dict)
+    """Version → its files when it was refused, and why: it is tried again when they change."""
+
+
+class Repository:
+    """The models of one directory."""
+
+    def __init__(self, root: Path, load: Load, serve: Callable[[Routes], None]) -> None:
+        """`serve` is given the new routes after every change; `load` makes a version ready."""
+        self._root, self._load, self._serve = root, load, serve
+        self._models: dict[str, _Served] = {}
+        self._loading: tuple[str, int] | None = None
+        self._unreadable = ""
+        self._status: Mapping[str, ModelStatus] = {}
+        self.refreshed = False
+        """Whether everything that was on disk at the start has been loaded or refused."""
+
+    @property
+    def status(self) -> Mapping[str, ModelStatus]:
+        """Every model by name, as of the last change. Safe to read from any thread."""
+        return self._status
+
+    def lane(self, model: str, version: int) -> Lane | None:
+        """The lane of a version that serves."""
+        served = self._models.get(model)
+        return served.lanes.get(version) if served else None
+
+    def refresh(self) -> None:
+        """Make what is served equal to what is on disk. Never raises for what is wrong there: it is logged and told."""
+        try:
+            found = scan(self._root)
+        except OSError as error:
+            if str(error) != self._unreadable:
+                log.error("models: %s cannot be read, everything serves on as it is: %s", self._root, error)
+            self._unreadable = str(error)
+            return
+        self._unreadable = ""
+        for name in self._models.keys() - found.keys():
+            self._update(name, ModelOnDisk({}, b""))
+            if not self._models[name].retiring:
+                del self._models[name]
+        for name, model in found.items():
+            self._update(name, model)
+        self.refreshed = True
+        self._tell()
+
+    def _update(self, name: str, model: ModelOnDisk) -> None:
+        served = self._models.setdefault(name, _Served())
+        served.retiring = {version: lane for version, lane in served.retiring.items() if not lane.idle}
+        served.broken = {v: told for v, told in served.broken.items() if model.versions.get(v) == told[0]}
+        before = dict(served.lanes)
+        self._apply_policy(name, served, model.policy)
+        while True:
+            wanted = selection.wanted(model.versions.keys() - served.broken.keys(), served.policy.versions)
+            missing = sorted(wanted - served.lanes.keys(), reverse=True)
+            if not missing:
+                break
+            self._bring_up(name, missing[0], served, model.versions[missing[0]])
+        for version in served.lanes.keys() - wanted:
+            log.info("%s/%d retires: it finishes what it has begun", name, version)
+            del served.lanes[version]
+        if served.lanes != before:
+            self._serve(self._routes())
+            served.retiring |= {v: lane for v, lane in before.items() if served.lanes.get(v) is not lane}
+
+    def _apply_policy(self, name: str, served: _Served, text: bytes) -> None:
+        """Serve by a changed model.toml. One that cannot be used is logged once, and changes nothing."""
+        if text == served.policy_text:
+            return
+        served.policy_text = text
+        try:
+            policy = policies.decode(text)
+        except BadPolicy as error:
+            log.error("%s: %s; the policy stays as it was", name, error)
+            return
+        before, served.policy = served.policy, policy
+        if policy.session != before.session:
+            served.lanes = {}  # they serve on by the old routes until the new sessions are ready
+        elif (policy.batching, policy.cache) != (before.batching, before.cache):
+            served.lanes = {version: Lane(lane.model, policy) for version, lane in served.lanes.items()}
+
+    def _bring_up(self, name: str, version: int, served: _Served, stamp: Stamp) -> None:
+        """Load one version, or note why it cannot be."""
+        self._loading = (name, version)
+        self._tell()
+        started_at = time.monotonic()
+        try:
+            model = self._load(self._root / name / str(version), name, version, served.policy)
+        except BrokenVersion as error:
+            served.broken[version] = (stamp, str(error))
+            log.error("%s/%d refused: %s", name, version, error)
+        else:
+            served.lanes[version] = Lane(model, served.policy)
+            log.info("%s/%d ready after %.2f s; %r", name, version, time.monotonic() - started_at, model.cost)
+        finally:
+            self._loading = None
+
+    def _routes(self) -> Routes:
+        return Routes(
+            {
+                name: ModelRoutes(
+                    versions=dict(served.lanes),
+                    latest=selection.latest(served.lanes, served.policy.versions),
+                    labels={k: v for k, v in served.policy.versions.labels.items() if v in served.lanes},
+                )
+                for name, served in self._models.items()
+                if served.lanes
+            }
+        )
+
+    def _tell(self) -> None:
+        """Publish a new status."""
+        self._status = {name: self._status_of(name, served) for name, served in sorted(self._models.items())}
+
+    def _status_of(self, name: str, served: _Served) -> ModelStatus:
+        versions = {version: VersionStatus(State.RETIRING) for version in served.retiring}
+        versions |= {version: VersionStatus(State.FAILED, why) for version, (_, why) in served.broken.items()}
+        if self._loading and self._loading[0] == name:
+            versions[self._loading[1]] = VersionStatus(State.LOADING)
+        versions |= {version: VersionStatus(State.READY) for version in served.lanes}
+        return ModelStatus(dict(sorted(versions.items(), reverse=True)), served.policy.versions.labels)

@@ -1,0 +1,53 @@
+"""Which version answers: the one asked for, the one a label names, or the latest. Pure.
+
+The table is immutable; the repository swaps in a new one as a whole, so a request sees all of a change or nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from server.engine.lane import Lane
+from server.errors import ModelNotFound
+from server.types import Route
+from server.wording import listed, meant, quoted
+
+
+@dataclass(frozen=True)
+class ModelRoutes:
+    """The versions of one model that serve."""
+
+    versions: Mapping[int, Lane]
+    latest: int
+    """The version that answers when none is asked for."""
+    labels: Mapping[str, int] = field(default_factory=dict)
+    """Label → version; a label whose version does not serve is left out."""
+
+
+@dataclass(frozen=True)
+class Routes:
+    """All models that serve."""
+
+    models: Mapping[str, ModelRoutes] = field(default_factory=dict)
+
+    def lane(self, route: Route) -> Lane:
+        """The lane that answers. Raises ModelNotFound naming what exists."""
+        model = self.models.get(route.model)
+        if model is None:
+            known = f"{meant(route.model, self.models)}this server has {listed(self.models)}"
+            raise ModelNotFound(
+                f"there is no model {quoted(route.model)}: {known if self.models else 'no model is ready yet'}"
+            )
+        if route.label is not None:
+            if route.label not in model.labels:
+                known = f"its labels are {listed(model.labels)}" if model.labels else "it has no labels"
+                raise ModelNotFound(f"model {quoted(route.model)} has no label {quoted(route.label)}: {known}")
+            return model.versions[model.labels[route.label]]
+        if route.version is None:
+            return model.versions[model.latest]
+        lane = model.versions.get(route.version)
+        if lane is None:
+            raise ModelNotFound(
+                f"model {quoted(route.model)} has no version {route.version} that is loaded: "
+                f"loaded {'is' if len(model.versions) == 1 else 'are'} {listed(sorted(model.versions))}"
+            )
+        return lane

@@ -1,0 +1,55 @@
+"""The few facts of protobuf's wire format that the codec uses beside the generated code. Pure.
+
+Source: https://protobuf.dev/programming-guides/encoding
+"""
+
+from collections.abc import Iterator
+
+_VARINT, _I64, _LENGTH, _I32 = 0, 1, 2, 5
+
+
+def varint(value: int) -> bytes:
+    """A non-negative number in base 128, low part first."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A length-delimited field: string, bytes or message."""
+    return varint(number << 3 | _LENGTH) + varint(len(content)) + content
+
+
+def field_head(number: int, length: int) -> bytes:
+    """What stands before the content of a length-delimited field."""
+    return varint(number << 3 | _LENGTH) + varint(length)
+
+
+def spans(message: bytes, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """(field number, first byte, end) of each length-delimited field in a message that is known to be well formed."""
+    while start < stop:
+        tag, start = _read_varint(message, start)
+        kind = tag & 7
+        if kind == _LENGTH:
+            length, start = _read_varint(message, start)
+            yield tag >> 3, start, start + length
+            start += length
+        elif kind == _VARINT:
+            _, start = _read_varint(message, start)
+        elif kind in (_I64, _I32):
+            start += 8 if kind == _I64 else 4
+        else:
+            return  # a group: none of our messages has one, and unknown ones end the search
+
+
+def _read_varint(message: bytes, start: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[start]
+        value |= (byte & 0x7F) << shift
+        start, shift = start + 1, shift + 7
+        if byte < 0x80:
+            return value, start
