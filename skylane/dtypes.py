@@ -3,7 +3,7 @@
 The name ("float32", "string", …) is what manifests and error messages use. It is numpy's own name, but for strings.
 """
 
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 import numpy as np
 
@@ -16,16 +16,18 @@ DType = Literal[
 
 DTYPES: Final[tuple[DType, ...]] = get_args(DType)
 
-NUMPY: Final[dict[DType, np.dtype]] = {  # type: ignore[type-arg]
+NUMPY: Final[dict[DType, np.dtype[Any]]] = {
     name: np.dtype(object) if name == "string" else np.dtype(name).newbyteorder("<") for name in DTYPES
 }
 """How elements lie in memory: little-endian as on the wire; strings are Python `str` objects."""
 
-TO_PROTO: Final[dict[DType, DataType]] = {name: DataType.Value(f"DATA_TYPE_{name.upper()}") for name in DTYPES}
+TO_PROTO: Final[dict[DType, DataType]] = {
+    name: cast("DataType", DataType.Value(f"DATA_TYPE_{name.upper()}")) for name in DTYPES
+}
 FROM_PROTO: Final[dict[int, DType]] = {int(number): name for name, number in TO_PROTO.items()}
 
 
-def dtype_of(array: np.ndarray) -> DType:  # type: ignore[type-arg]
+def dtype_of(array: np.ndarray[Any, Any]) -> DType:
     """Skylane's name for the array's type.
 
     Raises TypeError for types that no tensor has, such as complex numbers and dates.

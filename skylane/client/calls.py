@@ -1,0 +1,167 @@
+"""What a call consists of: which messages go out in which order, what is tried again, what is remembered.
+
+Nothing here opens a connection or waits. Each call is a generator that asks for one step at a time, an `Invoke` or a
+`Pause`; `Client` and `AsyncClient` carry the steps out, each in its own way, and send the reply back in or throw the
+error in. So there is one copy of every rule, and it is tested without a network.
+"""
+
+import math
+import random
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, TypeVar
+
+from google.protobuf.wrappers_pb2 import StringValue
+
+from skylane.client import channel
+from skylane.client.decoding import Prediction, decode
+from skylane.client.encoding import Inputs, Request, encode, read
+from skylane.client.errors import DeadlineExceeded, InvalidInput, NotFound, Overloaded, Unavailable
+from skylane.client.schema import Model, ModelStatus, model_of, model_statuses
+from skylane.v1 import models_pb2
+from skylane.v1.prediction_pb2 import PredictRequest
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Invoke:
+    """Send the request, and come back with the reply."""
+
+    method: channel.Method[Any, Any]
+    request: Any
+    timeout_s: float | None
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Wait."""
+
+    seconds: float
+
+
+Steps: TypeAlias = Generator[Invoke | Pause, Any, T]
+
+Choice = tuple[str, int | None, str | None]
+"""Model, version, label: what a schema is remembered under."""
+
+SCHEMAS_MAX: Final = 1000
+
+
+class Calls:
+    """The calls of one client and the schemas that it has seen. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        timeout_s: float,
+        retry_overload: int,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._timeout_s, self._retry_overload = timeout_s, retry_overload
+        self._clock, self._rng = clock, rng or random.Random()
+        self._schemas: dict[Choice, Model] = {}
+
+    def deadline(self, timeout_s: float | None) -> float:
+        """The instant at which a call that begins now gives up; None takes the client's own timeout."""
+        return self._clock() + (self._timeout_s if timeout_s is None else timeout_s)
+
+    def predict(
+        self, request: Request, timeout_s: float | None = None, retry_overload: int | None = None
+    ) -> Steps[Prediction]:
+        """Answer one request.
+
+        A request that needed a remembered schema and was refused is sent once more if the schema turns out to have
+        changed: a new version of the model may take other columns.
+        """
+        deadline = self.deadline(timeout_s)
+        inputs = read(request.data)
+        if not inputs.need_schema:
+            reply = yield from self._send(encode(inputs, request, None), deadline, retry_overload)
+            return decode(reply)
+        choice = (request.model, request.version, request.label)
+        remembered = self._schemas.get(choice)
+        if remembered is not None:
+            try:
+                message = encode(inputs, request, remembered)
+                reply = yield from self._send(message, deadline, retry_overload)
+                return decode(reply)
+            except (InvalidInput, NotFound, TypeError, ValueError):
+                if (yield from self._fetch(choice, deadline)) == remembered:
+                    raise
+        message = yield from self._message(inputs, request, deadline)
+        reply = yield from self._send(message, deadline, retry_overload)
+        return decode(reply)
+
+    def message(self, request: Request, deadline: float) -> Steps[PredictRequest]:
+        """The message for one request of a stream, with the schema fetched where one is needed."""
+        return (yield from self._message(read(request.data), request, deadline))
+
+    def forget(self, request: Request) -> None:
+        """Ask for the schema anew next time."""
+        self._schemas.pop((request.model, request.version, request.label), None)
+
+    def model(
+        self, name: str, version: int | None = None, label: str | None = None, timeout_s: float | None = None
+    ) -> Steps[Model]:
+        """Ask what one version takes, and remember it."""
+        return (yield from self._fetch((name, version, label), self.deadline(timeout_s)))
+
+    def models(self, timeout_s: float | None = None) -> Steps[tuple[ModelStatus, ...]]:
+        """Ask which models there are."""
+        reply = yield from self._invoke(channel.LIST_MODELS, models_pb2.ListModelsRequest(), self.deadline(timeout_s))
+        return model_statuses(reply)
+
+    def ready(self, model: str | None = None, timeout_s: float | None = None) -> Steps[bool]:
+        """Ask the health service; a server that cannot be reached, or has no such model, is not ready."""
+        try:
+            reply = yield from self._invoke(channel.HEALTH, StringValue(value=model or ""), self.deadline(timeout_s))
+        except (Unavailable, NotFound, DeadlineExceeded):
+            return False
+        return bool(reply.value == channel.HEALTH_SERVING)
+
+    def _message(self, inputs: Inputs, request: Request, deadline: float) -> Steps[PredictRequest]:
+        if not inputs.need_schema:
+            return encode(inputs, request, None)
+        choice = (request.model, request.version, request.label)
+        schema = self._schemas.get(choice)
+        if schema is None:
+            schema = yield from self._fetch(choice, deadline)
+        return encode(inputs, request, schema)
+
+    def _fetch(self, choice: Choice, deadline: float) -> Steps[Model]:
+        name, version, label = choice
+        self._schemas.pop(choice, None)
+        query = models_pb2.GetModelRequest(model=name)
+        if version is not None:
+            query.version = version
+        elif label is not None:
+            query.label = label
+        reply = yield from self._invoke(channel.GET_MODEL, query, deadline)
+        if len(self._schemas) >= SCHEMAS_MAX:
+            self._schemas.clear()
+        schema = self._schemas[choice] = model_of(reply)
+        return schema
+
+    def _send(self, message: PredictRequest, deadline: float, retry_overload: int | None) -> Steps[Any]:
+        """Predict, and again after the pause that a full queue asks for, as often as allowed and while time is left."""
+        tries = self._retry_overload if retry_overload is None else retry_overload
+        while True:
+            try:
+                return (yield from self._invoke(channel.PREDICT, message, deadline))
+            except Overloaded as error:
+                # Longer by chance, never shorter: callers refused together must not come back together.
+                pause_s = (error.retry_after_s or 0.0) * (1 + self._rng.random())
+                if tries <= 0 or self._clock() + pause_s >= deadline:
+                    raise
+                tries -= 1
+                yield Pause(pause_s)
+
+    def _invoke(self, method: channel.Method[Any, Any], request: Any, deadline: float) -> Steps[Any]:
+        if deadline == math.inf:
+            return (yield Invoke(method, request, None))
+        left_s = deadline - self._clock()
+        if left_s <= 0:
+            raise DeadlineExceeded("no time was left to send the request")
+        return (yield Invoke(method, request, left_s))

@@ -1,0 +1,88 @@
+"""How the client connects: channel options, the retry policy, and the methods that it calls. Opens no connection."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from google.protobuf.message import Message
+from google.protobuf.wrappers_pb2 import Int32Value, StringValue
+
+from skylane.v1 import models_pb2 as models
+from skylane.v1 import prediction_pb2 as prediction
+
+Request = TypeVar("Request", bound=Message)
+Reply = TypeVar("Reply", bound=Message)
+
+
+@dataclass(frozen=True)
+class Method(Generic[Request, Reply]):
+    """One method of a service: its path and its messages."""
+
+    path: str
+    request: type[Request]
+    reply: type[Reply]
+
+
+PREDICT: Final = Method("/skylane.v1.PredictionService/Predict", prediction.PredictRequest, prediction.PredictResponse)
+PREDICT_STREAM: Final = Method(
+    "/skylane.v1.PredictionService/PredictStream", prediction.PredictRequest, prediction.PredictStreamResponse
+)
+LIST_MODELS: Final = Method("/skylane.v1.ModelService/ListModels", models.ListModelsRequest, models.ListModelsResponse)
+GET_MODEL: Final = Method("/skylane.v1.ModelService/GetModel", models.GetModelRequest, models.GetModelResponse)
+# grpc.health.v1: the request is a string in field 1 and the reply an enum in field 1, which on the wire is exactly what
+# these two well-known types are. So the client needs neither grpcio-health-checking nor a second copy of its
+# descriptors, which would clash with it in a process that has both.
+HEALTH: Final = Method("/grpc.health.v1.Health/Check", StringValue, Int32Value)
+HEALTH_SERVING: Final = 1
+
+UNARY: Final[tuple[Method[Any, Any], ...]] = (PREDICT, LIST_MODELS, GET_MODEL, HEALTH)
+
+MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+"""Default bound on one message, either way: 16 million float32 numbers. gRPC's own default is 4 MiB."""
+
+
+def service_config(target: str) -> dict[str, Any]:
+    """The retry policy, and round robin if the target is a DNS name.
+
+    Only UNAVAILABLE is tried again: it says that nobody took the request, and predictions may be repeated anyway.
+    DEADLINE_EXCEEDED and INTERNAL would only cost the server more; RESOURCE_EXHAUSTED has its own pause to keep.
+    The throttle stops retries while more than half of the recent calls fail, so that they cannot feed an outage.
+    """
+    config: dict[str, Any] = {
+        "methodConfig": [
+            {
+                "name": [{}],
+                "retryPolicy": {
+                    "maxAttempts": 3,
+                    "initialBackoff": "0.05s",
+                    "maxBackoff": "1s",
+                    "backoffMultiplier": 4,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ],
+        "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
+    }
+    if target.startswith("dns:"):
+        config["loadBalancingConfig"] = [{"round_robin": {}}]
+    return config
+
+
+def channel_options(
+    target: str, version: str, max_message_bytes: int, more: Sequence[tuple[str, Any]]
+) -> list[tuple[str, Any]]:
+    """Options for a channel to `target`; `more` come last and win."""
+    return [
+        ("grpc.primary_user_agent", f"skylane-client/{version}"),
+        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.max_receive_message_length", max_message_bytes),
+        # A request is only tried again while it is kept; the default keeps 256 KiB, so large ones never would be.
+        ("grpc.per_rpc_retry_buffer_size", max_message_bytes),
+        ("grpc.service_config", json.dumps(service_config(target))),
+        # 300 s is the shortest that a gRPC server accepts unless told otherwise; more often is answered with GOAWAY.
+        # What finds a dead peer quickly is the timeout: it also bounds how long sent bytes may stay unacknowledged.
+        ("grpc.keepalive_time_ms", 300_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        *more,
+    ]

@@ -1,0 +1,178 @@
+"""What callers hold in one column, told apart and made ready for the wire. Pure; knows neither messages nor pandas.
+
+A column ends up as one of four kinds: numbers or booleans in a little-endian array, strings, either of them with gaps
+beside it, or nothing but gaps, in which case only the model's schema can say what they are gaps of.
+"""
+
+import numbers
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from skylane.client.schema import AnyDType
+
+Array = np.ndarray[Any, Any]
+
+ACCEPTED: Final = "numbers, booleans or strings, with None, NaN or pandas.NA for a gap"
+
+_NUMERIC_KINDS: Final = "biuf"
+_TEXT_KINDS: Final = "OUST"
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """One column or tensor."""
+
+    name: str
+    array: Array
+    """Numbers and booleans: little-endian and contiguous. Strings: objects, every one a `str`."""
+    missing: list[int] = field(default_factory=list)
+    """Rows whose value is a gap that the array cannot say by itself, in order. NaN needs no mention."""
+    untyped: bool = False
+    """True if there is no value at all, only gaps, so that `array` is a guess."""
+
+    @property
+    def rows(self) -> int:
+        """Size of the first dimension."""
+        return int(self.array.shape[0])
+
+
+def read_values(name: str, raw: Any) -> Values:
+    """Read one column [rows] or one tensor [rows, …]; a scalar is one row.
+
+    Raises TypeError naming the column and its dtype for anything but numbers, booleans and strings, and ValueError for
+    numbers that no type holds.
+    """
+    array = _array_of(name, raw)
+    if array.ndim == 0:
+        array = array.reshape(1)
+    if array.dtype.kind in _NUMERIC_KINDS and array.dtype.itemsize <= 8:
+        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        return Values(name, array, untyped=_only_gaps(array))
+    if array.dtype.kind in _TEXT_KINDS:
+        values = _read_objects(name, array)
+        return Values(name, values.array.reshape(array.shape), values.missing, values.untyped and array.ndim == 1)
+    raise TypeError(f"{name!r} is {getattr(raw, 'dtype', array.dtype)}: expected {ACCEPTED}")
+
+
+def retype(values: Values, dtype: AnyDType) -> Values:
+    """The same gaps, as gaps of `dtype`."""
+    every = list(range(values.rows))
+    if dtype == "string":
+        return Values(values.name, np.full(values.rows, "", dtype=object), every)
+    if dtype == "bool" or dtype.startswith(("int", "uint")):
+        return Values(values.name, np.zeros(values.rows, dtype="?" if dtype == "bool" else "<i8"), every)
+    return Values(values.name, np.full(values.rows, np.nan, dtype="<f4" if dtype == "float32" else "<f8"))
+
+
+def columns_of(records: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Records as columns, in the order in which names first appear. A name that a record lacks is a gap there."""
+    columns: dict[str, list[Any]] = {}
+    rows = 0
+    for record in records:
+        for name, value in record.items():
+            column = columns.setdefault(name, [])
+            column.extend([None] * (rows - len(column)))
+            column.append(value)
+        rows += 1
+    for column in columns.values():
+        column.extend([None] * (rows - len(column)))
+    return columns
+
+
+def _array_of(name: str, raw: Any) -> Array:
+    if isinstance(raw, np.ma.MaskedArray):
+        return np.ma.filled(raw.astype(object), None)
+    if isinstance(raw, np.ndarray):
+        return raw
+    if isinstance(raw, list | tuple):
+        # As objects: numpy's own guess would turn [1, "a"] and ["a", nan] into text.
+        try:
+            return np.array(raw, dtype=object)
+        except ValueError as error:
+            raise ValueError(f"{name!r}: {error}") from error
+    if isinstance(raw, Mapping | set | frozenset):
+        raise TypeError(f"{name!r} is a {type(raw).__name__}: expected a list, an array or one value")
+    array = np.asarray(raw)
+    if array.dtype.kind == "f" and getattr(getattr(raw, "dtype", None), "kind", "f") in "iu":
+        # A nullable integer column: floats would blur what is beyond 2**53.
+        return np.asarray(raw, dtype=object)
+    return array
+
+
+def _only_gaps(array: Array) -> bool:
+    # The first value almost always answers it: one comparison for a column that is well.
+    return bool(
+        array.ndim == 1
+        and array.dtype.kind == "f"
+        and (array.size == 0 or (array[0] != array[0] and np.isnan(array).all()))
+    )
+
+
+def _read_objects(name: str, array: Array) -> Values:
+    """Python objects, told apart by the set of their types, which costs one pass in C."""
+    items: list[Any] = array.astype(object).ravel().tolist()
+    types = set(map(type, items))
+    if types == {str}:
+        return Values(name, array.astype(object, copy=False))
+    kinds = {_kind_of(cls) for cls in types}
+    gaps: list[int] = []
+    if "gap" in kinds or ("float" in kinds and not kinds <= {"float", "int"}):
+        gaps = [row for row, item in enumerate(items) if _is_gap(item)]
+        missing = set(gaps)
+        kinds = {_kind_of(type(item)) for row, item in enumerate(items) if row not in missing}
+    if not kinds or (kinds == {"float"} and all(item != item for item in items)):
+        return Values(name, np.full(len(items), np.nan, dtype="<f8"), untyped=True)
+    if kinds == {"text"}:
+        return Values(name, _text(_filled(items, gaps, "")), gaps)
+    if kinds == {"bool"}:
+        return Values(name, np.array(_filled(items, gaps, False), dtype="?"), gaps)
+    if kinds == {"int"}:
+        return Values(name, _integers(name, _filled(items, gaps, 0)), gaps)
+    if kinds <= {"int", "float"}:
+        return Values(name, np.array(_filled(items, gaps, np.nan), dtype="<f8"))
+    found = ", ".join(sorted(cls.__name__ for cls in types))
+    raise TypeError(f"{name!r} is {array.dtype} holding {found}: expected {ACCEPTED}, one kind for the whole column")
+
+
+def _kind_of(cls: type) -> str:
+    if issubclass(cls, str | bytes):
+        return "text"
+    if issubclass(cls, bool | np.bool_):
+        return "bool"
+    if issubclass(cls, numbers.Integral):
+        return "int"
+    if issubclass(cls, float | np.floating):
+        return "float"
+    # pandas' own gaps, known by name: pandas is never imported here.
+    return "gap" if cls is type(None) or cls.__name__ in ("NAType", "NaTType") else "other"
+
+
+def _is_gap(item: Any) -> bool:
+    kind = _kind_of(type(item))
+    return kind == "gap" or (kind == "float" and bool(item != item))
+
+
+def _filled(items: list[Any], gaps: list[int], filler: Any) -> list[Any]:
+    if gaps:
+        items = items.copy()
+        for row in gaps:
+            items[row] = filler
+    return items
+
+
+def _text(items: list[Any]) -> Array:
+    array = np.empty(len(items), dtype=object)
+    array[:] = [item.decode() if isinstance(item, bytes) else str(item) for item in items]
+    return array
+
+
+def _integers(name: str, items: list[Any]) -> Array:
+    for dtype in ("<i8", "<u8"):
+        try:
+            return np.array(items, dtype=dtype)
+        except OverflowError:
+            continue
+    raise ValueError(f"{name!r} holds integers that fit neither int64 nor uint64")

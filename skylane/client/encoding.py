@@ -1,0 +1,187 @@
+"""Data as callers hold it → PredictRequest. Pure.
+
+Columns travel as raw tensors under their own names: typed lists cost the server an object for each value. Only gaps
+that an array cannot say, in strings, integers and booleans, need typed columns, and then all columns are sent so,
+because a request has one form or the other.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from skylane.client.columns import Array, Values, columns_of, read_values, retype
+from skylane.client.schema import Model, TensorSpec
+from skylane.dtypes import NUMPY, TO_PROTO, dtype_of
+from skylane.v1 import prediction_pb2 as pb
+
+_FORMS: Final = (
+    "a data frame, a dict of column → values, a list of dicts, a dict of tensor name → array, or one array of shape "
+    "(rows, …)"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One question to one model."""
+
+    model: str
+    data: Any
+    """See `Client.predict`."""
+    version: int | None = None
+    label: str | None = None
+    outputs: Sequence[str] = ()
+    request_id: str = ""
+
+    def __post_init__(self) -> None:
+        if self.version is not None and self.label is not None:
+            raise ValueError("version and label are two ways to choose: give one of them")
+        if isinstance(self.outputs, str):
+            raise TypeError(f"outputs is a list of names: write ({self.outputs!r},)")
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """A request's data, read: what it still lacks is the schema, if it needs one."""
+
+    values: tuple[Values, ...]
+    is_array: bool
+    """True for one array that goes under the name of the model's only tensor."""
+
+    @property
+    def need_schema(self) -> bool:
+        """Whether the model must be asked what it takes before this can be sent."""
+        return self.is_array or any(each.untyped for each in self.values)
+
+
+def read(data: Any) -> Inputs:
+    """Read what the caller gave.
+
+    Raises TypeError for a form or a type that cannot be sent, and ValueError for columns that do not fit together.
+    """
+    if isinstance(data, np.ndarray):
+        if data.ndim < 2:
+            raise ValueError(f"an array of shape {data.shape}: expected (rows, …); for one row write array[None, :]")
+        return Inputs((read_values("array", data),), is_array=True)
+    values = tuple(read_values(name, raw) for name, raw in _named(data))
+    rows = {each.rows for each in values}
+    if len(rows) != 1:
+        by_rows = "; ".join(
+            f"{', '.join(repr(each.name) for each in values if each.rows == count)}: {count}" for count in sorted(rows)
+        )
+        raise ValueError(f"columns differ in length (rows): {by_rows}" if rows else "there are no columns")
+    return Inputs(values, is_array=False)
+
+
+def encode(inputs: Inputs, request: Request, model: Model | None) -> pb.PredictRequest:
+    """The message. `model` is needed only if `inputs.need_schema`.
+
+    Raises TypeError and ValueError where the data cannot become what the model takes.
+    """
+    message = pb.PredictRequest(model=request.model, outputs=request.outputs, request_id=request.request_id)
+    if request.version is not None:
+        message.version = request.version
+    if request.label is not None:
+        message.label = request.label
+    values = inputs.values
+    if model is not None:
+        values = (_as_tensor_of(values[0], model),) if inputs.is_array else _typed(values, model)
+    if any(each.missing for each in values):
+        message.columns.extend(map(_column, values))
+    else:
+        message.tensors.extend(map(_tensor, values))
+    return message
+
+
+def _named(data: Any) -> Iterable[tuple[str, Any]]:
+    """Names and raw values, in order."""
+    columns: Any
+    if isinstance(data, Mapping):
+        columns, data = data.keys(), data
+    elif hasattr(data, "columns") and hasattr(data, "__getitem__"):
+        columns = data.columns
+    elif isinstance(data, list | tuple) and data and all(isinstance(record, Mapping) for record in data):
+        data = columns_of(data)
+        columns = data.keys()
+    else:
+        raise TypeError(f"data is {_described(data)}: expected {_FORMS}")
+    names = list(columns)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"column names must be text, as the model was trained with them; got {name!r}")
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"columns appear more than once: {', '.join(map(repr, twice))}")
+    return [(name, data[name]) for name in names]
+
+
+def _described(data: Any) -> str:
+    return f"an empty {type(data).__name__}" if isinstance(data, list | tuple) and not data else type(data).__name__
+
+
+def _typed(values: tuple[Values, ...], model: Model) -> tuple[Values, ...]:
+    """Columns without any value get the type that the model gives them; unknown names are left to the server."""
+    dtypes = {tensor.name: tensor.dtype for tensor in model.tensors} | {each.name: each.dtype for each in model.columns}
+    return tuple(retype(each, dtypes.get(each.name, "float64")) if each.untyped else each for each in values)
+
+
+def _as_tensor_of(values: Values, model: Model) -> Values:
+    """The array under the name and in the dtype of the model's only tensor."""
+    if len(model.tensors) != 1:
+        names = ", ".join(f"{tensor.name!r} {tensor.dtype}" for tensor in model.tensors)
+        raise ValueError(
+            f"{model.name} version {model.version} takes {len(model.tensors)} tensors ({names}): one array is not "
+            "enough, send a dict of tensor name → array, or its columns by name"
+        )
+    tensor = model.tensors[0]
+    if values.missing:
+        raise ValueError(f"tensor {tensor.name!r}: an array of strings cannot hold gaps; send the columns by name")
+    return Values(tensor.name, _cast(values.array, tensor))
+
+
+def _cast(array: Array, tensor: TensorSpec) -> Array:
+    """The array in the tensor's dtype, if no value is lost but by rounding to fewer digits."""
+    source, target = dtype_of(array), tensor.dtype
+    if target == "unknown" or target == source:
+        return array
+    wanted = NUMPY[target]
+    if wanted.kind not in {"f": "f", "i": "fiu", "u": "fiu", "b": "fiub"}.get(array.dtype.kind, ""):
+        raise TypeError(f"tensor {tensor.name!r} is {target}: an array of {source} cannot be sent under it")
+    with np.errstate(over="ignore"):
+        cast = array.astype(wanted)
+    lost = cast != array if wanted.kind in "iu" else np.isinf(cast) & ~np.isinf(array)
+    if np.any(lost):
+        raise ValueError(f"tensor {tensor.name!r} is {target}: {array[lost][0]} does not fit")
+    return cast
+
+
+def _tensor(values: Values) -> pb.Tensor:
+    array = values.array
+    if array.dtype.kind == "O":
+        strings = [text.encode() for text in array.ravel().tolist()]
+        return pb.Tensor(name=values.name, dtype=TO_PROTO["string"], shape=array.shape, strings=strings)
+    return pb.Tensor(name=values.name, dtype=TO_PROTO[dtype_of(array)], shape=array.shape, data=array.tobytes())
+
+
+def _column(values: Values) -> pb.Column:
+    array = values.array
+    if array.ndim != 1 and array.shape[1:] != (1,):
+        raise ValueError(
+            f"{values.name!r} has the shape {array.shape}, but a request with gaps in strings, integers or booleans "
+            "is sent as columns of shape (rows,)"
+        )
+    column = pb.Column(name=values.name, missing=values.missing)
+    items = array.ravel().tolist()
+    if array.dtype.kind == "O":
+        column.strings.values.extend(items)
+    elif array.dtype.kind == "f":
+        column.doubles.values.extend(items)
+    elif array.dtype.kind == "b":
+        column.bools.values.extend(items)
+    else:
+        try:
+            column.ints.values.extend(items)
+        except ValueError as error:  # protobuf: out of range
+            raise ValueError(f"{values.name!r} holds integers beyond int64 beside gaps") from error
+    return column

@@ -1,0 +1,171 @@
+"""What the server may answer instead of a prediction: one exception for each gRPC status, and one table of them."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, Final
+
+import grpc
+
+
+class SkylaneError(RuntimeError):
+    """The server, or the way to it, did not give an answer.
+
+    The gRPC error that it came from, if any, is its `__cause__`. Mistakes that are seen before anything is sent are
+    `TypeError` and `ValueError` instead.
+    """
+
+    code: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNKNOWN
+    """The gRPC status; fixed for each class."""
+
+    def __init__(self, detail: str, retry_after_s: float | None = None) -> None:
+        super().__init__(detail, retry_after_s)
+        self.detail = detail
+        """The server's own sentence."""
+        self.retry_after_s = retry_after_s
+        """Seconds after which the server asks to try again; None if it named none."""
+
+    def __str__(self) -> str:
+        return f"{self.code.name}: {self.detail}"
+
+
+class Cancelled(SkylaneError):
+    """The call was cancelled, by this side or by something on the way."""
+
+    code = grpc.StatusCode.CANCELLED
+
+
+class Unknown(SkylaneError):
+    """Something answered without saying what is wrong."""
+
+    code = grpc.StatusCode.UNKNOWN
+
+
+class InvalidInput(SkylaneError):
+    """The request is wrong; the detail names the field, what was expected and what came."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class DeadlineExceeded(SkylaneError):
+    """No answer within `timeout_s`. If the server shed the request, the model did not run."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+class NotFound(SkylaneError):
+    """No such model, version or label; the detail names those that exist."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+
+class AlreadyExists(SkylaneError):
+    """Not a status of Skylane's own."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+
+
+class PermissionDenied(SkylaneError):
+    """The caller is known and may not."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+
+
+class ResourceExhausted(SkylaneError):
+    """A bound was hit that waiting does not lift: as a rule, a message over a size limit."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+class Overloaded(ResourceExhausted):
+    """The model's queue is full. Nothing ran, so the same request may be sent again after `retry_after_s`."""
+
+
+class FailedPrecondition(SkylaneError):
+    """Not a status of Skylane's own."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class Aborted(SkylaneError):
+    """Not a status of Skylane's own."""
+
+    code = grpc.StatusCode.ABORTED
+
+
+class OutOfRange(SkylaneError):
+    """Not a status of Skylane's own."""
+
+    code = grpc.StatusCode.OUT_OF_RANGE
+
+
+class Unimplemented(SkylaneError):
+    """What listens there does not speak this method: another service, or an older server."""
+
+    code = grpc.StatusCode.UNIMPLEMENTED
+
+
+class Internal(SkylaneError):
+    """The model failed on these rows, or the reply could not be read."""
+
+    code = grpc.StatusCode.INTERNAL
+
+
+class Unavailable(SkylaneError):
+    """Nothing listens there, the connection broke, or the server is shutting down."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+
+
+class DataLoss(SkylaneError):
+    """Not a status of Skylane's own."""
+
+    code = grpc.StatusCode.DATA_LOSS
+
+
+class Unauthenticated(SkylaneError):
+    """The caller is not known: credentials are missing or wrong."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
+ERROR_OF: Final[dict[grpc.StatusCode, type[SkylaneError]]] = {
+    cls.code: cls
+    for cls in (
+        Cancelled, Unknown, InvalidInput, DeadlineExceeded, NotFound, AlreadyExists, PermissionDenied,
+        ResourceExhausted, FailedPrecondition, Aborted, OutOfRange, Unimplemented, Internal, Unavailable, DataLoss,
+        Unauthenticated,
+    )
+}  # fmt: skip
+"""Status → exception. `Overloaded` is the one that is told by more than its status: see `error_of`."""
+
+CODE_OF_NUMBER: Final[dict[int, grpc.StatusCode]] = {code.value[0]: code for code in grpc.StatusCode}
+
+# Both name the same pause in milliseconds. gRPC's own key can be eaten on the way by proxies that retry by themselves.
+_PUSHBACK_KEYS: Final = ("retry-pushback-ms", "grpc-retry-pushback-ms")
+
+
+def error_of(code: grpc.StatusCode, detail: str, pushback_ms: int | None = None) -> SkylaneError:
+    """The exception for a status. RESOURCE_EXHAUSTED with a pause to wait is `Overloaded`."""
+    if pushback_ms is None or pushback_ms < 0:  # gRPC: a negative pause means "do not try again"
+        return ERROR_OF.get(code, Unknown)(detail)
+    cls = Overloaded if code is grpc.StatusCode.RESOURCE_EXHAUSTED else ERROR_OF.get(code, Unknown)
+    return cls(detail, pushback_ms / 1000)
+
+
+def error_of_rpc(error: grpc.RpcError) -> SkylaneError:
+    """The exception for an error of grpc or grpc.aio, which becomes its cause."""
+    detail = error.details() or "no reason was given"
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and detail.startswith("CLIENT: "):
+        detail += "; the client's own limit is its option max_message_bytes"
+    typed = error_of(error.code(), detail, _pushback_ms(error.trailing_metadata() or ()))
+    typed.__cause__ = error
+    return typed
+
+
+def _pushback_ms(metadata: Iterable[Any]) -> int | None:
+    found = {key: value for key, value in metadata if key in _PUSHBACK_KEYS}
+    for key in _PUSHBACK_KEYS:
+        try:
+            return int(found[key])
+        except (KeyError, ValueError):
+            continue
+    return None

@@ -1,0 +1,77 @@
+"""Who is who on a stream, and answers put back in order. Pure: no threads, no event loop."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+from skylane.client.decoding import Prediction, decode
+from skylane.client.encoding import Request
+from skylane.client.errors import CODE_OF_NUMBER, Internal, InvalidInput, NotFound, SkylaneError, Unknown, error_of
+from skylane.v1.prediction_pb2 import PredictStreamResponse
+
+T = TypeVar("T")
+
+Answer = Prediction | SkylaneError
+
+
+class Ledger:
+    """The requests of one stream that wait for an answer.
+
+    One thread may `admit` while another one `settle`s: each only adds or only removes.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, Request] = {}
+        self._admitted = 0
+
+    def admit(self, item: Request | tuple[str, Any]) -> Request:
+        """The request, with an id: its own, or else its place on the stream counted from 0.
+
+        Raises ValueError if the id is that of a request still under way, or over 256 bytes.
+        """
+        request = item if isinstance(item, Request) else Request(model=item[0], data=item[1])
+        request_id = request.request_id or str(self._admitted)
+        if request_id in self._waiting:
+            raise ValueError(f"request_id {request_id!r} is that of a request still under way on this stream")
+        if len(request_id.encode()) > 256:
+            raise ValueError(f"request_id {request_id[:20]!r}… is over 256 bytes")
+        self._admitted += 1
+        self._waiting[request_id] = request = replace(request, request_id=request_id)
+        return request
+
+    def settle(self, reply: PredictStreamResponse) -> tuple[Request, Answer]:
+        """The request that is answered, and its answer. Raises Internal for an answer that nobody waits for."""
+        request = self._waiting.pop(reply.request_id, None)
+        if request is None:
+            raise Internal(f"the server answered request_id {reply.request_id!r}, which was not asked or not any more")
+        if reply.WhichOneof("result") == "response":
+            return request, decode(reply.response)
+        error = reply.error
+        code = CODE_OF_NUMBER.get(error.code, Unknown.code)
+        return request, error_of(code, error.message, error.retry_pushback_ms or None)
+
+    def close(self) -> None:
+        """The server has said all. Raises Internal if a request was not answered."""
+        if self._waiting:
+            first = next(iter(self._waiting))
+            raise Internal(f"the stream ended with {len(self._waiting)} requests unanswered, such as {first!r}")
+
+
+def schema_may_be_old(answer: Answer) -> bool:
+    """Whether an answer says that the model may not take any more what it took."""
+    return isinstance(answer, InvalidInput | NotFound)
+
+
+class InOrder(Generic[T]):
+    """Answers that come as they finish, handed on in the order asked. Holds no more than are out of turn."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._early: dict[int, T] = {}
+
+    def add(self, place: int, answer: T) -> Iterator[T]:
+        """All answers whose turn has come with this one."""
+        self._early[place] = answer
+        while self._next in self._early:
+            self._next += 1
+            yield self._early.pop(self._next - 1)
