@@ -8,6 +8,7 @@
 `Client` blocks, `AsyncClient` is for asyncio; both have the same methods. Needs grpcio, protobuf and numpy only.
 """
 
+from skylane.client.aio import AsyncClient
 from skylane.client.decoding import Prediction
 from skylane.client.encoding import Request
 from skylane.client.errors import (
@@ -36,6 +37,7 @@ from skylane.client.sync import Client
 __all__ = [
     "Aborted",
     "AlreadyExists",
+    "AsyncClient",
     "Cancelled",
     "Client",
     "ColumnSpec",
