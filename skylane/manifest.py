@@ -116,7 +116,7 @@ class Golden(_Record, frozen=True, kw_only=True):
 
     inputs: dict[str, list[list[Scalar]]]
     """Tensor name → rows of values; NaN is written as null."""
-    outputs: dict[str, list[Scalar] | list[list[Scalar]]]
+    outputs: dict[str, list[Scalar | list[Scalar]]]
     """What the published graph answered when it was made."""
 
 

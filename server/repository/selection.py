@@ -17,4 +17,4 @@ def latest(ready: Collection[int], policy: Versions) -> int:
 
     `ready` is not empty.
     """
-    return policy.latest if policy.latest in ready else max(ready)
+    return policy.latest if policy.latest is not None and policy.latest in ready else max(ready)

@@ -1,0 +1,78 @@
+"""`python -m server` and `skylane serve`: argv and environment → Settings → app; nothing else."""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from server.app import CannotStart, serve
+from server.settings import Settings, Transport
+
+EPILOG = """\
+Every option can also come from the environment, as SKYLANE_MODELS, SKYLANE_PORT, SKYLANE_MAX_MESSAGE_MB, ….
+
+A new version that appears under MODELS is verified, loaded and warmed up, then takes over; the old one finishes what
+it has begun. How a model is batched and cached is written in MODELS/<name>/model.toml and may change while serving.
+
+examples:
+  skylane serve --models models
+  skylane serve --models /srv/models --host 0.0.0.0 --port 8500 --grace-s 60
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until told to stop. Returns the exit code."""
+    parser = _parser()
+    options = vars(parser.parse_args(argv))
+    logging.basicConfig(
+        level=options.pop("log_level").upper(), format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr
+    )
+    try:
+        settings = Settings(**options)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        asyncio.run(serve(settings))
+    except CannotStart as error:
+        print(f"skylane serve: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="skylane serve",
+        description="Serve the models of a repository over gRPC.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    defaults = Settings()
+
+    def add(name: str, kind: type, text: str, choices: Sequence[str] | None = None) -> None:
+        value = os.environ.get(f"SKYLANE_{name.upper()}", getattr(defaults, name))
+        shown = "" if choices else name.rsplit("_", 1)[-1].upper()
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=kind, default=value, metavar=shown or None, choices=choices,
+            help=f"{text} (default: {getattr(defaults, name)})",
+        )  # fmt: skip
+
+    add("models", Path, "directory of the model repository")
+    add("host", str, "address to listen on; 0.0.0.0 for all")
+    add("port", int, "port to listen on; 0 for a free one")
+    add("transport", str, "who speaks HTTP/2: native is fast, grpcio runs everywhere", get_args(Transport))
+    add("max_message_mb", int, "largest request, in MiB")
+    add("poll_s", float, "seconds between two looks for new versions; 0: only at the start")
+    add("grace_s", float, "seconds that requests in flight get after SIGTERM")
+    add("linger_s", float, "seconds to go on answering after SIGTERM, already shown as not serving")
+    parser.add_argument(
+        "--log-level", default="info", choices=("debug", "info", "warning", "error"), help="(default: info)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""The composition root: builds the server, starts it and drains it. The only module that knows everyone.
+
+Start: bind the port, so that a port in use is heard of at once; load every model; then receive. Nobody is answered by a
+server that is half loaded. Stop, at SIGTERM or SIGINT: say not-serving; linger if asked, still answering; refuse what
+is new; let what is in flight finish, for the grace period at most; close.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from server.engine.engine import Engine
+from server.repository import loader
+from server.repository.repository import ModelStatus, Repository, State
+from server.routing.routes import Routes
+from server.settings import Settings
+from server.transport.grpcio import PredictionService, make_server
+from server.transport.listener import CannotListen, Listener, listen
+from server.transport.models import SelfDescription
+from server.transport.skylane_v1.requests import RequestDecoder
+
+log = logging.getLogger(__name__)
+
+WORKERS_MAX = 256
+"""Threads for runs that are not inline; they are made when first needed, so this many only if so many run at once."""
+DRAIN_LOOK_S = 0.01
+"""How often a draining server looks whether the last reply is out."""
+
+
+class CannotStart(Exception):
+    """The server cannot be what the settings say; the message says why and what to do."""
+
+
+class LoopWorkers:
+    """Workers of the engine: a thread pool, and the event loop's clock."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._pool = ThreadPoolExecutor(WORKERS_MAX, thread_name_prefix="skylane-run")
+
+    def run(self, work: Callable[[], None]) -> None:
+        """See server.engine.engine.Workers."""
+        self._pool.submit(work).add_done_callback(_log_fault)
+
+    def call_at(self, due_at: float, work: Callable[[], None]) -> None:
+        """See server.engine.engine.Workers. The loop's clock is time.monotonic, as the engine's is."""
+        self._loop.call_soon_threadsafe(self._loop.call_at, due_at, work)
+
+    def close(self) -> None:
+        """Start nothing more; what runs is not waited for."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class App:
+    """One server: everything built and wired, nothing started."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Bind the port. Needs a running event loop. Raises CannotStart."""
+        if not settings.models.is_dir():
+            raise CannotStart(f"models: {settings.models} is not a directory: name the model repository with --models")
+        self._settings = settings
+        self._workers = LoopWorkers(asyncio.get_running_loop())
+        self._engine = Engine(self._workers, time.monotonic)
+        self._routes = Routes()
+        self._repository = Repository(settings.models, loader.load, self._serve)
+        self._about = SelfDescription()
+        decoder = RequestDecoder()
+        self._prediction = PredictionService(self._engine, decoder, time.monotonic, settings.message_bytes_max)
+        server = make_server(settings.message_bytes_max)
+        self._prediction.add_to(server)
+        self._about.add_to(server)
+        try:
+            self.listener: Listener = listen(settings, server, self._engine, decoder, time.monotonic)
+        except CannotListen as error:
+            raise CannotStart(str(error)) from error
+
+    def _serve(self, routes: Routes) -> None:
+        self._routes = routes
+        self._engine.serve(routes)
+
+    async def start(self) -> None:
+        """Load what is in the repository, and begin to receive."""
+        started_at = time.monotonic()
+        await self._refresh()
+        await self.listener.start()
+        log.info(
+            "serving %s on %s:%d (%s transport) after %.1f s",
+            _counted(self._repository.status),
+            self._settings.host,
+            self.listener.port,
+            self.listener.name,
+            time.monotonic() - started_at,
+        )
+
+    async def watch(self) -> None:
+        """Follow the repository until cancelled."""
+        while self._settings.poll_s:
+            await asyncio.sleep(self._settings.poll_s)
+            await self._refresh()
+
+    async def _refresh(self) -> None:
+        await asyncio.to_thread(self._repository.refresh)
+        await self._about.tell(self._repository.status, self._routes, complete=self._repository.refreshed)
+
+    async def drain(self) -> None:
+        """Answer what is in flight, for the grace period at most, and close."""
+        settings, began_at = self._settings, time.monotonic()
+        log.info("draining: not serving from now on; requests in flight have %.0f s to finish", settings.grace_s)
+        await self._about.drain()
+        await asyncio.sleep(settings.linger_s)
+        self._engine.stop()
+        self._prediction.drain()
+        ends_at = time.monotonic() + settings.grace_s
+        while not (self._engine.idle and not self.listener.busy) and time.monotonic() < ends_at:
+            await asyncio.sleep(DRAIN_LOOK_S)
+        if not self._engine.idle:
+            log.warning("the grace period is over; requests still in flight are cut off")
+        await self.listener.close(max(0.0, ends_at - time.monotonic()))
+        self._workers.close()
+        log.info("closed after %.2f s", time.monotonic() - began_at)
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[App]:
+    """A server that serves inside the block, and drains at its end. Raises CannotStart."""
+    app = App(settings)
+    await app.start()
+    watcher = asyncio.create_task(app.watch())
+    try:
+        yield app
+    finally:
+        watcher.cancel()
+        await app.drain()
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. Raises CannotStart."""
+    asked_to_stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
+    async with running(settings):
+        await asked_to_stop.wait()
+
+
+def _log_fault(done: "Future[None]") -> None:
+    if not done.cancelled() and (error := done.exception()) is not None:
+        log.error("a run was lost to a fault of ours: %r", error, exc_info=error)
+
+
+def _counted(status: Mapping[str, ModelStatus]) -> str:
+    ready = sum(model.ready for model in status.values())
+    failed = sum(v.state is State.FAILED for model in status.values() for v in model.versions.values())
+    return f"{ready} model{'' if ready == 1 else 's'}" + (f" ({failed} broken versions refused)" if failed else "")

@@ -1,0 +1,45 @@
+"""What an operator can set for the whole server. Frozen and validated once; models have `model.toml` for theirs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Transport = Literal["auto", "native", "grpcio"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of one server."""
+
+    models: Path = Path("models")
+    """The model repository."""
+    host: str = "127.0.0.1"
+    """Address to listen on. The default is reachable from this machine alone."""
+    port: int = 8500
+    """0 picks a free one."""
+    transport: Transport = "auto"
+    """Who speaks HTTP/2: `native` is fast, `grpcio` runs everywhere; `auto` takes native where it is installed."""
+    max_message_mb: int = 64
+    """Largest request in MiB."""
+    poll_s: float = 1.0
+    """Seconds between two looks at the model repository; 0 looks only at the start."""
+    grace_s: float = 30.0
+    """After SIGTERM: seconds that requests in flight get to finish."""
+    linger_s: float = 0.0
+    """After SIGTERM: seconds to serve on as not-serving, so that balancers notice before requests are refused."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port: expected 0 to 65535, received {self.port}")
+        if not 1 <= self.max_message_mb <= 1024:
+            raise ValueError(f"max-message-mb: expected 1 to 1024, received {self.max_message_mb}")
+        for name in ("poll_s", "grace_s", "linger_s"):
+            if not 0 <= getattr(self, name) <= 86_400:
+                raise ValueError(
+                    f"{name.replace('_', '-')}: expected 0 to 86400 seconds, received {getattr(self, name)}"
+                )
+
+    @property
+    def message_bytes_max(self) -> int:
+        """Largest request in bytes."""
+        return self.max_message_mb * 2**20

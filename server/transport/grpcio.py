@@ -1,0 +1,149 @@
+"""The asynchronous grpcio server: runs everywhere and serves every method; behind the native front it serves the rest.
+
+Calls that the event loop hands over in one turn go to the engine as one list.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Final
+
+import grpc
+
+from server.engine.engine import Engine
+from server.errors import ServingError, ShuttingDown
+from server.transport.skylane_v1.requests import RequestDecoder
+from server.transport.skylane_v1.stream import Stream
+from server.transport.status import Status, status_of, too_large
+from server.types import NO_DEADLINE, Call
+
+log = logging.getLogger(__name__)
+
+PREDICTION_SERVICE: Final = "skylane.v1.PredictionService"
+MESSAGE_SLACK: Final = 2**20
+"""grpcio's own limit stands this much above ours, so that messages a little too large get our words, not its."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def make_server(message_bytes_max: int) -> grpc.aio.Server:
+    """A server with limits that suit tensors, not yet bound."""
+    return grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", message_bytes_max + MESSAGE_SLACK),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_concurrent_streams", 1024),
+            ("grpc.so_reuseport", 0),  # a second server on the port is a mistake to hear of at once
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # clients that keep idle connections alive
+        ]
+    )
+
+
+class PredictionService:
+    """Predict and PredictStream on an event loop."""
+
+    def __init__(
+        self, engine: Engine, decoder: RequestDecoder, clock: Callable[[], float], message_bytes_max: int
+    ) -> None:
+        self._engine, self._decoder, self._clock = engine, decoder, clock
+        self._message_bytes_max = message_bytes_max
+        self._loop = asyncio.get_running_loop()
+        self._arrived: list[tuple[Call, bytes]] = []
+        self._draining = asyncio.Event()
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register both methods. They take and give bytes: the codec is ours."""
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "Predict": grpc.unary_unary_rpc_method_handler(self._predict),
+            "PredictStream": grpc.stream_stream_rpc_method_handler(self._predict_stream),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(PREDICTION_SERVICE, handlers),))
+
+    def drain(self) -> None:
+        """End the streams: they read no further, answer what they have read, and close."""
+        self._draining.set()
+
+    # --- Calls in ---------------------------------------------------------------------------------------------------
+
+    async def _predict(self, payload: bytes, context: Context) -> bytes:
+        reply: asyncio.Future[bytes | ServingError] = self._loop.create_future()
+        call = Call(reply, self, self._deadline(context))
+        self._arrive(call, payload)
+        try:
+            result = await reply
+        except asyncio.CancelledError:
+            call.cancelled = True
+            raise
+        if isinstance(result, bytes):
+            return result
+        await _abort(context, status_of(result))
+        raise AssertionError("abort does not return")
+
+    async def _predict_stream(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        stream, deadline = Stream(), self._deadline(context)
+
+        def arrive(payload: bytes) -> None:
+            call = Call(stream, self, deadline)
+            stream.opened(call)
+            self._arrive(call, payload)
+
+        async for reply in stream.run(requests, arrive, self._draining):
+            yield reply
+        if self._draining.is_set():
+            await _abort(context, status_of(ShuttingDown("the server is shutting down; the stream has ended")))
+
+    def _arrive(self, call: Call, payload: bytes) -> None:
+        """Put a call with the others of this turn of the loop."""
+        if len(payload) > self._message_bytes_max:
+            self.refuse([call], too_large(len(payload), self._message_bytes_max))
+            return
+        if not self._arrived:
+            self._loop.call_soon(self._flush)
+        self._arrived.append((call, payload))
+
+    def _flush(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        calls, payloads = [call for call, _ in arrived], [payload for _, payload in arrived]
+        self._engine.submit(self._decoder.decode(calls, payloads, self))
+
+    def _deadline(self, context: Context) -> float:
+        remaining = context.time_remaining()
+        return NO_DEADLINE if remaining is None else self._clock() + remaining
+
+    # --- Replies out: see server.types.Sink -------------------------------------------------------------------------
+
+    def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
+        """See Sink."""
+        self._deliver(calls, replies)
+
+    def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
+        """See Sink."""
+        self._deliver(calls, [error] * len(calls))
+
+    def _deliver(self, calls: Sequence[Call], results: Sequence[bytes | ServingError]) -> None:
+        """Hand over on the loop's thread, once for the whole batch."""
+        try:
+            here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            here = False
+        if here:
+            _hand_over(calls, results)
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_hand_over, calls, results)
+
+
+def _hand_over(calls: Sequence[Call], results: Sequence[bytes | ServingError]) -> None:
+    for call, result in zip(calls, results, strict=True):
+        call.done = True
+        if isinstance(call.handle, Stream):
+            call.handle.closed(call, result)
+        elif not call.handle.done():
+            call.handle.set_result(result)
+
+
+async def _abort(context: Context, status: Status) -> None:
+    trailing = status.trailing
+    if status.retry_pushback_ms:
+        trailing = (*trailing, ("grpc-retry-pushback-ms", str(status.retry_pushback_ms)))
+    await context.abort(status.code, status.message, trailing)

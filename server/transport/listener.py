@@ -1,0 +1,118 @@
+"""The two ways to listen: grpcio alone, or the native front with grpcio behind it. Same services, same behaviour."""
+
+import importlib.util
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+import grpc
+
+from server.engine.engine import Engine
+from server.settings import Settings
+from server.transport.grpcio import PREDICTION_SERVICE
+from server.transport.skylane_v1.requests import RequestDecoder
+
+PREDICT: Final = f"/{PREDICTION_SERVICE}/Predict"
+
+
+class CannotListen(Exception):
+    """The port or the transport is not to be had; the message says why and what to do."""
+
+
+class Listener(Protocol):
+    """Where callers connect. Bound when made, receiving from `start` on."""
+
+    name: str
+    port: int
+
+    async def start(self) -> None:
+        """Begin to receive."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a reply is still on its way to a connection, as far as the transport can tell."""
+
+    async def close(self, grace_s: float) -> None:
+        """Close every connection; calls still open get `grace_s` seconds."""
+
+
+def listen(
+    settings: Settings, server: grpc.aio.Server, engine: Engine, decoder: RequestDecoder, clock: Callable[[], float]
+) -> Listener:
+    """Bind as the settings say. Raises CannotListen."""
+    installed = importlib.util.find_spec("pygrpc_native") is not None
+    if settings.transport == "native" and not installed:
+        raise CannotListen("transport: pygrpc-native is not installed here: use --transport grpcio, or auto")
+    address = f"{settings.host}:{settings.port}"
+    try:
+        if settings.transport == "grpcio" or not installed:
+            return GrpcioListener(server, address)
+        return NativeListener(server, address, engine, decoder, clock, settings.message_bytes_max)
+    except (OSError, RuntimeError) as error:
+        raise CannotListen(f"port: {address} cannot be bound, another server may be using it: {error}") from error
+
+
+class GrpcioListener:
+    """The asyncio grpcio server on the port itself."""
+
+    name = "grpcio"
+
+    def __init__(self, server: grpc.aio.Server, address: str) -> None:
+        """Bind. Raises RuntimeError if the port cannot be bound."""
+        self._server = server
+        self.port = server.add_insecure_port(address)
+
+    async def start(self) -> None:
+        """See Listener."""
+        await self._server.start()
+
+    @property
+    def busy(self) -> bool:
+        """See Listener. Closing grpcio waits for its calls by itself."""
+        return False
+
+    async def close(self, grace_s: float) -> None:
+        """See Listener."""
+        await self._server.stop(grace_s)
+
+
+class NativeListener:
+    """The native front on the port, the grpcio server behind it on a Unix socket that only this user can reach."""
+
+    name = "native"
+
+    def __init__(
+        self,
+        server: grpc.aio.Server,
+        address: str,
+        engine: Engine,
+        decoder: RequestDecoder,
+        clock: Callable[[], float],
+        message_bytes_max: int,
+    ) -> None:
+        """Bind. Raises OSError if the port cannot be bound."""
+        from server.transport.native import NativeTransport  # its package may be missing where grpcio serves alone
+
+        self._directory = tempfile.TemporaryDirectory(prefix="skylane-")
+        socket = str(Path(self._directory.name) / "grpcio.sock")
+        self._server = server
+        self._server.add_insecure_port(f"unix:{socket}")
+        self._front = NativeTransport(address, PREDICT, engine, decoder, clock, message_bytes_max, socket)
+        self.port = self._front.port
+
+    async def start(self) -> None:
+        """See Listener."""
+        await self._server.start()
+        self._front.start()
+
+    @property
+    def busy(self) -> bool:
+        """See Listener."""
+        return self._front.busy
+
+    async def close(self, grace_s: float) -> None:
+        """See Listener. The server behind goes first: its calls pass through the front."""
+        await self._server.stop(grace_s)
+        self._front.close()
+        self._directory.cleanup()

@@ -1,0 +1,162 @@
+"""ModelService and the standard health service: what the server says of itself."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from server.errors import BadRequest, ModelNotFound, ServingError
+from server.repository.repository import ModelStatus, State
+from server.routing.routes import Routes
+from server.transport.grpcio import PREDICTION_SERVICE
+from server.transport.status import status_of
+from server.types import Interface, Route
+from skylane import manifest as manifests
+from skylane.dtypes import TO_PROTO
+from skylane.v1 import models_pb2 as pb
+from skylane.v1 import models_pb2_grpc
+
+SERVICES: Final = (
+    PREDICTION_SERVICE,
+    pb.DESCRIPTOR.services_by_name["ModelService"].full_name,
+    health.SERVICE_NAME,
+)
+
+_STATES: Final = {
+    State.LOADING: pb.VERSION_STATE_LOADING,
+    State.READY: pb.VERSION_STATE_READY,
+    State.FAILED: pb.VERSION_STATE_FAILED,
+    State.RETIRING: pb.VERSION_STATE_RETIRING,
+}
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class SelfDescription:
+    """Models, health and reflection on an asyncio server. What it tells is pushed to it by `tell`."""
+
+    def __init__(self) -> None:
+        self._health = health.aio.HealthServicer()
+        self._models = _ModelService()
+        self._shown: dict[str, bool] = {}
+        self._draining = False
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register the three services."""
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(self._models, server)  # type: ignore[no-untyped-call]
+        reflection.enable_server_reflection((*SERVICES, reflection.SERVICE_NAME), server)
+
+    async def tell(self, status: Mapping[str, ModelStatus], routes: Routes, *, complete: bool) -> None:
+        """Show this state of affairs. `complete`: whether everything found at the start was loaded or refused.
+
+        The server as a whole is healthy when every model has a version that answers, and there is a model at all.
+        """
+        self._models.status, self._models.routes = status, routes
+        if self._draining:
+            return
+        ready = {name: model.ready for name, model in status.items()}
+        whole = complete and bool(ready) and all(ready.values())
+        await self._show(ready | {"": whole} | dict.fromkeys(SERVICES, whole))
+
+    async def drain(self) -> None:
+        """Show everything as not serving, for good."""
+        self._draining = True
+        await self._health.enter_graceful_shutdown()
+
+    async def _show(self, serving: Mapping[str, bool]) -> None:
+        """Set what changed: watchers hear of every set."""
+        gone = {name: False for name in self._shown if name not in serving}
+        for service, is_serving in (*gone.items(), *serving.items()):
+            if self._shown.get(service) is not is_serving:
+                self._shown[service] = is_serving
+                await self._health.set(
+                    service,
+                    health_pb2.HealthCheckResponse.SERVING
+                    if is_serving
+                    else health_pb2.HealthCheckResponse.NOT_SERVING,
+                )
+
+
+class _ModelService(models_pb2_grpc.ModelServiceServicer):
+    """See proto/skylane/v1/models.proto."""
+
+    def __init__(self) -> None:
+        self.status: Mapping[str, ModelStatus] = {}
+        self.routes = Routes()
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802, ARG002
+        """See the .proto."""
+        return pb.ListModelsResponse(models=[_status_message(name, model) for name, model in self.status.items()])
+
+    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802
+        """See the .proto."""
+        which = request.WhichOneof("which")
+        try:
+            if not request.model:
+                raise BadRequest("model: expected the name of a model, received nothing")
+            lane = self.routes.lane(
+                Route(
+                    request.model,
+                    request.version if which == "version" else None,
+                    request.label if which == "label" else None,
+                )
+            )
+        except (BadRequest, ModelNotFound) as error:
+            await _refuse(context, error)
+        return pb.GetModelResponse(model=_model_message(lane.model.interface, lane.model.manifest_json))
+
+
+async def _refuse(context: Context, error: ServingError) -> NoReturn:
+    status = status_of(error)
+    await context.abort(status.code, status.message, status.trailing)
+    raise asyncio.CancelledError  # abort does not return
+
+
+def _status_message(name: str, model: ModelStatus) -> pb.ModelStatus:
+    versions = [
+        pb.VersionStatus(version=version, state=_STATES[status.state], reason=status.reason)
+        for version, status in model.versions.items()
+    ]
+    return pb.ModelStatus(name=name, versions=versions, labels=model.labels)
+
+
+def _model_message(interface: Interface, manifest_json: bytes) -> pb.Model:
+    manifest = manifests.decode(manifest_json)
+    return pb.Model(
+        name=interface.model,
+        version=interface.version,
+        task=manifest.task,
+        tensors=[
+            pb.TensorSpec(name=spec.name, dtype=TO_PROTO[spec.dtype], shape=_shape(spec.shape))
+            for spec in interface.tensors
+        ],
+        columns=[
+            pb.ColumnSpec(
+                name=column.name,
+                dtype=TO_PROTO[column.dtype],
+                tensor=column.tensor,
+                index=column.index,
+                may_be_missing=column.missing is not None,
+            )
+            for column in interface.columns
+        ],
+        outputs=[
+            pb.OutputSpec(
+                name=output.name,
+                dtype=TO_PROTO[output.dtype],
+                shape=_shape(output.shape),
+                role="" if output.role == "other" else output.role,
+                classes=[str(label) for label in output.classes],
+            )
+            for output in interface.outputs
+        ],
+        manifest_json=manifest_json,
+    )
+
+
+def _shape(shape: tuple[int | None, ...]) -> list[int]:
+    return [-1 if size is None else size for size in shape]

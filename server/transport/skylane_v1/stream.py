@@ -1,0 +1,78 @@
+"""One PredictStream: many requests over one call, each answered as soon as it is ready."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+from server.errors import ServingError
+from server.transport.skylane_v1 import wire
+from server.transport.status import status_of
+from server.types import Call
+from skylane.v1.prediction_pb2 import PredictError, PredictResponse, PredictStreamResponse
+
+WINDOW: Final = 256
+"""Requests of one stream that are read and not yet written back; beyond it we stop reading."""
+
+
+class Stream:
+    """The replies of one stream, in the order in which they finish. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._replies: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._window = asyncio.Semaphore(WINDOW)
+        self._open: set[Call] = set()
+        self._ended = False
+
+    def opened(self, call: Call) -> None:
+        """A request was read."""
+        self._open.add(call)
+
+    def closed(self, call: Call, result: bytes | ServingError) -> None:
+        """A request was answered."""
+        self._open.discard(call)
+        self._replies.put_nowait(_message(call, result))
+        self._finish_if_done()
+
+    async def run(
+        self, requests: AsyncIterator[bytes], arrive: Callable[[bytes], None], draining: asyncio.Event
+    ) -> AsyncIterator[bytes]:
+        """Read requests, yield replies, until the caller has ended and all is answered, or the server drains."""
+        reader = asyncio.create_task(self._read(requests, arrive))
+        stopper = asyncio.create_task(draining.wait())
+        stopper.add_done_callback(lambda _: reader.cancel())
+        reader.add_done_callback(lambda _: self._end())
+        try:
+            while (reply := await self._replies.get()) is not None:
+                yield reply
+                self._window.release()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reader  # raises what reading raised
+        finally:
+            for call in self._open:
+                call.cancelled = True
+            reader.cancel()
+            stopper.cancel()
+
+    async def _read(self, requests: AsyncIterator[bytes], arrive: Callable[[bytes], None]) -> None:
+        async for payload in requests:
+            await self._window.acquire()
+            arrive(payload)
+
+    def _end(self) -> None:
+        self._ended = True
+        self._finish_if_done()
+
+    def _finish_if_done(self) -> None:
+        if self._ended and not self._open:
+            self._replies.put_nowait(None)
+
+
+def _message(call: Call, result: bytes | ServingError) -> bytes:
+    request_id = PredictResponse.FromString(call.tail).request_id
+    if isinstance(result, bytes):
+        head = PredictStreamResponse(request_id=request_id).SerializeToString()
+        return head + wire.field(PredictStreamResponse.RESPONSE_FIELD_NUMBER, result)
+    status = status_of(result)
+    error = PredictError(code=status.number, message=status.message, retry_pushback_ms=status.retry_pushback_ms)
+    return PredictStreamResponse(request_id=request_id, error=error).SerializeToString()

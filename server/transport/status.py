@@ -1,0 +1,66 @@
+"""Errors → gRPC status. One table for every gRPC transport and protocol."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from grpc import StatusCode
+
+from server import errors
+from server.errors import ServingError
+
+STATUS_OF: Final[Mapping[type[ServingError], StatusCode]] = {
+    errors.BadRequest: StatusCode.INVALID_ARGUMENT,  # caller: fix the request
+    errors.InputMismatch: StatusCode.INVALID_ARGUMENT,
+    errors.TooManyRows: StatusCode.INVALID_ARGUMENT,
+    errors.ModelNotFound: StatusCode.NOT_FOUND,  # caller: fix the name
+    errors.MessageTooLarge: StatusCode.RESOURCE_EXHAUSTED,  # caller: send less at once
+    errors.Overloaded: StatusCode.RESOURCE_EXHAUSTED,  # caller: come back later
+    errors.DeadlineExpired: StatusCode.DEADLINE_EXCEEDED,  # nobody: the caller has given up
+    errors.CallCancelled: StatusCode.CANCELLED,  # nobody: the caller has gone
+    errors.ShuttingDown: StatusCode.UNAVAILABLE,  # caller: another server
+    errors.ModelFailed: StatusCode.INTERNAL,  # us: logged with its traceback
+}
+
+PUSHBACK_KEY: Final = "retry-pushback-ms"
+"""Trailing metadata of Overloaded: milliseconds to wait. gRPC's own key has the prefix `grpc-`, which the native front
+keeps to itself; the grpcio transport sends both."""
+
+MESSAGE_LENGTH_MAX: Final = 2000
+"""Characters; clients accept 8 KiB of metadata by default."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a gRPC call ends."""
+
+    code: StatusCode
+    message: str
+    retry_pushback_ms: int = 0
+
+    @property
+    def number(self) -> int:
+        """The code as it stands on the wire."""
+        number: int = self.code.value[0]
+        return number
+
+    @property
+    def trailing(self) -> tuple[tuple[str, str], ...]:
+        """Metadata that goes with the status."""
+        return ((PUSHBACK_KEY, str(self.retry_pushback_ms)),) if self.retry_pushback_ms else ()
+
+
+def status_of(error: ServingError) -> Status:
+    """The status that tells a caller of this error."""
+    message = str(error)
+    if len(message) > MESSAGE_LENGTH_MAX:
+        message = message[:MESSAGE_LENGTH_MAX] + "…"
+    return Status(STATUS_OF[type(error)], message, getattr(error, "retry_after_ms", 0))
+
+
+def too_large(size: int, limit: int) -> errors.MessageTooLarge:
+    """The refusal of a message over the listener's limit."""
+    return errors.MessageTooLarge(
+        f"the message has {size} bytes, but this server takes at most {limit} (--max-message-mb): "
+        "send fewer rows at once"
+    )
