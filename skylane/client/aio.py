@@ -11,7 +11,7 @@ import grpc.aio
 
 from skylane import __version__
 from skylane.client.calls import Calls, Invoke, Pause, Steps
-from skylane.client.channel import MAX_MESSAGE_BYTES, PREDICT_STREAM, UNARY, channel_options
+from skylane.client.channel import MAX_MESSAGE_BYTES, PREDICT_STREAM, UNARY, Health, channel_options
 from skylane.client.decoding import Prediction
 from skylane.client.encoding import Request
 from skylane.client.errors import SkylaneError, error_of_rpc
@@ -82,6 +82,7 @@ class AsyncClient:
             try:
                 async for item in _each(requests):
                     yield await self._run(self._calls.message(ledger.admit(item), self._calls.deadline(None)))
+                ledger.all_sent = True
             except Exception as error:  # raised below, to the caller; grpc would only log it
                 failures.append(error)
 
@@ -150,6 +151,10 @@ class AsyncClient:
     ) -> Model:
         """What one version takes and gives: the one asked for, or the latest that is ready. Raises NotFound."""
         return await self._run(self._calls.model(name, version, label, timeout_s))
+
+    async def health(self, model: str | None = None, *, timeout_s: float | None = None) -> Health:
+        """What the standard health service says of the server or of one model. Raises NotFound and Unavailable."""
+        return await self._run(self._calls.health(model, timeout_s))
 
     async def ready(self, model: str | None = None, *, timeout_s: float | None = None) -> bool:
         """Whether the server, or this model on it, takes requests now. False if it cannot be reached."""

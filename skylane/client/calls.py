@@ -113,13 +113,17 @@ class Calls:
         reply = yield from self._invoke(channel.LIST_MODELS, models_pb2.ListModelsRequest(), self.deadline(timeout_s))
         return model_statuses(reply)
 
+    def health(self, model: str | None = None, timeout_s: float | None = None) -> Steps[channel.Health]:
+        """Ask the health service."""
+        reply = yield from self._invoke(channel.HEALTH, StringValue(value=model or ""), self.deadline(timeout_s))
+        return channel.HEALTH_OF.get(reply.value, "UNKNOWN")
+
     def ready(self, model: str | None = None, timeout_s: float | None = None) -> Steps[bool]:
         """Ask the health service; a server that cannot be reached, or has no such model, is not ready."""
         try:
-            reply = yield from self._invoke(channel.HEALTH, StringValue(value=model or ""), self.deadline(timeout_s))
+            return (yield from self.health(model, timeout_s)) == "SERVING"
         except (Unavailable, NotFound, DeadlineExceeded):
             return False
-        return bool(reply.value == channel.HEALTH_SERVING)
 
     def _message(self, inputs: Inputs, request: Request, deadline: float) -> Steps[PredictRequest]:
         if not inputs.need_schema:

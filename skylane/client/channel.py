@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
@@ -34,7 +34,8 @@ GET_MODEL: Final = Method("/skylane.v1.ModelService/GetModel", models.GetModelRe
 # these two well-known types are. So the client needs neither grpcio-health-checking nor a second copy of its
 # descriptors, which would clash with it in a process that has both.
 HEALTH: Final = Method("/grpc.health.v1.Health/Check", StringValue, Int32Value)
-HEALTH_SERVING: Final = 1
+Health = Literal["UNKNOWN", "SERVING", "NOT_SERVING"]
+HEALTH_OF: Final[dict[int, Health]] = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING"}
 
 UNARY: Final[tuple[Method[Any, Any], ...]] = (PREDICT, LIST_MODELS, GET_MODEL, HEALTH)
 

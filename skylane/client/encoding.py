@@ -51,8 +51,11 @@ class Inputs:
 
     @property
     def need_schema(self) -> bool:
-        """Whether the model must be asked what it takes before this can be sent."""
-        return self.is_array or any(each.untyped for each in self.values)
+        """Whether the model must be asked what it takes before this can be sent.
+
+        It must for tensors, whose type has to be exactly the model's, and for columns without any value to tell a type.
+        """
+        return self.is_array or any(each.untyped or each.array.ndim > 1 for each in self.values)
 
 
 def read(data: Any) -> Inputs:
@@ -86,7 +89,7 @@ def encode(inputs: Inputs, request: Request, model: Model | None) -> pb.PredictR
         message.label = request.label
     values = inputs.values
     if model is not None:
-        values = (_as_tensor_of(values[0], model),) if inputs.is_array else _typed(values, model)
+        values = (_as_only_tensor(values[0], model),) if inputs.is_array else _typed(values, model)
     if any(each.missing for each in values):
         message.columns.extend(map(_column, values))
     else:
@@ -121,12 +124,23 @@ def _described(data: Any) -> str:
 
 
 def _typed(values: tuple[Values, ...], model: Model) -> tuple[Values, ...]:
-    """Columns without any value get the type that the model gives them; unknown names are left to the server."""
-    dtypes = {tensor.name: tensor.dtype for tensor in model.tensors} | {each.name: each.dtype for each in model.columns}
-    return tuple(retype(each, dtypes.get(each.name, "float64")) if each.untyped else each for each in values)
+    """Tensors in the model's types, and columns without any value as gaps of its types.
+
+    Names that the model does not have are left to the server, whose message names those that it has.
+    """
+    columns = {column.name: column.dtype for column in model.columns}
+    tensors = {tensor.name: tensor for tensor in model.tensors}
+    typed = []
+    for each in values:
+        if each.untyped:
+            each = retype(each, columns.get(each.name, "float64"))
+        elif each.array.ndim > 1 and each.name in tensors:
+            each = _as_tensor(each, tensors[each.name])
+        typed.append(each)
+    return tuple(typed)
 
 
-def _as_tensor_of(values: Values, model: Model) -> Values:
+def _as_only_tensor(values: Values, model: Model) -> Values:
     """The array under the name and in the dtype of the model's only tensor."""
     if len(model.tensors) != 1:
         names = ", ".join(f"{tensor.name!r} {tensor.dtype}" for tensor in model.tensors)
@@ -134,9 +148,12 @@ def _as_tensor_of(values: Values, model: Model) -> Values:
             f"{model.name} version {model.version} takes {len(model.tensors)} tensors ({names}): one array is not "
             "enough, send a dict of tensor name → array, or its columns by name"
         )
-    tensor = model.tensors[0]
+    return _as_tensor(values, model.tensors[0])
+
+
+def _as_tensor(values: Values, tensor: TensorSpec) -> Values:
     if values.missing:
-        raise ValueError(f"tensor {tensor.name!r}: an array of strings cannot hold gaps; send the columns by name")
+        raise ValueError(f"tensor {tensor.name!r}: an array of {tensor.dtype} cannot hold gaps; send columns by name")
     return Values(tensor.name, _cast(values.array, tensor))
 
 

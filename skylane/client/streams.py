@@ -6,7 +6,16 @@ from typing import Any, Generic, TypeVar
 
 from skylane.client.decoding import Prediction, decode
 from skylane.client.encoding import Request
-from skylane.client.errors import CODE_OF_NUMBER, Internal, InvalidInput, NotFound, SkylaneError, Unknown, error_of
+from skylane.client.errors import (
+    CODE_OF_NUMBER,
+    Internal,
+    InvalidInput,
+    NotFound,
+    SkylaneError,
+    Unavailable,
+    Unknown,
+    error_of,
+)
 from skylane.v1.prediction_pb2 import PredictStreamResponse
 
 T = TypeVar("T")
@@ -23,6 +32,8 @@ class Ledger:
     def __init__(self) -> None:
         self._waiting: dict[str, Request] = {}
         self._admitted = 0
+        self.all_sent = False
+        """To be set when the last request was handed to grpc."""
 
     def admit(self, item: Request | tuple[str, Any]) -> Request:
         """The request, with an id: its own, or else its place on the stream counted from 0.
@@ -51,10 +62,10 @@ class Ledger:
         return request, error_of(code, error.message, error.retry_pushback_ms or None)
 
     def close(self) -> None:
-        """The server has said all. Raises Internal if a request was not answered."""
-        if self._waiting:
-            first = next(iter(self._waiting))
-            raise Internal(f"the stream ended with {len(self._waiting)} requests unanswered, such as {first!r}")
+        """The server has said all. Raises Unavailable if that was too early, as when it shuts down."""
+        if self._waiting or not self.all_sent:
+            first = f", the first {next(iter(self._waiting))!r}" if self._waiting else ""
+            raise Unavailable(f"the server ended the stream with {len(self._waiting)} requests unanswered{first}")
 
 
 def schema_may_be_old(answer: Answer) -> bool:

@@ -11,7 +11,7 @@ import grpc
 
 from skylane import __version__
 from skylane.client.calls import Calls, Invoke, Pause, Steps
-from skylane.client.channel import MAX_MESSAGE_BYTES, PREDICT_STREAM, UNARY, channel_options
+from skylane.client.channel import MAX_MESSAGE_BYTES, PREDICT_STREAM, UNARY, Health, channel_options
 from skylane.client.decoding import Prediction
 from skylane.client.encoding import Request
 from skylane.client.errors import SkylaneError, error_of_rpc
@@ -110,6 +110,7 @@ class Client:
             try:
                 for item in requests:
                     yield self._run(self._calls.message(ledger.admit(item), self._calls.deadline(None)))
+                ledger.all_sent = True
             except Exception as error:  # raised below, in the caller's thread; grpc would only log it
                 failures.append(error)
 
@@ -181,6 +182,10 @@ class Client:
     ) -> Model:
         """What one version takes and gives: the one asked for, or the latest that is ready. Raises NotFound."""
         return self._run(self._calls.model(name, version, label, timeout_s))
+
+    def health(self, model: str | None = None, *, timeout_s: float | None = None) -> Health:
+        """What the standard health service says of the server or of one model. Raises NotFound and Unavailable."""
+        return self._run(self._calls.health(model, timeout_s))
 
     def ready(self, model: str | None = None, *, timeout_s: float | None = None) -> bool:
         """Whether the server, or this model on it, takes requests now. False if it cannot be reached."""
