@@ -15,9 +15,20 @@ from skylane.dtypes import DType
 from skylane.manifest import ColumnSpec, Golden, Lineage, Manifest, OutputSpec, TensorSpec, Tolerance
 
 _ONNX: dict[str, int] = {
-    "float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "int64": TensorProto.INT64, "string": TensorProto.STRING,
-    "int32": TensorProto.INT32, "bool": TensorProto.BOOL, "uint8": TensorProto.UINT8, "float16": TensorProto.FLOAT16,
-}  # fmt: skip
+    "bool": TensorProto.BOOL,
+    "uint8": TensorProto.UINT8,
+    "uint16": TensorProto.UINT16,
+    "uint32": TensorProto.UINT32,
+    "uint64": TensorProto.UINT64,
+    "int8": TensorProto.INT8,
+    "int16": TensorProto.INT16,
+    "int32": TensorProto.INT32,
+    "int64": TensorProto.INT64,
+    "float16": TensorProto.FLOAT16,
+    "float32": TensorProto.FLOAT,
+    "float64": TensorProto.DOUBLE,
+    "string": TensorProto.STRING,
+}
 
 
 def graph(
@@ -30,8 +41,8 @@ def graph(
     made = helper.make_graph(
         list(nodes),
         "graph",
-        [helper.make_tensor_value_info(i.name, _ONNX[i.dtype], [d if d else "rows" for d in i.shape]) for i in inputs],
-        [helper.make_tensor_value_info(o.name, _ONNX[o.dtype], [d if d else "rows" for d in o.shape]) for o in outputs],
+        [helper.make_tensor_value_info(i.name, _ONNX[i.dtype], [d or "rows" for d in i.shape]) for i in inputs],
+        [helper.make_tensor_value_info(o.name, _ONNX[o.dtype], [d or "rows" for d in o.shape]) for o in outputs],
         [numpy_helper.from_array(value, name) for name, value in (constants or {}).items()],
     )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)])
@@ -105,7 +116,7 @@ def linear(root: Path, name: str = "linear", version: int = 1, features: int = 2
         helper.make_node("Cast", ["above"], ["number"], to=TensorProto.INT64),
         helper.make_node("Reshape", ["number", "flat"], ["label"]),
     ]
-    constants = {
+    constants: dict[str, np.ndarray[Any, Any]] = {
         "w": np.ones((features, 1), np.float32),
         "b": np.array([bias], np.float32),
         "zero": np.zeros((), np.float32),
@@ -117,7 +128,7 @@ def linear(root: Path, name: str = "linear", version: int = 1, features: int = 2
 
 
 def mixed(root: Path, name: str = "mixed", version: int = 1) -> Path:
-    """Columns a, b (float32, gaps in b allowed) and s, t (strings): gives them back as `numbers_out` and `strings_out`."""
+    """Columns a, b (float32, b with gaps) and s, t (strings, t with gaps): gives both tensors back."""
     tensors = [
         TensorSpec(name="numbers", dtype="float32", shape=(None, 2)),
         TensorSpec(name="strings", dtype="string", shape=(None, 2)),
