@@ -1,0 +1,78 @@
+"""`skylane`: the one command. Serves, converts, and asks a running server."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from skylane.cli.arguments import parser
+from skylane.cli.commands import COMMANDS, Refused, Unusable
+from skylane.client.errors import SkylaneError, Unavailable
+
+OK: Final = 0
+REFUSED: Final = 1
+"""The server said no, or is not there."""
+USAGE: Final = 2
+"""The command line, or the data on it, cannot be used."""
+INTERRUPTED: Final = 130
+
+EXTRAS: Final = {"serve": "server", "convert": "convert"}
+"""Command → package that it belongs to, and the extra that installs what the package needs."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code: 0 done, 1 refused by the server, 2 wrong usage, 130 Ctrl-C."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if argv and argv[0] in EXTRAS:
+            return _delegate(argv[0], argv[1:])
+        return _ask(argv)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def _delegate(command: str, argv: Sequence[str]) -> int:
+    """Hand the rest of the line to the package's own `main`, importing it only now."""
+    package = EXTRAS[command]
+    try:
+        module = importlib.import_module(f"{package}.__main__")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("skylane", *EXTRAS.values()) and error.name != package:
+            raise  # ours, and not there: a broken installation, or a bug
+        print(f"skylane {command} needs the {package} extra: pip install 'skylane[{package}]'", file=sys.stderr)
+        return USAGE
+    code: int = module.main(argv)
+    return code
+
+
+def _ask(argv: Sequence[str]) -> int:
+    options = parser().parse_args(argv)
+    try:
+        COMMANDS[options.command](options)
+    except Refused:
+        return REFUSED
+    except SkylaneError as error:
+        print(f"skylane: {_told(error, options.address)}", file=sys.stderr)
+        return REFUSED
+    except Unusable as error:
+        print(f"skylane {options.command}: {error}", file=sys.stderr)
+        return USAGE
+    sys.stdout.flush()
+    return OK
+
+
+def _told(error: SkylaneError, address: str) -> str:
+    """The error as people read it: gRPC's own text about connections names neither the address nor what to do."""
+    unreachable = ("failed to connect", "dns resolution failed", "name resolution")
+    if isinstance(error, Unavailable) and any(sign in error.detail.lower() for sign in unreachable):
+        reason = error.detail.rpartition(": ")[2].strip().rstrip(".")
+        return (
+            f"{error.code.name}: nothing answers at {address} ({reason}); start a server with `skylane serve`, "
+            "or name another with --address or SKYLANE_ADDRESS"
+        )
+    return str(error)

@@ -1,0 +1,126 @@
+"""What each command asks the server, and what it prints."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+
+from skylane.cli import rows, tables
+from skylane.client import Client, Model, Prediction
+
+ROWS_AT_ONCE: Final = 1024
+"""Rows of one request; longer files go out in several, because servers bound the rows of one (8192 by default)."""
+REQUESTS_AT_ONCE: Final = 4
+"""Fewer than fill a model's queue by themselves."""
+
+
+class Refused(Exception):
+    """The answer is no, and has been printed."""
+
+
+class Unusable(Exception):
+    """The command line or its data cannot be used; the text says why."""
+
+
+def models(options: Namespace) -> None:
+    """List the models, or describe one."""
+    with _client(options) as client:
+        if options.model is None:
+            if options.version or options.label:
+                raise Unusable("--version and --label belong to one model: name it")
+            _list(client, options)
+            return
+        model = client.model(options.model, options.version, options.label)
+    if options.format == "json":
+        described = asdict(model)
+        del described["manifest_json"]
+        print(tables.json_text(described | {"manifest": model.manifest}))
+    else:
+        print(tables.model_text(model))
+
+
+def _list(client: Client, options: Namespace) -> None:
+    statuses = client.models()
+    if options.format == "json":
+        print(tables.json_text([asdict(status) for status in statuses]))
+        return
+    if not statuses:
+        print(f"The server at {options.address} has no models.")
+        return
+    ready = [(status.name, each.version) for status in statuses for each in status.versions if each.state == "ready"]
+    schemas = {key: client.model(*key) for key in ready}
+    print(tables.table(["MODEL", "VERSION", "STATE", "INPUTS", "LABELS"], tables.models_rows(statuses, schemas)))
+    for status in statuses:
+        for each in status.versions:
+            if each.reason:
+                print(f"\n{status.name} version {each.version} {each.state}: {each.reason}")
+
+
+def predict(options: Namespace) -> None:
+    """Ask one model and print its answers."""
+    with _client(options) as client:
+        model = client.model(options.model, options.version, options.label)
+        try:
+            answer = _answer(client, options, model, _data(options, model))
+        except (TypeError, ValueError, OSError) as error:
+            raise Unusable(error) from error
+    if options.format == "json":
+        print(tables.json_text(tables.prediction_json(answer)))
+        return
+    header, lines = tables.prediction_rows(answer, model)
+    if options.format == "csv":
+        print(tables.csv_text(header, lines))
+        return
+    count = "1 row" if len(answer) == 1 else f"{len(answer)} rows"
+    print(f"{answer.model} version {answer.version}, {count}{', answer kept from before' * answer.cached}\n")
+    print(tables.table(["ROW", *header], [[number, *line] for number, line in enumerate(lines)]))
+
+
+def _answer(client: Client, options: Namespace, model: Model, data: Any) -> Prediction:
+    # Always the version that the values were typed for, although a newer one may take over meanwhile.
+    parts = rows.slices(data, ROWS_AT_ONCE)
+    if len(parts) == 1:
+        return client.predict(options.model, data, version=model.version, outputs=options.outputs)
+    answers = client.predict_many(
+        options.model, parts, version=model.version, outputs=options.outputs, window=REQUESTS_AT_ONCE
+    )
+    return tables.joined(list(answers))
+
+
+def _data(options: Namespace, model: Model) -> Any:
+    if options.row:
+        return rows.from_rows(options.row, model)
+    if options.json is not None:
+        return rows.from_json(sys.stdin.read() if options.json == "-" else options.json, model)
+    text = sys.stdin.read() if options.csv == "-" else Path(options.csv).read_text("utf-8-sig")
+    data, extra = rows.from_csv(text.splitlines(keepends=True), model)
+    if extra:
+        print(f"skylane predict: the model does not take {', '.join(extra)}: left out", file=sys.stderr)
+    return data
+
+
+def health(options: Namespace) -> None:
+    """Say whether requests are taken now."""
+    with _client(options) as client:
+        state = client.health(options.model)
+    print(f"{options.model or options.address}: {'ready' if state == 'SERVING' else 'not ready'}")
+    if state != "SERVING":
+        raise Refused
+
+
+COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {"models": models, "predict": predict, "health": health}
+
+
+def _client(options: Namespace) -> Client:
+    credentials = None
+    if options.tls or options.tls_ca:
+        try:
+            trusted = Path(options.tls_ca).read_bytes() if options.tls_ca else None
+        except OSError as error:
+            raise Unusable(f"--tls-ca: {error}") from error
+        credentials = grpc.ssl_channel_credentials(trusted)
+    return Client(options.address, timeout_s=options.timeout, credentials=credentials)
