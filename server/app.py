@@ -15,13 +15,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from server.engine.engine import Engine
 from server.repository import loader
-from server.repository.repository import ModelStatus, Repository, State
+from server.repository.repository import Load, ModelStatus, Repository, State
 from server.routing.routes import Routes
 from server.settings import Settings
 from server.transport.grpcio import PredictionService, make_server
 from server.transport.listener import CannotListen, Listener, listen
 from server.transport.models import SelfDescription
-from server.transport.skylane_v1.requests import RequestDecoder
+from server.transport.skylane_v1.intake import Intake
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class LoopWorkers:
 class App:
     """One server: everything built and wired, nothing started."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, load: Load = loader.load) -> None:
         """Bind the port. Needs a running event loop. Raises CannotStart."""
         if not settings.models.is_dir():
             raise CannotStart(f"models: {settings.models} is not a directory: name the model repository with --models")
@@ -66,15 +66,15 @@ class App:
         self._workers = LoopWorkers(asyncio.get_running_loop())
         self._engine = Engine(self._workers, time.monotonic)
         self._routes = Routes()
-        self._repository = Repository(settings.models, loader.load, self._serve)
+        self._repository = Repository(settings.models, load, self._serve)
         self._about = SelfDescription()
-        decoder = RequestDecoder()
-        self._prediction = PredictionService(self._engine, decoder, time.monotonic, settings.message_bytes_max)
+        intake = Intake(self._engine, time.monotonic, settings.message_bytes_max)
+        self._prediction = PredictionService(intake)
         server = make_server(settings.message_bytes_max)
         self._prediction.add_to(server)
         self._about.add_to(server)
         try:
-            self.listener: Listener = listen(settings, server, self._engine, decoder, time.monotonic)
+            self.listener: Listener = listen(settings, server, intake)
         except CannotListen as error:
             raise CannotStart(str(error)) from error
 
@@ -85,7 +85,7 @@ class App:
     async def start(self) -> None:
         """Load what is in the repository, and begin to receive."""
         started_at = time.monotonic()
-        await self._refresh()
+        await self.refresh()
         await self.listener.start()
         log.info(
             "serving %s on %s:%d (%s transport) after %.1f s",
@@ -100,9 +100,10 @@ class App:
         """Follow the repository until cancelled."""
         while self._settings.poll_s:
             await asyncio.sleep(self._settings.poll_s)
-            await self._refresh()
+            await self.refresh()
 
-    async def _refresh(self) -> None:
+    async def refresh(self) -> None:
+        """Make what is served equal to what is on disk, now."""
         await asyncio.to_thread(self._repository.refresh)
         await self._about.tell(self._repository.status, self._routes, complete=self._repository.refreshed)
 
@@ -125,9 +126,9 @@ class App:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[App]:
+async def running(settings: Settings, load: Load = loader.load) -> AsyncIterator[App]:
     """A server that serves inside the block, and drains at its end. Raises CannotStart."""
-    app = App(settings)
+    app = App(settings, load)
     await app.start()
     watcher = asyncio.create_task(app.watch())
     try:

@@ -22,6 +22,8 @@ def bind(interface: Interface, inputs: Mapping[str, Array], *, only_columns: boo
 
     Raises InputMismatch naming the input, what was expected and what came.
     """
+    if not inputs:
+        raise InputMismatch(f"the request has no inputs: {_takes(interface)}")
     if not only_columns and inputs.keys() == interface.tensors_by_name.keys():
         return bind_tensors(interface, inputs)
     if inputs.keys() == interface.columns_by_name.keys():
@@ -141,8 +143,6 @@ def _fill_gaps(column: ColumnSpec, values: Array) -> Array:
 
 def _misnamed(interface: Interface, inputs: Mapping[str, Array]) -> InputMismatch:
     """Which names are missing, unknown or misspelt, told in the vocabulary that the request seems to use."""
-    if not inputs:
-        return InputMismatch(f"the request has no inputs: {_takes(interface)}")
     closest = _closest_vocabulary(interface, inputs)
     missing = [name for name in closest if name not in inputs]
     unknown = [name for name in inputs if name not in closest]

@@ -59,6 +59,9 @@ class Engine:
                 touched[self._enqueue(ask)] = None
             except ServingError as error:
                 ask.sink.refuse(ask.calls, error)
+            except Exception:  # a fault of ours must not reach the calls that arrived beside this one
+                log.exception("a request for %s met a fault of the server", ask.route)
+                ask.sink.refuse(ask.calls, ModelFailed("internal error; the log has more"))
         for lane in touched:
             self._drive(lane, self._inline_s_max)
 

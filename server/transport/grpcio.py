@@ -4,20 +4,16 @@ Calls that the event loop hands over in one turn go to the engine as one list.
 """
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 import grpc
 
-from server.engine.engine import Engine
 from server.errors import ServingError, ShuttingDown
-from server.transport.skylane_v1.requests import RequestDecoder
+from server.transport.skylane_v1.intake import Intake
 from server.transport.skylane_v1.stream import Stream
-from server.transport.status import Status, status_of, too_large
+from server.transport.status import Status, status_of
 from server.types import NO_DEADLINE, Call
-
-log = logging.getLogger(__name__)
 
 PREDICTION_SERVICE: Final = "skylane.v1.PredictionService"
 MESSAGE_SLACK: Final = 2**20
@@ -43,11 +39,9 @@ def make_server(message_bytes_max: int) -> grpc.aio.Server:
 class PredictionService:
     """Predict and PredictStream on an event loop."""
 
-    def __init__(
-        self, engine: Engine, decoder: RequestDecoder, clock: Callable[[], float], message_bytes_max: int
-    ) -> None:
-        self._engine, self._decoder, self._clock = engine, decoder, clock
-        self._message_bytes_max = message_bytes_max
+    def __init__(self, intake: Intake) -> None:
+        """Belongs to the running event loop."""
+        self._intake = intake
         self._loop = asyncio.get_running_loop()
         self._arrived: list[tuple[Call, bytes]] = []
         self._draining = asyncio.Event()
@@ -95,21 +89,17 @@ class PredictionService:
 
     def _arrive(self, call: Call, payload: bytes) -> None:
         """Put a call with the others of this turn of the loop."""
-        if len(payload) > self._message_bytes_max:
-            self.refuse([call], too_large(len(payload), self._message_bytes_max))
-            return
         if not self._arrived:
             self._loop.call_soon(self._flush)
         self._arrived.append((call, payload))
 
     def _flush(self) -> None:
         arrived, self._arrived = self._arrived, []
-        calls, payloads = [call for call, _ in arrived], [payload for _, payload in arrived]
-        self._engine.submit(self._decoder.decode(calls, payloads, self))
+        self._intake.take([call for call, _ in arrived], [payload for _, payload in arrived], self)
 
     def _deadline(self, context: Context) -> float:
         remaining = context.time_remaining()
-        return NO_DEADLINE if remaining is None else self._clock() + remaining
+        return NO_DEADLINE if remaining is None else self._intake.clock() + remaining
 
     # --- Replies out: see server.types.Sink -------------------------------------------------------------------------
 

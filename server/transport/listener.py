@@ -2,16 +2,14 @@
 
 import importlib.util
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
 import grpc
 
-from server.engine.engine import Engine
 from server.settings import Settings
 from server.transport.grpcio import PREDICTION_SERVICE
-from server.transport.skylane_v1.requests import RequestDecoder
+from server.transport.skylane_v1.intake import Intake
 
 PREDICT: Final = f"/{PREDICTION_SERVICE}/Predict"
 
@@ -37,9 +35,7 @@ class Listener(Protocol):
         """Close every connection; calls still open get `grace_s` seconds."""
 
 
-def listen(
-    settings: Settings, server: grpc.aio.Server, engine: Engine, decoder: RequestDecoder, clock: Callable[[], float]
-) -> Listener:
+def listen(settings: Settings, server: grpc.aio.Server, intake: Intake) -> Listener:
     """Bind as the settings say. Raises CannotListen."""
     installed = importlib.util.find_spec("pygrpc_native") is not None
     if settings.transport == "native" and not installed:
@@ -48,7 +44,7 @@ def listen(
     try:
         if settings.transport == "grpcio" or not installed:
             return GrpcioListener(server, address)
-        return NativeListener(server, address, engine, decoder, clock, settings.message_bytes_max)
+        return NativeListener(server, address, intake)
     except (OSError, RuntimeError) as error:
         raise CannotListen(f"port: {address} cannot be bound, another server may be using it: {error}") from error
 
@@ -82,15 +78,7 @@ class NativeListener:
 
     name = "native"
 
-    def __init__(
-        self,
-        server: grpc.aio.Server,
-        address: str,
-        engine: Engine,
-        decoder: RequestDecoder,
-        clock: Callable[[], float],
-        message_bytes_max: int,
-    ) -> None:
+    def __init__(self, server: grpc.aio.Server, address: str, intake: Intake) -> None:
         """Bind. Raises OSError if the port cannot be bound."""
         from server.transport.native import NativeTransport  # its package may be missing where grpcio serves alone
 
@@ -98,7 +86,7 @@ class NativeListener:
         socket = str(Path(self._directory.name) / "grpcio.sock")
         self._server = server
         self._server.add_insecure_port(f"unix:{socket}")
-        self._front = NativeTransport(address, PREDICT, engine, decoder, clock, message_bytes_max, socket)
+        self._front = NativeTransport(address, PREDICT, intake, socket)
         self.port = self._front.port
 
     async def start(self) -> None:

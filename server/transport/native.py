@@ -7,20 +7,16 @@ here, after they came; trailing metadata must not begin with `grpc-`; `close` cu
 draining waits until its own counters say that every call has ended.
 """
 
-import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pygrpc_native import EVENT_CALL, NativeGrpcFront
 
-from server.engine.engine import Engine
-from server.errors import ModelFailed, ServingError
-from server.transport.skylane_v1.requests import RequestDecoder
-from server.transport.status import status_of, too_large
+from server.errors import ServingError
+from server.transport.skylane_v1.intake import Intake
+from server.transport.status import status_of
 from server.types import NO_DEADLINE, Call
-
-log = logging.getLogger(__name__)
 
 EVENTS_MAX: Final = 256
 """Calls taken from the front at once; more wait there, and become the next list."""
@@ -37,15 +33,11 @@ class NativeTransport:
         self,
         target: str,
         method: str,
-        engine: Engine,
-        decoder: RequestDecoder,
-        clock: Callable[[], float],
-        message_bytes_max: int,
+        intake: Intake,
         fallback_socket: str,
     ) -> None:
         """Bind the port; nothing is received before `start`. Raises OSError if the port cannot be bound."""
-        self._engine, self._decoder, self._clock = engine, decoder, clock
-        self._message_bytes_max = message_bytes_max
+        self._intake = intake
         # With this key each event carries the call's grpc-timeout header, which costs 3-8 µs less than its details.
         self._front = NativeGrpcFront(
             target,
@@ -91,23 +83,15 @@ class NativeTransport:
             self._take(events)
 
     def _take(self, events: Sequence[Event]) -> None:
-        now, calls, payloads = self._clock(), list[Call](), list[bytes]()
+        now, calls, payloads = self._intake.clock(), list[Call](), list[bytes]()
         for kind, call_id, _, payload, timeout in events:
             if kind != EVENT_CALL:
                 self._cancel(call_id)
                 continue
             assert payload is not None, "only cancellations come without one"
-            call = Call(call_id, self, now + _seconds(timeout) if type(timeout) is bytes else NO_DEADLINE)
-            if len(payload) > self._message_bytes_max:
-                self.refuse([call], too_large(len(payload), self._message_bytes_max))
-            else:
-                calls.append(call)
-                payloads.append(payload)
-        try:
-            self._engine.submit(self._decoder.decode(calls, payloads, self))
-        except Exception:  # a fault of ours must not stop the thread that receives
-            log.exception("a batch of %d calls failed", len(calls))
-            self.refuse([call for call in calls if not call.done], ModelFailed("internal error; the log has more"))
+            calls.append(Call(call_id, self, now + _seconds(timeout) if type(timeout) is bytes else NO_DEADLINE))
+            payloads.append(payload)
+        self._intake.take(calls, payloads, self)
         self._remember(calls)
 
     def _remember(self, calls: Sequence[Call]) -> None:

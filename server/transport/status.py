@@ -56,11 +56,3 @@ def status_of(error: ServingError) -> Status:
     if len(message) > MESSAGE_LENGTH_MAX:
         message = message[:MESSAGE_LENGTH_MAX] + "…"
     return Status(STATUS_OF[type(error)], message, getattr(error, "retry_after_ms", 0))
-
-
-def too_large(size: int, limit: int) -> errors.MessageTooLarge:
-    """The refusal of a message over the listener's limit."""
-    return errors.MessageTooLarge(
-        f"the message has {size} bytes, but this server takes at most {limit} (--max-message-mb): "
-        "send fewer rows at once"
-    )

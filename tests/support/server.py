@@ -1,0 +1,101 @@
+"""A real server on a real socket, in this process so that a test can hold its models and watch its runs."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from server.app import App, running
+from server.engine.cost import CostModel
+from server.engine.lane import LoadedModel
+from server.repository import loader
+from server.settings import Settings, Transport
+from server.types import Array
+from skylane.policy import Policy
+
+
+class Gate:
+    """Holds every run of a model until it is opened, and counts the rows of each."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.entered = threading.Semaphore(0)
+        """Released once by each run that begins."""
+        self.rows: list[int] = []
+
+    def load(self, directory: Path, name: str, version: int, policy: Policy) -> LoadedModel:
+        """Load as the server does, with the gate in front. Its runs are never inline: they look expensive."""
+        model = loader.load(directory, name, version, policy)
+        return replace(model, runner=_Held(model, self), cost=CostModel([(1, 1.0)]))
+
+
+class _Held:
+    def __init__(self, model: LoadedModel, gate: Gate) -> None:
+        self._model, self._gate = model, gate
+
+    def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        self._gate.rows.append(len(inputs[0]))
+        self._gate.entered.release()
+        assert self._gate.opened.wait(30), "the test never opened the gate"
+        return self._model.runner.run(inputs)
+
+
+class RunningServer:
+    """A server that serves in a thread of its own."""
+
+    def __init__(self, app: App, loop: asyncio.AbstractEventLoop) -> None:
+        self.app, self._loop = app, loop
+        self.address = f"127.0.0.1:{app.listener.port}"
+
+    def refresh(self) -> None:
+        """Look at the repository now, and return when everything new serves."""
+        asyncio.run_coroutine_threadsafe(self.app.refresh(), self._loop).result(30)
+
+
+@contextlib.contextmanager
+def serving(
+    models: Path,
+    transport: Transport = "auto",
+    load: Callable[[Path, str, int, Policy], LoadedModel] = loader.load,
+    grace_s: float = 10.0,
+    max_message_mb: int = 64,
+) -> Iterator[RunningServer]:
+    """Serve inside the block; drained when it ends. Looks at the repository only when told."""
+    settings = Settings(
+        models=models, port=0, transport=transport, poll_s=0, grace_s=grace_s, max_message_mb=max_message_mb
+    )
+    ready, failed = threading.Event(), list[BaseException]()
+    box: list[RunningServer] = []
+    stop: list[Callable[[], object]] = []
+
+    async def serve() -> None:
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        stop.append(lambda: loop.call_soon_threadsafe(ended.set))
+        async with running(settings, load) as app:
+            box.append(RunningServer(app, loop))
+            ready.set()
+            await ended.wait()
+
+    def run() -> None:
+        try:
+            asyncio.run(serve())
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=run, name="server-under-test")
+    thread.start()
+    ready.wait(60)
+    if failed:
+        thread.join()
+        raise failed[0]
+    try:
+        yield box[0]
+    finally:
+        stop[0]()
+        thread.join(60)
+        if failed:
+            raise failed[0]
