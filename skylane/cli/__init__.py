@@ -68,7 +68,7 @@ def _ask(argv: Sequence[str]) -> int:
 
 def _told(error: SkylaneError, address: str) -> str:
     """The error as people read it: gRPC's own text about connections names neither the address nor what to do."""
-    unreachable = ("failed to connect", "dns resolution failed", "name resolution")
+    unreachable = ("failed to connect", "errors resolving", "dns resolution failed", "name resolution")
     if isinstance(error, Unavailable) and any(sign in error.detail.lower() for sign in unreachable):
         reason = error.detail.rpartition(": ")[2].strip().rstrip(".")
         return (

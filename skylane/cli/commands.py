@@ -1,5 +1,6 @@
 """What each command asks the server, and what it prints."""
 
+import io
 import sys
 from argparse import Namespace
 from collections.abc import Callable
@@ -66,7 +67,7 @@ def predict(options: Namespace) -> None:
         model = client.model(options.model, options.version, options.label)
         try:
             answer = _answer(client, options, model, _data(options, model))
-        except (TypeError, ValueError, OSError) as error:
+        except (TypeError, ValueError) as error:
             raise Unusable(error) from error
     if options.format == "json":
         print(tables.json_text(tables.prediction_json(answer)))
@@ -96,8 +97,8 @@ def _data(options: Namespace, model: Model) -> Any:
         return rows.from_rows(options.row, model)
     if options.json is not None:
         return rows.from_json(sys.stdin.read() if options.json == "-" else options.json, model)
-    text = sys.stdin.read() if options.csv == "-" else Path(options.csv).read_text("utf-8-sig")
-    data, extra = rows.from_csv(text.splitlines(keepends=True), model)
+    text = sys.stdin.read() if options.csv == "-" else _read("--csv", options.csv).decode("utf-8-sig")
+    data, extra = rows.from_csv(io.StringIO(text, newline=""), model)
     if extra:
         print(f"skylane predict: the model does not take {', '.join(extra)}: left out", file=sys.stderr)
     return data
@@ -118,9 +119,12 @@ COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {"models": models, "pr
 def _client(options: Namespace) -> Client:
     credentials = None
     if options.tls or options.tls_ca:
-        try:
-            trusted = Path(options.tls_ca).read_bytes() if options.tls_ca else None
-        except OSError as error:
-            raise Unusable(f"--tls-ca: {error}") from error
-        credentials = grpc.ssl_channel_credentials(trusted)
+        credentials = grpc.ssl_channel_credentials(_read("--tls-ca", options.tls_ca) if options.tls_ca else None)
     return Client(options.address, timeout_s=options.timeout, credentials=credentials)
+
+
+def _read(option: str, file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise Unusable(f"{option}: {file}: {error.strerror}") from error

@@ -52,7 +52,7 @@ def read_values(name: str, raw: Any) -> Values:
         array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         return Values(name, array, untyped=_only_gaps(array))
     if array.dtype.kind in _TEXT_KINDS:
-        values = _read_objects(name, array)
+        values = _read_objects(name, array, getattr(raw, "dtype", array.dtype))
         return Values(name, values.array.reshape(array.shape), values.missing, values.untyped and array.ndim == 1)
     raise TypeError(f"{name!r} is {getattr(raw, 'dtype', array.dtype)}: expected {ACCEPTED}")
 
@@ -84,7 +84,9 @@ def columns_of(records: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
 
 def _array_of(name: str, raw: Any) -> Array:
     if isinstance(raw, np.ma.MaskedArray):
-        return np.ma.filled(raw.astype(object), None)
+        objects: Array = np.ma.getdata(raw).astype(object)
+        objects[np.ma.getmaskarray(raw)] = None
+        return objects
     if isinstance(raw, np.ndarray):
         return raw
     if isinstance(raw, list | tuple):
@@ -111,8 +113,8 @@ def _only_gaps(array: Array) -> bool:
     )
 
 
-def _read_objects(name: str, array: Array) -> Values:
-    """Python objects, told apart by the set of their types, which costs one pass in C."""
+def _read_objects(name: str, array: Array, dtype: Any) -> Values:
+    """Python objects, told apart by the set of their types, which costs one pass in C. `dtype` is the caller's own."""
     items: list[Any] = array.astype(object).ravel().tolist()
     types = set(map(type, items))
     if types == {str}:
@@ -134,7 +136,7 @@ def _read_objects(name: str, array: Array) -> Values:
     if kinds <= {"int", "float"}:
         return Values(name, np.array(_filled(items, gaps, np.nan), dtype="<f8"))
     found = ", ".join(sorted(cls.__name__ for cls in types))
-    raise TypeError(f"{name!r} is {array.dtype} holding {found}: expected {ACCEPTED}, one kind for the whole column")
+    raise TypeError(f"{name!r} is {dtype} holding {found}: expected {ACCEPTED}, one kind for the whole column")
 
 
 def _kind_of(cls: type) -> str:

@@ -90,10 +90,15 @@ def encode(inputs: Inputs, request: Request, model: Model | None) -> pb.PredictR
     values = inputs.values
     if model is not None:
         values = (_as_only_tensor(values[0], model),) if inputs.is_array else _typed(values, model)
-    if any(each.missing for each in values):
-        message.columns.extend(map(_column, values))
-    else:
-        message.tensors.extend(map(_tensor, values))
+    has_gaps = any(each.missing for each in values)
+    for each in values:
+        try:
+            if has_gaps:
+                message.columns.append(_column(each))
+            else:
+                message.tensors.append(_tensor(each))
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{each.name!r} holds text that is not Unicode: {error}") from error
     return message
 
 

@@ -52,7 +52,7 @@ def echo(request: prediction_pb2.PredictRequest) -> prediction_pb2.PredictRespon
     )
 
 
-class Predictions(prediction_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
+class Predictions(prediction_pb2_grpc.PredictionServiceServicer):
     """Echoes. On a stream, a request of the model "slow" is answered when the stream ends, "bad" with an error."""
 
     def __init__(self, server: FakeServer) -> None:
@@ -90,7 +90,7 @@ class Predictions(prediction_pb2_grpc.PredictionServiceServicer):  # type: ignor
         yield from reversed(held)
 
 
-class Models(models_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
+class Models(models_pb2_grpc.ModelServiceServicer):
     """Tells what the test put into `FakeServer.models`."""
 
     def __init__(self, server: FakeServer) -> None:
@@ -167,8 +167,8 @@ def server() -> Iterator[FakeServer]:
     fake.health.set("flights_late", health_pb2.HealthCheckResponse.SERVING)
     fake.health.set("loading", health_pb2.HealthCheckResponse.NOT_SERVING)
     listener = grpc.server(ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
-    prediction_pb2_grpc.add_PredictionServiceServicer_to_server(Predictions(fake), listener)
-    models_pb2_grpc.add_ModelServiceServicer_to_server(Models(fake), listener)
+    prediction_pb2_grpc.add_PredictionServiceServicer_to_server(Predictions(fake), listener)  # type: ignore[no-untyped-call]
+    models_pb2_grpc.add_ModelServiceServicer_to_server(Models(fake), listener)  # type: ignore[no-untyped-call]
     health_pb2_grpc.add_HealthServicer_to_server(fake.health, listener)
     fake.address = f"localhost:{listener.add_insecure_port('localhost:0')}"
     listener.start()
