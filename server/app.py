@@ -116,13 +116,16 @@ class App:
         self._engine.stop()
         self._prediction.drain()
         ends_at = time.monotonic() + settings.grace_s
-        while not (self._engine.idle and not self.listener.busy) and time.monotonic() < ends_at:
+        while (busy := self._busy()) and time.monotonic() < ends_at:
             await asyncio.sleep(DRAIN_LOOK_S)
-        if not self._engine.idle:
+        if busy:
             log.warning("the grace period is over; requests still in flight are cut off")
-        await self.listener.close(max(0.0, ends_at - time.monotonic()))
+        await self.listener.close()
         self._workers.close()
         log.info("closed after %.2f s", time.monotonic() - began_at)
+
+    def _busy(self) -> bool:
+        return not self._engine.idle or self._prediction.open > 0 or self.listener.busy
 
 
 @contextlib.asynccontextmanager

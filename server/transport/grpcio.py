@@ -19,7 +19,7 @@ PREDICTION_SERVICE: Final = "skylane.v1.PredictionService"
 MESSAGE_SLACK: Final = 2**20
 """grpcio's own limit stands this much above ours, so that messages a little too large get our words, not its."""
 
-Context = grpc.aio.ServicerContext[Any, Any]
+Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 def make_server(message_bytes_max: int) -> grpc.aio.Server:
@@ -45,6 +45,8 @@ class PredictionService:
         self._loop = asyncio.get_running_loop()
         self._arrived: list[tuple[Call, bytes]] = []
         self._draining = asyncio.Event()
+        self.open = 0
+        """Calls that have begun and whose status is not yet sent."""
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register both methods. They take and give bytes: the codec is ours."""
@@ -61,6 +63,7 @@ class PredictionService:
     # --- Calls in ---------------------------------------------------------------------------------------------------
 
     async def _predict(self, payload: bytes, context: Context) -> bytes:
+        self._count(context)
         reply: asyncio.Future[bytes | ServingError] = self._loop.create_future()
         call = Call(reply, self, self._deadline(context))
         self._arrive(call, payload)
@@ -75,6 +78,7 @@ class PredictionService:
         raise AssertionError("abort does not return")
 
     async def _predict_stream(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        self._count(context)
         stream, deadline = Stream(), self._deadline(context)
 
         def arrive(payload: bytes) -> None:
@@ -86,6 +90,13 @@ class PredictionService:
             yield reply
         if self._draining.is_set():
             await _abort(context, status_of(ShuttingDown("the server is shutting down; the stream has ended")))
+
+    def _count(self, context: Context) -> None:
+        self.open += 1
+        context.add_done_callback(self._uncount)  # type: ignore[arg-type]  # the stubs want a class of theirs
+
+    def _uncount(self, _: Context) -> None:
+        self.open -= 1
 
     def _arrive(self, call: Call, payload: bytes) -> None:
         """Put a call with the others of this turn of the loop."""

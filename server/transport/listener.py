@@ -1,5 +1,6 @@
 """The two ways to listen: grpcio alone, or the native front with grpcio behind it. Same services, same behaviour."""
 
+import asyncio
 import importlib.util
 import tempfile
 from pathlib import Path
@@ -10,6 +11,9 @@ import grpc
 from server.settings import Settings
 from server.transport.grpcio import PREDICTION_SERVICE
 from server.transport.skylane_v1.intake import Intake
+
+FORWARD_S: Final = 0.05
+"""The front does not count the calls that it forwards: this long it gets to pass on their last bytes."""
 
 PREDICT: Final = f"/{PREDICTION_SERVICE}/Predict"
 
@@ -31,8 +35,8 @@ class Listener(Protocol):
     def busy(self) -> bool:
         """Whether a reply is still on its way to a connection, as far as the transport can tell."""
 
-    async def close(self, grace_s: float) -> None:
-        """Close every connection; calls still open get `grace_s` seconds."""
+    async def close(self) -> None:
+        """Close every connection at once."""
 
 
 def listen(settings: Settings, server: grpc.aio.Server, intake: Intake) -> Listener:
@@ -65,12 +69,12 @@ class GrpcioListener:
 
     @property
     def busy(self) -> bool:
-        """See Listener. Closing grpcio waits for its calls by itself."""
+        """See Listener. What grpcio has open, its services count themselves."""
         return False
 
-    async def close(self, grace_s: float) -> None:
+    async def close(self) -> None:
         """See Listener."""
-        await self._server.stop(grace_s)
+        await self._server.stop(None)
 
 
 class NativeListener:
@@ -99,8 +103,9 @@ class NativeListener:
         """See Listener."""
         return self._front.busy
 
-    async def close(self, grace_s: float) -> None:
+    async def close(self) -> None:
         """See Listener. The server behind goes first: its calls pass through the front."""
-        await self._server.stop(grace_s)
+        await self._server.stop(None)
+        await asyncio.sleep(FORWARD_S)
         self._front.close()
         self._directory.cleanup()

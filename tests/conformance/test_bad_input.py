@@ -137,8 +137,6 @@ CASES = [
     ),
     pytest.param(
         PredictRequest(model="linear", tensors=[Tensor(name="features", dtype=FLOAT32)]),
-            model="linear", tensors=[Tensor(name="features", dtype=FLOAT32), Tensor(name="features", dtype=FLOAT32)]
-        ),
         INVALID,
         "tensor 'features': shape: expected sizes from 0 with the rows first, received []",
         id="no shape",

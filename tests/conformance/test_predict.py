@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from skylane.v1 import models_pb2, models_pb2_grpc
 from skylane.v1.prediction_pb2 import Column, DoubleList, PredictRequest, PredictStreamResponse, StringList
-from support.calls import STREAM, array_of, ask, features, open_channel, predict
+from support.calls import array_of, ask, features, open_channel, predict, predict_stream
 
 
 @pytest.fixture
@@ -91,12 +91,7 @@ class TestStream:
 
     @staticmethod
     def replies(channel: grpc.Channel, requests: list[PredictRequest]) -> dict[str, PredictStreamResponse]:
-        method = channel.stream_stream(
-            STREAM,
-            request_serializer=PredictRequest.SerializeToString,
-            response_deserializer=PredictStreamResponse.FromString,
-        )
-        return {reply.request_id: reply for reply in method(iter(requests), timeout=30)}
+        return {reply.request_id: reply for reply in predict_stream(channel)(iter(requests), timeout=30)}
 
     def test_each_request_gets_its_reply(self, channel: grpc.Channel) -> None:
         inputs = {f"id-{seed}": features(1 + seed % 5, seed=seed) for seed in range(1000)}

@@ -7,7 +7,7 @@ import grpc
 import numpy as np
 
 from skylane.dtypes import TO_PROTO, dtype_of
-from skylane.v1.prediction_pb2 import PredictRequest, PredictResponse, Tensor
+from skylane.v1.prediction_pb2 import PredictRequest, PredictResponse, PredictStreamResponse, Tensor
 
 PREDICT = "/skylane.v1.PredictionService/Predict"
 STREAM = "/skylane.v1.PredictionService/PredictStream"
@@ -54,6 +54,15 @@ def predict(channel: grpc.Channel) -> "grpc.UnaryUnaryMultiCallable[PredictReque
     """The method, typed."""
     return channel.unary_unary(
         PREDICT, request_serializer=PredictRequest.SerializeToString, response_deserializer=PredictResponse.FromString
+    )
+
+
+def predict_stream(channel: grpc.Channel) -> "grpc.StreamStreamMultiCallable[PredictRequest, PredictStreamResponse]":
+    """The streaming method, typed."""
+    return channel.stream_stream(
+        STREAM,
+        request_serializer=PredictRequest.SerializeToString,
+        response_deserializer=PredictStreamResponse.FromString,
     )
 
 

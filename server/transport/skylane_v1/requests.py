@@ -61,7 +61,7 @@ class Plan:
 
     def __init__(self, reply: ReplyForm, shape: Shape, dtype: "np.dtype[np.generic]") -> None:
         self.reply, self.shape, self.dtype = reply, shape, dtype
-        self.key = (shape, reply.outputs)
+        self.key = ((shape,), reply.outputs)
 
 
 class TemplateAsk(Ask):
