@@ -1,0 +1,35 @@
+"""scikit-learn pipelines → verified, timed ONNX graphs in a model repository.
+
+    from convert import publish
+    publish(pipeline, held_out_rows, name="flights_late", target=truth)
+
+`python -m convert --help` does the same from a file. The steps, one module each: load, schema, export, candidates,
+parity, timing, choose, describe, store, report; `publish` calls them.
+"""
+
+from convert.errors import (
+    BadArgument,
+    BadRows,
+    ConversionError,
+    OutOfTolerance,
+    Unconvertible,
+    Unreadable,
+    Untrusted,
+    Unwritable,
+)
+from convert.publish import Published, publish
+from convert.report import show
+
+__all__ = [
+    "BadArgument",
+    "BadRows",
+    "ConversionError",
+    "OutOfTolerance",
+    "Published",
+    "Unconvertible",
+    "Unreadable",
+    "Untrusted",
+    "Unwritable",
+    "publish",
+    "show",
+]

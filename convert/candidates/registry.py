@@ -1,0 +1,69 @@
+"""What a candidate is, and the list of them. Knows no way of making one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx
+
+from convert.export import export
+from convert.schema import Layout, NumberType
+from convert.structure import Task
+
+
+class NotApplicable(Exception):
+    """This candidate makes no sense for this pipeline; the message says why, for the report."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A graph to be verified and timed."""
+
+    content: bytes
+    numbers: NumberType
+    """Type of its numeric inputs."""
+    note: str
+    """What was changed, in one sentence without a full stop."""
+    quantized_nodes: int = 0
+
+
+@dataclass(frozen=True)
+class Source:
+    """The pipeline, for those who make candidates of it."""
+
+    estimator: Any
+    layout: Layout
+    task: Task
+    _exported: dict[NumberType, onnx.ModelProto] = field(default_factory=dict)
+
+    def exported(self, numbers: NumberType) -> onnx.ModelProto:
+        """A copy of the graph as skl2onnx makes it, which takes numbers of this type. Raises Unconvertible."""
+        if numbers not in self._exported:
+            self._exported[numbers] = export(self.estimator, self.layout, numbers, self.task)
+        copy = onnx.ModelProto()
+        copy.CopyFrom(self._exported[numbers])
+        return copy
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to make a graph of a pipeline."""
+
+    name: str
+    build: Callable[[Source], Built]
+    """Raises NotApplicable or Unconvertible."""
+    quantized: bool
+
+
+RECIPES: list[Recipe] = []
+"""In the order in which they are tried and shown; of equals the first wins."""
+
+
+def candidate(name: str, *, quantized: bool = False) -> Callable[[Callable[[Source], Built]], Callable[[Source], Built]]:
+    """Add a function to the recipes."""
+
+    def add(build: Callable[[Source], Built]) -> Callable[[Source], Built]:
+        RECIPES.append(Recipe(name, build, quantized))
+        return build
+
+    return add

@@ -1,0 +1,108 @@
+"""Which candidate is published. Pure: measurements in, a choice and its reasons out."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from convert.errors import BadArgument, OutOfTolerance
+from convert.parity import Parity
+from skylane.manifest import Tolerance
+
+Preset = Literal["exact", "close", "quantized"]
+Quantize = Literal["auto", "never", "require"]
+
+LIMITS: Final[dict[Preset, tuple[float, float]]] = {
+    "exact": (1e-6, 0.0),
+    "close": (1e-3, 0.001),
+    "quantized": (0.25, 0.02),
+}
+"""Preset → largest difference and share of flipped labels. Differences of predictions are in standard deviations."""
+
+METRIC_DROP_MAX: Final = 0.005
+"""Accuracy or R² that quantization may cost, where the target is known."""
+
+TIE: Final = 0.05
+"""Candidates whose times differ by less are equally fast: the clock of a busy machine knows no better."""
+
+WEIGHTS: Final[dict[str, float]] = {"1": 0.5, "64": 0.5}
+"""How much each size of a batch counts. A server's batches are between one row and what arrives during a run."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One candidate with all that was found out about it."""
+
+    name: str
+    bytes: int
+    parity: Parity
+    latency_us: Mapping[str, float]
+    quantized: bool
+    note: str
+
+
+def tolerance_of(preset: str, scale: float) -> Tolerance:
+    """The limits of a preset. `scale`: 1 for probabilities, the standard deviation for predictions."""
+    if preset not in get_args(Preset):
+        raise BadArgument(f"tolerance {preset!r} is not known: choose exact, close or quantized")
+    max_difference, max_label_flips = LIMITS[preset]
+    return Tolerance(preset=preset, max_difference=max_difference * scale, max_label_flips=max_label_flips)
+
+
+def why_outside(parity: Parity, tolerance: Tolerance) -> str | None:
+    """Why a candidate is not accepted; None if it is."""
+    if not parity.worst_difference <= tolerance.max_difference:
+        if math.isinf(parity.worst_difference):
+            return f"no number where scikit-learn has one, or the other way round ({parity.worst_case})"
+        return f"differs by {parity.worst_difference:.2g} ({parity.worst_case}), allowed {tolerance.max_difference:.2g}"
+    if parity.decided_flips > tolerance.max_label_flips:
+        return (
+            f"{parity.decided_flips:.2%} of labels differ ({parity.flips_case}), "
+            f"allowed {tolerance.max_label_flips:.2%}"
+        )
+    if parity.metric_drop is not None and parity.metric_drop > METRIC_DROP_MAX:
+        return f"costs {parity.metric_drop:.4f} of accuracy or R², allowed {METRIC_DROP_MAX}"
+    return None
+
+
+def choose(verdicts: Sequence[Verdict], tolerance: Tolerance, quantize: Quantize, *, force: bool = False) -> int:
+    """Index of the fastest candidate within tolerance; of equally fast ones the smallest, then the first.
+
+    With `force`, the one nearest to scikit-learn if none is within. Raises OutOfTolerance.
+    """
+    open_to = [i for i, verdict in enumerate(verdicts) if quantize != "require" or verdict.quantized]
+    within = [i for i in open_to if why_outside(verdicts[i].parity, tolerance) is None]
+    if within:
+        return _fastest(verdicts, within)
+    if force and open_to:
+        return min(open_to, key=lambda i: (verdicts[i].parity.decided_flips, verdicts[i].parity.worst_difference))
+    raise OutOfTolerance(_refusal([verdicts[i] for i in open_to], tolerance, quantize))
+
+
+def _fastest(verdicts: Sequence[Verdict], among: Sequence[int]) -> int:
+    best = min(cost(verdicts[i]) for i in among)
+    equal = [i for i in among if cost(verdicts[i]) <= best * (1 + TIE)]
+    return min(equal, key=lambda i: (verdicts[i].bytes, i))
+
+
+def cost(verdict: Verdict) -> float:
+    """Weighted geometric mean of the times, in microseconds: a ratio counts the same at every size."""
+    return math.exp(sum(weight * math.log(verdict.latency_us[size]) for size, weight in WEIGHTS.items()))
+
+
+def _refusal(verdicts: Sequence[Verdict], tolerance: Tolerance, quantize: Quantize) -> str:
+    if not verdicts:
+        return "quantization is required, but no node of the graph can be quantized: use --quantize auto"
+    reasons = "; ".join(f"{verdict.name}: {why_outside(verdict.parity, tolerance)}" for verdict in verdicts)
+    return f"no candidate answers as scikit-learn does within tolerance {tolerance.preset!r}: {reasons}. {_advice(verdicts)}"
+
+
+def _advice(verdicts: Sequence[Verdict]) -> str:
+    case = min(verdicts, key=lambda verdict: verdict.parity.worst_difference).parity.worst_case
+    if case == "gaps":
+        return "Gaps are converted wrongly: put a SimpleImputer first, or fill them before the pipeline"
+    if case == "texts never seen":
+        return "Texts never seen are converted wrongly: use OneHotEncoder(handle_unknown='ignore')"
+    if "infinity" in case:
+        return "Infinities are converted wrongly: clip them before the pipeline"
+    return "Allow more with --tolerance, or publish it all the same with --force, which the manifest will say"

@@ -1,0 +1,91 @@
+"""What was found out about a pipeline → the manifest of its version. Pure but for running the chosen graph."""
+
+import sys
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from convert.choose import Verdict, why_outside
+from convert.conversion import Conversion
+from convert.golden import golden, golden_frame
+from convert.report import sentence
+from convert.schema import Array
+from convert.structure import Task, final_of
+from skylane.dtypes import dtype_of
+from skylane.manifest import Candidate, Lineage, Manifest, OutputSpec, identity_of
+
+
+def describe(conversion: Conversion, name: str, origin: Lineage) -> Manifest:
+    """The manifest of the chosen candidate, as version 1."""
+    item = conversion.tried[conversion.chosen]
+    layout, numbers = conversion.layout, item.built.numbers
+    forced = why_outside(conversion.verdicts[conversion.chosen].parity, conversion.tolerance) is not None
+    return Manifest(
+        model=name,
+        version=1,
+        identity=identity(conversion, conversion.chosen),
+        task=conversion.task,
+        tensors=layout.tensor_specs(numbers),
+        columns=layout.column_specs(numbers),
+        outputs=_outputs(conversion, conversion.chosen),
+        tolerance=msgspec.structs.replace(conversion.tolerance, forced=forced),
+        candidates=tuple(
+            _candidate(verdict, conversion, index) for index, verdict in enumerate(conversion.verdicts)
+        ),
+        lineage=origin,
+        golden=golden(layout, golden_frame(layout, conversion.frame), numbers, item.session.named),
+    )
+
+
+def identity(conversion: Conversion, index: int) -> str:
+    """The identity that a version of this candidate would have."""
+    built, layout = conversion.tried[index].built, conversion.layout
+    return identity_of(
+        sha256(built.content).hexdigest(),
+        layout.tensor_specs(built.numbers),
+        layout.column_specs(built.numbers),
+        _outputs(conversion, index),
+    )
+
+
+def _outputs(conversion: Conversion, index: int) -> tuple[OutputSpec, ...]:
+    """Types and shapes as the graph really gives them: what graphs declare is often less."""
+    item, layout = conversion.tried[index], conversion.layout
+    answered = item.session.named(layout.tensors(golden_frame(layout, conversion.frame), item.built.numbers))
+    return tuple(_output(name, array, conversion.estimator, conversion.task) for name, array in answered.items())
+
+
+def _output(name: str, array: Array, estimator: Any, task: Task) -> OutputSpec:
+    roles = {"label": "label", "probabilities": "probabilities", "prediction": "prediction"}
+    return msgspec.convert(
+        {
+            "name": name,
+            "dtype": dtype_of(array),
+            "shape": (None, *array.shape[1:]),
+            "role": roles.get(name, "other"),
+            "classes": _classes(estimator) if name == "probabilities" and task == "classifier" else (),
+        },
+        OutputSpec,
+    )
+
+
+def _classes(estimator: Any) -> tuple[str | int | bool, ...]:
+    classes = getattr(estimator, "classes_", None)
+    labels = np.asarray(final_of(estimator).classes_ if classes is None else classes)
+    # Graphs have integers or texts for labels: skl2onnx turns whole floats into integers, and refuses others.
+    return tuple((labels.astype(np.int64) if labels.dtype.kind == "f" else labels).tolist())
+
+
+def _candidate(verdict: Verdict, conversion: Conversion, index: int) -> Candidate:
+    worst = verdict.parity.worst_difference
+    return Candidate(
+        name=verdict.name,
+        bytes=verdict.bytes,
+        worst_difference=worst if np.isfinite(worst) else sys.float_info.max,  # JSON has no infinity
+        label_flips=verdict.parity.label_flips,
+        latency_us=dict(verdict.latency_us),
+        chosen=index == conversion.chosen,
+        note=sentence(conversion, index),
+    )

@@ -1,0 +1,114 @@
+"""A fitted estimator → an ONNX graph with our names for its inputs and outputs. The only module that calls skl2onnx."""
+
+import copy
+import warnings
+from typing import Any, Final
+
+import onnx
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
+
+from convert.errors import Unconvertible
+from convert.graph import keep_outputs, rename, single_opset
+from convert.schema import Layout, NumberType
+from convert.structure import Task, branches, final_of, front_transformers
+from convert.trees import restore_missing_directions
+
+OPSETS: Final = {"": 18, "ai.onnx.ml": 3}
+"""The newest that every ONNX Runtime since 1.15 runs; trees of ai.onnx.ml 5 are a candidate of their own, one day."""
+
+TENSOR_TYPES: Final = {"float32": FloatTensorType, "float64": DoubleTensorType}
+
+ADVICE: Final = {
+    "HistGradientBoosting": "use GradientBoosting or a random forest instead",
+    "GaussianProcessClassifier": "use LogisticRegression on a kernel map, or an SVC with probability=True",
+    "FunctionTransformer": "do the step before the pipeline, or with a transformer of scikit-learn's own",
+}
+"""Part of an estimator's name → what to do instead, where somebody found out."""
+
+
+def outputs_of(estimator: Any, task: Task) -> tuple[str, ...]:
+    """Names of the graph's outputs, in order."""
+    if task == "classifier":
+        return ("label", "probabilities") if hasattr(estimator, "predict_proba") else ("label",)
+    return {
+        "regressor": ("prediction",),
+        "clusterer": ("label",),
+        "outlier_detector": ("label", "scores"),
+        "transformer": ("transformed",),
+    }[task]
+
+
+def export(estimator: Any, layout: Layout, numbers: NumberType, task: Task) -> onnx.ModelProto:
+    """The graph as skl2onnx makes it, with known faults mended. Raises Unconvertible if there is none."""
+    addressed = _addressed(estimator, layout) if layout.named else estimator
+    inputs = [
+        (spec.name, (StringTensorType if spec.dtype == "string" else TENSOR_TYPES[numbers])(list(spec.shape)))
+        for spec in layout.tensor_specs(numbers)
+    ]
+    model = _converted(addressed, inputs, task)
+    single_opset(model)
+    restore_missing_directions(model, addressed)
+    _name_outputs(model, outputs_of(estimator, task), [name for name, _ in inputs])
+    model.graph.name = "skylane"
+    model.producer_name, model.producer_version, model.doc_string = "skylane", "", ""
+    return model
+
+
+def _addressed(estimator: Any, layout: Layout) -> Any:
+    """A copy whose ColumnTransformers find their columns in the grouped tensors.
+
+    skl2onnx counts columns through all inputs, one after the other.
+    """
+    grouped = [layout.columns[position].name for positions in layout.order.values() for position in positions]
+    place = {name: position for position, name in enumerate(grouped)}
+    addressed = copy.deepcopy(estimator)
+    for transformer in front_transformers(addressed):
+        names = transformer.feature_names_in_
+        taken = dict(branches(transformer))
+        transformer.transformers_ = [
+            (name, part, [place[str(names[position])] for position in taken[name]])
+            for name, part, _ in transformer.transformers_
+            if name in taken
+        ]
+    return addressed
+
+
+def _converted(estimator: Any, inputs: list[tuple[str, Any]], task: Task) -> onnx.ModelProto:
+    # A list of dictionaries instead of an array of probabilities costs five times the model itself at 1024 rows.
+    options: list[dict[Any, Any] | None] = [None]
+    if task == "classifier":
+        options = [{"zipmap": False}, {id(final_of(estimator)): {"raw_scores": True}}]
+    failures: list[Exception] = []
+    for option in options:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of skl2onnx to its own developers
+                return convert_sklearn(estimator, initial_types=inputs, target_opset=OPSETS, options=option)
+        except Exception as error:  # skl2onnx raises what it happens to trip over
+            failures.append(error)
+    raise Unconvertible(_reason(estimator, failures[0])) from failures[0]
+
+
+def _reason(estimator: Any, error: Exception) -> str:
+    text = repr(estimator)
+    advice = next((advice for name, advice in ADVICE.items() if name in text), None)
+    said = " ".join(str(error).split())
+    return (
+        f"skl2onnx cannot turn {type(final_of(estimator)).__name__} into a graph "
+        f"({type(error).__name__}: {said[:160]}{'…' if len(said) > 160 else ''}); "
+        f"{advice or 'replace the step that it names by one of those that scikit-learn exports: see its list'}"
+    )
+
+
+def _name_outputs(model: onnx.ModelProto, names: tuple[str, ...], inputs: list[str]) -> None:
+    """Give the outputs our names, and leave out those that nobody promises."""
+    if len(model.graph.output) < len(names):
+        raise Unconvertible(f"the graph has {len(model.graph.output)} outputs where {', '.join(names)} are expected")
+    keep_outputs(model, len(names))
+    taken = {name for node in model.graph.node for name in (*node.input, *node.output)} | set(inputs)
+    for output, name in zip(model.graph.output, names, strict=True):
+        if output.name != name:
+            if name in taken:
+                rename(model, name, f"{name}__inner")
+            rename(model, output.name, name)

@@ -1,0 +1,76 @@
+"""What stands in a tensor for a gap, column by column: asked of the pipeline, proved on the graph."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from convert.answers import Answers, by_estimator
+from convert.errors import OutOfTolerance, Unconvertible
+from convert.parity import difference, flips
+from convert.probes import BASE_ROWS, whole_rows, with_gaps
+from convert.schema import Column, Layout
+from convert.structure import Task
+
+STAND_INS: Final = ("", "nan", "None", "gap")
+"""Texts that may mean a gap to a graph; the first with the pipeline's answers is taken.
+
+skl2onnx writes a category NaN as "nan" and None as "None"; where a gap is just an unseen category, any other text does.
+"""
+
+Run = Callable[[Layout, pd.DataFrame], Answers]
+
+
+def settle(
+    estimator: Any, layout: Layout, frame: pd.DataFrame, task: Task, run: Run, max_difference: float
+) -> tuple[Layout, list[str]]:
+    """The layout with a stand-in for each column that may have gaps, and notes on those where the graph errs.
+
+    Raises OutOfTolerance if the sample has gaps in a text column that cannot be told to the graph.
+    """
+    base = whole_rows(frame, 2 * BASE_ROWS)
+    missing: dict[str, float | str | None] = {}
+    notes: list[str] = []
+    for column in layout.columns:
+        rows = with_gaps(base, [column])
+        expected = _asked(estimator, layout, rows, task)
+        if expected is None:
+            continue  # the pipeline refuses gaps here, so the server will
+        stand_ins: tuple[float | str, ...] = (np.nan,) if column.kind == "number" else STAND_INS
+        proved = [
+            stand_in
+            for stand_in in stand_ins
+            if _agrees(run, layout.with_missing({column.name: stand_in}), rows, expected, max_difference)
+        ]
+        if proved:
+            missing[column.name] = proved[0]
+        elif not frame[column.name].isna().any():
+            notes.append(f"gaps in {column.name!r} will be refused: the graph would answer them differently")
+        elif column.kind == "number":
+            missing[column.name] = np.nan  # the gate will measure by how much it is wrong, and refuse
+        else:
+            raise _untold(column)
+    return layout.with_missing(missing), notes
+
+
+def _asked(estimator: Any, layout: Layout, rows: pd.DataFrame, task: Task) -> Answers | None:
+    try:
+        return by_estimator(estimator, layout, rows, task)
+    except Exception:  # whatever a pipeline says to a gap that it refuses
+        return None
+
+
+def _agrees(run: Run, layout: Layout, rows: pd.DataFrame, expected: Answers, max_difference: float) -> bool:
+    try:
+        actual = run(layout, rows)
+    except Unconvertible:  # some graphs fail on a text that is no category
+        return False
+    return difference(expected, actual).max(initial=0.0) <= max_difference and not flips(expected, actual).any()
+
+
+def _untold(column: Column) -> OutOfTolerance:
+    return OutOfTolerance(
+        f"column {column.name!r} has gaps, and no text stands for a gap in the graph as it does in the pipeline: "
+        f"fill them before the pipeline with a word of their own, such as 'unknown', and train again"
+    )

@@ -1,0 +1,63 @@
+"""Small changes to ONNX graphs, and what a graph says of itself. Knows no estimator and no runtime."""
+
+from collections import Counter
+
+import onnx
+
+
+def single_opset(model: onnx.ModelProto) -> None:
+    """Leave one import for each domain, the newest.
+
+    skl2onnx sometimes writes the default domain twice; ONNX Runtime's quantizer stumbles over that.
+    """
+    newest: dict[str, int] = {}
+    for opset in model.opset_import:
+        newest[opset.domain] = max(newest.get(opset.domain, 0), opset.version)
+    if "" not in newest:
+        newest[""] = 18  # a graph of ai.onnx.ml nodes only: the quantizer wants the default domain all the same
+    del model.opset_import[:]
+    model.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in sorted(newest.items()))
+
+
+def rename(model: onnx.ModelProto, old: str, new: str) -> None:
+    """Rename a value wherever it is made, used or declared."""
+    graph = model.graph
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                if name == old:
+                    names[index] = new
+    for value in (*graph.output, *graph.value_info, *graph.initializer):
+        if value.name == old:
+            value.name = new
+
+
+def keep_outputs(model: onnx.ModelProto, count: int) -> None:
+    """Keep the first outputs and the nodes and weights that they need."""
+    del model.graph.output[count:]
+    needed = {output.name for output in model.graph.output}
+    nodes = []
+    for node in reversed(model.graph.node):  # in topological order, so users come before makers here
+        if needed.intersection(node.output):
+            nodes.append(node)
+            needed.update(node.input)
+            needed.update(_captured(node))
+    weights = [weight for weight in model.graph.initializer if weight.name in needed]
+    del model.graph.node[:], model.graph.initializer[:]
+    model.graph.node.extend(reversed(nodes))
+    model.graph.initializer.extend(weights)
+
+
+def _captured(node: onnx.NodeProto) -> set[str]:
+    """Values of the outer graph that the bodies of loops and branches use."""
+    used: set[str] = set()
+    for attribute in node.attribute:
+        for inner in attribute.g.node if attribute.type == onnx.AttributeProto.GRAPH else ():
+            used.update(inner.input)
+            used.update(_captured(inner))
+    return used
+
+
+def operators(model: onnx.ModelProto) -> Counter[str]:
+    """How many nodes of each operator there are."""
+    return Counter(node.op_type for node in model.graph.node)

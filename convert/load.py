@@ -1,0 +1,99 @@
+"""A pipeline's file → the fitted estimator. The only module that unpacks somebody else's objects.
+
+skops files name the types inside, so they can be looked at before anything runs. Pickle and joblib files are programs:
+they are loaded only when the author says so.
+"""
+
+import hashlib
+import io
+import warnings
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import joblib
+import skops.io
+from sklearn.exceptions import InconsistentVersionWarning
+
+from convert.errors import Unreadable, Untrusted
+
+HARMLESS: Final = frozenset({"numpy.dtype"})
+"""Types beyond skops' own list that can be made without running code: a dtype is a name."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A fitted estimator and where it came from."""
+
+    estimator: Any
+    sha256: str
+    """Of the file."""
+    notes: tuple[str, ...] = ()
+    """What the author should know although the file was loaded."""
+
+
+def load(path: Path, *, trust: bool = False, trust_types: Sequence[str] = ()) -> Loaded:
+    """Load a fitted estimator from a skops, pickle or joblib file.
+
+    `trust_types` are the types in a skops file that may be made although skops does not know them; `trust` allows
+    everything, and is needed for pickle and joblib. Raises Untrusted or Unreadable.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Unreadable(f"{path}: cannot be read: {error.strerror}") from error
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator = _skops(path, content, trust, trust_types) if _is_skops(content) else _pickle(path, content, trust)
+    if not hasattr(estimator, "get_params") or not hasattr(estimator, "fit"):
+        raise Unreadable(f"{path}: it holds a {type(estimator).__name__}, not a scikit-learn estimator; save that")
+    return Loaded(estimator, hashlib.sha256(content).hexdigest(), _version_notes(caught))
+
+
+def _is_skops(content: bytes) -> bool:
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return False
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return "schema.json" in archive.namelist()
+
+
+def _skops(path: Path, content: bytes, trust: bool, trust_types: Sequence[str]) -> Any:
+    try:
+        unknown = sorted(set(skops.io.get_untrusted_types(data=content)) - HARMLESS)
+        refused = [name for name in unknown if name not in trust_types]
+        if refused and not trust:
+            raise Untrusted(
+                f"{path}: it holds types that skops does not know to be safe: {', '.join(refused)}. "
+                f"If you know them, pass --trust-types {','.join(refused)}; to allow everything, --trust"
+            )
+        return skops.io.loads(content, trusted=[*unknown, *HARMLESS])
+    except Untrusted:
+        raise
+    except Exception as error:  # a damaged file makes skops raise anything from KeyError to BadZipFile
+        raise Unreadable(f"{path}: not a usable skops file: {_one_line(error)}; save the pipeline again") from error
+
+
+def _pickle(path: Path, content: bytes, trust: bool) -> Any:
+    if not trust:
+        raise Untrusted(
+            f"{path}: not a skops file; a pickle or joblib file can run any code while it is loaded. "
+            f"Save the pipeline with skops.io.dump instead, or pass --trust if you know who made this file"
+        )
+    try:
+        return joblib.load(io.BytesIO(content))
+    except Exception as error:  # unpickling raises whatever the bytes ask for
+        raise Unreadable(f"{path}: not a usable pickle or joblib file: {_one_line(error)}") from error
+
+
+def _version_notes(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
+    for warning in caught:
+        if isinstance(warning.message, InconsistentVersionWarning):
+            saved, here = warning.message.original_sklearn_version, warning.message.current_sklearn_version
+            return (f"saved with scikit-learn {saved}, loaded with {here}: its answers here may not be those it had",)
+    return ()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -1,0 +1,99 @@
+"""What the author sees: every candidate, losers too, and what quantization bought. Text and tables; decides nothing."""
+
+from typing import Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from convert.choose import Verdict, cost, why_outside
+from convert.conversion import Conversion
+
+SIZES: Final = ("1", "64", "1024")
+
+
+def show(conversion: Conversion, console: Console) -> None:
+    """Print the table of candidates, the notes and the verdict on quantization."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("candidate")
+    table.add_column("size", justify="right")
+    for size in SIZES:
+        table.add_column(f"µs at {size}", justify="right")
+    table.add_column("worst difference", justify="right")
+    table.add_column("labels changed", justify="right")
+    table.add_column("", overflow="fold")
+    for index, verdict in enumerate(conversion.verdicts):
+        table.add_row(*_row(conversion, index, verdict), style="bold green" if index == conversion.chosen else None)
+    for name, reason in conversion.skipped.items():
+        table.add_row(name, *["–"] * (len(SIZES) + 3), _short(reason), style="dim")
+    console.print(table)
+    for note in conversion.notes:
+        console.print(f"note: {note}", highlight=False)
+    console.print(on_quantization(conversion), highlight=False)
+
+
+def _row(conversion: Conversion, index: int, verdict: Verdict) -> list[str]:
+    parity = verdict.parity
+    outside = why_outside(parity, conversion.tolerance)
+    if index == conversion.chosen:
+        remark = f"published, forced: {outside}" if outside else "published"
+    else:
+        remark = f"outside {conversion.tolerance.preset}: {outside}" if outside else _compared(conversion, verdict)
+    return [
+        verdict.name,
+        _bytes(verdict.bytes),
+        *(f"{verdict.latency_us[size]:.1f}" for size in SIZES),
+        f"{parity.worst_difference:.1e}",
+        f"{parity.label_flips:.2%}",
+        remark,
+    ]
+
+
+def _compared(conversion: Conversion, verdict: Verdict) -> str:
+    ratio = cost(verdict) / cost(conversion.verdicts[conversion.chosen])
+    if ratio <= 1.0:
+        return "no faster than what is published" if ratio > 0.95 else f"{1 / ratio:.2f}x as fast, kept to the newest"
+    return f"{ratio:.2f}x the time"
+
+
+def sentence(conversion: Conversion, index: int) -> str:
+    """One sentence on a candidate, for the manifest: what was changed, and what came of it."""
+    verdict = conversion.verdicts[index]
+    outside = why_outside(verdict.parity, conversion.tolerance)
+    came = "published" if index == conversion.chosen else _compared(conversion, verdict)
+    if outside:
+        came = f"published by force although {outside}" if index == conversion.chosen else f"refused: {outside}"
+    return f"{verdict.note[:1].upper()}{verdict.note[1:]}; {came}."
+
+
+def on_quantization(conversion: Conversion) -> str:
+    """One sentence on what quantization bought, also when that is nothing."""
+    chosen = conversion.verdicts[conversion.chosen]
+    quantized = next((verdict for verdict in conversion.verdicts if verdict.quantized), None)
+    if quantized is None:
+        reason = next((reason for name, reason in conversion.skipped.items() if name.startswith("int8")), "not tried")
+        return f"int8: no gain here ({_short(reason)}), {chosen.name} shipped"
+    base = next((verdict for verdict in conversion.verdicts if verdict.name == "float32"), chosen)
+    gains = (
+        f"{_times(base.latency_us['1'] / quantized.latency_us['1'])} at batch 1, "
+        f"{_times(base.latency_us['64'] / quantized.latency_us['64'])} at 64, "
+        f"{base.bytes / quantized.bytes:.1f}x smaller, {quantized.parity.label_flips:.2%} of labels changed"
+    )
+    if quantized is chosen:
+        return f"int8 shipped: {gains}, against {base.name}"
+    outside = why_outside(quantized.parity, conversion.tolerance)
+    if outside:
+        return f"int8: outside tolerance {conversion.tolerance.preset!r} ({outside}; {gains}), {chosen.name} shipped"
+    return f"int8: no gain here ({gains}), {chosen.name} shipped"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f}x faster" if ratio >= 1 else f"{1 / ratio:.1f}x slower"
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
+
+
+def _short(reason: str) -> str:
+    return reason if len(reason) <= 110 else reason[:109] + "…"

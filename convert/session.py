@@ -1,0 +1,36 @@
+"""ONNX Runtime sessions as the server makes them: one thread, no spinning, no arena."""
+
+from collections.abc import Mapping, Sequence
+
+import onnxruntime as ort
+
+from convert.errors import Unconvertible
+from convert.schema import Array
+
+
+class Session:
+    """One graph, ready to run."""
+
+    def __init__(self, graph: bytes) -> None:
+        """Raises Unconvertible if ONNX Runtime does not load the graph."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.enable_cpu_mem_arena = False
+        options.enable_mem_pattern = False
+        try:
+            self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors have no base of their own
+            raise Unconvertible(f"ONNX Runtime does not load the graph: {' '.join(str(error).split())[:200]}") from error
+        self.outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self, inputs: Mapping[str, Array]) -> Sequence[Array]:
+        """All outputs, in the graph's order."""
+        outputs: Sequence[Array] = self._session.run(self.outputs, dict(inputs))
+        return outputs
+
+    def named(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """All outputs by name."""
+        return dict(zip(self.outputs, self.run(inputs), strict=True))

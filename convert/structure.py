@@ -1,0 +1,99 @@
+"""What a fitted estimator is made of: its parts, its task, the columns it reads. Knows scikit-learn, not ONNX."""
+
+from collections.abc import Iterator
+from typing import Any, Literal, cast
+
+from sklearn.base import BaseEstimator, is_classifier, is_clusterer, is_outlier_detector, is_regressor
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
+
+from convert.errors import Unconvertible
+
+Task = Literal["classifier", "regressor", "clusterer", "outlier_detector", "transformer"]
+
+
+def task_of(estimator: Any) -> Task:
+    """What the estimator does. Raises Unconvertible if it answers nothing."""
+    # Outlier detectors first: some call themselves clusterers as well.
+    if is_outlier_detector(estimator):
+        return "outlier_detector"
+    if is_classifier(estimator):
+        return "classifier"
+    if is_regressor(estimator):
+        return "regressor"
+    if is_clusterer(estimator) and hasattr(estimator, "predict"):
+        return "clusterer"
+    if hasattr(estimator, "transform"):
+        return "transformer"
+    raise Unconvertible(f"{type(estimator).__name__} can neither predict nor transform new rows: there is no graph")
+
+
+def column_names(estimator: Any) -> tuple[str, ...] | None:
+    """Columns that the estimator was trained with, in order; None if it was trained on an array."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return None if names is None else tuple(map(str, names))
+
+
+def parts(estimator: Any) -> Iterator[Any]:
+    """The estimator and every estimator inside it, however deep."""
+    seen: set[int] = set()
+    waiting: list[Any] = [estimator]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, dict):
+            waiting.extend(part.values())
+        elif isinstance(part, list | tuple) or type(part).__name__ == "ndarray" and part.dtype == object:
+            waiting.extend(part.ravel() if hasattr(part, "ravel") else part)
+        elif isinstance(part, BaseEstimator):
+            yield part
+            waiting.extend(vars(part).values())
+
+
+def front_transformers(estimator: Any) -> list[ColumnTransformer]:
+    """Every fitted ColumnTransformer that takes the pipeline's own columns by name."""
+    names = column_names(estimator)
+    return [
+        part
+        for part in parts(estimator)
+        if isinstance(part, ColumnTransformer) and hasattr(part, "transformers_") and column_names(part) == names
+    ]
+
+
+def branches(transformer: ColumnTransformer) -> list[tuple[str, list[int]]]:
+    """Names of a ColumnTransformer's branches and the positions of the columns that each takes, dropped ones left out."""
+    # scikit-learn resolves names, slices, masks and callables into positions when it fits, and keeps them here.
+    positions = cast("dict[str, list[int]]", transformer._transformer_to_input_indices)
+    return [
+        (name, [int(position) for position in positions[name]])
+        for name, part, _ in transformer.transformers_
+        if not (isinstance(part, str) and part == "drop") and len(positions[name])
+    ]
+
+
+def columns_read(estimator: Any) -> list[str]:
+    """The columns that can change an answer, in the pipeline's order: those that every branch drops are left out."""
+    names = column_names(estimator) or ()
+    front = estimator
+    while not isinstance(front, ColumnTransformer):
+        if isinstance(front, Pipeline):
+            front = front.steps[0][1]
+        elif hasattr(front, "best_estimator_"):
+            front = front.best_estimator_
+        else:
+            return list(names)
+    used = {position for _, positions in branches(front) for position in positions}
+    return [name for position, name in enumerate(names) if position in used]
+
+
+def final_of(estimator: Any) -> Any:
+    """The estimator that answers, at the end of pipelines and searches."""
+    while True:
+        if isinstance(estimator, Pipeline):
+            estimator = estimator.steps[-1][1]
+        elif hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        else:
+            return estimator

@@ -1,0 +1,68 @@
+"""How long each candidate takes. Interleaved, so that a busy moment of the machine hits all of them alike."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from convert.schema import Array
+
+Run = Callable[[Mapping[str, Array]], object]
+Rows = Mapping[str, Array]
+
+SIZES: Final = (1, 64, 1024)
+ROUNDS: Final = 15
+BLOCK_S: Final = 0.002
+"""A block of runs takes about this long: far above the clock's resolution, far below a scheduler's whim."""
+
+
+def latencies(
+    candidates: Sequence[tuple[Run, Rows]],
+    sizes: Sequence[int] = SIZES,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[dict[str, float]]:
+    """For each candidate: rows of a batch → median microseconds of one run.
+
+    Batches rotate through the rows: the same row again and again would train the branch predictor, and a forest would
+    look 2.2 times faster than it is (measured).
+    """
+    found: list[dict[str, float]] = [{} for _ in candidates]
+    for size in sizes:
+        batches = [_batches(rows, size) for _, rows in candidates]
+        runs = [_runs_per_block(run, pool, clock) for (run, _), pool in zip(candidates, batches, strict=True)]
+        blocks: list[list[float]] = [[] for _ in candidates]
+        for turn in range(ROUNDS):
+            for step in range(len(candidates)):
+                index = (turn + step) % len(candidates)  # nobody always runs in the same neighbour's cache
+                blocks[index].append(_block(candidates[index][0], batches[index], runs[index], turn, clock))
+        for index, times in enumerate(blocks):
+            found[index][str(size)] = round(statistics.median(times) * 1e6, 2)
+    return found
+
+
+def _batches(rows: Rows, size: int) -> list[dict[str, Array]]:
+    available = len(next(iter(rows.values())))
+    count = max(1, min(256, available // size))
+    return [
+        {name: np.ascontiguousarray(np.take(array, range(i * size, (i + 1) * size), axis=0, mode="wrap"))
+         for name, array in rows.items()}
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def _runs_per_block(run: Run, pool: Sequence[Rows], clock: Callable[[], float]) -> int:
+    run(pool[0])
+    started_at = clock()
+    run(pool[-1])
+    return max(1, min(500, round(BLOCK_S / max(clock() - started_at, 1e-7))))
+
+
+def _block(run: Run, pool: Sequence[Rows], runs: int, turn: int, clock: Callable[[], float]) -> float:
+    start = turn * runs
+    chosen = [pool[(start + step) % len(pool)] for step in range(runs)]
+    started_at = clock()
+    for batch in chosen:
+        run(batch)
+    return (clock() - started_at) / runs
