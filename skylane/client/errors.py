@@ -154,7 +154,7 @@ def error_of(code: grpc.StatusCode, detail: str, pushback_ms: int | None = None)
 def error_of_rpc(error: grpc.RpcError) -> SkylaneError:
     """The exception for an error of grpc or grpc.aio, which becomes its cause."""
     detail = error.details() or "no reason was given"
-    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and detail.startswith("CLIENT: "):
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and "CLIENT: " in detail:
         detail += "; the client's own limit is its option max_message_bytes"
     typed = error_of(error.code(), detail, _pushback_ms(error.trailing_metadata() or ()))
     typed.__cause__ = error

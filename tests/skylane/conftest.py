@@ -5,7 +5,7 @@ It is not Skylane's server and shares no code with it: what is tested here is wh
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +42,12 @@ class FakeServer:
     """What GetModel answers."""
     health: Any = field(default_factory=HealthServicer)
     stream_cancelled: threading.Event = field(default_factory=threading.Event)
+    closing: threading.Event = field(default_factory=threading.Event)
+    """Set at the end of the test: lets calls go that were never to be answered."""
+
+    def fail(self, code: str, detail: str = "scripted", trailing: Mapping[str, str] | None = None) -> None:
+        """Refuse one more call of Predict."""
+        self.failures.append(Failure(grpc.StatusCode[code], detail, tuple((trailing or {}).items())))
 
 
 def echo(request: prediction_pb2.PredictRequest) -> prediction_pb2.PredictResponse:
@@ -53,7 +59,7 @@ def echo(request: prediction_pb2.PredictRequest) -> prediction_pb2.PredictRespon
 
 
 class Predictions(prediction_pb2_grpc.PredictionServiceServicer):
-    """Echoes. On a stream, a request of the model "slow" is answered when the stream ends, "bad" with an error."""
+    """Echoes, but for some models whose names say what they do instead."""
 
     def __init__(self, server: FakeServer) -> None:
         self._server = server
@@ -65,28 +71,40 @@ class Predictions(prediction_pb2_grpc.PredictionServiceServicer):
             failure = self._server.failures.popleft()
             context.set_trailing_metadata(failure.trailing)
             context.abort(failure.code, failure.detail)
+        if request.model == "never":
+            self._server.closing.wait()
+        if request.model == "large":
+            return prediction_pb2.PredictResponse(model="x" * 2000)
         return echo(request)
 
     def PredictStream(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:  # noqa: N802
         context.add_callback(self._server.stream_cancelled.set)
         held = []
-        for request in requests:
+        for place, request in enumerate(requests):
             self._server.requests.append(request)
             reply = prediction_pb2.PredictStreamResponse(request_id=request.request_id, response=echo(request))
-            if request.model == "slow":
-                held.append(reply)
-            elif request.model == "bad":
-                reply.error.code, reply.error.message = 3, "column 'x' is unknown"
-                yield reply
-            elif request.model == "full":
-                reply.error.code, reply.error.message, reply.error.retry_pushback_ms = 8, "queue is full", 40
-                yield reply
-            elif request.model == "lost":
-                continue
-            elif request.model == "break":
-                context.abort(grpc.StatusCode.UNAVAILABLE, "going away")
-            else:
-                yield reply
+            match request.model:
+                case "slow":  # answered when the stream ends, the last first
+                    held.append(reply)
+                    continue
+                case "odd_slow" if place % 2:
+                    held.append(reply)
+                    continue
+                case "lost":
+                    continue
+                case "end":
+                    return
+                case "break":
+                    context.abort(grpc.StatusCode.UNAVAILABLE, "going away")
+                case "bad":
+                    reply.error.code, reply.error.message = 3, "column 'x' is unknown"
+                case "no_negatives" if request.tensors[0].data.endswith(b"\xff"):
+                    reply.error.code, reply.error.message = 3, "negative"
+                case "full":
+                    reply.error.code, reply.error.message, reply.error.retry_pushback_ms = 8, "queue is full", 40
+                case "stranger":
+                    reply.request_id = "never asked"
+            yield reply
         yield from reversed(held)
 
 
@@ -173,4 +191,5 @@ def server() -> Iterator[FakeServer]:
     fake.address = f"localhost:{listener.add_insecure_port('localhost:0')}"
     listener.start()
     yield fake
+    fake.closing.set()
     listener.stop(0).wait()

@@ -94,9 +94,7 @@ def request(data: Any = None) -> Request:
         pytest.param(
             [error_of(CODE_OF_NUMBER[8], "too large")], 9, 5, ["Predict"], SkylaneError, id="size limit: once"
         ),
-        pytest.param(
-            [Unavailable("gone")], 9, 5, ["Predict"], Unavailable, id="unavailable: left to gRPC"
-        ),
+        pytest.param([Unavailable("gone")], 9, 5, ["Predict"], Unavailable, id="unavailable: left to gRPC"),
         pytest.param([InvalidInput("no")], 9, 5, ["Predict"], InvalidInput, id="a wrong request is not repeated"),
         pytest.param([], 9, 0, [], DeadlineExceeded, id="no time left: nothing is sent"),
     ],

@@ -249,9 +249,7 @@ def test_an_array_that_is_not_what_the_tensor_takes(
             {"a": [2**63, None]}, ValueError, "'a' holds integers beyond int64", id="beyond int64, with a gap"
         ),
         pytest.param({"a": ["\ud800"]}, ValueError, "'a' holds text that is not Unicode", id="half a surrogate pair"),
-        pytest.param(
-            {"a": ["\ud800", None]}, ValueError, "not Unicode", id="the same beside a gap"
-        ),
+        pytest.param({"a": ["\ud800", None]}, ValueError, "not Unicode", id="the same beside a gap"),
         pytest.param({"a": [[1, None]], "b": [1]}, ValueError, "'a' has the shape (1, 2)", id="gaps in a tensor"),
         pytest.param(
             pd.DataFrame({"time_hour": pd.to_datetime(["2013-01-01"])}),
