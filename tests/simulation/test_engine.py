@@ -1,0 +1,232 @@
+"""The whole engine from one seed: arrivals, slow runs, failing rows, cancels, deadlines, full queues, reloads.
+
+Each model answers `version * 1000 + input`, so a reply that belongs to another caller, or mixes two versions, shows.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from server.engine.cost import CostModel
+from server.engine.engine import Engine
+from server.engine.lane import Lane, LoadedModel
+from server.errors import (
+    CallCancelled,
+    DeadlineExpired,
+    ModelFailed,
+    ModelNotFound,
+    Overloaded,
+    ServingError,
+    ShuttingDown,
+)
+from server.routing.routes import ModelRoutes, Routes
+from server.transport.skylane_v1.requests import RequestDecoder
+from server.types import NO_DEADLINE, Array, Call, Interface
+from skylane.manifest import OutputSpec, TensorSpec
+from skylane.policy import Batching, Cache, Policy
+from skylane.v1.prediction_pb2 import PredictResponse
+from support.calls import array_of, ask
+from support.simulation import Simulation
+
+MODELS = ("tiny", "slow", "delayed", "cached")
+POISON = 666.0
+"""A row that makes its batch fail."""
+
+POLICIES = {
+    "tiny": Policy(batching=Batching(max_batch_rows=8)),
+    "slow": Policy(batching=Batching(max_batch_rows=4, max_queue_rows=24, max_request_rows=12, instances=2)),
+    "delayed": Policy(batching=Batching(max_batch_rows=8, max_queue_delay_ms=2)),
+    "cached": Policy(batching=Batching(max_batch_rows=8, max_queue_rows=64, max_request_rows=12), cache=Cache(enabled=True, max_mb=0.01, ttl_s=0.02)),
+}  # fmt: skip
+COST_S = {"tiny": 20e-6, "slow": 5e-3, "delayed": 50e-6, "cached": 1e-3}
+
+
+@dataclass
+class Runner:
+    """Takes simulated time for a run, and remembers what ran when."""
+
+    model: str
+    version: int
+    world: "World"
+
+    def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        (x,) = inputs
+        self.world.sim.sleep(COST_S[self.model] * self.world.rng.uniform(0.5, 3))
+        if (x == POISON).any():
+            raise RuntimeError("poison")
+        return [x + np.float32(1000 * self.version)]
+
+
+@dataclass
+class Sent:
+    """One request and all that became of it."""
+
+    model: str
+    x: Array
+    deadline: float
+    call: Call | None = None
+    outcomes: list[PredictResponse | ServingError] = field(default_factory=list)
+    ended_at: float = 0.0
+
+
+class World:
+    """One run of the simulation."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng, self.sim = random.Random(seed), Simulation()
+        self.engine = Engine(self.sim, self.sim.clock)
+        self.decoder = RequestDecoder()
+        self.sent: list[Sent] = []
+        self.versions = dict.fromkeys(MODELS, 1)
+        self.lanes: list[Lane] = []
+        self.reload()
+
+    # --- Sink
+
+    def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
+        for call, reply in zip(calls, replies, strict=True):
+            self._end(call, PredictResponse.FromString(reply))
+
+    def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
+        for call in calls:
+            self._end(call, error)
+
+    def _end(self, call: Call, outcome: PredictResponse | ServingError) -> None:
+        call.done = True
+        call.handle.outcomes.append(outcome)
+        call.handle.ended_at = self.sim.now
+
+    # --- What happens
+
+    def reload(self, model: str | None = None) -> None:
+        """Serve a new version of a model."""
+        if model is not None:
+            self.versions[model] += 1
+        current = {lane.model.interface.model: lane for lane in self.lanes if not lane.retired}
+        for name, version in self.versions.items():
+            if name not in current or current[name].model.interface.version != version:
+                current[name] = self._lane(name, version)
+        self.engine.serve(
+            Routes({n: ModelRoutes({self.versions[n]: lane}, self.versions[n]) for n, lane in current.items()})
+        )
+
+    def _lane(self, model: str, version: int) -> Lane:
+        interface = Interface(
+            model,
+            version,
+            (TensorSpec(name="x", dtype="float32", shape=(None, 1)),),
+            (),
+            (OutputSpec(name="y", dtype="float32", shape=(None, 1)),),
+        )
+        loaded = LoadedModel(
+            interface=interface,
+            runner=Runner(model, version, self),
+            cost=CostModel([(1, COST_S[model])]),
+            empty=(np.empty((0, 1), np.float32),),
+        )
+        self.lanes.append(Lane(loaded, POLICIES[model]))
+        return self.lanes[-1]
+
+    def arrive(self) -> None:
+        """A few requests at once, as a transport hands them over; some of them will be cancelled later."""
+        calls, payloads = [], []
+        for _ in range(self.rng.randint(1, 12)):
+            model = self.rng.choice((*MODELS, *MODELS, "nobody"))
+            poisoned = self.rng.random() < 0.02
+            values = [
+                POISON if poisoned else float(self.rng.randint(0, 9))
+                for _ in range(self.rng.choice((0, 1, 1, 1, 2, 3, 7, 12)))
+            ]
+            x = np.array(values, np.float32).reshape(-1, 1)
+            deadline = self.sim.now + self.rng.choice((0.0, 1e-3, 0.02)) if self.rng.random() < 0.3 else NO_DEADLINE
+            sent = Sent(model, x, deadline)
+            sent.call = Call(sent, self, deadline)
+            self.sent.append(sent)
+            calls.append(sent.call)
+            payloads.append(ask(model, x=x).SerializeToString())
+            if self.rng.random() < 0.15:
+                self.sim.call_at(self.sim.now + self.rng.uniform(0, 0.01), lambda call=sent.call: self._cancel(call))
+        self.engine.submit(self.decoder.decode(calls, payloads, self))
+
+    def _cancel(self, call: Call) -> None:
+        call.cancelled = call.cancelled or not call.done
+
+    def play(self) -> None:
+        """Half a second of a busy server, then a drain."""
+        for _ in range(300):
+            self.sim.call_at(self.rng.uniform(0, 0.5), self.arrive)
+        for _ in range(12):
+            self.sim.call_at(self.rng.uniform(0, 0.5), lambda: self.reload(self.rng.choice(MODELS)))
+        self.sim.call_at(0.45, self.engine.stop)
+        self.sim.play()
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_every_call_ends_once_and_right(seed: int) -> None:
+    world = World(seed)
+    world.play()
+    for sent in world.sent:
+        assert len(sent.outcomes) == 1, f"seed {seed}: {sent}"
+        _check(sent, sent.outcomes[0], seed)
+    assert world.engine.idle
+    assert all(lane.idle for lane in world.lanes)
+    assert all(lane.cache is None or lane.cache.used_bytes <= 0.01 * 2**20 for lane in world.lanes)
+
+
+def _check(sent: Sent, outcome: PredictResponse | ServingError, seed: int) -> None:
+    said = f"seed {seed}: {sent}"
+    assert sent.call is not None
+    match outcome:
+        case PredictResponse():
+            assert outcome.model == sent.model, said
+            np.testing.assert_array_equal(array_of(outcome, "y"), sent.x + 1000 * outcome.version, said)
+        case DeadlineExpired():
+            assert sent.ended_at >= sent.deadline, said
+        case CallCancelled():
+            assert sent.call.cancelled, said
+        case ModelFailed():
+            assert (sent.x == POISON).any(), said
+        case ModelNotFound():
+            assert sent.model == "nobody", said
+        case Overloaded():
+            assert sent.model in ("slow", "cached"), said
+            assert outcome.retry_after_ms >= 1, said
+        case ShuttingDown():
+            assert sent.ended_at >= 0.45, said
+        case _:
+            raise AssertionError(f"{said}: {outcome!r}")
+
+
+def test_the_simulation_visits_every_way_to_end() -> None:
+    """Otherwise the law above would prove little."""
+    seen: Counter[str] = Counter()
+    for seed in range(5):
+        world = World(seed)
+        world.play()
+        for sent in world.sent:
+            (outcome,) = sent.outcomes
+            cached = isinstance(outcome, PredictResponse) and outcome.cached
+            seen["kept or shared" if cached else type(outcome).__name__] += 1
+    expected = [
+        "PredictResponse",
+        "DeadlineExpired",
+        "CallCancelled",
+        "ModelFailed",
+        "ModelNotFound",
+        "Overloaded",
+        "ShuttingDown",
+    ]
+    assert min(seen[name] for name in (*expected, "kept or shared")) >= 5, seen
+
+
+def test_one_seed_is_one_story() -> None:
+    stories = []
+    for _ in range(2):
+        world = World(3)
+        world.play()
+        stories.append([(sent.ended_at, str(sent.outcomes)) for sent in world.sent])
+    assert stories[0] == stories[1]

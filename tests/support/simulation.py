@@ -1,0 +1,42 @@
+"""Threads and time that a seed decides: every event runs as a greenlet, and only `sleep` lets another one in."""
+
+import heapq
+import itertools
+from collections.abc import Callable
+
+from greenlet import getcurrent, greenlet
+
+
+class Simulation:
+    """A clock in seconds, and Workers for the engine that live on it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._hub = getcurrent()
+
+    def clock(self) -> float:
+        """The engine's clock."""
+        return self.now
+
+    def call_at(self, due_at: float, work: Callable[[], None]) -> None:
+        """See server.engine.engine.Workers."""
+        heapq.heappush(
+            self._events, (max(due_at, self.now), next(self._order), lambda: greenlet(work, self._hub).switch())
+        )
+
+    def run(self, work: Callable[[], None]) -> None:
+        """See server.engine.engine.Workers."""
+        self.call_at(self.now, work)
+
+    def sleep(self, seconds: float) -> None:
+        """Let this much time pass for whoever calls, and everything else that is due happen meanwhile."""
+        heapq.heappush(self._events, (self.now + seconds, next(self._order), getcurrent().switch))
+        self._hub.switch()
+
+    def play(self) -> None:
+        """Run until nothing is left to happen."""
+        while self._events:
+            self.now, _, event = heapq.heappop(self._events)
+            event()
