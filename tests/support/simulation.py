@@ -22,9 +22,7 @@ class Simulation:
 
     def call_at(self, due_at: float, work: Callable[[], None]) -> None:
         """See server.engine.engine.Workers."""
-        heapq.heappush(
-            self._events, (max(due_at, self.now), next(self._order), lambda: greenlet(work, self._hub).switch())
-        )
+        self._push(due_at, lambda: greenlet(work, self._hub).switch())
 
     def run(self, work: Callable[[], None]) -> None:
         """See server.engine.engine.Workers."""
@@ -32,8 +30,11 @@ class Simulation:
 
     def sleep(self, seconds: float) -> None:
         """Let this much time pass for whoever calls, and everything else that is due happen meanwhile."""
-        heapq.heappush(self._events, (self.now + seconds, next(self._order), getcurrent().switch))
+        self._push(self.now + seconds, getcurrent().switch)
         self._hub.switch()
+
+    def _push(self, at: float, event: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (max(at, self.now), next(self._order), event))
 
     def play(self) -> None:
         """Run until nothing is left to happen."""
