@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Final
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from server.types import Array
 from server.wording import quoted
 from skylane.dtypes import DTYPES, FROM_PROTO, NUMPY
 from skylane.v1.prediction_pb2 import Column, Tensor
+
+DIMENSIONS_MAX: Final = 8
+"""No model needs more, and numpy ends at 64."""
 
 
 def read_tensors(tensors: Iterable[Tensor]) -> dict[str, Array]:
@@ -25,6 +29,10 @@ def _read_tensor(name: str, tensor: Tensor) -> Array:
     dtype = FROM_PROTO.get(tensor.dtype)
     if dtype is None:
         raise InputMismatch(f"tensor {name}: dtype: expected one of {', '.join(DTYPES)}, received {tensor.dtype}")
+    if len(tensor.shape) > DIMENSIONS_MAX:
+        raise InputMismatch(
+            f"tensor {name}: shape: expected at most {DIMENSIONS_MAX} sizes, received {len(tensor.shape)}"
+        )
     shape = tuple(tensor.shape)
     if not shape or min(shape) < 0:
         raise InputMismatch(f"tensor {name}: shape: expected sizes from 0 with the rows first, received {list(shape)}")
@@ -41,7 +49,15 @@ def _read_tensor(name: str, tensor: Tensor) -> Array:
         )
     if dtype == "bool" and tensor.data.strip(b"\0\1"):
         raise InputMismatch(f"tensor {name}: data: expected bytes 0 or 1 for bool, received others")
-    return np.frombuffer(tensor.data, NUMPY[dtype]).reshape(shape)
+    return _shaped(name, np.frombuffer(tensor.data, NUMPY[dtype]), shape)
+
+
+def _shaped(name: str, elements: Array, shape: tuple[int, ...]) -> Array:
+    """The elements in this shape. Beside a size of 0 the others may be of any size, and too large for numpy."""
+    try:
+        return elements.reshape(shape)
+    except ValueError as error:
+        raise InputMismatch(f"tensor {name}: shape: {list(shape)} is too large") from error
 
 
 def _read_strings(name: str, tensor: Tensor, shape: tuple[int, ...], size: int) -> Array:
@@ -56,7 +72,7 @@ def _read_strings(name: str, tensor: Tensor, shape: tuple[int, ...], size: int) 
         array[:] = [text.decode() for text in tensor.strings]
     except UnicodeDecodeError as error:
         raise InputMismatch(f"tensor {name}: strings: expected UTF-8, received {error.object[:20]!r}") from error
-    return array.reshape(shape)
+    return _shaped(name, array, shape)
 
 
 def read_columns(columns: Iterable[Column]) -> dict[str, Array]:
