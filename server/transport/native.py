@@ -134,5 +134,5 @@ def _seconds(timeout: bytes) -> float:
     """A grpc-timeout header as seconds: digits and a unit. One that cannot be read is no deadline."""
     try:
         return int(timeout[:-1]) * _UNIT_S[timeout[-1]]
-    except (ValueError, KeyError, IndexError):
+    except (ValueError, KeyError, IndexError, OverflowError):
         return NO_DEADLINE
