@@ -1,0 +1,104 @@
+"""What newcomers and CI call: `python3.11 tasks.py demo`, `python3.11 tasks.py test`. Needs only Python 3.11 and pip.
+
+Everything is installed into .venv beside this file, from pyproject.toml; a second call finds it there.
+"""
+
+import argparse
+import hashlib
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+PROTOS = ("proto/skylane/v1/prediction.proto", "proto/skylane/v1/models.proto")
+
+
+def demo(arguments: Sequence[str]) -> int:
+    """Train on real flights, convert, publish, serve, call, and compare with scikit-learn; then keep serving."""
+    install("examples")
+    return run("-m", "examples.demo", *arguments)
+
+
+def test(arguments: Sequence[str]) -> int:
+    """Run the tests; arguments go to pytest."""
+    install("dev")
+    return run("-m", "pytest", *arguments)
+
+
+def check(_: Sequence[str]) -> int:
+    """Lint, formatting and types."""
+    install("dev")
+    steps = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
+    return max(run("-m", *step) for step in steps)
+
+
+def proto(_: Sequence[str]) -> int:
+    """Generate skylane/v1 from proto/ anew."""
+    install("dev")
+    outputs = ("--python_out=.", "--pyi_out=.", "--grpc_python_out=.")
+    return run("-m", "grpc_tools.protoc", "-Iproto", *outputs, *PROTOS)
+
+
+def bench(arguments: Sequence[str]) -> int:
+    """Measure this server beside the usual ways to serve; arguments go to bench.saturation."""
+    install("dev")
+    return run("-m", "bench.saturation", *arguments)
+
+
+TASKS: dict[str, Callable[[Sequence[str]], int]] = {
+    "demo": demo,
+    "test": test,
+    "check": check,
+    "proto": proto,
+    "bench": bench,
+}
+
+
+def install(extra: str) -> None:
+    """Make .venv hold the project with this extra. Does nothing if it does already."""
+    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    stamp = VENV / f"installed-{extra}"
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return
+    started_at = time.monotonic()
+    print(f"Installing skylane[{extra}] into {VENV.name}: a minute or two, once …", flush=True)
+    if not PYTHON.exists():
+        venv.create(VENV, with_pip=True)
+    pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "-e", f"{ROOT}[{extra}]"]
+    if subprocess.run(pip, check=False).returncode:
+        sys.exit(f"Installing failed; the lines above say why. Try again with: {' '.join(pip)}")
+    stamp.write_text(wanted)
+    print(f"Installed after {time.monotonic() - started_at:.0f} s.", flush=True)
+
+
+def run(*arguments: str) -> int:
+    """Run .venv's Python at the root of the project."""
+    try:
+        return subprocess.run([str(PYTHON), *arguments], cwd=ROOT, check=False).returncode
+    except KeyboardInterrupt:
+        return 130
+
+
+def main() -> int:
+    """Run one task. Returns its exit code."""
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever calls this may have any Python
+        sys.exit(f"Skylane needs Python 3.11 or newer; this is {sys.version.split()[0]}: try python3.11 tasks.py")
+    described = "\n".join(f"  {name:6} {task.__doc__}" for name, task in TASKS.items())
+    parser = argparse.ArgumentParser(
+        description="What newcomers and CI call.",
+        epilog=f"tasks:\n{described}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("task", choices=TASKS, metavar="task", help=" | ".join(TASKS))
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on to the task")
+    chosen = parser.parse_args()
+    return TASKS[chosen.task](chosen.arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
