@@ -15,6 +15,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import HealthServicer
 
+from skylane.dtypes import TO_PROTO, dtype_of
 from skylane.v1 import models_pb2, models_pb2_grpc, prediction_pb2, prediction_pb2_grpc
 
 
@@ -40,6 +41,8 @@ class FakeServer:
     """What the next calls of Predict are refused with, the first first."""
     models: dict[str, models_pb2.Model] = field(default_factory=dict)
     """What GetModel answers."""
+    answers: dict[str, Any] = field(default_factory=dict)
+    """Outputs of every Predict, if not the echo."""
     health: Any = field(default_factory=HealthServicer)
     stream_cancelled: threading.Event = field(default_factory=threading.Event)
     closing: threading.Event = field(default_factory=threading.Event)
@@ -75,6 +78,13 @@ class Predictions(prediction_pb2_grpc.PredictionServiceServicer):
             self._server.closing.wait()
         if request.model == "large":
             return prediction_pb2.PredictResponse(model="x" * 2000)
+        if self._server.answers:
+            return prediction_pb2.PredictResponse(
+                outputs=[
+                    prediction_pb2.Tensor(name=name, dtype=TO_PROTO[dtype_of(a)], shape=a.shape, data=a.tobytes())
+                    for name, a in self._server.answers.items()
+                ]
+            )
         return echo(request)
 
     def PredictStream(self, requests: Iterator[Any], context: Any) -> Iterator[Any]:  # noqa: N802
