@@ -13,40 +13,46 @@ SIZES: Final = ("1", "64", "1024")
 
 
 def show(conversion: Conversion, console: Console) -> None:
-    """Print the table of candidates, the notes and the verdict on quantization."""
+    """Print the table of candidates, why the others lost, notes, and the verdict on quantization."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("candidate")
-    table.add_column("size", justify="right")
-    for size in SIZES:
-        table.add_column(f"µs at {size}", justify="right")
-    table.add_column("worst difference", justify="right")
-    table.add_column("labels changed", justify="right")
-    table.add_column("", overflow="fold")
+    for heading in ("size", *(f"µs, {size} rows" for size in SIZES), "worst difference", "labels changed"):
+        table.add_column(heading, justify="right")
     for index, verdict in enumerate(conversion.verdicts):
         table.add_row(*_row(conversion, index, verdict), style="bold green" if index == conversion.chosen else None)
-    for name, reason in conversion.skipped.items():
-        table.add_row(name, *["–"] * (len(SIZES) + 3), _short(reason), style="dim")
+    for name in conversion.skipped:
+        table.add_row(name, *["–"] * (len(SIZES) + 3), style="dim")
     console.print(table)
+    for index, verdict in enumerate(conversion.verdicts):
+        console.print(f"  {verdict.name}: {_remark(conversion, index)}", highlight=False, markup=False)
+    for name, reason in conversion.skipped.items():
+        console.print(f"  {name}: not tried: {_short(reason)}", highlight=False, markup=False)
     for note in conversion.notes:
-        console.print(f"note: {note}", highlight=False)
-    console.print(on_quantization(conversion), highlight=False)
+        console.print(f"  note: {note}", highlight=False, markup=False)
+    console.print(on_quantization(conversion), highlight=False, markup=False)
 
 
 def _row(conversion: Conversion, index: int, verdict: Verdict) -> list[str]:
-    parity = verdict.parity
-    outside = why_outside(parity, conversion.tolerance)
-    if index == conversion.chosen:
-        remark = f"published, forced: {outside}" if outside else "published"
-    else:
-        remark = f"outside {conversion.tolerance.preset}: {outside}" if outside else _compared(conversion, verdict)
     return [
-        verdict.name,
+        f"{verdict.name} ←" if index == conversion.chosen else verdict.name,
         _bytes(verdict.bytes),
         *(f"{verdict.latency_us[size]:.1f}" for size in SIZES),
-        f"{parity.worst_difference:.1e}",
-        f"{parity.label_flips:.2%}",
-        remark,
+        f"{verdict.parity.worst_difference:.1e}",
+        f"{verdict.parity.label_flips:.2%}",
     ]
+
+
+def _remark(conversion: Conversion, index: int) -> str:
+    """What was changed and what came of it."""
+    verdict = conversion.verdicts[index]
+    outside = why_outside(verdict.parity, conversion.tolerance)
+    if index == conversion.chosen:
+        came = f"published by force although it {outside}" if outside else "published"
+    elif outside:
+        came = f"outside tolerance {conversion.tolerance.preset!r}: {outside}"
+    else:
+        came = _compared(conversion, verdict)
+    return f"{verdict.note}; {came}"
 
 
 def _compared(conversion: Conversion, verdict: Verdict) -> str:
@@ -58,12 +64,8 @@ def _compared(conversion: Conversion, verdict: Verdict) -> str:
 
 def sentence(conversion: Conversion, index: int) -> str:
     """One sentence on a candidate, for the manifest: what was changed, and what came of it."""
-    verdict = conversion.verdicts[index]
-    outside = why_outside(verdict.parity, conversion.tolerance)
-    came = "published" if index == conversion.chosen else _compared(conversion, verdict)
-    if outside:
-        came = f"published by force although {outside}" if index == conversion.chosen else f"refused: {outside}"
-    return f"{verdict.note[:1].upper()}{verdict.note[1:]}; {came}."
+    remark = _remark(conversion, index)
+    return f"{remark[:1].upper()}{remark[1:]}."
 
 
 def on_quantization(conversion: Conversion) -> str:

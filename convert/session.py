@@ -23,7 +23,8 @@ class Session:
         try:
             self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors have no base of their own
-            raise Unconvertible(f"ONNX Runtime does not load the graph: {' '.join(str(error).split())[:200]}") from error
+            said = " ".join(str(error).rsplit("Error:", 1)[-1].split())
+            raise Unconvertible(f"ONNX Runtime does not load it: {said[:200]}") from error
         self.outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, inputs: Mapping[str, Array]) -> Sequence[Array]:

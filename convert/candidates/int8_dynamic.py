@@ -41,7 +41,7 @@ def int8_dynamic(source: Source) -> Built:
 
 
 def _quantized(model: onnx.ModelProto) -> onnx.ModelProto:
-    model.metadata_props.add(key=PREPARED, value="skylane")
+    model.metadata_props.add(key=PREPARED, value="onnxruntime.quant")
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "quantized.onnx"
         quantize_dynamic(

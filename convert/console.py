@@ -1,0 +1,63 @@
+"""Progress and results on a terminal, or as plain lines in a log. Knows rich; decides nothing."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.status import Status
+
+from convert.publish import Published
+from convert.report import show
+
+PLAIN_WIDTH = 120
+"""Columns of a line where nobody can say how wide the terminal is."""
+
+
+class Reporter:
+    """Tells a person what is being done, and what came of it."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        # A log has no width: rich would fold tables at 80 columns.
+        self._out = Console(quiet=quiet, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+        self._progress = Console(quiet=quiet, stderr=True, width=None if sys.stderr.isatty() else PLAIN_WIDTH)
+        self._errors = Console(stderr=True, soft_wrap=True)
+        self._status: Status | None = None
+        self._name = ""
+
+    @contextmanager
+    def working(self, name: str) -> Iterator[None]:
+        """While this is open, each step is shown: on a terminal as one line that changes, elsewhere as lines."""
+        self._name = name
+        started_at = time.perf_counter()
+        if self._progress.is_terminal:
+            with self._progress.status(name) as self._status:
+                yield
+            self._status = None
+        else:
+            yield
+        self._progress.print(f"{name}: done in {time.perf_counter() - started_at:.1f} s", highlight=False)
+
+    def say(self, step: str) -> None:
+        """A step begins."""
+        if self._status is not None:
+            self._status.update(f"{self._name}: {step} …")
+        else:
+            self._progress.print(f"{self._name}: {step}", highlight=False)
+
+    def published(self, published: Published) -> None:
+        """Everything about a version that is in the repository now."""
+        show(published.conversion, self._out)
+        what = "published as" if published.created else "nothing new: the same content is already"
+        self._out.print(
+            f"{published.manifest.model}: {what} version {published.version} in {published.path}\n", highlight=False
+        )
+
+    def note(self, text: str) -> None:
+        """Something that the author should know."""
+        self._out.print(f"note: {text}", highlight=False, markup=False)
+
+    def failed(self, message: str) -> None:
+        """Why it did not work, and what to do."""
+        self._errors.print(f"error: {message}", highlight=False, markup=False, style="red")
