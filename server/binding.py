@@ -28,7 +28,9 @@ def bind(interface: Interface, inputs: Mapping[str, Array], *, only_columns: boo
         return bind_tensors(interface, inputs)
     if inputs.keys() == interface.columns_by_name.keys():
         return bind_columns(interface, inputs)
-    raise _misnamed(interface, inputs)
+    if only_columns and not interface.columns:
+        raise InputMismatch(f"columns: this model has none, send tensors: {_takes(interface)}")
+    raise _misnamed(interface, inputs, only_columns)
 
 
 def bind_tensors(interface: Interface, inputs: Mapping[str, Array]) -> list[Array]:
@@ -99,15 +101,15 @@ def _cast(column: ColumnSpec, values: Array) -> Array:
     values = _fill_gaps(column, values)
     if wanted.kind in "iub" and values.dtype.kind == "f" and not np.array_equal(values, np.trunc(values)):
         raise InputMismatch(f"column {column.name!r}: expected {KINDS[wanted.kind]}, received floats with a fraction")
-    if wanted.kind in "iu" and values.dtype.kind in "iuf" and values.size:
+    if wanted.kind in "iub" and values.dtype.kind in "iuf" and values.size:
         _check_range(column, values, wanted)
     with np.errstate(over="ignore", invalid="ignore"):  # a float too large becomes infinite, as in the pipeline
         return values.astype(wanted)
 
 
 def _check_range(column: ColumnSpec, values: Array, wanted: "np.dtype[np.generic]") -> None:
-    low, high = np.iinfo(wanted).min, np.iinfo(wanted).max  # type: ignore[type-var]
-    if values.min() < low or values.max() > high:
+    low, high = (0, 1) if wanted.kind == "b" else (np.iinfo(wanted).min, np.iinfo(wanted).max)  # type: ignore[type-var]
+    if values.min().item() < low or values.max().item() > high:  # numbers of Python: they compare exactly
         raise InputMismatch(
             f"column {column.name!r}: expected {column.dtype}, received a value outside {low} to {high}"
         )
@@ -133,27 +135,26 @@ def _fill_gaps(column: ColumnSpec, values: Array) -> Array:
             f"column {column.name!r}: the pipeline accepts no gaps here, but the value of row {int(gaps.argmax())} "
             f"is missing"
         )
-    if values.dtype.kind == "f":
-        return values  # NaN already
     filler = float(column.missing) if column.dtype != "string" else column.missing
-    filled = values.copy() if column.dtype == "string" else np.zeros(len(values), np.float64)
+    if values.dtype.kind == "f" and filler != filler:
+        return values  # NaN already
+    filled = values.copy() if values.dtype.kind == "f" or column.dtype == "string" else np.zeros(len(values))
     filled[gaps] = filler
     return filled
 
 
-def _misnamed(interface: Interface, inputs: Mapping[str, Array]) -> InputMismatch:
+def _misnamed(interface: Interface, inputs: Mapping[str, Array], only_columns: bool) -> InputMismatch:
     """Which names are missing, unknown or misspelt, told in the vocabulary that the request seems to use."""
-    closest = _closest_vocabulary(interface, inputs)
+    closest = list(interface.columns_by_name) if only_columns else _closest_vocabulary(interface, inputs)
     missing = [name for name in closest if name not in inputs]
     unknown = [name for name in inputs if name not in closest]
     parts = []
     if missing:
         parts.append(f"{listed(map(repr, missing))} {'is' if len(missing) == 1 else 'are'} missing")
     if unknown:
-        hints = "".join(
-            f" ({meant(name, missing or closest).rstrip()})" for name in unknown[:1] if meant(name, missing)
-        )
-        parts.append(f"{listed(map(quoted, unknown))} {'is' if len(unknown) == 1 else 'are'} not known{hints}")
+        hint = meant(unknown[0], missing).rstrip()
+        told = f" ({hint})" if hint else ""
+        parts.append(f"{listed(map(quoted, unknown))} {'is' if len(unknown) == 1 else 'are'} not known{told}")
     return InputMismatch(f"inputs: {', and '.join(parts)}; {_takes(interface)}")
 
 
