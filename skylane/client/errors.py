@@ -142,6 +142,9 @@ CODE_OF_NUMBER: Final[dict[int, grpc.StatusCode]] = {code.value[0]: code for cod
 # Both name the same pause in milliseconds. gRPC's own key can be eaten on the way by proxies that retry by themselves.
 _PUSHBACK_KEYS: Final = ("retry-pushback-ms", "grpc-retry-pushback-ms")
 
+_SEND_FAILED: Final = "Internal error from Core"
+"""What grpc.aio says if it cannot send because the call has ended, and how it ended is not known yet."""
+
 
 def error_of(code: grpc.StatusCode, detail: str, pushback_ms: int | None = None) -> SkylaneError:
     """The exception for a status. RESOURCE_EXHAUSTED with a pause to wait is `Overloaded`."""
@@ -153,10 +156,13 @@ def error_of(code: grpc.StatusCode, detail: str, pushback_ms: int | None = None)
 
 def error_of_rpc(error: grpc.RpcError) -> SkylaneError:
     """The exception for an error of grpc or grpc.aio, which becomes its cause."""
-    detail = error.details() or "no reason was given"
-    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and "CLIENT: " in detail:
+    code, detail = error.code(), error.details() or "no reason was given"
+    if code is grpc.StatusCode.INTERNAL and detail == _SEND_FAILED:
+        # Seen when a server that shuts down ends a stream: not the server's failure, and safe to send elsewhere.
+        code, detail = grpc.StatusCode.UNAVAILABLE, "the call had already ended when a request was to be sent"
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "CLIENT: " in detail:
         detail += "; the client's own limit is its option max_message_bytes"
-    typed = error_of(error.code(), detail, _pushback_ms(error.trailing_metadata() or ()))
+    typed = error_of(code, detail, _pushback_ms(error.trailing_metadata() or ()))
     typed.__cause__ = error
     return typed
 

@@ -7,7 +7,16 @@ import grpc.aio
 import pytest
 
 import skylane.client
-from skylane.client.errors import CODE_OF_NUMBER, ERROR_OF, Overloaded, SkylaneError, Unknown, error_of, error_of_rpc
+from skylane.client.errors import (
+    CODE_OF_NUMBER,
+    ERROR_OF,
+    Overloaded,
+    SkylaneError,
+    Unavailable,
+    Unknown,
+    error_of,
+    error_of_rpc,
+)
 
 
 def test_there_is_an_exception_for_every_status_but_ok() -> None:
@@ -54,6 +63,13 @@ def test_pauses_in_trailing_metadata(trailing: list[tuple[str, str]], retry_afte
     assert error.retry_after_s == retry_after_s
     assert error.__cause__ is raw
     assert str(error) == "RESOURCE_EXHAUSTED: queue is full"
+
+
+def test_what_asyncio_says_of_a_stream_that_ended_under_its_hands() -> None:
+    raw = grpc.aio.AioRpcError(
+        grpc.StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata(), "Internal error from Core"
+    )
+    assert type(error_of_rpc(raw)) is Unavailable
 
 
 def test_an_unknown_status_is_unknown() -> None:
