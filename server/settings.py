@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
+
+from server.wording import listed
 
 Transport = Literal["auto", "native", "grpcio"]
 
@@ -29,6 +31,8 @@ class Settings:
     """After SIGTERM: seconds to serve on as not-serving, so that balancers notice before requests are refused."""
 
     def __post_init__(self) -> None:
+        if self.transport not in get_args(Transport):  # argparse checks what is typed, not what the environment says
+            raise ValueError(f"transport: expected one of {listed(get_args(Transport))}, received {self.transport!r}")
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port: expected 0 to 65535, received {self.port}")
         if not 1 <= self.max_message_mb <= 1024:

@@ -28,6 +28,6 @@ class CostModel:
         (r0, r1), (s0, s1) = self._rows[place - 1 : place + 1], self._seconds[place - 1 : place + 1]
         return max(s0, s0 + (s1 - s0) * (rows - r0) / (r1 - r0))
 
-    def __repr__(self) -> str:
-        points = ", ".join(f"{r} rows {s * 1e6:.0f} µs" for r, s in zip(self._rows, self._seconds, strict=True))
-        return f"CostModel({points})"
+    def __str__(self) -> str:
+        ends = dict.fromkeys(((self._rows[0], self._seconds[0]), (self._rows[-1], self._seconds[-1])))
+        return ", ".join(f"{seconds * 1e6:.0f} µs for {rows} row{'s' * (rows > 1)}" for rows, seconds in ends)

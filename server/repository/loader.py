@@ -30,21 +30,24 @@ def load(
 ) -> LoadedModel:
     """Load one version. Raises BrokenVersion saying what is wrong with which file."""
     manifests.verify_files(directory)
-    manifest_json = (directory / manifests.MANIFEST_FILE).read_bytes()
+    manifest_json = _read(directory, manifests.MANIFEST_FILE)
     manifest = manifests.decode(manifest_json)
     if (manifest.model, manifest.version) != (name, version):
         raise BrokenVersion(
             f"manifest.json: it is of {manifest.model} version {manifest.version}, not of {name} version {version}"
         )
     interface = Interface.of(manifest)
-    session = OnnxSession((directory / manifests.MODEL_FILE).read_bytes(), interface, policy.session)
+    session = OnnxSession(_read(directory, manifests.MODEL_FILE), interface, policy.session)
     inputs = _golden_inputs(manifest)
     _check_golden(manifest, _run(session, inputs))
     empty = _empty_outputs(session, inputs, manifest)
     sizes = sorted(
         {*(size for size in TIMED_SIZES if size < policy.batching.max_batch_rows), policy.batching.max_batch_rows}
     )
-    cost = measure(session, inputs, sizes, clock)
+    try:
+        cost = measure(session, inputs, sizes, clock)
+    except Exception as error:  # whatever the runtime raises, or the memory that such a batch needs
+        raise BrokenVersion(f"model.onnx: it fails on {sizes[0]} to {sizes[-1]} rows: {error}") from error
     return LoadedModel(interface=interface, runner=session, cost=cost, empty=empty, manifest_json=manifest_json)
 
 
@@ -66,6 +69,13 @@ def measure(runner: Runner, inputs: Sequence[Array], sizes: Sequence[int], clock
     return CostModel(measured)
 
 
+def _read(directory: Path, name: str) -> bytes:
+    try:
+        return (directory / name).read_bytes()
+    except OSError as error:
+        raise BrokenVersion(f"{name}: cannot be read: {error.strerror}") from error
+
+
 def _run(session: OnnxSession, inputs: Sequence[Array]) -> Sequence[Array]:
     try:
         return session.run(inputs)
@@ -79,9 +89,10 @@ def _golden_inputs(manifest: Manifest) -> list[Array]:
         rows = manifest.golden.inputs.get(spec.name)
         if not rows:
             raise BrokenVersion(f"manifest.json: golden: it has no rows for tensor {spec.name!r}")
+        array = _array(rows, spec.dtype, f"inputs of {spec.name!r}")
         try:
-            inputs.append(_array(rows, spec.dtype).reshape(len(rows), *(size or -1 for size in spec.shape[1:])))
-        except (ValueError, TypeError) as error:
+            inputs.append(array.reshape(len(rows), *(size or -1 for size in spec.shape[1:])))
+        except ValueError as error:
             raise BrokenVersion(f"manifest.json: golden: inputs of {spec.name!r}: {error}") from error
     return inputs
 
@@ -91,7 +102,7 @@ def _check_golden(manifest: Manifest, outputs: Sequence[Array]) -> None:
         rows = manifest.golden.outputs.get(spec.name)
         if rows is None:
             raise BrokenVersion(f"manifest.json: golden: it has no answers for output {spec.name!r}")
-        expected = _array(rows, spec.dtype)
+        expected = _array(rows, spec.dtype, f"answers of {spec.name!r}")
         if expected.shape != output.shape or not _agree(expected, output, spec):
             raise BrokenVersion(
                 f"golden rows: output {spec.name!r} differs from what the manifest promises: "
@@ -106,22 +117,26 @@ def _agree(expected: Array, output: Array, spec: OutputSpec) -> bool:
 
 
 def _empty_outputs(session: OnnxSession, inputs: Sequence[Array], manifest: Manifest) -> tuple[Array, ...]:
-    """The outputs for no rows. Graphs differ in whether they run without any, so the shapes are taken from one row."""
-    one = _run(session, [array[:1] for array in inputs])
-    for spec, output in zip(manifest.outputs, one, strict=True):
-        if output.shape[:1] != (1,):
-            raise BrokenVersion(
-                f"model.onnx: output {spec.name!r} has shape {output.shape} for one row: not a row each"
-            )
-    return tuple(output[:0] for output in one)
+    """The outputs for no rows. Graphs differ in whether they run without any, so the shapes are taken from a few."""
+    for rows in (1, 2):
+        outputs = _run(session, [np.resize(array, (rows, *array.shape[1:])) for array in inputs])
+        for spec, output in zip(manifest.outputs, outputs, strict=True):
+            if output.shape[:1] != (rows,):
+                raise BrokenVersion(
+                    f"model.onnx: output {spec.name!r} has shape {output.shape} for {rows} rows: not a row each"
+                )
+    return tuple(output[:0] for output in outputs)
 
 
-def _array(rows: Sequence[object], dtype: DType) -> Array:
+def _array(rows: Sequence[object], dtype: DType, what: str) -> Array:
     """Values of a manifest as an array; null is NaN."""
-    array = np.array(rows, dtype=object)
-    if dtype != "string":
-        array[array == None] = np.nan  # noqa: E711 - elementwise
-    return array.astype(NUMPY[dtype])
+    try:
+        array = np.array(rows, dtype=object)
+        if dtype != "string":
+            array[array == None] = np.nan  # noqa: E711 - elementwise
+        return array.astype(NUMPY[dtype])
+    except (ValueError, TypeError, OverflowError) as error:
+        raise BrokenVersion(f"manifest.json: golden: {what}: {error}") from error
 
 
 def _short(array: Array) -> str:

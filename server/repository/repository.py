@@ -115,7 +115,7 @@ class Repository:
         served = self._models.setdefault(name, _Served())
         served.retiring = {version: lane for version, lane in served.retiring.items() if not lane.idle}
         served.broken = {v: told for v, told in served.broken.items() if model.versions.get(v) == told[0]}
-        before = dict(served.lanes)
+        before, before_policy = dict(served.lanes), served.policy.versions
         self._apply_policy(name, served, model.policy)
         while True:
             wanted = selection.wanted(model.versions.keys() - served.broken.keys(), served.policy.versions)
@@ -126,7 +126,7 @@ class Repository:
         for version in served.lanes.keys() - wanted:
             log.info("%s/%d retires: it finishes what it has begun", name, version)
             del served.lanes[version]
-        if served.lanes != before:
+        if served.lanes != before or served.policy.versions != before_policy:
             self._serve(self._routes())
             served.retiring |= {v: lane for v, lane in before.items() if served.lanes.get(v) is not lane}
 
@@ -156,9 +156,14 @@ class Repository:
         except BrokenVersion as error:
             served.broken[version] = (stamp, str(error))
             log.error("%s/%d refused: %s", name, version, error)
+        except Exception as error:  # a fault of ours in one version must not keep the others from being followed
+            served.broken[version] = (stamp, f"it cannot be loaded: {error}")
+            log.exception("%s/%d refused: its load met a fault of the server", name, version)
         else:
             served.lanes[version] = Lane(model, served.policy)
-            log.info("%s/%d ready after %.2f s; %r", name, version, time.monotonic() - started_at, model.cost)
+            log.info(
+                "%s/%d ready after %.2f s; a run takes %s", name, version, time.monotonic() - started_at, model.cost
+            )
         finally:
             self._loading = None
 
