@@ -7,6 +7,7 @@
 parity, timing, choose, describe, store, report; `publish` calls them.
 """
 
+from convert.choose import Preset, Quantize
 from convert.errors import (
     BadArgument,
     BadRows,
@@ -25,7 +26,9 @@ __all__ = [
     "BadRows",
     "ConversionError",
     "OutOfTolerance",
+    "Preset",
     "Published",
+    "Quantize",
     "Unconvertible",
     "Unreadable",
     "Untrusted",

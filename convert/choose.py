@@ -3,9 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
-from convert.errors import BadArgument, OutOfTolerance
+from convert.errors import OutOfTolerance
 from convert.parity import Parity
 from skylane.manifest import Tolerance
 
@@ -41,10 +41,8 @@ class Verdict:
     note: str
 
 
-def tolerance_of(preset: str, scale: float) -> Tolerance:
+def tolerance_of(preset: Preset, scale: float) -> Tolerance:
     """The limits of a preset. `scale`: 1 for probabilities, the standard deviation for predictions."""
-    if preset not in get_args(Preset):
-        raise BadArgument(f"tolerance {preset!r} is not known: choose exact, close or quantized")
     max_difference, max_label_flips = LIMITS[preset]
     return Tolerance(preset=preset, max_difference=max_difference * scale, max_label_flips=max_label_flips)
 
@@ -76,7 +74,7 @@ def choose(verdicts: Sequence[Verdict], tolerance: Tolerance, quantize: Quantize
         return _fastest(verdicts, within)
     if force and open_to:
         return min(open_to, key=lambda i: (verdicts[i].parity.decided_flips, verdicts[i].parity.worst_difference))
-    raise OutOfTolerance(_refusal([verdicts[i] for i in open_to], tolerance, quantize))
+    raise OutOfTolerance(_refusal([verdicts[i] for i in open_to], tolerance))
 
 
 def _fastest(verdicts: Sequence[Verdict], among: Sequence[int]) -> int:
@@ -90,11 +88,14 @@ def cost(verdict: Verdict) -> float:
     return math.exp(sum(weight * math.log(verdict.latency_us[size]) for size, weight in WEIGHTS.items()))
 
 
-def _refusal(verdicts: Sequence[Verdict], tolerance: Tolerance, quantize: Quantize) -> str:
+def _refusal(verdicts: Sequence[Verdict], tolerance: Tolerance) -> str:
     if not verdicts:
         return "quantization is required, but no node of the graph can be quantized: use --quantize auto"
     reasons = "; ".join(f"{verdict.name}: {why_outside(verdict.parity, tolerance)}" for verdict in verdicts)
-    return f"no candidate answers as scikit-learn does within tolerance {tolerance.preset!r}: {reasons}. {_advice(verdicts)}"
+    return (
+        f"no candidate answers as scikit-learn does within tolerance {tolerance.preset!r}: {reasons}. "
+        f"{_advice(verdicts)}"
+    )
 
 
 def _advice(verdicts: Sequence[Verdict]) -> str:

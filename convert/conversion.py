@@ -10,7 +10,7 @@ import pandas as pd
 
 from convert.answers import Answers, by_estimator, by_graph
 from convert.candidates import RECIPES, Built, NotApplicable, Recipe, Source
-from convert.choose import Quantize, Verdict, choose, tolerance_of
+from convert.choose import Preset, Quantize, Verdict, choose, tolerance_of
 from convert.errors import BadRows, Unconvertible
 from convert.gaps import settle
 from convert.parity import Case, Parity, measure
@@ -61,7 +61,7 @@ def convert(
     rows: pd.DataFrame | Array,
     *,
     target: Array | None,
-    tolerance: str,
+    tolerance: Preset,
     quantize: Quantize,
     force: bool,
     say: Say,
@@ -81,24 +81,23 @@ def convert(
     tried, parities, failed = _verify(built, _Asked(estimator, layout, frame, task, expected), target)
     skipped |= failed
     say("timing them on this machine")
-    times = latencies([(item.session.run, layout.tensors(frame.head(CHUNK_ROWS), item.built.numbers)) for item in tried])
+    times = latencies(
+        [(item.session.run, layout.tensors(frame.head(CHUNK_ROWS), item.built.numbers)) for item in tried]
+    )
     verdicts = tuple(
         Verdict(item.recipe.name, len(item.built.content), parity, time, item.recipe.quantized, item.built.note)
         for item, parity, time in zip(tried, parities, times, strict=True)
     )
     chosen = choose(verdicts, limits, quantize, force=force)
-    return Conversion(
-        estimator, layout, frame, task, limits, tuple(tried), verdicts, chosen, skipped, tuple(notes)
-    )
+    return Conversion(estimator, layout, frame, task, limits, tuple(tried), verdicts, chosen, skipped, tuple(notes))
 
 
 def _expected(estimator: Any, layout: Layout, frame: pd.DataFrame, task: Task) -> Answers:
     try:
         return by_estimator(estimator, layout, frame, task)
     except Exception as error:  # whatever the pipeline says to rows that it does not like
-        raise BadRows(
-            f"the pipeline itself refuses the held-out rows: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        ) from error
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise BadRows(f"the pipeline itself refuses the held-out rows: {said[:240]}") from error
 
 
 def _scale(expected: Answers, task: Task) -> float:
@@ -119,7 +118,7 @@ def _first_graph(source: Source) -> Callable[[Layout, pd.DataFrame], Answers]:
         except Unconvertible as error:
             failure = failure or error
             continue
-        return lambda layout, frame: by_graph(_named(session, layout.tensors(frame, numbers)))  # noqa: B023 - returned at once
+        return lambda layout, frame: by_graph(_named(session, layout.tensors(frame, numbers)))
     assert failure is not None, "every precision either returns or fails"
     raise failure
 
@@ -223,4 +222,3 @@ def _head(answers: Answers, rows: int) -> Answers:
         None if answers.label is None else answers.label[:rows],
         None if answers.numbers is None else answers.numbers[:rows],
     )
-

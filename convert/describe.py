@@ -31,9 +31,7 @@ def describe(conversion: Conversion, name: str, origin: Lineage) -> Manifest:
         columns=layout.column_specs(numbers),
         outputs=_outputs(conversion, conversion.chosen),
         tolerance=msgspec.structs.replace(conversion.tolerance, forced=forced),
-        candidates=tuple(
-            _candidate(verdict, conversion, index) for index, verdict in enumerate(conversion.verdicts)
-        ),
+        candidates=tuple(_candidate(verdict, conversion, index) for index, verdict in enumerate(conversion.verdicts)),
         lineage=origin,
         golden=golden(layout, golden_frame(layout, conversion.frame), numbers, item.session.named),
     )

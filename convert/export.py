@@ -84,7 +84,10 @@ def _converted(estimator: Any, inputs: list[tuple[str, Any]], task: Task) -> onn
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of skl2onnx to its own developers
-                return convert_sklearn(estimator, initial_types=inputs, target_opset=OPSETS, options=option)
+                model: onnx.ModelProto = convert_sklearn(
+                    estimator, initial_types=inputs, target_opset=OPSETS, options=option
+                )
+                return model
         except Exception as error:  # skl2onnx raises what it happens to trip over
             failures.append(error)
     raise Unconvertible(_reason(estimator, failures[0])) from failures[0]

@@ -27,9 +27,12 @@ def rename(model: onnx.ModelProto, old: str, new: str) -> None:
             for index, name in enumerate(names):
                 if name == old:
                     names[index] = new
-    for value in (*graph.output, *graph.value_info, *graph.initializer):
+    for value in (*graph.output, *graph.value_info):
         if value.name == old:
             value.name = new
+    for weight in graph.initializer:
+        if weight.name == old:
+            weight.name = new
 
 
 def keep_outputs(model: onnx.ModelProto, count: int) -> None:

@@ -10,7 +10,7 @@ from convert.answers import Answers
 from convert.schema import Array
 
 TIE: Final = 1e-6
-"""Two classes whose probabilities are closer than this are a tie: which label wins is rounding, even in scikit-learn."""
+"""Two classes whose probabilities are closer than this are a tie: rounding decides, in scikit-learn as well."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Rows that are not in the sample but will come: gaps, texts never seen, the ends of each range, infinity. Pure frames."""
+"""Rows that the sample lacks but callers will send: gaps, texts never seen, ends of ranges, infinity. Pure frames."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

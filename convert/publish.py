@@ -9,7 +9,7 @@ from typing import Any, Final, get_args
 import numpy as np
 import pandas as pd
 
-from convert.choose import Quantize, cost, why_outside
+from convert.choose import Preset, Quantize, cost, why_outside
 from convert.conversion import Conversion, Say, convert
 from convert.describe import describe, identity
 from convert.errors import BadArgument, BadRows
@@ -47,13 +47,13 @@ def publish(
     name: str,
     repository: Path = Path("models"),
     target: "Array | pd.Series[Any] | str | None" = None,
-    tolerance: str = "close",
+    tolerance: Preset = "close",
     quantize: Quantize = "auto",
     metrics: Mapping[str, float] | None = None,
     data_sha256: str | None = None,
     pipeline_sha256: str | None = None,
     force: bool = False,
-    say: Say = lambda step: None,
+    say: Say = lambda _: None,
 ) -> Published:
     """Convert a fitted estimator, verify it on held-out rows, and publish the fastest graph within the tolerance.
 
@@ -62,7 +62,7 @@ def publish(
     `tolerance` is "exact", "close" or "quantized"; `quantize` is "auto", "never" or "require". `metrics` are the task's
     own figures, for the record. `say` is told each step as it begins. Takes seconds; raises ConversionError.
     """
-    _check(name, repository, quantize, data_sha256)
+    _check(name, repository, tolerance, quantize, data_sha256)
     rows, truth = _split_target(rows, target)
     conversion = convert(estimator, rows, target=truth, tolerance=tolerance, quantize=quantize, force=force, say=say)
     conversion = _steady(conversion, name, repository, quantize)
@@ -100,9 +100,11 @@ def _steady(conversion: Conversion, name: str, repository: Path, quantize: Quant
     return conversion
 
 
-def _check(name: str, repository: Path, quantize: str, data_sha256: str | None) -> None:
+def _check(name: str, repository: Path, tolerance: str, quantize: str, data_sha256: str | None) -> None:
     """Fail before the work, not after it."""
     versions(repository, name)
+    if tolerance not in get_args(Preset):
+        raise BadArgument(f"tolerance {tolerance!r} is not known: choose exact, close or quantized")
     if quantize not in get_args(Quantize):
         raise BadArgument(f"quantize {quantize!r} is not known: choose auto, never or require")
     if data_sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", data_sha256):

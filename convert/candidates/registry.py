@@ -59,7 +59,9 @@ RECIPES: list[Recipe] = []
 """In the order in which they are tried and shown; of equals the first wins."""
 
 
-def candidate(name: str, *, quantized: bool = False) -> Callable[[Callable[[Source], Built]], Callable[[Source], Built]]:
+def candidate(
+    name: str, *, quantized: bool = False
+) -> Callable[[Callable[[Source], Built]], Callable[[Source], Built]]:
     """Add a function to the recipes."""
 
     def add(build: Callable[[Source], Built]) -> Callable[[Source], Built]:

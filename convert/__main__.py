@@ -1,0 +1,149 @@
+"""`python -m convert`: a pipeline's file → a published version. Reads the command line; the work is `publish`'s."""
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from convert.console import Reporter
+from convert.errors import ConversionError, Unreadable
+from convert.load import load
+from convert.publish import publish
+from convert.sample import read_sample
+
+DESCRIPTION = """\
+Turn a fitted scikit-learn pipeline into an ONNX graph, prove that it answers as the
+pipeline does, and publish it as the next version of a model.
+
+Several graphs are tried: single precision, double precision, int8 weights. Each is
+compared with scikit-learn on your held-out rows, and on rows made from them with gaps,
+texts never seen and the ends of each range. The fastest one within the tolerance is
+published. If none is, nothing is, and you are told why."""
+
+EPILOG = """\
+tolerances (largest difference of a number; share of labels that may change):
+  exact      1e-6, none       what single precision can do for most trees
+  close      1e-3, 0.1%       the default: rounding, nothing that a decision would notice
+  quantized  0.25, 2%         int8: also at most 0.005 of accuracy or R², with --target
+  For predictions and scores, differences are counted in standard deviations.
+
+examples:
+  python -m convert pipeline.skops --name churn --rows held_out.csv --target churned
+  python -m convert net.skops --name digits --rows held_out.npz --tolerance quantized
+  python -m convert old.pkl --trust --name churn --rows held_out.csv
+
+exit codes: 0 published, or already there; 2 wrong arguments or files; 3 not trusted;
+  4 no graph exists for this pipeline; 5 outside the tolerance; 6 repository not writable"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Convert and publish one pipeline. Returns the exit code; raises SystemExit for wrong arguments."""
+    arguments = _parser().parse_args(argv)
+    reporter = Reporter()
+    try:
+        _run(arguments, reporter)
+    except ConversionError as error:
+        reporter.failed(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        reporter.failed("stopped; nothing was published")
+        return 130
+    return 0
+
+
+def _run(arguments: argparse.Namespace, reporter: Reporter) -> None:
+    with reporter.working(arguments.name):
+        reporter.say(f"loading {arguments.pipeline}")
+        loaded = load(arguments.pipeline, trust=arguments.trust, trust_types=arguments.trust_types)
+        for note in loaded.notes:
+            reporter.note(note)
+        rows, target = read_sample(arguments.rows, arguments.target)
+        published = publish(
+            loaded.estimator,
+            rows,
+            name=arguments.name,
+            repository=arguments.models,
+            target=target,
+            tolerance=arguments.tolerance,
+            quantize=arguments.quantize,
+            metrics=dict(arguments.metric),
+            data_sha256=_data_sha256(arguments.data),
+            pipeline_sha256=loaded.sha256,
+            force=arguments.force,
+            say=reporter.say,
+        )
+    reporter.published(published)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m convert",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("pipeline", type=Path, metavar="PIPELINE", help="the fitted pipeline: a .skops file")
+    parser.add_argument("--name", required=True, help="the model's name in the repository")
+    parser.add_argument(
+        "--rows",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="held-out rows: .csv or .parquet for data frames, .npz with X (and y) for arrays",
+    )
+    parser.add_argument("--target", metavar="COLUMN", help="where the truth is in the rows: makes accuracy or R² count")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="the repository (default: %(default)s)")
+    gate = parser.add_argument_group("what is accepted")
+    gate.add_argument("--tolerance", choices=("exact", "close", "quantized"), default="close", help="default: close")
+    gate.add_argument(
+        "--quantize",
+        choices=("auto", "never", "require"),
+        default="auto",
+        help="int8 if it wins (auto, the default), not at all, or nothing else",
+    )
+    gate.add_argument("--force", action="store_true", help="publish the nearest graph even outside the tolerance")
+    trust = parser.add_argument_group("trust")
+    trust.add_argument(
+        "--trust-types",
+        type=lambda text: [name.strip() for name in text.split(",") if name.strip()],
+        default=[],
+        metavar="A,B",
+        help="types in a skops file that skops does not know, but you do",
+    )
+    trust.add_argument(
+        "--trust", action="store_true", help="run whatever the file asks for; needed for pickle and joblib files"
+    )
+    record = parser.add_argument_group("for the record")
+    record.add_argument("--data", type=Path, metavar="FILE", help="the training data: its SHA-256 is recorded")
+    record.add_argument(
+        "--metric",
+        type=_metric,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a figure of yours, such as auc=0.81; may be given again",
+    )
+    return parser
+
+
+def _metric(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name.strip(), float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE with a number, such as auc=0.81, not {text!r}") from None
+
+
+def _data_sha256(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise Unreadable(f"{path}: cannot be read: {error.strerror}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Files of held-out rows → a data frame or an array, and the target. Reads CSV, Parquet and NumPy's npz."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from convert.errors import BadRows, Unreadable
+from convert.schema import Array
+
+ROWS_NAMES = ("X", "rows", "features", "x")
+TARGET_NAMES = ("y", "target", "labels")
+
+Reader = Callable[[Path], pd.DataFrame | dict[str, Array]]
+
+
+def read_sample(path: Path, target: str | None) -> tuple[pd.DataFrame | Array, Array | None]:
+    """The rows, and the target's values if it is named. In an npz file the target may be left unnamed: `y`.
+
+    Raises Unreadable or BadRows.
+    """
+    readers: dict[str, Reader] = {".csv": _csv, ".parquet": _parquet, ".npz": _npz}
+    names = [suffix for suffix in path.suffixes if suffix in readers]  # held_out.csv.gz is a CSV file
+    if not names:
+        raise Unreadable(f"{path}: rows are read from .csv, .parquet or .npz files, not from {path.suffix or 'this'!r}")
+    try:
+        rows = readers[names[-1]](path)
+    except (ImportError, OSError, ValueError, KeyError) as error:  # pandas' and numpy's own errors are ValueErrors
+        raise Unreadable(f"{path}: the rows cannot be read: {_said(error)}") from error
+    if isinstance(rows, dict):
+        return _from_arrays(path, rows, target)
+    if target is None:
+        return rows, None
+    if target not in rows.columns:
+        raise BadRows(f"{path}: there is no column {target!r} for the target; there are {', '.join(rows.columns[:20])}")
+    return rows.drop(columns=target), rows[target].to_numpy()
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    # Types are guessed from the whole file: guessed from pieces, one column could be numbers here and text there.
+    return pd.read_csv(path, low_memory=False)
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    return pd.read_parquet(path)
+
+
+def _npz(path: Path) -> dict[str, Array]:
+    with warnings.catch_warnings(), np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _from_arrays(path: Path, arrays: dict[str, Array], target: str | None) -> tuple[Array, Array | None]:
+    rows = next((arrays[name] for name in ROWS_NAMES if name in arrays), None)
+    if rows is None:
+        raise BadRows(f"{path}: expected the rows under one of {', '.join(ROWS_NAMES)}; there are {', '.join(arrays)}")
+    if target is not None and target not in arrays:
+        raise BadRows(f"{path}: there is no array {target!r} for the target; there are {', '.join(arrays)}")
+    named = target or next((name for name in TARGET_NAMES if name in arrays), None)
+    return rows, None if named is None else arrays[named]
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, ImportError) and "pyarrow" in str(error):
+        return "Parquet needs pyarrow: pip install pyarrow, or give the rows as .csv or .npz"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split())[:200]
