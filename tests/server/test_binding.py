@@ -344,7 +344,7 @@ def test_columns_are_never_taken_for_tensors(interface: Interface, inputs: Mappi
         pytest.param("int64", -1.0, np.array([np.nan, 7.0]), [-1, 7], id="a gap among integers as well"),
         pytest.param("string", "?", strings("a", None), ["a", "?"], id="a gap among strings"),
     ],
-)  # fmt: skip
+)
 def test_a_column_is_cast(dtype: Any, missing: float | str | None, values: Array, bound: list[object]) -> None:
     (array,) = bind(one(dtype, missing), {"c": values})
     assert array.dtype == (np.dtype(object) if dtype == "string" else np.dtype(dtype))

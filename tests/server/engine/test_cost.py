@@ -47,5 +47,12 @@ def test_it_is_exact_at_every_measurement(measured: list[tuple[int, float]]) -> 
         assert cost.seconds(rows) == pytest.approx(seconds, rel=1e-12)
 
 
-def test_its_text_shows_the_measurements() -> None:
-    assert repr(CostModel([(1, 12e-6), (64, 100e-6)])) == "CostModel(1 rows 12 µs, 64 rows 100 µs)"
+@pytest.mark.parametrize(
+    ("measured", "text"),
+    [
+        pytest.param([(1, 12e-6)], "12 µs for 1 row", id="one measurement"),
+        pytest.param([(1, 12e-6), (8, 20e-6), (64, 1e-4)], "12 µs for 1 row, 100 µs for 64 rows", id="only both ends"),
+    ],
+)
+def test_its_text_is_for_the_log(measured: list[tuple[int, float]], text: str) -> None:
+    assert str(CostModel(measured)) == text
