@@ -17,6 +17,9 @@ Array = np.ndarray[Any, Any]
 
 ACCEPTED: Final = "numbers, booleans or strings, with None, NaN or pandas.NA for a gap"
 
+# Python's own types, by far the most frequent in lists: one look at a list's types saves going through objects, which
+# is what a column of mixed types or with gaps needs.
+_PLAIN: Final[dict[type | None, Any]] = {float: "<f8", int: "<i8", bool: "?", str: object}
 _NUMERIC_KINDS: Final = "biuf"
 _TEXT_KINDS: Final = "OUST"
 
@@ -45,11 +48,20 @@ def read_values(name: str, raw: Any) -> Values:
     Raises TypeError naming the column and its dtype for anything but numbers, booleans and strings, and ValueError for
     numbers that no type holds.
     """
+    if type(raw) in _PLAIN:
+        raw = [raw]
+    if type(raw) is list and (dtype := _PLAIN.get(_only_type(raw))) is not None:
+        try:
+            array = np.array(raw, dtype=dtype)
+            return Values(name, array, untyped=_only_gaps(array))
+        except OverflowError:
+            pass  # integers beyond int64 are looked at more closely below
     array = _array_of(name, raw)
     if array.ndim == 0:
         array = array.reshape(1)
     if array.dtype.kind in _NUMERIC_KINDS and array.dtype.itemsize <= 8:
-        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        if not (array.flags.c_contiguous and array.dtype.newbyteorder("<") == array.dtype):
+            array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         return Values(name, array, untyped=_only_gaps(array))
     if array.dtype.kind in _TEXT_KINDS:
         values = _read_objects(name, array, getattr(raw, "dtype", array.dtype))
@@ -80,6 +92,11 @@ def columns_of(records: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
     for column in columns.values():
         column.extend([None] * (rows - len(column)))
     return columns
+
+
+def _only_type(items: list[Any]) -> type | None:
+    types = set(map(type, items))
+    return types.pop() if len(types) == 1 else None
 
 
 def _array_of(name: str, raw: Any) -> Array:
