@@ -32,16 +32,13 @@ class Ask(ABC):
 class Block(ABC):
     """Calls bound to a model, with the same number of rows each."""
 
-    __slots__ = ("calls", "rows_each")
+    __slots__ = ("calls", "rows", "rows_each")
 
     def __init__(self, calls: list[Call], rows_each: int) -> None:
         self.calls = calls
         self.rows_each = rows_each
-
-    @property
-    def rows(self) -> int:
+        self.rows = rows_each * len(calls)
         """Rows of all calls together."""
-        return self.rows_each * len(self.calls)
 
     @abstractmethod
     def keys(self) -> list[Hashable]:

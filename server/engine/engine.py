@@ -89,7 +89,7 @@ class Engine:
 
     def _drive(self, lane: Lane, here_s_max: float) -> None:
         """Run what is due while an instance is free: here if it should take `here_s_max` at most, else on a worker."""
-        while True:
+        while lane.queue.rows:  # read without the lock: whoever adds rows later finds our instance free, and drives
             now = self._clock()
             with lane.lock:
                 cut = lane.queue.take(now) if lane.free else Cut()

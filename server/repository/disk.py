@@ -21,14 +21,23 @@ class ModelOnDisk:
     versions: Mapping[int, Stamp]
     policy: bytes
     """Content of model.toml; empty if there is none."""
+    unreadable: str = ""
+    """Why nothing can be known of the model at the moment; empty if it can."""
 
 
 def scan(root: Path) -> dict[str, ModelOnDisk]:
-    """Every model with its versions. Raises OSError if the root cannot be read; what vanishes meanwhile is left out."""
+    """Every model that has a version. Raises OSError if the root cannot be read; what vanishes meanwhile is left out."""
     models = {}
     for directory in sorted(root.iterdir()):
         if MODEL_NAME.fullmatch(directory.name) and directory.is_dir():
-            models[directory.name] = ModelOnDisk(_versions(directory), _policy(directory))
+            try:
+                model = ModelOnDisk(_versions(directory), _policy(directory))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                model = ModelOnDisk({}, b"", str(error))
+            if model.versions or model.unreadable:  # a model whose first version is being written is none yet
+                models[directory.name] = model
     return models
 
 

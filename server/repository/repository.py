@@ -67,6 +67,8 @@ class _Served:
     retiring: dict[int, Lane] = field(default_factory=dict)
     broken: dict[int, tuple[Stamp, str]] = field(default_factory=dict)
     """Version → its files when it was refused, and why: it is tried again when they change."""
+    unreadable: str = ""
+    """Why its directory could not be read the last time."""
 
 
 class Repository:
@@ -107,12 +109,23 @@ class Repository:
             if not self._models[name].retiring:
                 del self._models[name]
         for name, model in found.items():
-            self._update(name, model)
+            if model.unreadable:
+                self._leave(name, model.unreadable)
+            else:
+                self._update(name, model)
         self.refreshed = True
         self._tell()
 
+    def _leave(self, name: str, why: str) -> None:
+        """Let a model serve on as it is, since nothing is known of it. Logged once."""
+        served = self._models.setdefault(name, _Served())
+        if why != served.unreadable:
+            log.error("%s: it cannot be read, and serves on as it is: %s", name, why)
+        served.unreadable = why
+
     def _update(self, name: str, model: ModelOnDisk) -> None:
         served = self._models.setdefault(name, _Served())
+        served.unreadable = ""
         served.retiring = {version: lane for version, lane in served.retiring.items() if not lane.idle}
         served.broken = {v: told for v, told in served.broken.items() if model.versions.get(v) == told[0]}
         before, before_policy = dict(served.lanes), served.policy.versions
@@ -123,6 +136,9 @@ class Repository:
             if not missing:
                 break
             self._bring_up(name, missing[0], served, model.versions[missing[0]])
+        if not wanted:  # all that is there was refused, as when a new session option is: what served serves on
+            served.lanes = {v: lane for v, lane in (served.lanes or before).items() if v in model.versions}
+            wanted = set(served.lanes)
         for version in served.lanes.keys() - wanted:
             log.info("%s/%d retires: it finishes what it has begun", name, version)
             del served.lanes[version]
