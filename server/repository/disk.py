@@ -26,7 +26,7 @@ class ModelOnDisk:
 
 
 def scan(root: Path) -> dict[str, ModelOnDisk]:
-    """Every model that has a version. Raises OSError if the root cannot be read; what vanishes meanwhile is left out."""
+    """Every model with a version. Raises OSError if the root cannot be read; what vanishes meanwhile is left out."""
     models = {}
     for directory in sorted(root.iterdir()):
         if MODEL_NAME.fullmatch(directory.name) and directory.is_dir():

@@ -1,0 +1,436 @@
+"""Repository: what is served after each change on disk. Real directories, a load that obeys the test."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from fakes import PlainBlock, call
+from server.engine.cost import CostModel
+from server.engine.lane import Lane, LoadedModel
+from server.errors import ModelNotFound
+from server.repository.repository import Repository, State
+from server.routing.routes import Routes
+from server.types import Array, Interface, Route
+from skylane.manifest import BrokenVersion, OutputSpec, TensorSpec
+from skylane.policy import Policy
+
+
+class Idle:
+    """A runner that no test runs."""
+
+    def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        """See Runner."""
+        raise AssertionError("nothing runs here")
+
+
+class Bench:
+    """A repository on disk, the one that follows it, and what it did."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.repository = Repository(root, self.load, self.serve)
+        self.loads: list[tuple[str, int]] = []
+        self.policies: list[Policy] = []
+        self.faulty: dict[tuple[str, int], Exception] = {}
+        self.routes = Routes()
+        self.served = 0
+        self.states_at_load: list[dict[int, State]] = []
+
+    def load(self, directory: Path, name: str, version: int, policy: Policy) -> LoadedModel:
+        """See Load."""
+        assert directory == self.root / name / str(version)
+        self.loads.append((name, version))
+        self.policies.append(policy)
+        self.states_at_load.append(self.states(name))
+        if (name, version) in self.faulty:
+            raise self.faulty[name, version]
+        interface = Interface(
+            name,
+            version,
+            (TensorSpec(name="x", dtype="float32", shape=(None, 1)),),
+            (),
+            (OutputSpec(name="y", dtype="float32", shape=(None, 1)),),
+        )
+        return LoadedModel(interface=interface, runner=Idle(), cost=CostModel([(1, 1e-5)]), empty=())
+
+    def serve(self, routes: Routes) -> None:
+        """What the engine is given."""
+        self.routes, self.served = routes, self.served + 1
+
+    def publish(self, name: str, version: int, content: str = "graph") -> None:
+        directory = self.root / name / str(version)
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "model.onnx").write_text(content)
+
+    def policy(self, name: str, text: str) -> None:
+        (self.root / name / "model.toml").write_text(text)
+
+    def breaks(self, name: str, version: int, why: str = "model.onnx: damaged") -> None:
+        self.faulty[name, version] = BrokenVersion(why)
+
+    def refresh(self) -> list[tuple[str, int]]:
+        """Look at the disk; returns what was loaded, in order."""
+        before = len(self.loads)
+        self.repository.refresh()
+        return self.loads[before:]
+
+    def lane(self, name: str, version: int | None = None, label: str | None = None) -> Lane:
+        return self.routes.lane(Route(name, version, label))
+
+    def answers(self, name: str) -> int | None:
+        """The version that answers when none is asked for."""
+        try:
+            return self.lane(name).model.interface.version
+        except ModelNotFound:
+            return None
+
+    def states(self, name: str) -> dict[int, State]:
+        status = self.repository.status.get(name)
+        return {version: each.state for version, each in status.versions.items()} if status else {}
+
+    def reason(self, name: str, version: int) -> str:
+        return self.repository.status[name].versions[version].reason
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def busy(lane: Lane) -> PlainBlock:
+    """Let something wait in the lane."""
+    block = PlainBlock([call("a")])
+    lane.queue.add(block, 0.0)
+    return block
+
+
+# --- Versions --------------------------------------------------------------------------------------------------------
+
+
+def test_at_first_the_newest_version_of_every_model_is_loaded(bench: Bench) -> None:
+    for name, version in [("a", 1), ("a", 2), ("a", 10), ("b", 7)]:
+        bench.publish(name, version)
+    assert bench.refresh() == [("a", 10), ("b", 7)]
+    assert (bench.answers("a"), bench.answers("b")) == (10, 7)
+    assert bench.repository.refreshed
+    assert {name: status.ready for name, status in bench.repository.status.items()} == {"a": True, "b": True}
+
+
+def test_without_a_change_nothing_is_loaded_and_no_routes_are_given(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.refresh()
+    served = bench.served
+    assert bench.refresh() == []
+    assert bench.served == served
+
+
+def test_a_new_version_takes_over_and_the_old_one_retires_until_it_is_idle(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.refresh()
+    block = busy(old := bench.lane("a"))
+    bench.publish("a", 2)
+    assert bench.refresh() == [("a", 2)]
+    assert bench.answers("a") == 2
+    assert bench.states("a") == {2: State.READY, 1: State.RETIRING}
+    bench.refresh()
+    assert bench.states("a") == {2: State.READY, 1: State.RETIRING}, "it is still busy"
+    assert old.queue.take(9.0).blocks == [block]
+    bench.refresh()
+    assert bench.states("a") == {2: State.READY}
+
+
+def test_while_a_version_loads_it_says_so_and_the_old_one_serves(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.refresh()
+    bench.publish("a", 2)
+    bench.refresh()
+    assert bench.states_at_load == [{1: State.LOADING}, {2: State.LOADING, 1: State.READY}]
+
+
+def test_a_broken_newest_version_is_refused_with_its_reason_and_the_old_one_serves_on(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.refresh()
+    lane = bench.lane("a")
+    bench.publish("a", 2)
+    bench.breaks("a", 2, "model.onnx: its SHA-256 differs")
+    assert bench.refresh() == [("a", 2)]
+    assert bench.lane("a") is lane
+    assert bench.states("a") == {2: State.FAILED, 1: State.READY}
+    assert bench.reason("a", 2) == "model.onnx: its SHA-256 differs"
+
+
+def test_broken_at_the_first_start_the_newest_that_is_sound_serves(bench: Bench) -> None:
+    for version in (1, 2, 3):
+        bench.publish("a", version)
+    bench.breaks("a", 3)
+    bench.breaks("a", 2)
+    assert bench.refresh() == [("a", 3), ("a", 2), ("a", 1)]
+    assert bench.answers("a") == 1
+
+
+def test_if_all_are_broken_the_model_does_not_serve_and_the_others_do(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.publish("b", 1)
+    bench.breaks("a", 1)
+    bench.refresh()
+    assert (bench.answers("a"), bench.answers("b")) == (None, 1)
+    assert bench.repository.refreshed
+    assert not bench.repository.status["a"].ready
+
+
+def test_a_refused_version_is_tried_again_when_its_files_change_and_not_before(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.breaks("a", 1)
+    assert bench.refresh() == [("a", 1)]
+    bench.faulty.clear()
+    assert bench.refresh() == []
+    bench.publish("a", 1, "a repaired graph")
+    assert bench.refresh() == [("a", 1)]
+    assert bench.states("a") == {1: State.READY}
+
+
+def test_a_fault_of_ours_in_one_load_does_not_keep_the_others_from_serving(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in "abc":
+        bench.publish(name, 1)
+    bench.faulty["b", 1] = ZeroDivisionError("nobody thought of that")
+    bench.refresh()
+    assert [bench.answers(name) for name in "abc"] == [1, None, 1]
+    assert bench.reason("b", 1) == "it cannot be loaded: nobody thought of that"
+    assert [record.exc_info is not None for record in caplog.records if record.levelno == logging.ERROR] == [True]
+
+
+def test_a_removed_version_gives_way_to_the_one_before(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.publish("a", 2)
+    bench.refresh()
+    shutil.rmtree(bench.root / "a" / "2")
+    assert bench.refresh() == [("a", 1)]
+    assert bench.answers("a") == 1
+
+
+def test_a_removed_model_serves_no_longer_and_is_forgotten_once_idle(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.publish("b", 1)
+    bench.refresh()
+    block = busy(lane := bench.lane("a"))
+    shutil.rmtree(bench.root / "a")
+    bench.refresh()
+    assert (bench.answers("a"), bench.answers("b")) == (None, 1)
+    assert bench.states("a") == {1: State.RETIRING}
+    assert lane.queue.take(9.0).blocks == [block]
+    bench.refresh()
+    assert list(bench.repository.status) == ["b"]
+
+
+def test_a_removed_model_that_comes_back_is_loaded_again(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.refresh()
+    shutil.rmtree(bench.root / "a")
+    bench.refresh()
+    bench.publish("a", 1)
+    assert bench.refresh() == [("a", 1)]
+    assert bench.answers("a") == 1
+
+
+def test_a_serving_version_whose_files_are_touched_is_not_loaded_again(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.refresh()
+    bench.publish("a", 1, "published versions never change")
+    assert bench.refresh() == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("a/.staging-2", id="a version that is still being written"),
+        pytest.param("a/02", id="a number with a leading zero"),
+        pytest.param("a/0", id="zero"),
+        pytest.param("a/-2", id="a negative number"),
+        pytest.param("a/2.0", id="no whole number"),
+        pytest.param("a/1234567890123456789", id="a number beyond 64 bits"),
+        pytest.param(".git/2", id="a hidden directory"),
+        pytest.param("b/.staging-1", id="a model whose first version is still being written"),
+        pytest.param("notes", id="a directory of something else"),
+        pytest.param("no model!/1", id="a name that no model may have"),
+    ],
+)
+def test_other_directories_are_none_of_its_business(bench: Bench, name: str) -> None:
+    bench.publish("a", 1)
+    (bench.root / name).mkdir(parents=True)
+    assert bench.refresh() == [("a", 1)]
+    assert {model: status.ready for model, status in bench.repository.status.items()} == {"a": True}
+
+
+# --- Policy ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_of_batching_makes_new_lanes_without_a_load(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.refresh()
+    old = bench.lane("a")
+    bench.policy("a", "batching.max_batch_rows = 7")
+    assert bench.refresh() == []
+    assert bench.lane("a") is not old
+    assert bench.lane("a").model is old.model
+    assert bench.lane("a").policy.max_batch_rows == 7
+
+
+def test_a_change_of_the_cache_makes_new_lanes_without_a_load(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.refresh()
+    assert bench.lane("a").cache is None
+    bench.policy("a", "cache.enabled = true")
+    assert bench.refresh() == []
+    assert bench.lane("a").cache is not None
+
+
+def test_a_change_of_the_session_loads_anew_and_the_old_lane_serves_meanwhile(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.refresh()
+    old, served = bench.lane("a"), bench.served
+    bench.policy("a", "session.intra_op_threads = 2")
+    assert bench.refresh() == [("a", 1)]
+    assert bench.policies[-1].session.intra_op_threads == 2
+    assert bench.lane("a").model is not old.model
+    assert bench.served == served + 1, "never without a route in between"
+
+
+def test_a_session_that_cannot_be_made_leaves_the_old_one_serving(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.refresh()
+    old = bench.lane("a")
+    bench.breaks("a", 1)
+    bench.policy("a", "session.intra_op_threads = 2")
+    for _ in range(2):
+        bench.refresh()
+        assert bench.lane("a") is old
+
+
+def test_a_policy_that_cannot_be_read_changes_nothing_and_is_logged_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.publish("a", 1)
+    bench.policy("a", "batching.max_batch_rows = 7")
+    bench.refresh()
+    lane = bench.lane("a")
+    bench.policy("a", "batching.max_batch_rows = 'many'")
+    for _ in range(3):
+        assert bench.refresh() == []
+    assert bench.lane("a") is lane
+    (told,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert told.startswith("a: model.toml: Expected `int`, got `str` - at `$.batching.max_batch_rows`")
+    bench.policy("a", "batching.max_batch_rows = 9")
+    bench.refresh()
+    assert bench.lane("a").policy.max_batch_rows == 9
+
+
+def test_without_its_file_a_policy_is_the_default_again(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.policy("a", "batching.max_batch_rows = 7")
+    bench.refresh()
+    (bench.root / "a" / "model.toml").unlink()
+    bench.refresh()
+    assert bench.lane("a").policy == Policy().batching
+
+
+def test_a_label_is_followed_at_once_even_if_nothing_needs_loading(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.publish("a", 2)
+    bench.policy("a", "versions.keep = 2")
+    bench.refresh()
+    bench.policy("a", "versions.keep = 2\nversions.labels.stable = 1")
+    assert bench.refresh() == []
+    assert bench.lane("a", label="stable").model.interface.version == 1
+    assert bench.repository.status["a"].labels == {"stable": 1}
+
+
+def test_a_roll_back_is_followed_at_once_even_if_nothing_needs_loading(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.publish("a", 2)
+    bench.policy("a", "versions.keep = 2")
+    bench.refresh()
+    bench.policy("a", "versions.keep = 2\nversions.latest = 1")
+    assert bench.refresh() == []
+    assert bench.answers("a") == 1
+
+
+@pytest.mark.parametrize(
+    ("versions", "loaded", "answers"),
+    [
+        pytest.param("", [3], 3, id="the newest alone"),
+        pytest.param("keep = 2", [2, 3], 3, id="two of the newest"),
+        pytest.param("pinned = [1]", [1, 3], 3, id="one pinned"),
+        pytest.param("latest = 2", [2, 3], 2, id="rolled back"),
+        pytest.param("latest = 9", [3], 3, id="rolled back to what does not exist"),
+        pytest.param("labels = { stable = 1, gone = 9 }", [1, 3], 3, id="labels, one of nothing"),
+    ],
+)
+def test_the_policy_says_what_is_loaded(bench: Bench, versions: str, loaded: list[int], answers: int) -> None:
+    for version in (1, 2, 3):
+        bench.publish("a", version)
+    bench.policy("a", f"[versions]\n{versions}")
+    assert sorted(version for _, version in bench.refresh()) == loaded
+    assert bench.answers("a") == answers
+    bench.policy("a", "")
+    bench.refresh()
+    assert bench.answers("a") == 3
+    assert [v for v, state in bench.states("a").items() if state is State.READY] == [3], "the others retire"
+
+
+def test_a_label_of_a_version_that_is_broken_is_not_routed(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.publish("a", 2)
+    bench.breaks("a", 1)
+    bench.policy("a", "versions.labels.stable = 1")
+    bench.refresh()
+    with pytest.raises(ModelNotFound, match="has no label 'stable'"):
+        bench.lane("a", label="stable")
+
+
+# --- Disks that fail -------------------------------------------------------------------------------------------------
+
+
+def test_while_the_root_cannot_be_read_everything_serves_on(
+    bench: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.publish("a", 1)
+    bench.refresh()
+    moved = tmp_path.with_name("moved")
+    tmp_path.rename(moved)
+    for _ in range(3):
+        bench.refresh()
+        assert bench.answers("a") == 1
+    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1, "logged once"
+    moved.rename(tmp_path)
+    bench.publish("a", 2)
+    bench.refresh()
+    assert bench.answers("a") == 2
+
+
+def test_a_root_that_was_never_read_is_not_a_finished_start(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "nowhere")
+    bench.refresh()
+    assert not bench.repository.refreshed
+
+
+def test_a_model_that_cannot_be_read_serves_on_and_its_neighbours_are_followed(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.publish("a", 1)
+    bench.publish("b", 1)
+    bench.refresh()
+    (bench.root / "a" / "model.toml").mkdir()
+    bench.publish("a", 2)
+    bench.publish("b", 2)
+    for _ in range(3):
+        bench.refresh()
+    assert (bench.answers("a"), bench.answers("b")) == (1, 2)
+    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1, "logged once"
+    (bench.root / "a" / "model.toml").rmdir()
+    bench.refresh()
+    assert bench.answers("a") == 2
