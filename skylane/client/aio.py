@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 
 from skylane import __version__
-from skylane.client.calls import Calls, Invoke, Pause, Steps
+from skylane.client.calls import Acquire, Calls, Pause, Step, Steps
 from skylane.client.channel import MAX_MESSAGE_BYTES, PREDICT_STREAM, UNARY, Health, channel_options
 from skylane.client.decoding import Prediction
 from skylane.client.encoding import Request
@@ -43,7 +43,7 @@ class AsyncClient:
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
         self.target = target
-        self._calls = Calls(timeout_s, retry_overload)
+        self._calls = Calls(timeout_s, retry_overload, asyncio.Lock)
         self._metadata = tuple(metadata)
         self._credentials = credentials
         self._options = channel_options(target, __version__, max_message_bytes, options)
@@ -203,8 +203,16 @@ class AsyncClient:
         except StopIteration as end:
             result: T = end.value
             return result
+        finally:
+            steps.close()  # gives back what it holds, also when cancelled
 
-    async def _carry_out(self, step: Invoke | Pause) -> Any:
+    async def _carry_out(self, step: Step) -> Any:
+        if isinstance(step, Acquire):
+            try:
+                async with asyncio.timeout(step.timeout_s):
+                    return await step.lock.acquire()
+            except TimeoutError:
+                return False
         if isinstance(step, Pause):
             return await asyncio.sleep(step.seconds)
         self._connected()

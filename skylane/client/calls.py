@@ -1,8 +1,8 @@
 """What a call consists of: which messages go out in which order, what is tried again, what is remembered.
 
-Nothing here opens a connection or waits. Each call is a generator that asks for one step at a time, an `Invoke` or a
-`Pause`; `Client` and `AsyncClient` carry the steps out, each in its own way, and send the reply back in or throw the
-error in. So there is one copy of every rule, and it is tested without a network.
+Nothing here opens a connection or waits. Each call is a generator that asks for one step at a time, an `Invoke`, a
+`Pause` or an `Acquire`; `Client` and `AsyncClient` carry the steps out, each in its own way, and send the reply back in
+or throw the error in. So there is one copy of every rule, and it is tested without a network.
 """
 
 import math
@@ -10,13 +10,13 @@ import random
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from google.protobuf.wrappers_pb2 import StringValue
 
 from skylane.client import channel
 from skylane.client.decoding import Prediction, decode
-from skylane.client.encoding import Inputs, Request, encode, read
+from skylane.client.encoding import Request, encode, read
 from skylane.client.errors import DeadlineExceeded, InvalidInput, NotFound, Overloaded, Unavailable
 from skylane.client.schema import Model, ModelStatus, model_of, model_statuses
 from skylane.v1 import models_pb2
@@ -41,7 +41,23 @@ class Pause:
     seconds: float
 
 
-Steps: TypeAlias = Generator[Invoke | Pause, Any, T]
+class Lock(Protocol):
+    """What threading.Lock and asyncio.Lock have in common."""
+
+    def release(self) -> None:
+        """Let the next one have it."""
+
+
+@dataclass(frozen=True)
+class Acquire:
+    """Wait for the lock, and come back with whether it was had in time."""
+
+    lock: Any
+    timeout_s: float | None
+
+
+Step: TypeAlias = Invoke | Pause | Acquire
+Steps: TypeAlias = Generator[Step, Any, T]
 
 Choice = tuple[str, int | None, str | None]
 """Model, version, label: what a schema is remembered under."""
@@ -56,12 +72,15 @@ class Calls:
         self,
         timeout_s: float,
         retry_overload: int,
+        make_lock: Callable[[], Lock],
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
         self._timeout_s, self._retry_overload = timeout_s, retry_overload
         self._clock, self._rng = clock, rng or random.Random()
         self._schemas: dict[Choice, Model] = {}
+        self._make_lock = make_lock
+        self._fetching: dict[Choice, Lock] = {}
 
     def deadline(self, timeout_s: float | None) -> float:
         """The instant at which a call that begins now gives up; None takes the client's own timeout."""
@@ -88,15 +107,19 @@ class Calls:
                 reply = yield from self._send(message, deadline, retry_overload)
                 return decode(reply)
             except (InvalidInput, NotFound, TypeError, ValueError):
-                if (yield from self._fetch(choice, deadline)) == remembered:
+                if (yield from self._schema(choice, deadline, stale=remembered)) == remembered:
                     raise
-        message = yield from self._message(inputs, request, deadline)
+        message = encode(inputs, request, (yield from self._schema(choice, deadline)))
         reply = yield from self._send(message, deadline, retry_overload)
         return decode(reply)
 
     def message(self, request: Request, deadline: float) -> Steps[PredictRequest]:
         """The message for one request of a stream, with the schema fetched where one is needed."""
-        return (yield from self._message(read(request.data), request, deadline))
+        inputs = read(request.data)
+        if not inputs.need_schema:
+            return encode(inputs, request, None)
+        choice = (request.model, request.version, request.label)
+        return encode(inputs, request, (yield from self._schema(choice, deadline)))
 
     def forget(self, request: Request) -> None:
         """Ask for the schema anew next time."""
@@ -125,18 +148,25 @@ class Calls:
         except (Unavailable, NotFound, DeadlineExceeded):
             return False
 
-    def _message(self, inputs: Inputs, request: Request, deadline: float) -> Steps[PredictRequest]:
-        if not inputs.need_schema:
-            return encode(inputs, request, None)
-        choice = (request.model, request.version, request.label)
+    def _schema(self, choice: Choice, deadline: float, stale: Model | None = None) -> Steps[Model]:
+        """The schema remembered for a choice, unless it is `stale`; else fetched, once for all who want it now."""
         schema = self._schemas.get(choice)
-        if schema is None:
-            schema = yield from self._fetch(choice, deadline)
-        return encode(inputs, request, schema)
+        if schema is not None and schema is not stale:
+            return schema
+        lock = self._fetching.setdefault(choice, self._make_lock())
+        if not (yield Acquire(lock, self._left(deadline))):
+            raise DeadlineExceeded("no time was left to ask what the model takes")
+        try:
+            schema = self._schemas.get(choice)
+            if schema is None or schema is stale:
+                schema = yield from self._fetch(choice, deadline)
+            return schema
+        finally:
+            lock.release()
+            self._fetching.pop(choice, None)
 
     def _fetch(self, choice: Choice, deadline: float) -> Steps[Model]:
         name, version, label = choice
-        self._schemas.pop(choice, None)
         query = models_pb2.GetModelRequest(model=name)
         if version is not None:
             query.version = version
@@ -163,9 +193,13 @@ class Calls:
                 yield Pause(pause_s)
 
     def _invoke(self, method: channel.Method[Any, Any], request: Any, deadline: float) -> Steps[Any]:
+        return (yield Invoke(method, request, self._left(deadline)))
+
+    def _left(self, deadline: float) -> float | None:
+        """Seconds until the deadline; None if there is none. Raises DeadlineExceeded if it has passed."""
         if deadline == math.inf:
-            return (yield Invoke(method, request, None))
+            return None
         left_s = deadline - self._clock()
         if left_s <= 0:
             raise DeadlineExceeded("no time was left to send the request")
-        return (yield Invoke(method, request, left_s))
+        return left_s

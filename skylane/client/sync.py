@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from skylane import __version__
-from skylane.client.calls import Calls, Invoke, Pause, Steps
+from skylane.client.calls import Acquire, Calls, Pause, Step, Steps
 from skylane.client.channel import MAX_MESSAGE_BYTES, PREDICT_STREAM, UNARY, Health, channel_options
 from skylane.client.decoding import Prediction
 from skylane.client.encoding import Request
@@ -49,7 +49,7 @@ class Client:
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
         self.target = target
-        self._calls = Calls(timeout_s, retry_overload)
+        self._calls = Calls(timeout_s, retry_overload, threading.Lock)
         self._metadata = tuple(metadata)
         all_options = channel_options(target, __version__, max_message_bytes, options)
         if credentials is None:
@@ -220,8 +220,12 @@ class Client:
         except StopIteration as end:
             result: T = end.value
             return result
+        finally:
+            steps.close()  # gives back what it holds, also after Ctrl-C
 
-    def _carry_out(self, step: Invoke | Pause) -> Any:
+    def _carry_out(self, step: Step) -> Any:
+        if isinstance(step, Acquire):
+            return step.lock.acquire(timeout=-1 if step.timeout_s is None else step.timeout_s)
         if isinstance(step, Pause):
             time.sleep(step.seconds)
             return None

@@ -2,6 +2,7 @@
 
 import math
 import random
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import grpc
 import numpy as np
 import pytest
 
-from skylane.client.calls import Calls, Invoke, Pause, Steps
+from skylane.client.calls import Acquire, Calls, Invoke, Pause, Steps
 from skylane.client.encoding import Request
 from skylane.client.errors import (
     CODE_OF_NUMBER,
@@ -48,6 +49,9 @@ class World:
                     self.now += step.seconds
                     reply = None
                     continue
+                if isinstance(step, Acquire):
+                    reply = step.lock.acquire(blocking=False)
+                    continue
                 assert isinstance(step, Invoke)
                 self.told.append(step.method.path.rpartition("/")[2])
                 self.now += self.took_s
@@ -58,7 +62,7 @@ class World:
             return end.value
 
     def calls(self, timeout_s: float = 5.0, retry_overload: int = 0) -> Calls:
-        return Calls(timeout_s, retry_overload, clock=lambda: self.now, rng=NoChance())
+        return Calls(timeout_s, retry_overload, threading.Lock, clock=lambda: self.now, rng=NoChance())
 
 
 class NoChance(random.Random):
@@ -114,7 +118,7 @@ def test_retries(
 
 def test_pauses_are_never_shorter_than_asked_and_at_most_twice_as_long() -> None:
     world = World(*[OVERLOADED] * 50, reply())
-    world.run(Calls(1000, 50, clock=lambda: world.now, rng=random.Random(1)).predict(request()))
+    world.run(Calls(1000, 50, threading.Lock, clock=lambda: world.now, rng=random.Random(1)).predict(request()))
     pauses = [each for each in world.told if isinstance(each, float)]
     assert all(0.1 <= pause <= 0.2 for pause in pauses)
     assert len(set(pauses)) > 10
@@ -191,6 +195,45 @@ def test_schemas_are_remembered_for_each_version_and_label() -> None:
         world.run(calls.message(Request(model="m", data=ROWS, **choice), math.inf))
         world.run(calls.message(Request(model="m", data=ROWS, **choice), math.inf))
     assert world.told == ["GetModel"] * 3
+
+
+def test_a_schema_is_fetched_once_for_all_who_wait_for_it() -> None:
+    world = World()
+    calls = world.calls()
+    first, second = calls.predict(request(ROWS)), calls.predict(request(ROWS))
+    turn, wait = next(first), next(second)
+    assert isinstance(turn, Acquire)
+    assert isinstance(wait, Acquire)
+    assert turn.lock is wait.lock
+
+    assert turn.lock.acquire(blocking=False)
+    fetch = first.send(True)
+    assert isinstance(fetch, Invoke)
+    assert fetch.method.path.endswith("GetModel")
+    assert not wait.lock.acquire(blocking=False), "the second one waits"
+    first.send(model())
+    assert wait.lock.acquire(blocking=False), "its turn"
+    predict = second.send(True)
+    assert isinstance(predict, Invoke)
+    assert predict.method.path.endswith("Predict"), "what the first one fetched serves both"
+
+
+def test_a_call_that_is_cancelled_while_it_fetches_lets_the_next_one_fetch() -> None:
+    calls = World().calls()
+    first = calls.predict(request(ROWS))
+    turn = next(first)
+    assert isinstance(turn, Acquire)
+    assert turn.lock.acquire(blocking=False)
+    first.send(True)
+    first.close()
+    assert turn.lock.acquire(blocking=False)
+
+
+def test_waiting_for_a_schema_ends_at_the_deadline() -> None:
+    steps = World().calls().predict(request(ROWS))
+    next(steps)
+    with pytest.raises(DeadlineExceeded):
+        steps.send(False)
 
 
 def test_one_deadline_holds_for_all_that_a_call_sends() -> None:

@@ -345,6 +345,12 @@ async def test_calls_at_the_same_time_share_one_connection(server: FakeServer) -
     assert [answer["a"][0] for answer in answers] == list(range(20))
 
 
+async def test_calls_that_start_together_ask_for_the_schema_once(server: FakeServer) -> None:
+    async with AsyncClient(server.address) as client:
+        await asyncio.gather(*(client.predict("digits", np.ones((1, 3))) for _ in range(20)))
+    assert len(server.schema_requests) == 1
+
+
 async def test_cancelling_a_task_cancels_its_call(server: FakeServer) -> None:
     async with AsyncClient(server.address) as client:
         call = asyncio.create_task(client.predict("never", {"a": 1}))
