@@ -4,19 +4,17 @@ Of a model's replies only the numbers change. What stands around them is made on
 rows), by the generated code, and a batch's replies are put together from those pieces.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from itertools import repeat
 from typing import Final
-
-import numpy as np
 
 from server.errors import InputMismatch
 from server.transport.skylane_v1 import wire
 from server.types import Array, Interface
 from server.wording import listed, meant, quoted
 from skylane.dtypes import NUMPY, TO_PROTO
-from skylane.manifest import OutputSpec
 from skylane.v1.prediction_pb2 import PredictResponse, Tensor
 
 CACHED: Final = PredictResponse(cached=True).SerializeToString()
@@ -41,33 +39,40 @@ class ReplyForm:
         self._specs = [interface.outputs[place] for place in self._places]
         self._head = PredictResponse(model=interface.model, version=interface.version).SerializeToString()
         self._fixed = all(spec.dtype != "string" for spec in self._specs)
-        self._frames: dict[tuple[tuple[int, ...], ...], list[bytes]] = {}
+        self._same_widths = all(None not in spec.shape[1:] for spec in self._specs)
+        self._frames: dict[Hashable, list[bytes]] = {}
 
     def encode(self, outputs: Sequence[Array], calls: int, rows_each: int) -> list[bytes]:
         """Replies for `calls` calls of `rows_each` rows, from all of the model's outputs for their rows."""
         chosen = [outputs[place] for place in self._places]
         if not self._fixed:
             return [self._encode_one(chosen, i * rows_each, (i + 1) * rows_each) for i in range(calls)]
-        frame = self._frame(tuple((rows_each, *output.shape[1:]) for output in chosen))
+        frame = self._frame(chosen, rows_each)
+        if calls == 1:
+            return [b"".join([part for pair in zip(frame, map(_raw, chosen), strict=True) for part in pair])]
         parts: list[Sequence[bytes] | repeat[bytes]] = []
-        for piece, output, spec in zip(frame, chosen, self._specs, strict=True):
-            parts += repeat(piece, calls), _sliced(output, spec, calls)
+        for piece, output in zip(frame, chosen, strict=True):
+            parts += repeat(piece, calls), _sliced(output, calls)
         return list(map(b"".join, zip(*parts, strict=True)))
 
-    def _frame(self, shapes: tuple[tuple[int, ...], ...]) -> list[bytes]:
-        """What stands before each output's data, for outputs of these shapes."""
-        frame = self._frames.get(shapes)
+    def _frame(self, outputs: Sequence[Array], rows_each: int) -> list[bytes]:
+        """What stands before each output's data, for these outputs cut into calls of `rows_each` rows."""
+        key = rows_each if self._same_widths else (rows_each, *(output.shape[1:] for output in outputs))
+        frame = self._frames.get(key)
         if frame is None:
-            frame, before = [], self._head
-            for spec, shape in zip(self._specs, shapes, strict=True):
-                size = int(np.prod(shape)) * NUMPY[spec.dtype].itemsize
-                head = Tensor(name=spec.name, dtype=TO_PROTO[spec.dtype], shape=shape).SerializeToString()
-                head += wire.field_head(Tensor.DATA_FIELD_NUMBER, size)
-                frame.append(before + wire.field_head(PredictResponse.OUTPUTS_FIELD_NUMBER, len(head) + size) + head)
-                before = b""
             if len(self._frames) >= _FRAMES_MAX:
                 self._frames.clear()
-            self._frames[shapes] = frame
+            frame = self._frames[key] = self._make_frame([(rows_each, *output.shape[1:]) for output in outputs])
+        return frame
+
+    def _make_frame(self, shapes: Sequence[tuple[int, ...]]) -> list[bytes]:
+        frame, before = [], self._head
+        for spec, shape in zip(self._specs, shapes, strict=True):
+            size = math.prod(shape) * NUMPY[spec.dtype].itemsize
+            head = Tensor(name=spec.name, dtype=TO_PROTO[spec.dtype], shape=shape).SerializeToString()
+            head += wire.field_head(Tensor.DATA_FIELD_NUMBER, size)
+            frame.append(before + wire.field_head(PredictResponse.OUTPUTS_FIELD_NUMBER, len(head) + size) + head)
+            before = b""
         return frame
 
     def _encode_one(self, outputs: Sequence[Array], start: int, stop: int) -> bytes:
@@ -79,7 +84,7 @@ class ReplyForm:
             if spec.dtype == "string":
                 tensor.strings.extend(str(text).encode() for text in rows.ravel())
             else:
-                tensor.data = _raw(rows, spec)
+                tensor.data = _raw(rows)
             tensors.append(tensor)
         return self._head + PredictResponse(outputs=tensors).SerializeToString()
 
@@ -90,13 +95,14 @@ def reply_form(interface: Interface, wanted: tuple[str, ...]) -> ReplyForm:
     return ReplyForm(interface, wanted)
 
 
-def _raw(output: Array, spec: OutputSpec) -> bytes:
-    return output.astype(NUMPY[spec.dtype], copy=False).tobytes()
+def _raw(output: Array) -> bytes:
+    """The output's bytes, row-major. Its type is the one promised: that was checked when the version was loaded."""
+    return output.tobytes()
 
 
-def _sliced(output: Array, spec: OutputSpec, calls: int) -> Sequence[bytes]:
+def _sliced(output: Array, calls: int) -> Sequence[bytes]:
     """The output's bytes in equal parts, one for each call."""
-    raw = _raw(output, spec)
+    raw = _raw(output)
     size = len(raw) // calls
     return [raw[start : start + size] for start in range(0, size * calls, size)] if size else [b""] * calls
 
