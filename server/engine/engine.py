@@ -123,11 +123,11 @@ class Engine:
         """Run one batch and answer its calls."""
         try:
             outputs = lane.model.runner.run(assembly.gather(blocks))
+            encoded = [(block, block.encode(part)) for block, part in assembly.scatter(blocks, outputs)]
         except Exception as error:  # whatever the runtime raises for rows that it cannot take
             self._run_apart(lane, blocks, error)
             return
-        for block, part in assembly.scatter(blocks, outputs):
-            replies = block.encode(part)
+        for block, replies in encoded:
             _answer(block.calls, replies)
             if lane.cache is not None:
                 self._keep(lane, block, replies)
@@ -182,11 +182,12 @@ class Engine:
         """Answer by these routes from now on. Lanes no longer named take nothing new and finish what they have."""
         lanes = {lane for model in routes.models.values() for lane in model.versions.values()}
         retiring = self._lanes - lanes
+        self._lanes = self._lanes | lanes
         self._routes = routes
-        self._lanes = lanes | {lane for lane in retiring if not lane.idle}
         for lane in retiring:
             with lane.lock:
                 lane.retired = True
+        self._lanes = lanes | {lane for lane in retiring if not lane.idle}  # from here on none of them becomes busy
 
     def stop(self) -> None:
         """Take no new calls. Those already taken are answered; see `idle`."""

@@ -56,7 +56,8 @@ class Lane:
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing runs."""
-        return self.queue.rows == 0 and self.free == self.policy.instances
+        with self.lock:  # a batch that is just being taken neither waits nor runs
+            return self.queue.rows == 0 and self.free == self.policy.instances
 
     def __repr__(self) -> str:
         return f"Lane({self.model.interface.model}/{self.model.interface.version}, {self.queue.rows} rows wait)"
