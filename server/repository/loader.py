@@ -102,6 +102,13 @@ def _check_golden(manifest: Manifest, outputs: Sequence[Array]) -> None:
         rows = manifest.golden.outputs.get(spec.name)
         if rows is None:
             raise BrokenVersion(f"manifest.json: golden: it has no answers for output {spec.name!r}")
+        if len(output.shape) != len(spec.shape) or any(
+            wanted not in (size, None) for wanted, size in zip(spec.shape, output.shape, strict=True)
+        ):
+            raise BrokenVersion(
+                f"manifest.json: outputs: it promises {spec.name!r} of shape {list(spec.shape)}, "
+                f"but the graph gives {list(output.shape)}"
+            )
         expected = _array(rows, spec.dtype, f"answers of {spec.name!r}")
         if expected.shape != output.shape or not _agree(expected, output, spec):
             raise BrokenVersion(

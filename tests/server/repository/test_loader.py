@@ -152,6 +152,16 @@ ZEROS = "0" * 64
         ),
         pytest.param(put("outputs", 1, "dtype", value="float64"), "but the graph has ", id="an output of another type"),
         pytest.param(
+            put("outputs", 1, "shape", value=[None, 2]),
+            "manifest.json: outputs: it promises 'score' of shape [None, 2], but the graph gives [4, 1]",
+            id="an output of another width",
+        ),
+        pytest.param(
+            put("outputs", 0, "shape", value=[None, 1]),
+            "manifest.json: outputs: it promises 'label' of shape [None, 1], but the graph gives [4]",
+            id="an output of other dimensions",
+        ),
+        pytest.param(
             edit(lambda content: content["outputs"].pop()),
             "manifest.json: outputs: it promises ",
             id="an output that the manifest keeps silent about",
