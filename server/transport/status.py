@@ -26,8 +26,8 @@ PUSHBACK_KEY: Final = "retry-pushback-ms"
 """Trailing metadata of Overloaded: milliseconds to wait. gRPC's own key has the prefix `grpc-`, which the native front
 keeps to itself; the grpcio transport sends both."""
 
-MESSAGE_LENGTH_MAX: Final = 2000
-"""Characters; clients accept 8 KiB of metadata by default."""
+MESSAGE_BYTES_MAX: Final = 2000
+"""Clients accept 8 KiB of metadata by default, and on the wire each byte that is not ASCII takes three."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,6 @@ class Status:
 def status_of(error: ServingError) -> Status:
     """The status that tells a caller of this error."""
     message = str(error)
-    if len(message) > MESSAGE_LENGTH_MAX:
-        message = message[:MESSAGE_LENGTH_MAX] + "…"
+    if len(encoded := message.encode(errors="replace")) > MESSAGE_BYTES_MAX:
+        message = encoded[:MESSAGE_BYTES_MAX].decode(errors="ignore") + "…"
     return Status(STATUS_OF[type(error)], message, getattr(error, "retry_after_ms", 0))
