@@ -66,20 +66,24 @@ SCHEMAS_MAX: Final = 1000
 
 
 class Calls:
-    """The calls of one client and the schemas that it has seen. Safe to use from several threads."""
+    """The calls of one client and the schemas that it has seen. Safe to use from several threads.
+
+    `room` is what a call must hold to send something; None lets all of them send.
+    """
 
     def __init__(
         self,
         timeout_s: float,
         retry_overload: int,
         make_lock: Callable[[], Lock],
+        room: Lock | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
         self._timeout_s, self._retry_overload = timeout_s, retry_overload
         self._clock, self._rng = clock, rng or random.Random()
         self._schemas: dict[Choice, Model] = {}
-        self._make_lock = make_lock
+        self._make_lock, self._room = make_lock, room
         self._fetching: dict[Choice, Lock] = {}
 
     def deadline(self, timeout_s: float | None) -> float:
@@ -193,7 +197,14 @@ class Calls:
                 yield Pause(pause_s)
 
     def _invoke(self, method: channel.Method[Any, Any], request: Any, deadline: float) -> Steps[Any]:
-        return (yield Invoke(method, request, self._left(deadline)))
+        if self._room is None:
+            return (yield Invoke(method, request, self._left(deadline)))
+        if not (yield Acquire(self._room, self._left(deadline))):
+            raise DeadlineExceeded("no time was left while max_in_flight other calls were under way")
+        try:
+            return (yield Invoke(method, request, self._left(deadline)))
+        finally:
+            self._room.release()
 
     def _left(self, deadline: float) -> float | None:
         """Seconds until the deadline; None if there is none. Raises DeadlineExceeded if it has passed."""

@@ -48,7 +48,8 @@ def service_config(target: str) -> dict[str, Any]:
 
     Only UNAVAILABLE is tried again: it says that nobody took the request, and predictions may be repeated anyway.
     DEADLINE_EXCEEDED and INTERNAL would only cost the server more; RESOURCE_EXHAUSTED has its own pause to keep.
-    The throttle stops retries while more than half of the recent calls fail, so that they cannot feed an outage.
+    The throttle keeps retries from feeding an outage: they stop after some 500 failures without as many successes, and
+    stay away while more than a third of all calls fail.
     """
     config: dict[str, Any] = {
         "methodConfig": [
@@ -63,7 +64,7 @@ def service_config(target: str) -> dict[str, Any]:
                 },
             }
         ],
-        "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
+        "retryThrottling": {"maxTokens": 1000, "tokenRatio": 0.5},
     }
     if target.startswith("dns:"):
         config["loadBalancingConfig"] = [{"round_robin": {}}]

@@ -351,6 +351,18 @@ async def test_calls_that_start_together_ask_for_the_schema_once(server: FakeSer
     assert len(server.schema_requests) == 1
 
 
+async def test_calls_beyond_the_bound_wait_for_room_within_their_timeout(server: FakeServer) -> None:
+    async with AsyncClient(server.address, max_in_flight=1) as client:
+        first = asyncio.create_task(client.predict("never", {"a": 1}))
+        while not server.requests:
+            await asyncio.sleep(0)
+        with pytest.raises(DeadlineExceeded, match="max_in_flight"):
+            await client.predict("m", {"a": 1}, timeout_s=0.02)
+        first.cancel()
+        assert len(await client.predict("m", {"a": 1})) == 1
+    assert [request.model for request in server.requests] == ["never", "m"]
+
+
 async def test_cancelling_a_task_cancels_its_call(server: FakeServer) -> None:
     async with AsyncClient(server.address) as client:
         call = asyncio.create_task(client.predict("never", {"a": 1}))
