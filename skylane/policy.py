@@ -29,6 +29,9 @@ class Batching(_Section, frozen=True, kw_only=True):
     """Rows that may wait; a request that would go beyond is refused with RESOURCE_EXHAUSTED."""
     max_request_rows: Positive = 8192
     """Rows of one request; more is refused with INVALID_ARGUMENT."""
+    target_p99_ms: Annotated[float, msgspec.Meta(gt=0, le=600_000)] | None = None
+    """Latency to hold for 99 of 100 requests. Runs get fewer rows, so that one takes at most half of it, and a request
+    that would be answered later is refused with RESOURCE_EXHAUSTED. Left out: no such limit."""
     instances: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     """Runs that may be under way at the same time."""
 

@@ -1,33 +1,89 @@
-"""Accept or refuse, before any work is done. Pure."""
+"""Accept or refuse, before any work is done: by size, by room, and by when the answer would be ready. Pure."""
 
 import math
 
 from server.block import Block
 from server.engine.cost import CostModel
 from server.errors import Overloaded, TooManyRows
+from server.types import Call
 from skylane.policy import Batching
 
+Refusal = tuple[Call, Overloaded]
 
-def check_size(block: Block, policy: Batching) -> None:
-    """Raise TooManyRows if each call of the block is too large to be served at all."""
-    if block.rows_each > policy.max_request_rows:
-        raise TooManyRows(
-            f"the request has {block.rows_each} rows, but this model takes at most {policy.max_request_rows} "
-            f"(max_request_rows): send it in parts"
+TARGET_RUN_SHARE = 0.5
+"""Of `target_p99_ms`, how much one run may take: the worst request waits for a whole run before its own."""
+
+
+class Admission:
+    """What one model takes on. Its predictions follow the cost model, which follows the runs."""
+
+    def __init__(self, policy: Batching, cost: CostModel) -> None:
+        self._policy, self._cost = policy, cost
+        self._target_s = math.inf if policy.target_p99_ms is None else policy.target_p99_ms / 1000
+
+    def batch_rows(self) -> int:
+        """Rows that one run may have: the policy's limit, or fewer if a run must be short for the target."""
+        return max(1, self._cost.rows_within(self._target_s * TARGET_RUN_SHARE, self._policy.max_batch_rows))
+
+    def check_size(self, block: Block) -> None:
+        """Raise TooManyRows if each call of the block is too large to be served at all."""
+        if block.rows_each > self._policy.max_request_rows:
+            raise TooManyRows(
+                f"the request has {block.rows_each} rows, but this model takes at most "
+                f"{self._policy.max_request_rows} (max_request_rows): send it in parts"
+            )
+
+    def admit(self, block: Block, queued_rows: int, now: float) -> tuple[Block, list[Refusal]]:
+        """Part a block into what may join a queue in which `queued_rows` wait, and what is refused and why.
+
+        Only a queue can make a request late: where nothing waits, it runs and shows what it costs.
+        """
+        refused: list[Refusal] = []
+        if queued_rows:
+            block = self._without_late(block, queued_rows, now, refused)
+        room = self._policy.max_queue_rows - queued_rows
+        if block.rows > room:
+            fitting = max(0, room // block.rows_each)
+            full = self._full(queued_rows + fitting * block.rows_each)
+            refused += [(call, full) for call in block.calls[fitting:]]
+            block = block.select(range(fitting))
+        return block, refused
+
+    def wait_s(self, queued_rows: int) -> float:
+        """Seconds until this many rows have run."""
+        rows_max = self._policy.max_batch_rows
+        full, rest = divmod(queued_rows, rows_max)
+        seconds = full * self._cost.seconds(rows_max) + (self._cost.seconds(rest) if rest else 0.0)
+        return seconds / self._policy.instances
+
+    def _without_late(self, block: Block, queued_rows: int, now: float, refused: list[Refusal]) -> Block:
+        """The block without calls that would be answered after their deadline, or all of it after the target."""
+        wait_s = self.wait_s(queued_rows)
+        answer_s = wait_s + self._cost.seconds(block.rows_each)
+        if answer_s > self._target_s:
+            error = self._late(answer_s, wait_s, f"beyond target_p99_ms ({self._policy.target_p99_ms:g} ms)")
+            refused += [(call, error) for call in block.calls]
+            return block.select([])
+        late = [now + answer_s > call.deadline and call.followers is None for call in block.calls]
+        if not any(late):
+            return block
+        error = self._late(answer_s, wait_s, "beyond the deadline of the request")
+        refused += [(call, error) for call, is_late in zip(block.calls, late, strict=True) if is_late]
+        return block.select([place for place, is_late in enumerate(late) if not is_late])
+
+    def _late(self, answer_s: float, wait_s: float, why: str) -> Overloaded:
+        return Overloaded(
+            f"the model is busy: the answer would take {answer_s * 1000:.1f} ms, {why}", _milliseconds(wait_s)
+        )
+
+    def _full(self, queued_rows: int) -> Overloaded:
+        return Overloaded(
+            f"the model's queue is full: {queued_rows} rows wait, at most {self._policy.max_queue_rows} may "
+            f"(max_queue_rows)",
+            _milliseconds(self.wait_s(queued_rows)),
         )
 
 
-def admit(block: Block, queued_rows: int, policy: Batching) -> int:
-    """How many of the block's calls, from the first on, may join a queue in which `queued_rows` wait."""
-    room = policy.max_queue_rows - queued_rows
-    return len(block.calls) if block.rows <= room else max(0, room // block.rows_each)
-
-
-def overloaded(queued_rows: int, policy: Batching, cost: CostModel) -> Overloaded:
-    """The refusal, with the time that the queue needs to empty as the advice when to come back."""
-    batches = math.ceil(queued_rows / policy.max_batch_rows)
-    empty_in_s = batches * cost.seconds(policy.max_batch_rows) / policy.instances
-    return Overloaded(
-        f"the model's queue is full: {queued_rows} rows wait, at most {policy.max_queue_rows} may (max_queue_rows)",
-        retry_after_ms=max(1, math.ceil(empty_in_s * 1000)),
-    )
+def _milliseconds(seconds: float) -> int:
+    """Rounded up, never 0: advice to come back at once would be none."""
+    return max(1, math.ceil(seconds * 1000))

@@ -21,7 +21,7 @@ class BatchQueue:
     """Calls that wait for one model, in order of arrival. Times are seconds on the caller's clock."""
 
     def __init__(self, rows_max: int, wait_s_max: float) -> None:
-        self._rows_max, self._wait_s_max = rows_max, wait_s_max
+        self.rows_max, self._wait_s_max = rows_max, wait_s_max
         self._waiting: deque[tuple[float, Block]] = deque()
         self.rows = 0
         """Rows that wait."""
@@ -36,14 +36,14 @@ class BatchQueue:
         if not self._waiting:
             return None
         arrived_at = self._waiting[0][0]
-        return arrived_at if self.rows >= self._rows_max else arrived_at + self._wait_s_max
+        return arrived_at if self.rows >= self.rows_max else arrived_at + self._wait_s_max
 
     def take(self, now: float) -> Cut:
         """Remove and return the oldest calls that fit together; empty before `due_at()`.
 
         A request is never split, and the limit never exceeded, but by a single request that is over it alone.
         """
-        cut, due_at, room = Cut(), self.due_at(), self._rows_max
+        cut, due_at, room = Cut(), self.due_at(), self.rows_max
         if due_at is None or due_at > now:
             return cut
         while self._waiting and room > 0:

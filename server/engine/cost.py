@@ -1,23 +1,46 @@
 """What a run costs: measured time over rows, and what follows from it. Pure."""
 
-from bisect import bisect_left
+import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
+
+LEARNING_RATE = 0.05
+"""Weight of the newest run."""
+FACTOR_MAX = 20.0
+"""How far from the measurement at load a run may be believed to be."""
 
 
 class CostModel:
     """Seconds of one run as a function of its rows, from measurements made when the model was loaded.
 
-    Between two measurements the time is taken to grow linearly, beyond the last one as it did before it.
+    Between two measurements the time is taken to grow linearly, beyond the last one as it did before it. Later runs
+    correct the whole curve by one factor, so a machine that is busier than it was at load is soon known to be.
     """
 
     def __init__(self, measured: Sequence[tuple[int, float]]) -> None:
         """Take pairs of (rows, seconds), rows ascending, at least one."""
         assert measured, "a model is timed before it serves"
         self._rows = [rows for rows, _ in measured]
-        self._seconds = [seconds for _, seconds in measured]
+        self._seconds = list(accumulate((seconds for _, seconds in measured), max))  # noise makes no run cheaper
+        self._factor = 1.0
 
     def seconds(self, rows: int) -> float:
         """Predicted seconds of one run."""
+        return self._factor * self._at_load(rows)
+
+    def observe(self, rows: int, seconds: float) -> None:
+        """Learn from a run. A single odd one changes little."""
+        ratio = min(max(seconds / self._at_load(rows), 1 / FACTOR_MAX), FACTOR_MAX)
+        self._factor += LEARNING_RATE * (ratio - self._factor)
+
+    def rows_within(self, seconds: float, rows_max: int) -> int:
+        """The most rows, up to `rows_max`, whose run is predicted to take at most so long; 0 if not even one's is."""
+        if seconds == math.inf:
+            return rows_max
+        return bisect_right(range(1, rows_max + 1), seconds, key=self.seconds)
+
+    def _at_load(self, rows: int) -> float:
         place = bisect_left(self._rows, rows)
         if place == 0:
             return self._seconds[0]

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from server.block import Ask, Block
 from server.engine import assembly
-from server.engine.admission import admit, check_size, overloaded
+from server.engine.admission import Refusal
 from server.engine.batching import Cut
 from server.engine.lane import Lane
 from server.errors import CallCancelled, DeadlineExpired, ModelFailed, ServingError, ShuttingDown
@@ -72,7 +72,7 @@ class Engine:
                 raise ShuttingDown("the server is shutting down and takes no new requests")
             lane = self._routes.lane(ask.route)
             block = ask.bind(lane.model.interface)
-            check_size(block, lane.policy)
+            lane.admission.check_size(block)
             if block.rows_each == 0:
                 _answer(block.calls, block.encode(lane.model.empty))
                 return lane
@@ -80,11 +80,10 @@ class Engine:
                 if lane.retired:
                     continue  # the routes changed after we read them
                 kept, refused = _admit_to(lane, block, self._clock())
-                queued_rows = lane.queue.rows
             if kept:
                 _answer([call for call, _ in kept], [reply for _, reply in kept])
-            if refused:
-                ask.sink.refuse(refused, overloaded(queued_rows, lane.policy, lane.model.cost))
+            for call, error in refused:
+                call.sink.refuse([call], error)
             return lane
 
     def _drive(self, lane: Lane, here_s_max: float) -> None:
@@ -102,22 +101,24 @@ class Engine:
                 call.sink.refuse([call], _why_gone(call, now))
             if not cut.blocks:
                 return
-            if here_s_max < math.inf and lane.model.cost.seconds(sum(block.rows for block in cut.blocks)) > here_s_max:
-                self._workers.run(partial(self._work, lane, cut.blocks))
+            rows = sum(block.rows for block in cut.blocks)
+            if here_s_max < math.inf and lane.model.cost.seconds(rows) > here_s_max:
+                self._workers.run(partial(self._work, lane, cut.blocks, rows))
             else:
-                self._run_and_free(lane, cut.blocks)
+                self._run_and_free(lane, cut.blocks, rows)
 
-    def _work(self, lane: Lane, blocks: Sequence[Block]) -> None:
+    def _work(self, lane: Lane, blocks: Sequence[Block], rows: int) -> None:
         """On a worker: run this batch, and whatever has queued up meanwhile."""
-        self._run_and_free(lane, blocks)
+        self._run_and_free(lane, blocks, rows)
         self._drive(lane, math.inf)
 
-    def _run_and_free(self, lane: Lane, blocks: Sequence[Block]) -> None:
+    def _run_and_free(self, lane: Lane, blocks: Sequence[Block], rows: int) -> None:
+        began_at = self._clock()
         try:
             self._run(lane, blocks)
         finally:
             with lane.lock:
-                lane.free += 1
+                lane.ran(rows, self._clock() - began_at)
 
     def _run(self, lane: Lane, blocks: Sequence[Block]) -> None:
         """Run one batch and answer its calls."""
@@ -199,17 +200,15 @@ class Engine:
         return all(lane.idle for lane in self._lanes)
 
 
-def _admit_to(lane: Lane, block: Block, now: float) -> tuple[list[tuple[Call, bytes]], list[Call]]:
+def _admit_to(lane: Lane, block: Block, now: float) -> tuple[list[tuple[Call, bytes]], list[Refusal]]:
     """With the lane's lock held: queue what must run. Returns the calls with a kept reply, and those refused."""
     kept: list[tuple[Call, bytes]] = []
     if lane.cache is not None:
         kept, block = lane.cache.look_up(block, now)
-    admitted = admit(block, lane.queue.rows, lane.policy)
-    refused = _with_followers(lane, block.calls[admitted:])
-    if refused:
-        block = block.select(range(admitted))
+    block, refused = lane.admission.admit(block, lane.queue.rows, now)
     if block.calls:
         lane.queue.add(block, now)
+    refused = [(each, error) for call, error in refused for each in _with_followers(lane, [call])]
     return kept, refused
 
 

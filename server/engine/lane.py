@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Protocol
 
 from server.cache.replies import ReplyCache
+from server.engine.admission import Admission
 from server.engine.batching import BatchQueue
 from server.engine.cost import CostModel
 from server.types import Array, Interface
@@ -42,7 +43,8 @@ class Lane:
         self.model = model
         self.lock = Lock()
         self.policy: Batching = policy.batching
-        self.queue = BatchQueue(policy.batching.max_batch_rows, policy.batching.max_queue_delay_ms / 1000)
+        self.admission = Admission(policy.batching, model.cost)
+        self.queue = BatchQueue(self.admission.batch_rows(), policy.batching.max_queue_delay_ms / 1000)
         self.cache: ReplyCache | None = None
         if policy.cache.enabled:
             self.cache = ReplyCache(int(policy.cache.max_mb * 2**20), policy.cache.ttl_s)
@@ -52,6 +54,12 @@ class Lane:
         """When the engine will look at the queue again although nothing arrives; None if no alarm is set."""
         self.retired = False
         """True from the moment that the routes stop naming it; it takes nothing new, and finishes what it has."""
+
+    def ran(self, rows: int, seconds: float) -> None:
+        """An instance is free again, and the run tells what rows cost."""
+        self.free += 1
+        self.model.cost.observe(rows, seconds)
+        self.queue.rows_max = self.admission.batch_rows()
 
     @property
     def idle(self) -> bool:

@@ -102,7 +102,7 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(held: Held) -> 
     assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert refused.details() == "the model's queue is full: 6 rows wait, at most 6 may (max_queue_rows)"
     pushback = dict(refused.trailing_metadata())["retry-pushback-ms"]
-    assert pushback == "8000", "two batches of 4 rows at the measured second per row"
+    assert pushback == "6000", "six rows at the measured second each"
     held.gate.opened.set()
     assert [call.code() for call in (first, *waiting)] == [grpc.StatusCode.OK] * 3
     assert held.send().code() is grpc.StatusCode.OK, "there is room again"

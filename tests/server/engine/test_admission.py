@@ -5,14 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes import PlainBlock, call
-from server.engine.admission import admit, check_size, overloaded
+from server.engine.admission import Admission
 from server.engine.cost import CostModel
-from server.errors import TooManyRows
+from server.errors import Overloaded, TooManyRows
+from server.types import NO_DEADLINE
 from skylane.policy import Batching
 
 
 def block(calls: int, rows_each: int) -> PlainBlock:
     return PlainBlock([call(place) for place in range(calls)], rows_each)
+
+
+def admission(policy: Batching) -> Admission:
+    """A run of up to 4 rows takes a second."""
+    return Admission(policy, CostModel([(1, 1.0), (4, 1.0)]))
 
 
 POLICY = Batching(max_batch_rows=4, max_queue_rows=10, max_request_rows=10)
@@ -32,7 +38,9 @@ POLICY = Batching(max_batch_rows=4, max_queue_rows=10, max_request_rows=10)
     ],
 )
 def test_admit(calls: int, rows_each: int, queued_rows: int, admitted: int) -> None:
-    assert admit(block(calls, rows_each), queued_rows, POLICY) == admitted
+    taken, refused = admission(POLICY).admit(block(calls, rows_each), queued_rows, now=0.0)
+    assert [each.handle for each in taken.calls] == list(range(admitted))
+    assert [each.handle for each, _ in refused] == list(range(admitted, calls))
 
 
 @given(calls=st.integers(1, 50), rows_each=st.integers(1, 50), queued_rows=st.integers(0, 500))
@@ -40,19 +48,19 @@ def test_the_queue_never_grows_beyond_its_bound_and_nobody_is_refused_without_ne
     calls: int, rows_each: int, queued_rows: int
 ) -> None:
     policy = Batching(max_queue_rows=200, max_request_rows=50)
-    admitted = admit(block(calls, rows_each), queued_rows, policy)
+    admitted = len(admission(policy).admit(block(calls, rows_each), queued_rows, now=0.0)[0].calls)
     assert 0 <= admitted <= calls
     assert queued_rows + admitted * rows_each <= 200 or admitted == 0
     assert queued_rows + (admitted + 1) * rows_each > 200 or admitted == calls
 
 
 def test_a_request_at_the_limit_is_not_too_large() -> None:
-    check_size(block(7, 10), POLICY)
+    admission(POLICY).check_size(block(7, 10))
 
 
 def test_a_request_over_the_limit_is_told_both_numbers_and_what_to_do() -> None:
     with pytest.raises(TooManyRows) as raised:
-        check_size(block(1, 11), POLICY)
+        admission(POLICY).check_size(block(1, 11))
     assert str(raised.value) == (
         "the request has 11 rows, but this model takes at most 10 (max_request_rows): send it in parts"
     )
@@ -62,15 +70,62 @@ def test_a_request_over_the_limit_is_told_both_numbers_and_what_to_do() -> None:
     ("queued_rows", "instances", "retry_after_ms"),
     [
         pytest.param(8, 1, 2000, id="as long as two full batches take"),
-        pytest.param(9, 1, 3000, id="a batch begun counts in full"),
+        pytest.param(10, 1, 3000, id="a batch that is not full takes as long as its rows do"),
         pytest.param(8, 4, 500, id="instances share the work"),
-        pytest.param(0, 1, 1, id="never at once"),
     ],
 )
-def test_overloaded_advises_to_come_back_when_the_queue_should_be_empty(
+def test_a_full_queue_advises_to_come_back_when_it_should_be_empty(
     queued_rows: int, instances: int, retry_after_ms: int
 ) -> None:
-    policy = Batching(max_batch_rows=4, max_queue_rows=10, max_request_rows=10, instances=instances)
-    error = overloaded(queued_rows, policy, CostModel([(4, 1.0)]))
+    policy = Batching(max_batch_rows=4, max_queue_rows=queued_rows, max_request_rows=4, instances=instances)
+    _, ((_, error),) = admission(policy).admit(block(1, 1), queued_rows, now=0.0)
     assert error.retry_after_ms == retry_after_ms
-    assert str(error) == (f"the model's queue is full: {queued_rows} rows wait, at most 10 may (max_queue_rows)")
+    assert str(error) == (
+        f"the model's queue is full: {queued_rows} rows wait, at most {queued_rows} may (max_queue_rows)"
+    )
+
+
+LATE = "the model is busy: the answer would take {} ms, {}"
+
+
+@pytest.mark.parametrize(
+    ("queued_rows", "deadline", "target_ms", "message"),
+    [
+        pytest.param(0, 0.5, None, None, id="where nothing waits a request runs, whatever is predicted"),
+        pytest.param(4, 2.5, None, None, id="in time by a little"),
+        pytest.param(8, 2.5, None, LATE.format("3000.0", "beyond the deadline of the request"), id="too late"),
+        pytest.param(8, NO_DEADLINE, None, None, id="no deadline, no hurry"),
+        pytest.param(8, 99.0, 2500.0, LATE.format("3000.0", "beyond target_p99_ms (2500 ms)"), id="over the target"),
+        pytest.param(4, 99.0, 2500.0, None, id="within the target"),
+    ],
+)
+def test_a_request_that_would_be_answered_too_late_is_refused_at_once(
+    queued_rows: int, deadline: float, target_ms: float | None, message: str | None
+) -> None:
+    """A run takes a second, whatever its rows, and begins at instant 0."""
+    policy = Batching(max_batch_rows=4, max_queue_rows=10, max_request_rows=4, target_p99_ms=target_ms)
+    waiting = Admission(policy, CostModel([(1, 1.0), (4, 1.0)]))
+    asking = PlainBlock([call(0, deadline=deadline)], rows_each=1)
+    taken, refused = waiting.admit(asking, queued_rows, now=0.0)
+    assert [str(error) for _, error in refused] == ([] if message is None else [message])
+    assert len(taken.calls) == (message is None)
+
+
+def test_only_those_who_would_be_late_are_refused() -> None:
+    calls = [call(0, deadline=1.0), call(1), call(2, deadline=9.0)]
+    taken, refused = admission(POLICY).admit(PlainBlock(calls, 1), queued_rows=4, now=0.0)
+    assert [each.handle for each in taken.calls] == [1, 2]
+    assert [(each.handle, type(error)) for each, error in refused] == [(0, Overloaded)]
+
+
+@pytest.mark.parametrize(
+    ("target_ms", "rows"),
+    [
+        pytest.param(None, 256, id="no target: the policy's limit"),
+        pytest.param(20.0, 10, id="a run may take half of the target"),
+        pytest.param(0.1, 1, id="a target that cannot be held still lets a row through"),
+    ],
+)
+def test_a_target_limits_the_rows_of_a_run(target_ms: float | None, rows: int) -> None:
+    policy = Batching(max_batch_rows=256, target_p99_ms=target_ms)
+    assert Admission(policy, CostModel([(1, 0.001), (1000, 1.0)])).batch_rows() == rows

@@ -47,6 +47,23 @@ def test_it_is_exact_at_every_measurement(measured: list[tuple[int, float]]) -> 
         assert cost.seconds(rows) == pytest.approx(seconds, rel=1e-12)
 
 
+def test_it_learns_from_runs_but_not_from_a_single_one() -> None:
+    cost = CostModel([(1, 1.0), (9, 9.0)])
+    cost.observe(5, 50.0)
+    assert cost.seconds(5) == pytest.approx(5 * 1.45)
+    for _ in range(200):
+        cost.observe(5, 10.0)
+    assert cost.seconds(9) == pytest.approx(18.0, rel=1e-3)
+
+
+@given(measured=increasing, seconds=st.floats(1e-6, 20.0))
+def test_rows_within_are_the_most_that_are(measured: list[tuple[int, float]], seconds: float) -> None:
+    cost = CostModel(measured)
+    rows = cost.rows_within(seconds, 5000)
+    assert rows == 0 or cost.seconds(rows) <= seconds
+    assert rows == 5000 or cost.seconds(rows + 1) > seconds
+
+
 @pytest.mark.parametrize(
     ("measured", "text"),
     [
