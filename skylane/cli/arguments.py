@@ -13,9 +13,9 @@ DESCRIPTION: Final = "Turn scikit-learn pipelines into ONNX models and serve the
 
 EPILOG: Final = """\
 examples:
-  skylane convert flights.skops --name flights_late   publish a model
-  skylane serve --models models                       serve it
-  skylane models                                      see what is served
+  skylane convert late.skops --name flights_late --rows held_out.csv
+  skylane serve --models models
+  skylane models
   skylane predict flights_late --row carrier=UA distance=1400
   skylane health flights_late && echo ready
 
