@@ -160,6 +160,8 @@ def error_of_rpc(error: grpc.RpcError) -> SkylaneError:
     if code is grpc.StatusCode.INTERNAL and detail == _SEND_FAILED:
         # Seen when a server that shuts down ends a stream: not the server's failure, and safe to send elsewhere.
         code, detail = grpc.StatusCode.UNAVAILABLE, "the call had already ended when a request was to be sent"
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED and detail.lower() == "deadline exceeded":
+        detail = "no answer within the timeout"
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "CLIENT: " in detail:
         detail += "; the client's own limit is its option max_message_bytes"
     typed = error_of(code, detail, _pushback_ms(error.trailing_metadata() or ()))

@@ -172,7 +172,7 @@ def test_a_full_queue_names_a_pause_that_is_kept_only_if_asked(connect: Open, se
 
 
 def test_a_deadline_passes(connect: Open, server: FakeServer) -> None:
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceeded, match="no answer within the timeout"):
         connect().predict("never", {"a": 1}, timeout_s=0.02)
 
 
