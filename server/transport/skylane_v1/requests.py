@@ -7,6 +7,7 @@ stands before it; its numbers are cut out and nothing is parsed. Requests of one
 block. Whatever fits no template is read by the generated code, one by one. docs/adr/0003-request-templates.md.
 """
 
+import sys
 from collections.abc import Hashable, Sequence
 from typing import Self
 
@@ -15,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from server import binding
 from server.block import Ask, Block
-from server.errors import BadRequest, ServingError
+from server.errors import BadRequest, InputMismatch, ServingError
 from server.transport.skylane_v1 import wire
 from server.transport.skylane_v1.inputs import read_columns, read_tensors
 from server.transport.skylane_v1.replies import CACHED, ReplyForm, reply_form, request_id_field
@@ -82,11 +83,34 @@ class TemplateAsk(Ask):
         """See Ask. A form is checked once for each model that it meets."""
         template, bound = self._template, self._template.bound
         if bound is None or bound[0] is not interface:
+            if template.tensor not in interface.tensors_by_name and template.tensor in interface.columns_by_name:
+                return self._bind_column(interface)
             array = np.broadcast_to(np.zeros((), NUMPY[template.type]), template.shape)  # a shape without memory
             binding.bind(interface, {template.tensor: array})
             plan = Plan(reply_form(interface, template.outputs), template.shape, NUMPY[template.type])
             template.bound = bound = interface, plan
         return NumbersBlock(self.calls, bound[1], self._numbers)
+
+    def _bind_column(self, interface: Interface) -> "NumbersBlock":
+        """Under the name of the model's only column, numbers are cast and checked: one call may be wrong alone."""
+        template, calls, numbers, arrays = self._template, list[Call](), list[bytes](), list[Array]()
+        reply = reply_form(interface, template.outputs)
+        last = len(self.calls) - 1
+        for place, (call, sent) in enumerate(zip(self.calls, self._numbers, strict=True)):
+            values = np.frombuffer(sent, NUMPY[template.type]).reshape(template.shape)
+            try:
+                arrays += binding.bind(interface, {template.tensor: values})
+            except InputMismatch as error:
+                if place == last and not calls:
+                    self.calls = [call]
+                    raise  # for the engine to refuse, as if nobody else had been here
+                self.sink.refuse([call], error)
+            else:
+                calls.append(call)
+                numbers.append(sent)
+        self.calls, self._numbers = calls, numbers
+        plan = Plan(reply, arrays[0].shape, arrays[0].dtype)
+        return NumbersBlock(calls, plan, [array.tobytes() for array in arrays])
 
 
 class NumbersBlock(Block):
@@ -156,7 +180,7 @@ class ArraysBlock(Block):
         return [(form, *(_content(array) for array in self._arrays))]
 
     def key_bytes(self) -> int:
-        return sum(_content_bytes(array) for array in self._arrays)
+        return sum(_ARRAY_BYTES + _content_bytes(array) for array in self._arrays)
 
     def arrays(self) -> Sequence[Array]:
         return self._arrays
@@ -236,14 +260,15 @@ _NUMBERS = frozenset(number for number, name in FROM_PROTO.items() if name not i
 
 def _numbers_span(payload: bytes, data: bytes) -> tuple[int, int] | None:
     """Where the data of the only tensor lies; None unless the message is written in the plain way, each field once."""
-    tensors = [span for span in wire.spans(payload, 0, len(payload)) if span[0] == PredictRequest.TENSORS_FIELD_NUMBER]
-    if len(tensors) != 1:
-        return None
-    _, start, stop = tensors[0]
-    found = [span for span in wire.spans(payload, start, stop) if span[0] == Tensor.DATA_FIELD_NUMBER]
-    if len(found) != 1 or payload[found[0][1] : found[0][2]] != data:
-        return None
-    return found[0][1:]
+    tensor = _only(payload, (0, len(payload)), PredictRequest.TENSORS_FIELD_NUMBER)
+    found = tensor and _only(payload, tensor, Tensor.DATA_FIELD_NUMBER)
+    return found if found and payload[slice(*found)] == data else None
+
+
+def _only(payload: bytes, message: tuple[int, int], field: int) -> tuple[int, int] | None:
+    """Where the content of a field lies that stands exactly once in a message."""
+    found = [(start, stop) for number, start, stop in wire.spans(payload, *message) or () if number == field]
+    return found[0] if len(found) == 1 else None
 
 
 def _route(request: PredictRequest) -> Route:
@@ -259,11 +284,15 @@ def _route(request: PredictRequest) -> Route:
     )
 
 
+_ARRAY_BYTES = 150
+"""What Python's own objects take for one array of a key beside its elements; cache/test_replies.py measures it."""
+
+
 def _content(array: Array) -> Hashable:
     return tuple(array.ravel().tolist()) if array.dtype == object else array.tobytes()
 
 
 def _content_bytes(array: Array) -> int:
     if array.dtype == object:
-        return sum(50 + len(text.encode()) for text in array.ravel().tolist())  # a str object has 49 bytes of its own
+        return sum(sys.getsizeof(text) + 16 for text in array.ravel().tolist())  # a pointer, and what malloc rounds up
     return int(array.nbytes)

@@ -3,8 +3,6 @@
 Source: https://protobuf.dev/programming-guides/encoding
 """
 
-from collections.abc import Iterator
-
 _VARINT, _I64, _LENGTH, _I32 = 0, 1, 2, 5
 
 
@@ -28,21 +26,26 @@ def field_head(number: int, length: int) -> bytes:
     return varint(number << 3 | _LENGTH) + varint(length)
 
 
-def spans(message: bytes, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-    """(field number, first byte, end) of each length-delimited field in a message that is known to be well formed."""
+def spans(message: bytes, start: int, stop: int) -> list[tuple[int, int, int]] | None:
+    """(field number, first byte, end) of each length-delimited field in a message that is known to be well formed.
+
+    None if it has a group: none of our messages does, and what stands behind it is not worth knowing.
+    """
+    found = []
     while start < stop:
         tag, start = _read_varint(message, start)
         kind = tag & 7
         if kind == _LENGTH:
             length, start = _read_varint(message, start)
-            yield tag >> 3, start, start + length
+            found.append((tag >> 3, start, start + length))
             start += length
         elif kind == _VARINT:
             _, start = _read_varint(message, start)
         elif kind in (_I64, _I32):
             start += 8 if kind == _I64 else 4
         else:
-            return  # a group: none of our messages has one, and unknown ones end the search
+            return None
+    return found
 
 
 def _read_varint(message: bytes, start: int) -> tuple[int, int]:
