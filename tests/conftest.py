@@ -1,18 +1,20 @@
-"""Fixtures of several folders."""
+"""Fixtures of several folders. The server is imported inside them, so that tests without one do not need it."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from server.settings import Transport
-from support import models
-from support.server import serving
+if TYPE_CHECKING:
+    from server.settings import Transport
 
 
 @pytest.fixture(scope="session")
 def small_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with `linear`, `mixed` and `touchy`. Read-only: a test that publishes makes its own."""
+    from support import models
+
     root = tmp_path_factory.mktemp("models")
     models.linear(root)
     models.mixed(root)
@@ -21,14 +23,16 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", params=["native", "grpcio"])
-def transport(request: pytest.FixtureRequest) -> Transport:
+def transport(request: pytest.FixtureRequest) -> "Transport":
     """Each transport in turn."""
-    chosen: Transport = request.param
+    chosen: "Transport" = request.param
     return chosen
 
 
 @pytest.fixture(scope="session")
-def server_address(transport: Transport, small_models: Path) -> Iterator[str]:
+def server_address(transport: "Transport", small_models: Path) -> Iterator[str]:
     """A server of the small models on this transport, shared by all tests that leave it as it is."""
+    from support.server import serving
+
     with serving(small_models, transport) as server:
         yield server.address
