@@ -25,7 +25,7 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session", params=["native", "grpcio"])
 def transport(request: pytest.FixtureRequest) -> "Transport":
     """Each transport in turn."""
-    chosen: "Transport" = request.param
+    chosen: Transport = request.param
     return chosen
 
 
