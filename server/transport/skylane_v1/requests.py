@@ -94,7 +94,6 @@ class TemplateAsk(Ask):
     def _bind_column(self, interface: Interface) -> "NumbersBlock":
         """Under the name of the model's only column, numbers are cast and checked: one call may be wrong alone."""
         template, calls, numbers, arrays = self._template, list[Call](), list[bytes](), list[Array]()
-        reply = reply_form(interface, template.outputs)
         last = len(self.calls) - 1
         for place, (call, sent) in enumerate(zip(self.calls, self._numbers, strict=True)):
             values = np.frombuffer(sent, NUMPY[template.type]).reshape(template.shape)
@@ -109,7 +108,7 @@ class TemplateAsk(Ask):
                 calls.append(call)
                 numbers.append(sent)
         self.calls, self._numbers = calls, numbers
-        plan = Plan(reply, arrays[0].shape, arrays[0].dtype)
+        plan = Plan(reply_form(interface, template.outputs), arrays[0].shape, arrays[0].dtype)
         return NumbersBlock(calls, plan, [array.tobytes() for array in arrays])
 
 
