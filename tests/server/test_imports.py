@@ -1,0 +1,93 @@
+"""Who may know whom: imports point inward, and what decides knows no time, chance, threads or network."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import server
+
+ROOT = Path(server.__file__).parent
+MODULES = {path.relative_to(ROOT).with_suffix("").as_posix(): path for path in sorted(ROOT.rglob("*.py"))}
+
+PURE = [
+    "binding",
+    "block",
+    "errors",
+    "types",
+    "wording",
+    "cache/replies",
+    "engine/admission",
+    "engine/assembly",
+    "engine/batching",
+    "engine/cost",
+    "repository/selection",
+    "routing/routes",
+    "transport/skylane_v1/inputs",
+    "transport/skylane_v1/replies",
+    "transport/skylane_v1/requests",
+    "transport/skylane_v1/wire",
+]
+EDGES = {"asyncio", "concurrent", "grpc", "onnxruntime", "random", "socket", "threading", "time"}
+
+
+def imports(module: str) -> Iterator[str]:
+    """Every module named by an import statement, wherever it stands; `from a import b` names both a and a.b."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def users_of(*packages: str) -> set[str]:
+    """The modules of the server that import one of these packages."""
+    return {
+        module
+        for module in MODULES
+        if any(name == package or name.startswith(f"{package}.") for name in imports(module) for package in packages)
+    }
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_what_decides_knows_no(module: str) -> None:
+    assert not EDGES & {name.partition(".")[0] for name in imports(module)}
+
+
+def test_the_server_needs_neither_converter_nor_bench_nor_training_libraries() -> None:
+    assert users_of("convert", "bench", "examples", "sklearn", "pandas", "skl2onnx", "onnx") == set()
+
+
+def test_onnxruntime_stops_at_the_runtime() -> None:
+    assert users_of("onnxruntime") == {"runtime/session"}
+
+
+def test_protobuf_and_grpc_stop_at_the_transport() -> None:
+    users = users_of("google.protobuf", "grpc", "grpc_health", "grpc_reflection", "pygrpc_native", "skylane.v1")
+    assert {module for module in users if not module.startswith("transport/")} == set()
+
+
+def test_only_the_composition_root_knows_a_transport() -> None:
+    users = users_of("server.transport")
+    assert {module for module in users if not module.startswith("transport/")} == {"app"}
+
+
+def test_only_main_knows_the_composition_root() -> None:
+    assert users_of("server.app") == {"__main__"}
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer"),
+    [
+        pytest.param("runtime", ("server.engine", "server.repository", "server.routing", "server.cache"), id="runtime"),
+        pytest.param("cache", ("server.engine", "server.repository", "server.routing"), id="cache"),
+        pytest.param("engine", ("server.repository", "server.runtime"), id="engine"),
+        pytest.param("routing", ("server.repository", "server.runtime"), id="routing"),
+    ],
+)
+def test_imports_point_inward_from(inner: str, outer: tuple[str, ...]) -> None:
+    assert {module for module in users_of(*outer) if module.startswith(f"{inner}/")} == set()
