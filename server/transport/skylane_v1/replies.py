@@ -5,7 +5,7 @@ rows), by the generated code, and a batch's replies are put together from those 
 """
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from functools import lru_cache
 from itertools import repeat
 from typing import Final
@@ -15,13 +15,14 @@ from server.transport.skylane_v1 import wire
 from server.types import Array, Interface
 from server.wording import listed, meant, quoted
 from skylane.dtypes import NUMPY, TO_PROTO
+from skylane.manifest import OutputSpec
 from skylane.v1.prediction_pb2 import PredictResponse, Tensor
 
 CACHED: Final = PredictResponse(cached=True).SerializeToString()
 """The field `cached` alone: appended to a message it sets the field, since later fields win."""
 
-_FRAMES_MAX: Final = 1024
-"""Sets of pieces kept for each form of reply, one for every number of rows in use; beyond it all are made anew."""
+KEPT_MAX: Final = 1024
+"""Frames kept for each output, one for every number of rows in use, or encoded strings; beyond it all are made anew."""
 
 
 def request_id_field(request_id: str) -> bytes:
@@ -35,76 +36,85 @@ class ReplyForm:
     def __init__(self, interface: Interface, wanted: Sequence[str]) -> None:
         """Raises InputMismatch if an output is not known; no name means all outputs."""
         self.outputs = tuple(wanted)
-        self._places = [_place(interface, name) for name in wanted] or list(range(len(interface.outputs)))
-        self._specs = [interface.outputs[place] for place in self._places]
+        places = [_place(interface, name) for name in wanted] or list(range(len(interface.outputs)))
+        self._fields = [(place, _field_of(interface.outputs[place])) for place in places]
         self._head = PredictResponse(model=interface.model, version=interface.version).SerializeToString()
-        self._fixed = all(spec.dtype != "string" for spec in self._specs)
-        self._same_widths = all(None not in spec.shape[1:] for spec in self._specs)
-        self._frames: dict[Hashable, list[bytes]] = {}
 
     def encode(self, outputs: Sequence[Array], calls: int, rows_each: int) -> list[bytes]:
         """Replies for `calls` calls of `rows_each` rows, from all of the model's outputs for their rows."""
-        chosen = [outputs[place] for place in self._places]
-        if not self._fixed:
-            return [self._encode_one(chosen, i * rows_each, (i + 1) * rows_each) for i in range(calls)]
-        frame = self._frame(chosen, rows_each)
-        if calls == 1:
-            return [b"".join([part for pair in zip(frame, map(_raw, chosen), strict=True) for part in pair])]
-        parts: list[Sequence[bytes] | repeat[bytes]] = []
-        for piece, output in zip(frame, chosen, strict=True):
-            parts += repeat(piece, calls), _sliced(output, calls)
+        parts: list[Iterable[bytes]] = [repeat(self._head, calls)]
+        for place, field in self._fields:
+            parts += field.parts(outputs[place], calls, rows_each)
         return list(map(b"".join, zip(*parts, strict=True)))
 
-    def _frame(self, outputs: Sequence[Array], rows_each: int) -> list[bytes]:
-        """What stands before each output's data, for these outputs cut into calls of `rows_each` rows."""
-        key = rows_each if self._same_widths else (rows_each, *(output.shape[1:] for output in outputs))
+
+class _NumberField:
+    """A numeric output as the field `outputs` of a reply: a frame that depends on the shape alone, then the data."""
+
+    def __init__(self, spec: OutputSpec) -> None:
+        self._spec = spec
+        self._one_width = None not in spec.shape[1:]
+        self._frames: dict[Hashable, bytes] = {}
+
+    def parts(self, output: Array, calls: int, rows_each: int) -> tuple[Iterable[bytes], Iterable[bytes]]:
+        """What each call's reply gets: the frame, and its own rows. The type was checked at load."""
+        raw = output.tobytes()
+        size = len(raw) // calls
+        rows = [raw[start : start + size] for start in range(0, size * calls, size)] if size else [b""] * calls
+        return repeat(self._frame(rows_each, output), calls), rows
+
+    def _frame(self, rows_each: int, output: Array) -> bytes:
+        key = rows_each if self._one_width else (rows_each, output.shape[1:])
         frame = self._frames.get(key)
         if frame is None:
-            if len(self._frames) >= _FRAMES_MAX:
+            shape = (rows_each, *output.shape[1:])
+            size = math.prod(shape) * NUMPY[self._spec.dtype].itemsize
+            head = _tensor_head(self._spec, shape) + wire.field_head(Tensor.DATA_FIELD_NUMBER, size)
+            frame = wire.field_head(PredictResponse.OUTPUTS_FIELD_NUMBER, len(head) + size) + head
+            if len(self._frames) >= KEPT_MAX:
                 self._frames.clear()
-            frame = self._frames[key] = self._make_frame([(rows_each, *output.shape[1:]) for output in outputs])
+            self._frames[key] = frame
         return frame
 
-    def _make_frame(self, shapes: Sequence[tuple[int, ...]]) -> list[bytes]:
-        frame, before = [], self._head
-        for spec, shape in zip(self._specs, shapes, strict=True):
-            size = math.prod(shape) * NUMPY[spec.dtype].itemsize
-            head = Tensor(name=spec.name, dtype=TO_PROTO[spec.dtype], shape=shape).SerializeToString()
-            head += wire.field_head(Tensor.DATA_FIELD_NUMBER, size)
-            frame.append(before + wire.field_head(PredictResponse.OUTPUTS_FIELD_NUMBER, len(head) + size) + head)
-            before = b""
-        return frame
 
-    def _encode_one(self, outputs: Sequence[Array], start: int, stop: int) -> bytes:
-        """One reply by the generated code: for outputs whose elements differ in length."""
-        tensors = []
-        for spec, output in zip(self._specs, outputs, strict=True):
-            rows = output[start:stop]
-            tensor = Tensor(name=spec.name, dtype=TO_PROTO[spec.dtype], shape=rows.shape)
-            if spec.dtype == "string":
-                tensor.strings.extend(str(text).encode() for text in rows.ravel())
-            else:
-                tensor.data = _raw(rows)
-            tensors.append(tensor)
-        return self._head + PredictResponse(outputs=tensors).SerializeToString()
+class _StringField:
+    """An output of strings as the field `outputs` of a reply. Labels are few, so their bytes are made once."""
+
+    def __init__(self, spec: OutputSpec) -> None:
+        self._spec = spec
+        self._encoded: dict[str, bytes] = {}
+
+    def parts(self, output: Array, calls: int, rows_each: int) -> tuple[Iterable[bytes]]:
+        """What each call's reply gets: the whole field, since its length depends on the strings."""
+        shape = (rows_each, *output.shape[1:])
+        head, size = _tensor_head(self._spec, shape), math.prod(shape)
+        strings = [self._encoded.get(text) or self._encode(text) for text in output.ravel().tolist()]
+        contents = (b"".join(strings[start : start + size]) for start in range(0, size * calls, size or 1))
+        return (
+            [wire.field(PredictResponse.OUTPUTS_FIELD_NUMBER, head + content) for content in contents]
+            or [wire.field(PredictResponse.OUTPUTS_FIELD_NUMBER, head)] * calls,
+        )
+
+    def _encode(self, text: str) -> bytes:
+        field = wire.field(Tensor.STRINGS_FIELD_NUMBER, text.encode())
+        if len(self._encoded) >= KEPT_MAX:
+            self._encoded.clear()
+        self._encoded[text] = field
+        return field
+
+
+def _field_of(spec: OutputSpec) -> _NumberField | _StringField:
+    return _StringField(spec) if spec.dtype == "string" else _NumberField(spec)
+
+
+def _tensor_head(spec: OutputSpec, shape: tuple[int, ...]) -> bytes:
+    return Tensor(name=spec.name, dtype=TO_PROTO[spec.dtype], shape=shape).SerializeToString()
 
 
 @lru_cache(maxsize=1024)
 def reply_form(interface: Interface, wanted: tuple[str, ...]) -> ReplyForm:
     """The form for these outputs of this model, made once. Raises InputMismatch if an output is not known."""
     return ReplyForm(interface, wanted)
-
-
-def _raw(output: Array) -> bytes:
-    """The output's bytes, row-major. Its type is the one promised: that was checked when the version was loaded."""
-    return output.tobytes()
-
-
-def _sliced(output: Array, calls: int) -> Sequence[bytes]:
-    """The output's bytes in equal parts, one for each call."""
-    raw = _raw(output)
-    size = len(raw) // calls
-    return [raw[start : start + size] for start in range(0, size * calls, size)] if size else [b""] * calls
 
 
 def _place(interface: Interface, name: str) -> int:
