@@ -1,0 +1,71 @@
+"""The arithmetic of measurements: percentiles, ratios, spread. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def percentile(values: NDArray[np.int64], share: float) -> float:
+    """The smallest value that at least `share` of the values do not exceed (nearest rank, no interpolation).
+
+    A percentile that was never observed would be an invention, the more so in a thin tail.
+    """
+    if not len(values):
+        raise ValueError("no values: there is no percentile")
+    rank = min(max(int(np.ceil(share * len(values))), 1), len(values))
+    return float(np.partition(values, rank - 1)[rank - 1])
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Several measurements of one thing: the middle, and how far they lie apart."""
+
+    median: float
+    low: float
+    high: float
+    count: int
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Median, least and greatest."""
+    if not values:
+        raise ValueError("no values: there is no spread")
+    return Spread(float(median(values)), min(values), max(values), len(values))
+
+
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    """Each round's own ratio: what disturbed a round disturbed both sides of it. Rounds without a divisor are left out.
+
+    Raises ValueError if the rounds do not pair up.
+    """
+    return [mine / other for mine, other in zip(ours, theirs, strict=True) if other > 0]
+
+
+def verdict(measured: Spread, at_most: float) -> str:
+    """`met` or `missed` if every round says so, else `unclear`: then the machine was too noisy to tell."""
+    if measured.high <= at_most:
+        return "met"
+    if measured.low > at_most:
+        return "missed"
+    return "met, barely" if measured.median <= at_most else "missed, barely"
+
+
+def limit_of(
+    requests_per_s: float,
+    ceiling_per_s: float | None,
+    generator_cores: float,
+    server_cores: float,
+) -> str:
+    """Why a rate tells about the load generator and not about the server, or nothing.
+
+    `ceiling_per_s` is what a server that does nothing reached in the same round; None where there was none.
+    CPU per request stays meaningful: it does not depend on how fast requests came.
+    """
+    if ceiling_per_s is not None and requests_per_s >= 0.9 * ceiling_per_s:
+        return "within 10 % of what a server that does nothing reaches"
+    if generator_cores > 0.9 and server_cores < 0.9:
+        return "the generator used its core up while the server had time left"
+    return ""

@@ -1,0 +1,62 @@
+"""What a result depends on besides the code: the machine, the libraries, the revision."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+from bench.results import Machine
+
+LIBRARIES: Final = (
+    "skylane", "pygrpc-native", "grpcio", "protobuf", "numpy", "onnxruntime", "scikit-learn", "skl2onnx",
+    "fastapi", "pydantic", "uvicorn", "uvloop", "httptools", "joblib",
+)  # fmt: skip
+
+
+def machine() -> Machine:
+    """This one. Linux's /proc is read; what it does not tell is empty."""
+    return Machine(
+        cpu=_first_value(Path("/proc/cpuinfo"), "model name") or platform.processor() or platform.machine(),
+        cores=len(os.sched_getaffinity(0)),
+        memory_mib=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20),
+        kernel=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        load_before=round(os.getloadavg()[0], 2),
+    )
+
+
+def libraries() -> dict[str, str]:
+    """Versions of what is measured; those that are missing say so, because FastAPI is slower without some."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def commit() -> str:
+    """Short revision of the code that runs, with `+` if files differ from it; "unknown" outside a checkout."""
+    root = Path(__file__).resolve().parent
+    try:
+        revision = _git(root, "rev-parse", "--short=9", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", "../server", "../skylane", ".")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return revision + "+" * bool(changed)
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _first_value(path: Path, key: str) -> str:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")

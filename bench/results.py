@@ -1,0 +1,168 @@
+"""What a run leaves behind: the file's schema, reading and writing it, and picking figures out of it. No measuring."""
+
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from bench.figures import Spread, limit_of, ratios, spread
+
+Metric = Literal["cpu_us", "p50_us", "p99_us", "wall_us", "requests_per_s", "rss_mib"]
+
+NULL: Final = "does nothing"
+"""Label of the null server."""
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Immutable; an unknown or missing field is an error that names its path."""
+
+
+class Sample(_Record, frozen=True, kw_only=True):
+    """One contender under one load, for one round. Replies were compared with the right answer before and after."""
+
+    scenario: str
+    load: str
+    """Connections × streams on each, as "8x8"."""
+    contender: str
+    round: int
+    requests: int
+    wall_s: float
+    """From the first request sent to the last reply."""
+    requests_per_s: float
+    wall_us: float
+    """wall_s ÷ requests: what one request takes of the clock while others overlap it."""
+    p50_us: float
+    p99_us: float
+    p999_us: float
+    cpu_us: float
+    """CPU of the server's whole process tree per request, user and system."""
+    server_cores: float
+    """CPU seconds per second."""
+    generator_cores: float
+    rss_mib: float
+    """Of the server's process tree, after the round."""
+    limited: str = ""
+    """Why the rate tells about the load generator instead; empty if it does not."""
+
+
+class Target(_Record, frozen=True, kw_only=True):
+    """What we want: a metric of one contender as a share of another's, in the same rounds."""
+
+    scenario: str
+    load: str
+    metric: Metric
+    ours: str
+    theirs: str
+    at_most: float
+    stretch: float | None = None
+
+
+class Probe(_Record, frozen=True, kw_only=True):
+    """A single figure that no load yields: memory of idle connections, CPU of an idle server."""
+
+    name: str
+    contender: str
+    value: float
+    unit: str
+    note: str
+    at_most: float | None = None
+
+
+class Soak(_Record, frozen=True, kw_only=True):
+    """Memory of a server under load, over time."""
+
+    contender: str
+    load: str
+    requests: int
+    seconds: tuple[float, ...]
+    rss_mib: tuple[float, ...]
+
+
+class Machine(_Record, frozen=True, kw_only=True):
+    """Where it ran."""
+
+    cpu: str
+    cores: int
+    """That this process may use."""
+    memory_mib: float
+    kernel: str
+    python: str
+    load_before: float
+    """Processes that wanted a core in the minute before: above about 0.3 somebody else was at work."""
+
+
+class Run(_Record, frozen=True, kw_only=True):
+    """Everything about one run of the harness."""
+
+    schema: Literal[1] = 1
+    started_at: str
+    """ISO 8601, UTC."""
+    took_s: float
+    commit: str
+    """Revision of the code; ends in `+` if files differed from it."""
+    machine: Machine
+    libraries: dict[str, str]
+    settings: dict[str, Any]
+    scenarios: dict[str, str]
+    """Name → what it is, in one line; in the order in which they ran."""
+    targets: tuple[Target, ...]
+    samples: tuple[Sample, ...]
+    probes: tuple[Probe, ...] = ()
+    soak: Soak | None = None
+    skipped: dict[str, str] = {}
+    """What was not measured → why."""
+
+
+def save(run: Run, path: Path) -> None:
+    """Write the run as indented JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n")
+
+
+def load(path: Path) -> Run:
+    """Read a run. Raises OSError, or msgspec.ValidationError naming the field."""
+    return msgspec.json.decode(path.read_bytes(), type=Run)
+
+
+def of(run: Run, scenario: str, load: str, contender: str) -> list[Sample]:
+    """All rounds of one contender under one load, in order."""
+    wanted = (scenario, load, contender)
+    found = [sample for sample in run.samples if (sample.scenario, sample.load, sample.contender) == wanted]
+    return sorted(found, key=lambda sample: sample.round)
+
+
+def values(samples: list[Sample], metric: Metric) -> list[float]:
+    """The metric of each round."""
+    return [float(getattr(sample, metric)) for sample in samples]
+
+
+def compare(run: Run, scenario: str, load: str, metric: Metric, ours: str, theirs: str) -> Spread | None:
+    """Ours ÷ theirs, round by round; None if either was not measured."""
+    mine, other = of(run, scenario, load, ours), of(run, scenario, load, theirs)
+    if not mine or not other:
+        return None
+    found = ratios(values(mine, metric), values(other, metric))
+    return spread(found) if found else None
+
+
+def judged(samples: list[Sample]) -> list[Sample]:
+    """The samples, each marked if the load generator limited it. The null server itself is the ceiling, not limited."""
+    ceilings = {
+        (sample.scenario, sample.load, sample.round): sample.requests_per_s
+        for sample in samples
+        if sample.contender == NULL
+    }
+    return [
+        sample
+        if sample.contender == NULL
+        else msgspec.structs.replace(
+            sample,
+            limited=limit_of(
+                sample.requests_per_s,
+                ceilings.get((sample.scenario, sample.load, sample.round)),
+                sample.generator_cores,
+                sample.server_cores,
+            ),
+        )
+        for sample in samples
+    ]

@@ -1,0 +1,229 @@
+"""`python -m bench.saturation`: this server beside the usual ways to serve, on this machine, now.
+
+The composition: which models, which servers, which load generator, what is measured, where the results go.
+"""
+
+import argparse
+import contextlib
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from bench import machine, probes, report, results, scenarios, servers, subjects
+from bench.generator import Choice, Generator, GeneratorFailed, choose
+from bench.payloads import WrongAnswer, grpc_reply
+from bench.progress import Progress
+from bench.results import NULL, Probe, Run, Sample, Soak
+from bench.rounds import Contestant, InProcess, Plan, Served, measure
+from bench.scenarios import Contender, Scenario
+from bench.servers import Server, ServerFailed
+from bench.subjects import Subjects
+
+IDLE_CONNECTIONS: Final = 2000
+EPILOG: Final = """\
+Servers take turns under each load, and every ratio is formed within a round, so that a busy machine disturbs both
+sides. Rates of a closed loop on one machine include the load generator's own CPU; CPU per request does not.
+
+examples:
+  python -m bench.saturation                          everything, about ten minutes
+  python -m bench.saturation --quick                  does it work at all? less than a minute; figures mean little
+  python -m bench.saturation --only single --rounds 7
+  python -m bench.saturation --models models          your own models, as they are published and configured
+  python -m bench.report bench/results/<file>.json    the tables of a run again
+"""
+
+
+class Harness:
+    """The servers that run, and how to reach each contender through them."""
+
+    def __init__(
+        self,
+        folder: Path,
+        chosen: Sequence[Scenario],
+        known: Subjects,
+        generator: Generator,
+        stack: contextlib.ExitStack,
+    ) -> None:
+        """Start every server that the scenarios need. They are stopped by the stack, in any event."""
+        self._folder, self._subjects, self._generator = folder, known, generator
+        answers = folder / "answers"
+        answers.mkdir()
+        self._write_answers(answers, chosen)
+        kinds = sorted({kind for scenario in chosen for kind in scenario.kinds})
+        places = {"models": known.repository, "pipelines": known.pipelines, "answers": answers}
+        self.servers: dict[str, Server] = {
+            kind: stack.enter_context(servers.running(servers.KINDS[kind], folder, **places)) for kind in kinds
+        }
+        for scenario in chosen:
+            for contender in scenario.contenders:
+                if contender.kind in self.servers:
+                    subject = known.by_name[contender.model]
+                    server = self.servers[contender.kind]
+                    server.wait_ready(subject.exchange(server.kind.protocol, scenario.rows))
+
+    def contestant(self, contender: Contender, rows: int) -> Contestant:
+        """Something that can be put under load."""
+        subject = self._subjects.by_name[contender.model]
+        if contender.kind == scenarios.IN_PROCESS:
+            return InProcess(contender.label, subjects.bare_session(subject.path), subject.rows(rows))
+        server = self.servers[contender.kind]
+        exchange = subject.exchange(server.kind.protocol, rows)
+        return Served(contender.label, server, exchange, self._generator, self._folder)
+
+    def soak(self, minutes: float, progress: Progress) -> Soak:
+        """Memory of our server under load."""
+        exchange = next(iter(self._subjects.by_name.values())).exchange("grpc", 1)
+        server = self.servers["native"]
+        return probes.soak(server, scenarios.OURS, exchange, self._generator, self._folder, minutes, progress.say)
+
+    def _write_answers(self, directory: Path, chosen: Sequence[Scenario]) -> None:
+        """What the server that does nothing knows."""
+        for scenario in chosen:
+            for contender in scenario.contenders:
+                if contender.label == NULL:
+                    subject = self._subjects.by_name[contender.model]
+                    exchange = subject.exchange("grpc", scenario.rows)
+                    stem = directory / f"{contender.model}-{scenario.rows}"
+                    stem.with_suffix(".request").write_bytes(exchange.body[5:])
+                    stem.with_suffix(".reply").write_bytes(grpc_reply(contender.model, exchange.expected))
+
+
+def run(options: argparse.Namespace, progress: Progress) -> Run:
+    """Measure. Raises WrongAnswer, ServerFailed, GeneratorFailed: then there is nothing to report."""
+    began_at, started_at = time.monotonic(), datetime.now(UTC)
+    here, commit = machine.machine(), machine.commit()
+    generator = choose(options.generator)
+    plan = Plan(options.rounds, options.seconds)
+    samples, found, soak = list[Sample](), list[Probe](), None
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skylane-bench-")))
+        progress.say("making models")
+        known = _subjects(options, folder, progress)
+        chosen, skipped = select(options, known)
+        progress.say("starting servers")
+        harness = Harness(folder, chosen, known, generator, stack)
+        progress.begin(sum(len(s.loads) * len(s.contenders) for s in chosen) * plan.rounds)
+        if "idle" not in options.without:
+            found = _probe(harness, options, progress)
+        for scenario in chosen:
+            contestants = [harness.contestant(contender, scenario.rows) for contender in scenario.contenders]
+            for load in scenario.loads:
+                samples += measure(scenario.name, contestants, load, plan, progress.tell)
+        if options.soak_minutes:
+            soak = harness.soak(options.soak_minutes, progress)
+    return Run(
+        started_at=started_at.isoformat(timespec="seconds"),
+        took_s=round(time.monotonic() - began_at, 1),
+        commit=commit,
+        machine=here,
+        libraries=machine.libraries(),
+        settings={
+            "generator": generator.name,
+            "rounds": plan.rounds,
+            "seconds": plan.seconds,
+            "quick": options.quick,
+            "baselines": {scenario.name: scenario.baseline for scenario in chosen},
+            "servers": {kind: list(servers.KINDS[kind].arguments) for kind in harness.servers},
+        },
+        scenarios={scenario.name: scenario.title for scenario in chosen},
+        targets=tuple(target for scenario in chosen for target in scenario.targets),
+        samples=tuple(results.judged(samples)),
+        probes=tuple(found),
+        soak=soak,
+        skipped=skipped,
+    )
+
+
+def select(options: argparse.Namespace, known: Subjects) -> tuple[list[Scenario], dict[str, str]]:
+    """The scenarios that are asked for and possible, and why others are not."""
+    offered = scenarios.ALL if options.models is None else [scenarios.of_model(name) for name in known.by_name]
+    chosen, skipped = list[Scenario](), dict[str, str]()
+    workers = "--workers" in servers.options_of("server")
+    for scenario in offered:
+        if options.only and scenario.name not in options.only:
+            continue
+        missing = {contender.model for contender in scenario.contenders} - known.by_name.keys()
+        if missing:
+            skipped[scenario.name] = f"no model {', '.join(missing)}: make it by `python -m examples.flights`"
+        elif "native x2" in scenario.kinds and not workers:
+            skipped[scenario.name] = "this server has no option --workers"
+        else:
+            chosen.append(_shortened(scenario) if options.quick else scenario)
+    return chosen, skipped
+
+
+def _shortened(scenario: Scenario) -> Scenario:
+    """For --quick: one load, the middle one where there is a choice."""
+    middle = [load for load in scenario.loads if load in scenarios.MIDDLE]
+    return replace(scenario, loads=tuple(middle or scenario.loads[:1]))
+
+
+def _subjects(options: argparse.Namespace, folder: Path, progress: Progress) -> Subjects:
+    if options.models is None:
+        return subjects.make(folder, Path("models"), progress.say)
+    pipelines = folder / "pipelines"
+    pipelines.mkdir()
+    return Subjects(options.models, pipelines, subjects.read(options.models))
+
+
+def _probe(harness: Harness, options: argparse.Namespace, progress: Progress) -> list[Probe]:
+    """What servers need while nobody asks: ours and the baseline."""
+    found = []
+    for kind, label in (("native", scenarios.OURS), ("grpc.aio batching", scenarios.BASELINE)):
+        if kind in harness.servers:
+            server = harness.servers[kind]
+            progress.say(f"idle: {label}")
+            found.append(probes.idle_cpu(server, label, 1 if options.quick else 10))
+            found.append(probes.idle_connections(server, label, 100 if options.quick else IDLE_CONNECTIONS))
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, show, save. Returns the exit code."""
+    options = _parser().parse_args(argv)
+    if options.quick:
+        options.rounds, options.seconds = min(options.rounds, 2), min(options.seconds, 0.1)
+    with Progress() as progress:
+        try:
+            measured = run(options, progress)
+        except (WrongAnswer, ServerFailed, GeneratorFailed) as error:
+            progress.failed(str(error))
+            return 1
+        except KeyboardInterrupt:
+            progress.failed("stopped; nothing was saved")
+            return 130
+    report.show(measured, progress.out)
+    path = options.out / f"{measured.started_at[:10]}-{measured.commit.rstrip('+')}.json"
+    results.save(measured, path)
+    progress.out.print(f"All samples are in {path}", highlight=False)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.saturation",
+        description="Measure this server beside the usual ways to serve.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--quick", action="store_true", help="2 rounds of a tenth of a second, one load each")
+    add("--only", nargs="+", metavar="SCENARIO", default=[], help=f"of {', '.join(s.name for s in scenarios.ALL)}")
+    add("--models", type=Path, metavar="DIR", help="measure the models of this repository instead of made-up ones")
+    add("--rounds", type=int, default=5, help="(default: %(default)s)")
+    add("--seconds", type=float, default=1.5, help="of load for each server in each round (default: %(default)s)")
+    choices: tuple[Choice, ...] = ("auto", "h2load", "own")
+    add("--generator", choices=choices, default="auto", help="auto: h2load where it is installed, else our own")
+    add("--soak-minutes", type=float, default=0.0, metavar="N", help="then full load for N minutes, watching memory")
+    add("--without", nargs="+", choices=("idle",), default=[], help="leave out the figures without load")
+    add("--out", type=Path, default=Path("bench/results"), metavar="DIR", help="(default: %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
