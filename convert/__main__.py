@@ -11,6 +11,7 @@ from convert.errors import ConversionError, Unreadable
 from convert.load import load
 from convert.publish import publish
 from convert.sample import read_sample
+from convert.structure import text_columns
 
 DESCRIPTION = """\
 Turn a fitted scikit-learn pipeline into an ONNX graph, prove that it answers as the
@@ -58,7 +59,7 @@ def _run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         loaded = load(arguments.pipeline, trust=arguments.trust, trust_types=arguments.trust_types)
         for note in loaded.notes:
             reporter.note(note)
-        rows, target = read_sample(arguments.rows, arguments.target)
+        rows, target = read_sample(arguments.rows, arguments.target, text_columns(loaded.estimator))
         published = publish(
             loaded.estimator,
             rows,

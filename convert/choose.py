@@ -89,17 +89,16 @@ def cost(verdict: Verdict) -> float:
 
 
 def _refusal(verdicts: Sequence[Verdict], tolerance: Tolerance) -> str:
-    if not verdicts:
-        return "quantization is required, but no node of the graph can be quantized: use --quantize auto"
     reasons = "; ".join(f"{verdict.name}: {why_outside(verdict.parity, tolerance)}" for verdict in verdicts)
     return (
         f"no candidate answers as scikit-learn does within tolerance {tolerance.preset!r}: {reasons}. "
-        f"{_advice(verdicts)}"
+        f"{_advice(verdicts, tolerance)}"
     )
 
 
-def _advice(verdicts: Sequence[Verdict]) -> str:
-    case = min(verdicts, key=lambda verdict: verdict.parity.worst_difference).parity.worst_case
+def _advice(verdicts: Sequence[Verdict], tolerance: Tolerance) -> str:
+    nearest = min(verdicts, key=lambda verdict: verdict.parity.worst_difference).parity
+    case = nearest.worst_case if nearest.held_out_difference <= tolerance.max_difference else "held-out rows"
     if case == "gaps":
         return "Gaps are converted wrongly: put a SimpleImputer first, or fill them before the pipeline"
     if case == "texts never seen":

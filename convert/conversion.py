@@ -11,13 +11,13 @@ import pandas as pd
 from convert.answers import Answers, by_estimator, by_graph
 from convert.candidates import RECIPES, Built, NotApplicable, Recipe, Source
 from convert.choose import Preset, Quantize, Verdict, choose, tolerance_of
-from convert.errors import BadRows, Unconvertible
+from convert.errors import BadRows, OutOfTolerance, Unconvertible
 from convert.gaps import settle
 from convert.parity import Case, Parity, measure
 from convert.probes import probes
 from convert.schema import Array, Layout, NumberType, infer
 from convert.session import Session
-from convert.structure import Task, task_of
+from convert.structure import Task, compares_doubles, task_of
 from convert.timing import latencies
 from skylane.manifest import Tolerance
 
@@ -77,6 +77,9 @@ def convert(
     layout, notes = settle(estimator, layout, frame, task, _first_graph(source), limits.max_difference)
     say("building candidates")
     built, skipped = _build(replace(source, layout=layout), quantize)
+    if quantize == "require" and not any(item.recipe.quantized for item in built):
+        reasons = "; ".join(skipped[recipe.name] for recipe in RECIPES if recipe.quantized)
+        raise Unconvertible(f"quantization is required, but impossible here: {reasons}. Use --quantize auto")
     say(f"comparing {_count(built)} with scikit-learn")
     tried, parities, failed = _verify(built, _Asked(estimator, layout, frame, task, expected), target)
     skipped |= failed
@@ -88,7 +91,10 @@ def convert(
         Verdict(item.recipe.name, len(item.built.content), parity, time, item.recipe.quantized, item.built.note)
         for item, parity, time in zip(tried, parities, times, strict=True)
     )
-    chosen = choose(verdicts, limits, quantize, force=force)
+    try:
+        chosen = choose(verdicts, limits, quantize, force=force)
+    except OutOfTolerance as error:
+        raise OutOfTolerance(f"{error}{_hint(estimator)}") from error
     return Conversion(estimator, layout, frame, task, limits, tuple(tried), verdicts, chosen, skipped, tuple(notes))
 
 
@@ -158,6 +164,15 @@ def _verify(
     if not tried:
         raise Unconvertible("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
     return tried, parities, failed
+
+
+def _hint(estimator: Any) -> str:
+    if not compares_doubles(estimator):
+        return ""
+    return (
+        ". For HistGradientBoosting: train it on rows.astype('float32') and without categorical features; "
+        "its thresholds then fit into the graph"
+    )
 
 
 def _count(built: Sequence[Tried]) -> str:

@@ -1,6 +1,7 @@
 """A fitted estimator → an ONNX graph with our names for its inputs and outputs. The only module that calls skl2onnx."""
 
 import copy
+import re
 import warnings
 from typing import Any, Final
 
@@ -20,11 +21,14 @@ OPSETS: Final = {"": 18, "ai.onnx.ml": 3}
 TENSOR_TYPES: Final = {"float32": FloatTensorType, "float64": DoubleTensorType}
 
 ADVICE: Final = {
-    "HistGradientBoosting": "use GradientBoosting or a random forest instead",
+    "add_indicator=True": "leave add_indicator out of the imputer: trees find gaps by the value that fills them",
+    "VotingClassifier": "set flatten_transform=False on it",
+    "KBinsDiscretizer": "set encode='onehot-dense' on it",
+    "TransformedTargetRegressor": "train on the transformed target, and turn the answers back in the caller",
     "GaussianProcessClassifier": "use LogisticRegression on a kernel map, or an SVC with probability=True",
     "FunctionTransformer": "do the step before the pipeline, or with a transformer of scikit-learn's own",
 }
-"""Part of an estimator's name → what to do instead, where somebody found out."""
+"""What stands in the estimator's text → what to do instead, where somebody found out."""
 
 
 def outputs_of(estimator: Any, task: Task) -> tuple[str, ...]:
@@ -96,11 +100,10 @@ def _converted(estimator: Any, inputs: list[tuple[str, Any]], task: Task) -> onn
 def _reason(estimator: Any, error: Exception) -> str:
     text = repr(estimator)
     advice = next((advice for name, advice in ADVICE.items() if name in text), None)
-    said = " ".join(str(error).split())
+    said = re.sub(r"\W*You may raise an is+ue at \S+", "", " ".join(str(error).split()))
     return (
-        f"skl2onnx cannot turn {type(final_of(estimator)).__name__} into a graph "
-        f"({type(error).__name__}: {said[:160]}{'…' if len(said) > 160 else ''}); "
-        f"{advice or 'replace the step that it names by one of those that scikit-learn exports: see its list'}"
+        f"skl2onnx cannot make a graph of this pipeline: {said[:200]}{'…' if len(said) > 200 else ''}. "
+        f"What helps: {advice or 'replace the step that it names by another of scikit-learn that it knows'}"
     )
 
 

@@ -30,6 +30,8 @@ class Parity:
     """Largest absolute difference of a number, over all cases; infinite where only one side is finite."""
     worst_case: str
     """Name of the case with the largest difference."""
+    held_out_difference: float
+    """Largest absolute difference on the held-out rows alone."""
     label_flips: float
     """Share of the first case's rows, the held-out ones, with another label."""
     decided_flips: float
@@ -51,6 +53,7 @@ def measure(cases: Sequence[Case], target: Array | None = None) -> Parity:
     return Parity(
         worst_difference=max(worst),
         worst_case=cases[int(np.argmax(worst))].name,
+        held_out_difference=worst[0],
         label_flips=_share(flips(held_out.expected, held_out.actual)),
         decided_flips=max(decided),
         flips_case=cases[int(np.argmax(decided))].name,

@@ -16,7 +16,8 @@ def show(conversion: Conversion, console: Console) -> None:
     """Print the table of candidates, why the others lost, notes, and the verdict on quantization."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("candidate")
-    for heading in ("size", *(f"µs, {size} rows" for size in SIZES), "worst difference", "labels changed"):
+    times = (f"µs, {size} row{'s' * (size != '1')}" for size in SIZES)
+    for heading in ("size", *times, "worst difference", "labels changed"):
         table.add_column(heading, justify="right")
     for index, verdict in enumerate(conversion.verdicts):
         table.add_row(*_row(conversion, index, verdict), style="bold green" if index == conversion.chosen else None)

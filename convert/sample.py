@@ -1,7 +1,7 @@
 """Files of held-out rows → a data frame or an array, and the target. Reads CSV, Parquet and NumPy's npz."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +13,22 @@ from convert.schema import Array
 ROWS_NAMES = ("X", "rows", "features", "x")
 TARGET_NAMES = ("y", "target", "labels")
 
-Reader = Callable[[Path], pd.DataFrame | dict[str, Array]]
+Reader = Callable[[Path, Collection[str]], pd.DataFrame | dict[str, Array]]
 
 
-def read_sample(path: Path, target: str | None) -> tuple[pd.DataFrame | Array, Array | None]:
+def read_sample(
+    path: Path, target: str | None, texts: Collection[str] = ()
+) -> tuple[pd.DataFrame | Array, Array | None]:
     """The rows, and the target's values if it is named. In an npz file the target may be left unnamed: `y`.
 
-    Raises Unreadable or BadRows.
+    `texts` are columns that are text even where they look like numbers. Raises Unreadable or BadRows.
     """
     readers: dict[str, Reader] = {".csv": _csv, ".parquet": _parquet, ".npz": _npz}
     names = [suffix for suffix in path.suffixes if suffix in readers]  # held_out.csv.gz is a CSV file
     if not names:
         raise Unreadable(f"{path}: rows are read from .csv, .parquet or .npz files, not from {path.suffix or 'this'!r}")
     try:
-        rows = readers[names[-1]](path)
+        rows = readers[names[-1]](path, texts)
     except (ImportError, OSError, ValueError, KeyError) as error:  # pandas' and numpy's own errors are ValueErrors
         raise Unreadable(f"{path}: the rows cannot be read: {_said(error)}") from error
     if isinstance(rows, dict):
@@ -38,16 +40,16 @@ def read_sample(path: Path, target: str | None) -> tuple[pd.DataFrame | Array, A
     return rows.drop(columns=target), rows[target].to_numpy()
 
 
-def _csv(path: Path) -> pd.DataFrame:
+def _csv(path: Path, texts: Collection[str]) -> pd.DataFrame:
     # Types are guessed from the whole file: guessed from pieces, one column could be numbers here and text there.
-    return pd.read_csv(path, low_memory=False)
+    return pd.read_csv(path, low_memory=False, dtype=dict.fromkeys(texts, "str"))
 
 
-def _parquet(path: Path) -> pd.DataFrame:
+def _parquet(path: Path, _: Collection[str]) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-def _npz(path: Path) -> dict[str, Array]:
+def _npz(path: Path, _: Collection[str]) -> dict[str, Array]:
     with warnings.catch_warnings(), np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from convert.errors import BadRows, Unconvertible
-from convert.structure import branches, column_names, columns_read, front_transformers
+from convert.structure import branches, column_names, columns_read, front_transformers, text_columns
 from skylane.dtypes import NUMPY
 from skylane.manifest import ColumnSpec, TensorSpec
 
@@ -117,6 +117,10 @@ def infer(estimator: Any, rows: pd.DataFrame | Array) -> tuple[Layout, pd.DataFr
         raise BadRows(f"the rows lack {len(missing)} of the pipeline's {len(names)} columns: {_some(missing)}")
     frame = rows[columns_read(estimator)].reset_index(drop=True)
     columns = tuple(_column(str(name), frame[name]) for name in frame.columns)
+    texts = text_columns(estimator)
+    for column in columns:
+        if column.kind == "number" and column.name in texts and frame[column.name].notna().any():
+            raise BadRows(f"column {column.name!r} was text in training, but the rows have numbers: read it as text")
     return Layout(columns, named=True, order=_order(estimator, names, columns)), frame
 
 

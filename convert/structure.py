@@ -15,6 +15,8 @@ Task = Literal["classifier", "regressor", "clusterer", "outlier_detector", "tran
 
 def task_of(estimator: Any) -> Task:
     """What the estimator does. Raises Unconvertible if it answers nothing."""
+    if isinstance(getattr(final_of(estimator), "classes_", None), list):
+        raise Unconvertible("the pipeline answers several questions at once: train and publish one for each")
     # Outlier detectors first: some call themselves clusterers as well.
     if is_outlier_detector(estimator):
         return "outlier_detector"
@@ -98,3 +100,27 @@ def final_of(estimator: Any) -> Any:
             estimator = estimator.best_estimator_
         else:
             return estimator
+
+
+def has_trees(estimator: Any) -> bool:
+    """Whether decision trees of scikit-learn are among the parts."""
+    return any(hasattr(part, "tree_") for part in parts(estimator))
+
+
+def compares_doubles(estimator: Any) -> bool:
+    """Whether histogram gradient boosting is among the parts: its thresholds do not fit into single precision."""
+    return any(type(part).__name__.startswith("HistGradientBoosting") for part in parts(estimator))
+
+
+def text_columns(estimator: Any) -> frozenset[str]:
+    """Columns whose categories were texts when the pipeline was trained, even where they look like numbers."""
+    found: set[str] = set()
+    for transformer in front_transformers(estimator):
+        names = column_names(transformer) or ()
+        fitted = {name: part for name, part, _ in transformer.transformers_}
+        for name, positions in branches(transformer):
+            categories = getattr(fitted[name], "categories_", ())
+            for position, known in zip(positions, categories, strict=False):
+                if any(isinstance(category, str) for category in known):
+                    found.add(names[position])
+    return frozenset(found)

@@ -44,9 +44,18 @@ def _quantized(model: onnx.ModelProto) -> onnx.ModelProto:
     model.metadata_props.add(key=PREPARED, value="onnxruntime.quant")
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "quantized.onnx"
-        quantize_dynamic(
-            model, path, op_types_to_quantize=list(WITH_WEIGHTS), per_channel=True, weight_type=QuantType.QInt8
-        )
+        try:
+            quantize_dynamic(
+                model,
+                path,
+                op_types_to_quantize=list(WITH_WEIGHTS),
+                per_channel=True,
+                weight_type=QuantType.QInt8,
+                # Behind operators of ai.onnx.ml the types of values are not inferred; products here are of floats.
+                extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+            )
+        except Exception as error:  # the quantizer raises what it happens to trip over
+            raise NotApplicable(f"the quantizer fails: {' '.join(str(error).split())[:160]}") from error
         quantized: onnx.ModelProto = onnx.load_model(path)
     del quantized.metadata_props[:]
     quantized.producer_name, quantized.producer_version = "skylane", ""

@@ -1,0 +1,120 @@
+"""The decision which candidate is published."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convert.choose import Preset, Quantize, Verdict, choose, cost, tolerance_of, why_outside
+from convert.errors import OutOfTolerance
+from convert.parity import Parity
+
+
+def parity(difference: float = 0.0, flips: float = 0.0, **other: Any) -> Parity:
+    fields: dict[str, Any] = {"worst_case": "held-out rows", "flips_case": "held-out rows", "label_flips": flips}
+    fields |= {"held_out_difference": difference, "metric_drop": None} | other
+    return Parity(worst_difference=difference, decided_flips=flips, **fields)
+
+
+def verdict(
+    name: str, us: float, size: int = 1000, difference: float = 0.0, flips: float = 0.0, quantized: bool = False
+) -> Verdict:
+    return Verdict(name, size, parity(difference, flips), {"1": us, "64": us, "1024": us}, quantized, "as exported")
+
+
+FAST_INT8 = verdict("int8", 5, 300, difference=0.1, flips=0.01, quantized=True)
+FLOAT = verdict("float32", 10)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "preset", "quantize", "chosen"),
+    [
+        pytest.param([FLOAT, verdict("b", 20)], "close", "auto", "float32", id="the fastest wins"),
+        pytest.param([FLOAT, verdict("b", 9.8, size=500)], "close", "auto", "b", id="equally fast: the smaller wins"),
+        pytest.param([FLOAT, verdict("b", 9.8, size=2000)], "close", "auto", "float32", id="a whim of the clock is none"),
+        pytest.param([FLOAT, verdict("b", 10)], "close", "auto", "float32", id="equal in all: the first wins"),
+        pytest.param([FLOAT, FAST_INT8], "close", "auto", "float32", id="outside the tolerance: however fast, not it"),
+        pytest.param([FLOAT, FAST_INT8], "quantized", "auto", "int8", id="inside a wider tolerance: the fast one"),
+        pytest.param(
+            [FLOAT, verdict("int8", 50, quantized=True)], "close", "require", "int8", id="required: however slow, int8"
+        ),
+        pytest.param(
+            [verdict("float32", 10, difference=1e-4), verdict("float64", 15)], "exact", "auto", "float64",
+            id="exact: doubles where single precision is not enough",
+        ),
+    ],
+)  # fmt: skip
+def test_choose(verdicts: list[Verdict], preset: Preset, quantize: Quantize, chosen: str) -> None:
+    assert verdicts[choose(verdicts, tolerance_of(preset, 1.0), quantize)].name == chosen
+
+
+@pytest.mark.parametrize(
+    ("found", "preset", "reason"),
+    [
+        pytest.param(parity(), "exact", None, id="no difference is within everything"),
+        pytest.param(parity(9e-4), "close", None, id="rounding is close"),
+        pytest.param(parity(2e-3), "close", "differs by 0.002 (held-out rows), allowed 0.001", id="beyond rounding is not"),
+        pytest.param(parity(math.inf), "quantized", "no number where scikit-learn has one", id="infinitely far is outside"),
+        pytest.param(parity(math.nan), "quantized", "differs by nan", id="not a number is outside"),
+        pytest.param(parity(flips=0.002), "close", "0.20% of labels differ", id="labels count where numbers do not"),
+        pytest.param(
+            parity(0.1, metric_drop=0.01), "quantized", "costs 0.0100 of accuracy", id="the task's own figure has its say"
+        ),
+        pytest.param(parity(0.1, metric_drop=-0.01), "quantized", None, id="a better figure is welcome"),
+    ],
+)  # fmt: skip
+def test_why_outside(found: Parity, preset: Preset, reason: str | None) -> None:
+    said = why_outside(found, tolerance_of(preset, 1.0))
+    assert said is None if reason is None else reason in str(said)
+
+
+def test_differences_of_predictions_are_counted_in_their_spread() -> None:
+    assert why_outside(parity(0.04), tolerance_of("close", 77.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("case", "advice"),
+    [
+        ("gaps", "SimpleImputer"),
+        ("texts never seen", "handle_unknown='ignore'"),
+        ("infinity", "clip them"),
+        ("highest values", "--force"),
+    ],
+)
+def test_a_refusal_says_what_to_do(case: str, advice: str) -> None:
+    wrong = parity(0.5, worst_case=case, held_out_difference=0.0)
+    bad = Verdict("float32", 1, wrong, {"1": 1.0, "64": 1.0}, False, "as exported")
+    with pytest.raises(OutOfTolerance, match="differs by 0.5") as refused:
+        choose([bad], tolerance_of("close", 1.0), "auto")
+    assert advice in str(refused.value)
+
+
+def test_force_publishes_the_nearest_when_none_is_within() -> None:
+    bad = [verdict("far", 1, difference=0.9), verdict("near", 9, difference=0.2)]
+    assert choose(bad, tolerance_of("close", 1.0), "auto", force=True) == 1
+
+
+verdicts = st.builds(
+    verdict,
+    name=st.just("x"),
+    us=st.floats(0.1, 1e5),
+    size=st.integers(1, 10**6),
+    difference=st.sampled_from([0.0, 1e-4, 0.1, math.inf]),
+    flips=st.sampled_from([0.0, 1e-4, 0.5]),
+    quantized=st.booleans(),
+)
+
+
+@given(st.lists(verdicts, min_size=1, max_size=6), st.sampled_from(["exact", "close", "quantized"]))
+def test_law_nothing_outside_is_chosen_and_nothing_much_faster_is_left(found: list[Verdict], preset: Preset) -> None:
+    tolerance = tolerance_of(preset, 1.0)
+    within = [item for item in found if why_outside(item.parity, tolerance) is None]
+    if not within:
+        with pytest.raises(OutOfTolerance):
+            choose(found, tolerance, "auto")
+        return
+    chosen = found[choose(found, tolerance, "auto")]
+    assert chosen in within
+    assert cost(chosen) <= 1.051 * min(cost(item) for item in within)
