@@ -7,6 +7,7 @@ is new; let what is in flight finish, for the grace period at most; close.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import time
@@ -86,6 +87,7 @@ class App:
         """Load what is in the repository, and begin to receive."""
         started_at = time.monotonic()
         await self.refresh()
+        _set_apart_what_stays()
         await self.listener.start()
         log.info(
             "serving %s on %s:%d (%s transport) after %.1f s",
@@ -148,6 +150,12 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
     async with running(settings):
         await asked_to_stop.wait()
+
+
+def _set_apart_what_stays() -> None:
+    """Let the garbage collector skip the modules and models that are here to stay: a full collection took 12 ms."""
+    gc.collect()
+    gc.freeze()
 
 
 def _log_fault(done: "Future[None]") -> None:
