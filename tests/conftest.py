@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from server.settings import Transport
+
+settings.register_profile("skylane", deadline=None)  # how long an example takes on a busy machine proves nothing
+settings.load_profile("skylane")
 
 
 @pytest.fixture(scope="session")
