@@ -148,7 +148,7 @@ def _column(name: str, values: "pd.Series[Any]") -> Column:
     if pd.api.types.is_float_dtype(dtype):
         return Column(name, "number")
     present = values.dropna()
-    if pd.api.types.is_string_dtype(dtype) or all(isinstance(value, str) for value in present):
+    if isinstance(dtype, pd.StringDtype) or all(isinstance(value, str) for value in present):
         return Column(name, "string")
     raise BadRows(
         f"column {name!r} holds {values.dtype} values such as {present.iloc[0]!r}: "

@@ -1,0 +1,180 @@
+"""Estimator families: converted and right, or refused with a reason. What skl2onnx gets wrong must not get through."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import KMeans
+from sklearn.datasets import make_classification
+from sklearn.decomposition import PCA
+from sklearn.ensemble import (
+    BaggingClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    IsolationForest,
+    RandomForestClassifier,
+    VotingClassifier,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import SVC, SVR, LinearSVC
+from sklearn.tree import DecisionTreeClassifier
+from threadpoolctl import threadpool_limits
+
+from convert import ConversionError, OutOfTolerance, Unconvertible, conversion
+from convert.conversion import Conversion
+from convert.conversion import convert as run
+from convert.export import export
+from convert.schema import infer
+from convert.session import Session
+from convert.structure import task_of
+
+X, CLASSES = make_classification(240, 6, n_informative=4, n_classes=3, random_state=0)
+NUMBERS = X @ np.arange(1.0, 7.0)
+GAPS = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
+WORDS = np.array(["a", "b", "c"])[CLASSES]
+FAR = X * 1e-3 + 1e6  # what epoch seconds and long ids look like to single precision
+CATEGORIES = np.column_stack([np.random.default_rng(0).integers(0, 8, len(X)), X])
+
+
+@pytest.fixture(autouse=True)
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests ask what is right; how fast it is would only cost time."""
+
+    def latencies(candidates: list[Any]) -> list[dict[str, float]]:
+        return [dict.fromkeys(("1", "64", "1024"), float(index + 1)) for index in range(len(candidates))]
+
+    monkeypatch.setattr(conversion, "latencies", latencies)
+
+
+def convert(estimator: Any, rows: Any, target: Any) -> Conversion:
+    with threadpool_limits(1):  # histogram boosting would start a thread for each core, and spin
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of estimators that do not converge on so few rows
+            estimator.fit(rows, target)
+        return run(estimator, rows, target=None, tolerance="close", quantize="auto", force=False, say=lambda _: None)
+
+
+def scaled(estimator: Any) -> Any:
+    return make_pipeline(StandardScaler(), estimator)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "rows", "target", "chosen"),
+    [
+        pytest.param(scaled(LogisticRegression()), X, CLASSES, "float32", id="logistic regression"),
+        pytest.param(scaled(LogisticRegression()), FAR, CLASSES, "float64", id="logistic regression on far numbers"),
+        pytest.param(Ridge(), FAR, NUMBERS, "float64", id="ridge on far numbers"),
+        pytest.param(Ridge(), X, np.column_stack([NUMBERS, -NUMBERS]), "float32", id="two predictions at once"),
+        pytest.param(LogisticRegression(), X, CLASSES * 1.0, "float32", id="whole floats as labels"),
+        pytest.param(LogisticRegression(), X, CLASSES > 0, "float32", id="booleans as labels"),
+        pytest.param(LogisticRegression(), X, WORDS, "float32", id="texts as labels"),
+        pytest.param(scaled(SGDClassifier(random_state=0)), X, CLASSES, "float32", id="labels without probabilities"),
+        pytest.param(LinearSVC(), X, CLASSES, "float32", id="linear SVM"),
+        pytest.param(scaled(SVC()), X, CLASSES, "float32", id="SVM"),
+        pytest.param(scaled(SVR()), X, NUMBERS, "float32", id="SVM regression"),
+        pytest.param(scaled(KNeighborsRegressor()), X, NUMBERS, "float32", id="nearest neighbours"),
+        pytest.param(GaussianNB(), X, CLASSES, "float32", id="naive Bayes"),
+        pytest.param(DecisionTreeClassifier(max_depth=5), GAPS, CLASSES, "float32", id="a tree with gaps"),
+        pytest.param(RandomForestClassifier(10, random_state=0), GAPS, CLASSES, "float32", id="a forest with gaps"),
+        pytest.param(ExtraTreesRegressor(10, random_state=0), GAPS, NUMBERS, "float32", id="extra trees with gaps"),
+        pytest.param(GradientBoostingClassifier(n_estimators=5), X, CLASSES, "float32", id="gradient boosting"),
+        pytest.param(
+            BaggingClassifier(DecisionTreeClassifier(max_depth=3), 4), GAPS, CLASSES, "float32",
+            id="bagged trees with gaps",
+        ),
+        pytest.param(
+            HistGradientBoostingClassifier(max_iter=5), FAR.astype(np.float32), CLASSES, "float32",
+            id="histogram boosting trained in single precision",
+        ),
+        pytest.param(
+            GridSearchCV(scaled(LogisticRegression()), {"logisticregression__C": [0.1, 1]}, cv=2),
+            X, CLASSES, "float32", id="a grid search",
+        ),
+        pytest.param(scaled(KMeans(3, n_init=1, random_state=0)), X, None, "float32", id="clusters"),
+        pytest.param(IsolationForest(n_estimators=5, random_state=0), X, None, "float32", id="outliers"),
+        pytest.param(scaled(PCA(2)), X, None, "float32", id="a transformer"),
+    ],
+)  # fmt: skip
+def test_converted_and_right(estimator: Any, rows: Any, target: Any, chosen: str) -> None:
+    found = convert(estimator, rows, target)
+    verdict = found.verdicts[found.chosen]
+    assert verdict.name == chosen
+    assert verdict.parity.worst_difference <= found.tolerance.max_difference
+    assert verdict.parity.decided_flips == 0
+
+
+@pytest.mark.parametrize(
+    ("estimator", "rows", "target", "error", "message"),
+    [
+        pytest.param(
+            HistGradientBoostingClassifier(max_iter=5), FAR, CLASSES, OutOfTolerance, "train it on rows.astype",
+            id="double thresholds of histogram boosting",
+        ),
+        pytest.param(
+            HistGradientBoostingClassifier(max_iter=5, categorical_features=[0]), CATEGORIES, CLASSES, OutOfTolerance,
+            "without categorical features", id="categorical splits, which skl2onnx ignores",
+        ),
+        pytest.param(
+            CalibratedClassifierCV(scaled(LogisticRegression())), X, CLASSES, OutOfTolerance, "differs by",
+            id="calibration of several classes, which skl2onnx gets wrong",
+        ),
+        pytest.param(
+            make_pipeline(SimpleImputer(add_indicator=True), StandardScaler(), Ridge()), GAPS, NUMBERS, Unconvertible,
+            "leave add_indicator out", id="an indicator of gaps",
+        ),
+        pytest.param(
+            VotingClassifier([("a", GaussianNB()), ("b", GaussianNB())], voting="soft"), X, CLASSES, Unconvertible,
+            "set flatten_transform=False", id="a vote",
+        ),
+        pytest.param(
+            make_pipeline(FunctionTransformer(np.abs), Ridge()), X, NUMBERS, Unconvertible, "do the step before",
+            id="a function of one's own",
+        ),
+        pytest.param(
+            RandomForestClassifier(3), X, np.column_stack([CLASSES, CLASSES]), Unconvertible, "several questions",
+            id="several targets",
+        ),
+    ],
+)  # fmt: skip
+def test_refused_with_a_reason(
+    estimator: Any, rows: Any, target: Any, error: type[ConversionError], message: str
+) -> None:
+    with pytest.raises(error, match=message) as refused:
+        convert(estimator, rows, target)
+    assert "\n" not in str(refused.value)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    seed=st.integers(0, 10**6),
+    gaps=st.sampled_from([0.0, 0.05, 0.5]),
+    depth=st.integers(1, 8),
+    trees=st.integers(1, 3),
+    criterion=st.sampled_from(["gini", "entropy"]),
+)
+def test_law_forests_send_every_row_where_scikit_learn_does(
+    seed: int, gaps: float, depth: int, trees: int, criterion: str
+) -> None:
+    """Random data with gaps, random settings; asked about the rows, and about gaps in every column."""
+    random = np.random.default_rng(seed)
+    rows = random.normal(size=(60, 3)).round(1)
+    rows[random.random(rows.shape) < gaps] = np.nan
+    target = random.integers(0, 2, 60)
+    target[:2] = 0, 1
+    forest = RandomForestClassifier(trees, max_depth=depth, criterion=criterion, random_state=seed).fit(rows, target)
+    layout, _ = infer(forest, rows)
+    session = Session(export(forest, layout, "float32", task_of(forest)).SerializeToString())
+    asked = np.vstack([rows, np.where(np.eye(3, dtype=bool), np.nan, rows[:3]), np.full((1, 3), np.nan)])
+    _, probabilities = session.run({"features": asked.astype(np.float32)})
+    np.testing.assert_allclose(probabilities, forest.predict_proba(asked), atol=1e-6)

@@ -1,0 +1,103 @@
+"""Loading files: what is safe, what is refused, and what is said."""
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import joblib
+import pytest
+import sklearn
+import skops.io
+from sklearn.tree import DecisionTreeClassifier
+
+from convert.errors import Unreadable, Untrusted
+from convert.load import load
+
+
+class Bomb:
+    """Its pickle writes a file when it is loaded: what a stranger's file could do."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.target,)
+
+
+def saved(path: Path, estimator: Any) -> Path:
+    if path.suffix == ".skops":
+        skops.io.dump(estimator, path)
+    elif path.suffix == ".joblib":
+        joblib.dump(estimator, path, compress=3)
+    else:
+        path.write_bytes(pickle.dumps(estimator))
+    return path
+
+
+def test_a_skops_file_needs_no_trust(tmp_path: Path, linear: Any) -> None:
+    loaded = load(saved(tmp_path / "p.skops", linear.estimator))
+    assert loaded.estimator.predict(linear.rows).tolist() == linear.estimator.predict(linear.rows).tolist()
+    assert re.fullmatch("[0-9a-f]{64}", loaded.sha256)
+    assert loaded.notes == ()
+
+
+@pytest.mark.parametrize("suffix", [".pkl", ".joblib"])
+def test_pickle_and_joblib_are_loaded_with_trust_alone(tmp_path: Path, linear: Any, suffix: str) -> None:
+    path = saved(tmp_path / f"p{suffix}", linear.estimator)
+    with pytest.raises(Untrusted, match=r"can run any code while it is loaded.*pass --trust"):
+        load(path)
+    assert hasattr(load(path, trust=True).estimator, "predict")
+
+
+def test_nothing_runs_before_trust_is_given(tmp_path: Path) -> None:
+    path = saved(tmp_path / "bomb.pkl", Bomb(tmp_path / "ran"))
+    with pytest.raises(Untrusted):
+        load(path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_unknown_types_are_named_and_can_be_trusted_by_name(tmp_path: Path, linear: Any) -> None:
+    path = saved(tmp_path / "tree.skops", DecisionTreeClassifier(max_depth=2).fit(linear.rows, linear.target))
+    with pytest.raises(Untrusted, match=r"--trust-types sklearn\.tree\._tree\.Tree"):
+        load(path)
+    with pytest.raises(Untrusted):
+        load(path, trust_types=["another.Type"])
+    assert hasattr(load(path, trust_types=["sklearn.tree._tree.Tree"]).estimator, "tree_")
+    assert hasattr(load(path, trust=True).estimator, "tree_")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(None, "No such file", id="no file"),
+        pytest.param(b"", "not a usable pickle", id="an empty file"),
+        pytest.param(pickle.dumps([1, 2])[:-3], "not a usable pickle", id="half a pickle"),
+        pytest.param(pickle.dumps({"coef": 1}), "it holds a dict, not a scikit-learn estimator", id="no estimator"),
+    ],
+)
+def test_unusable_files(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "p.pkl"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(Unreadable, match=message) as refused:
+        load(path, trust=True)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_damaged_skops_file(tmp_path: Path, linear: Any) -> None:
+    path = saved(tmp_path / "p.skops", linear.estimator)
+    content = bytearray(path.read_bytes())
+    start = content.index(b'"__class__"')
+    content[start : start + 11] = b"x" * 11
+    path.write_bytes(content)
+    with pytest.raises(Unreadable, match="not a usable skops file"):
+        load(path, trust=True)
+
+
+def test_another_version_of_scikit_learn_is_worth_a_note(tmp_path: Path, linear: Any) -> None:
+    state = pickle.dumps(linear.estimator)
+    version = sklearn.__version__.encode()
+    path = tmp_path / "old.pkl"
+    path.write_bytes(state.replace(version, b"0" * (len(version) - 2) + b".1"))
+    assert "loaded with" in load(path, trust=True).notes[0]

@@ -1,0 +1,121 @@
+"""The command line: exit codes, and messages that a person likes."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convert.__main__ import main
+
+Saved = tuple[Path, Path]
+
+
+@pytest.fixture
+def command(saved: Saved, tmp_path: Path) -> Callable[..., int]:
+    """The command on the saved pipeline and rows, with more arguments."""
+    pipeline, rows = saved
+
+    def run(*arguments: str) -> int:
+        return main(
+            [str(pipeline), "--name", "m", "--rows", str(rows), "--models", str(tmp_path / "models"), *arguments]
+        )
+
+    return run
+
+
+def test_publishing_shows_steps_candidates_and_where_it_is(
+    command: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("--target", "outcome", "--metric", "auc=0.75", "--data", __file__) == 0
+    said = capsys.readouterr()
+    assert "m: exporting the graph" in said.err
+    assert "float32 ←" in said.out
+    assert "int8: no gain here" in said.out
+    assert f"m: published as version 1 in {tmp_path}" in said.out.replace("\n", "")
+    lineage = json.loads((tmp_path / "models/m/1/manifest.json").read_text())["lineage"]
+    assert lineage["metrics"] == {"auc": 0.75}
+    assert len(lineage["data_sha256"]) == 64
+
+
+def test_publishing_again_says_that_it_is_there(
+    command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("--target", "outcome") == 0
+    assert command("--target", "outcome") == 0
+    assert "nothing new: the same content is already version 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        pytest.param(["--target", "nope"], 2, "there is no column 'nope'", id="no such target"),
+        pytest.param(["--name", "../up"], 2, "cannot be a model's name", id="a name that is a path"),
+        pytest.param(["--rows", "nope.csv"], 2, "nope.csv: the rows cannot be read: No such file", id="no rows"),
+        pytest.param(["--data", "nope.csv"], 2, "nope.csv: cannot be read: No such file", id="no data"),
+        pytest.param(["--quantize", "require"], 4, "impossible here: 0 of", id="quantization of what has no weights"),
+        pytest.param(["--tolerance", "exact"], 0, "", id="exact, which doubles or trees may reach"),
+        pytest.param(["--models", "/dev/null"], 6, "was not published", id="a repository that cannot be"),
+    ],
+)
+def test_exit_codes(
+    command: Callable[..., int], arguments: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(*arguments) == code
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["--metric", "auc"], "expected NAME=VALUE", id="a metric without a value"),
+        pytest.param(["--tolerance", "loose"], "invalid choice: 'loose'", id="an unknown tolerance"),
+    ],
+)
+def test_wrong_arguments(
+    command: Callable[..., int], arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        command(*arguments)
+    assert left.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "trust", "code", "message"),
+    [
+        pytest.param(b"garbage", [], 3, "pass --trust if you know who made this file", id="a strange file"),
+        pytest.param(b"garbage", ["--trust"], 2, "not a usable pickle or joblib file", id="a strange file, trusted"),
+        pytest.param(pickle.dumps(1), ["--trust"], 2, "it holds a int, not a scikit-learn", id="no estimator"),
+    ],
+)
+def test_strange_files(
+    saved: Saved, tmp_path: Path, content: bytes, trust: list[str], code: int, message: str, capsys: Any
+) -> None:
+    path = tmp_path / "strange.pkl"
+    path.write_bytes(content)
+    assert main([str(path), "--name", "m", "--rows", str(saved[1]), *trust]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_an_array_pipeline_from_an_npz_file(linear: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pipeline, rows = tmp_path / "p.pkl", tmp_path / "r.npz"
+    pipeline.write_bytes(pickle.dumps(linear.estimator))
+    np.savez(rows, X=linear.rows, y=linear.target)
+    arguments = [str(pipeline), "--name", "m", "--rows", str(rows), "--trust", "--models", str(tmp_path / "models")]
+    assert main(arguments) == 0
+    assert (tmp_path / "models/m/1/model.onnx").exists()
+
+
+def test_help_fits_a_terminal_and_explains_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["--help"])
+    assert left.value.code == 0
+    said = capsys.readouterr().out
+    assert "exit codes: 0 published" in said
+    assert max(map(len, said.splitlines())) <= 100
