@@ -45,12 +45,12 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
 
 
 def verdict(measured: Spread, at_most: float) -> str:
-    """`met` or `missed` if every round says so, else `unclear`: then the machine was too noisy to tell."""
+    """Whether the bound is kept: `yes` or `no` if every round says so, else by the median `mostly` or `rarely`."""
     if measured.high <= at_most:
-        return "met"
+        return "yes"
     if measured.low > at_most:
-        return "missed"
-    return "met, barely" if measured.median <= at_most else "missed, barely"
+        return "no"
+    return "mostly" if measured.median <= at_most else "rarely"
 
 
 def limit_of(

@@ -26,7 +26,7 @@ def idle_cpu(server: Server, label: str, seconds: float) -> Probe:
     before_s, began_at = server.cpu_s(), time.monotonic()
     time.sleep(seconds)
     used_ms = (server.cpu_s() - before_s) / (time.monotonic() - began_at) * 1e3
-    note = f"over {seconds:.0f} s; the model repository is looked at once a second"
+    note = f"over {seconds:.0f} s"
     return Probe(name="idle CPU", contender=label, value=round(used_ms, 2), unit="ms per s", note=note, at_most=5.0)
 
 

@@ -18,7 +18,7 @@ from rich.table import Table
 from bench import results
 from bench.figures import Spread, spread, verdict
 from bench.probes import growth
-from bench.results import NULL, Metric, Run, Sample, Target
+from bench.results import NULL, OURS, Metric, Run, Sample, Target
 
 BEGIN: Final = "<!-- results: written by `python -m bench.report`, do not edit -->"
 END: Final = "<!-- end of results -->"
@@ -58,8 +58,8 @@ def number(value: float) -> str:
 
 
 def share(ratio: float) -> str:
-    """A ratio as people say it: 1/13.2 below one half, else 0.87."""
-    return f"1/{1 / ratio:.1f}" if 0 < ratio < 0.5 else f"{ratio:.2f}"
+    """A ratio as people say it: 1/13 or 1/13.2 up to one half, else 0.87."""
+    return f"1/{1 / ratio:.1f}".removesuffix(".0") if 0 < ratio <= 0.5 else f"{ratio:.2f}"
 
 
 def between(found: Spread) -> str:
@@ -91,15 +91,16 @@ def _targets(run: Run) -> Grid:
         found = results.compare(run, target.scenario, target.load, target.metric, target.ours, target.theirs)
         if found is not None:
             name = f"{target.scenario} {target.load}"
-            what = f"{_METRICS[target.metric]} of {target.ours} to {target.theirs}"
+            ours = "" if target.ours == OURS else f"{target.ours.removeprefix(f'{OURS}, ')}: "
+            what = f"{ours}{_METRICS[target.metric]} to {target.theirs}"
             judgement = verdict(found, target.at_most)
             rows.append((name, what, wanted(target), share(found.median), between(found), judgement))
     return Grid(
         "Targets",
-        ("load", "ratio", "at most", "median", "rounds", ""),
+        ("load", "ratio", "at most", "median", "rounds", "met"),
         tuple(rows),
         words=6,
-        note="Each round has its own ratio; these are the median, the least and the greatest.",
+        note="Of skylane's to others'. Each round has its own ratio: the median, the least and the greatest.",
     )
 
 

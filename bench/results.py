@@ -11,6 +11,10 @@ Metric = Literal["cpu_us", "p50_us", "p99_us", "wall_us", "requests_per_s", "rss
 
 NULL: Final = "does nothing"
 """Label of the null server."""
+OURS: Final = "skylane"
+"""Label of our server on its native transport, and how the labels of its other forms begin."""
+BARE: Final = "bare session.run"
+"""Label of the model in this process, without a server."""
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -146,7 +150,10 @@ def compare(run: Run, scenario: str, load: str, metric: Metric, ours: str, their
 
 
 def judged(samples: list[Sample]) -> list[Sample]:
-    """The samples, each marked if the load generator limited it. The null server itself is the ceiling, not limited."""
+    """The samples, each marked if the load generator limited it.
+
+    The null server is the ceiling itself, and the bare session has no generator.
+    """
     ceilings = {
         (sample.scenario, sample.load, sample.round): sample.requests_per_s
         for sample in samples
@@ -154,7 +161,7 @@ def judged(samples: list[Sample]) -> list[Sample]:
     }
     return [
         sample
-        if sample.contender == NULL
+        if sample.contender in (NULL, BARE)
         else msgspec.structs.replace(
             sample,
             limited=limit_of(

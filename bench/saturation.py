@@ -18,7 +18,7 @@ from bench import machine, probes, report, results, scenarios, servers, subjects
 from bench.generator import Choice, Generator, GeneratorFailed, choose
 from bench.payloads import WrongAnswer, grpc_reply
 from bench.progress import Progress
-from bench.results import NULL, Probe, Run, Sample, Soak
+from bench.results import NULL, OURS, Probe, Run, Sample, Soak
 from bench.rounds import Contestant, InProcess, Plan, Served, measure
 from bench.scenarios import Contender, Scenario
 from bench.servers import Server, ServerFailed
@@ -36,6 +36,10 @@ examples:
   python -m bench.saturation --models models          your own models, as they are published and configured
   python -m bench.report bench/results/<file>.json    the tables of a run again
 """
+
+
+class NothingToMeasure(Exception):
+    """The command line asks for what there is not; the message names what there is."""
 
 
 class Harness:
@@ -77,9 +81,10 @@ class Harness:
 
     def soak(self, minutes: float, progress: Progress) -> Soak:
         """Memory of our server under load."""
-        exchange = next(iter(self._subjects.by_name.values())).exchange("grpc", 1)
+        known = self._subjects.by_name
+        exchange = known.get("logistic", next(iter(known.values()))).exchange("grpc", 1)
         server = self.servers["native"]
-        return probes.soak(server, scenarios.OURS, exchange, self._generator, self._folder, minutes, progress.say)
+        return probes.soak(server, OURS, exchange, self._generator, self._folder, minutes, progress.say)
 
     def _write_answers(self, directory: Path, chosen: Sequence[Scenario]) -> None:
         """What the server that does nothing knows."""
@@ -94,8 +99,9 @@ class Harness:
 
 
 def run(options: argparse.Namespace, progress: Progress) -> Run:
-    """Measure. Raises WrongAnswer, ServerFailed, GeneratorFailed: then there is nothing to report."""
+    """Measure. Raises NothingToMeasure, WrongAnswer, ServerFailed, GeneratorFailed: then there is no report."""
     began_at, started_at = time.monotonic(), datetime.now(UTC)
+    wanted = offered(options)
     here, commit = machine.machine(), machine.commit()
     generator = choose(options.generator)
     plan = Plan(options.rounds, options.seconds)
@@ -104,16 +110,18 @@ def run(options: argparse.Namespace, progress: Progress) -> Run:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skylane-bench-")))
         progress.say("making models")
         known = _subjects(options, folder, progress)
-        chosen, skipped = select(options, known)
+        chosen, skipped = select(wanted, known)
+        if options.quick:
+            chosen = [_shortened(scenario) for scenario in chosen]
         progress.say("starting servers")
         harness = Harness(folder, chosen, known, generator, stack)
         progress.begin(sum(len(s.loads) * len(s.contenders) for s in chosen) * plan.rounds)
-        if "idle" not in options.without:
-            found = _probe(harness, options, progress)
         for scenario in chosen:
             contestants = [harness.contestant(contender, scenario.rows) for contender in scenario.contenders]
             for load in scenario.loads:
                 samples += measure(scenario.name, contestants, load, plan, progress.tell)
+        if "idle" not in options.without:  # last: memory that connections took is not given back at once
+            found = _probe(harness, options, progress)
         if options.soak_minutes:
             soak = harness.soak(options.soak_minutes, progress)
     return Run(
@@ -139,21 +147,33 @@ def run(options: argparse.Namespace, progress: Progress) -> Run:
     )
 
 
-def select(options: argparse.Namespace, known: Subjects) -> tuple[list[Scenario], dict[str, str]]:
-    """The scenarios that are asked for and possible, and why others are not."""
-    offered = scenarios.ALL if options.models is None else [scenarios.of_model(name) for name in known.by_name]
+def offered(options: argparse.Namespace) -> list[Scenario]:
+    """The scenarios that are asked for. Raises NothingToMeasure."""
+    if options.models is None:
+        known = list(scenarios.ALL)
+    else:
+        found = subjects.read(options.models) if options.models.is_dir() else {}
+        known = [scenarios.of_model(name) for name in found]
+    names = [scenario.name for scenario in known]
+    if unknown := set(options.only).difference(names):
+        raise NothingToMeasure(f"--only {' '.join(sorted(unknown))}: there is {', '.join(names)}")
+    if not known:
+        raise NothingToMeasure(f"--models {options.models}: no model has been published there")
+    return [scenario for scenario in known if not options.only or scenario.name in options.only]
+
+
+def select(wanted: Sequence[Scenario], known: Subjects) -> tuple[list[Scenario], dict[str, str]]:
+    """The scenarios that are possible, and why others are not."""
     chosen, skipped = list[Scenario](), dict[str, str]()
     workers = "--workers" in servers.options_of("server")
-    for scenario in offered:
-        if options.only and scenario.name not in options.only:
-            continue
+    for scenario in wanted:
         missing = {contender.model for contender in scenario.contenders} - known.by_name.keys()
         if missing:
             skipped[scenario.name] = f"no model {', '.join(missing)}: make it by `python -m examples.flights`"
         elif "native x2" in scenario.kinds and not workers:
             skipped[scenario.name] = "this server has no option --workers"
         else:
-            chosen.append(_shortened(scenario) if options.quick else scenario)
+            chosen.append(scenario)
     return chosen, skipped
 
 
@@ -174,7 +194,7 @@ def _subjects(options: argparse.Namespace, folder: Path, progress: Progress) -> 
 def _probe(harness: Harness, options: argparse.Namespace, progress: Progress) -> list[Probe]:
     """What servers need while nobody asks: ours and the baseline."""
     found = []
-    for kind, label in (("native", scenarios.OURS), ("grpc.aio batching", scenarios.BASELINE)):
+    for kind, label in (("native", OURS), ("grpc.aio batching", scenarios.BASELINE)):
         if kind in harness.servers:
             server = harness.servers[kind]
             progress.say(f"idle: {label}")
@@ -191,6 +211,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     with Progress() as progress:
         try:
             measured = run(options, progress)
+        except NothingToMeasure as error:
+            progress.failed(str(error))
+            return 2
         except (WrongAnswer, ServerFailed, GeneratorFailed) as error:
             progress.failed(str(error))
             return 1
@@ -215,8 +238,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="2 rounds of a tenth of a second, one load each")
     add("--only", nargs="+", metavar="SCENARIO", default=[], help=f"of {', '.join(s.name for s in scenarios.ALL)}")
     add("--models", type=Path, metavar="DIR", help="measure the models of this repository instead of made-up ones")
-    add("--rounds", type=int, default=5, help="(default: %(default)s)")
-    add("--seconds", type=float, default=1.5, help="of load for each server in each round (default: %(default)s)")
+    add("--rounds", type=int, default=7, help="(default: %(default)s)")
+    add("--seconds", type=float, default=1.0, help="of load for each server in each round (default: %(default)s)")
     choices: tuple[Choice, ...] = ("auto", "h2load", "own")
     add("--generator", choices=choices, default="auto", help="auto: h2load where it is installed, else our own")
     add("--soak-minutes", type=float, default=0.0, metavar="N", help="then full load for N minutes, watching memory")
