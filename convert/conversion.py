@@ -13,7 +13,7 @@ from convert.candidates import RECIPES, Built, NotApplicable, Recipe, Source
 from convert.choose import Preset, Quantize, Verdict, choose, tolerance_of
 from convert.errors import BadRows, OutOfTolerance, Unconvertible
 from convert.gaps import settle
-from convert.parity import Case, Parity, measure
+from convert.parity import Case, Parity, difference, measure
 from convert.probes import probes
 from convert.schema import Array, Layout, NumberType, infer
 from convert.session import Session
@@ -157,7 +157,11 @@ def _verify(
     failed: dict[str, str] = {}
     for item in built:
         try:
-            parities.append(measure(asked.cases(item), target))
+            cases = asked.cases(item)
+            parity = measure(cases, target)
+            among, alone = cases[0].actual, cases[1].actual
+            effect = float(difference(_head(among, len(alone)), alone).max(initial=0.0))
+            parities.append(replace(parity, batch_effect=effect))
             tried.append(item)
         except Unconvertible as error:
             failed[item.recipe.name] = str(error)

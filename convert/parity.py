@@ -40,6 +40,8 @@ class Parity:
     """Name of the case with that share."""
     metric_drop: float | None = None
     """How much of accuracy or R² is lost on the held-out rows."""
+    batch_effect: float = 0.0
+    """Largest difference between a row's answers alone and among others: int8 scales depend on the whole batch."""
 
 
 def measure(cases: Sequence[Case], target: Array | None = None) -> Parity:

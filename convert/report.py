@@ -11,6 +11,9 @@ from convert.conversion import Conversion
 
 SIZES: Final = ("1", "64", "1024")
 
+VARIES: Final = 1e-4
+"""From which difference on it is worth saying that a row's answer depends on its neighbours; rounding is below."""
+
 
 def show(conversion: Conversion, console: Console) -> None:
     """Print the table of candidates, why the others lost, notes, and the verdict on quantization."""
@@ -53,7 +56,11 @@ def _remark(conversion: Conversion, index: int) -> str:
         came = f"outside tolerance {conversion.tolerance.preset!r}: {outside}"
     else:
         came = _compared(conversion, verdict)
-    return f"{verdict.note}; {came}"
+    effect = verdict.parity.batch_effect
+    varies = (
+        f"; a row's answer varies by up to {effect:.2g} with the other rows of its batch" if effect > VARIES else ""
+    )
+    return f"{verdict.note}{varies}; {came}"
 
 
 def _compared(conversion: Conversion, verdict: Verdict) -> str:

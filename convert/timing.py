@@ -12,18 +12,25 @@ from convert.schema import Array
 Run = Callable[[Mapping[str, Array]], object]
 Rows = Mapping[str, Array]
 
+CLOCK: Final = time.thread_time if time.get_clock_info("thread_time").resolution < 1e-6 else time.perf_counter
+"""A run stays on its thread, so this thread's CPU time is what it takes on an idle machine: with both cores busy, the
+wall clock put int8 anywhere between 1.6 times faster and 2.8 times slower. Windows counts CPU time too coarsely."""
+
 SIZES: Final = (1, 64, 1024)
 ROUNDS: Final = 15
 BLOCK_S: Final = 0.002
 """A block of runs takes about this long: far above the clock's resolution, far below a scheduler's whim."""
 
+CALIBRATION_RUNS: Final = 5
+"""Runs of which the fastest says how many fill a block: a single one, interrupted, made blocks of one run."""
+
 
 def latencies(
     candidates: Sequence[tuple[Run, Rows]],
     sizes: Sequence[int] = SIZES,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] = CLOCK,
 ) -> list[dict[str, float]]:
-    """For each candidate: rows of a batch → median microseconds of one run, over the quieter half of the rounds.
+    """For each candidate: rows of a batch → median microseconds of CPU time of one run, in the quieter rounds.
 
     Batches rotate through the rows: the same row again and again would train the branch predictor, and a forest would
     look 2.2 times faster than it is (measured).
@@ -56,14 +63,18 @@ def _batches(rows: Rows, size: int) -> list[dict[str, Array]]:
 
 def _runs_per_block(run: Run, pool: Sequence[Rows], clock: Callable[[], float]) -> int:
     run(pool[0])
-    started_at = clock()
-    run(pool[-1])
-    return max(1, min(500, round(BLOCK_S / max(clock() - started_at, 1e-7))))
+    best_s = BLOCK_S
+    for batch in pool[-CALIBRATION_RUNS:]:
+        started_at = clock()
+        run(batch)
+        best_s = min(best_s, clock() - started_at)
+    return max(1, min(500, round(BLOCK_S / max(best_s, 1e-7))))
 
 
 def _block(run: Run, pool: Sequence[Rows], runs: int, turn: int, clock: Callable[[], float]) -> float:
     start = turn * runs
     chosen = [pool[(start + step) % len(pool)] for step in range(runs)]
+    run(chosen[0])  # untimed: the others' weights are in the cache, which is nobody's fault
     started_at = clock()
     for batch in chosen:
         run(batch)
