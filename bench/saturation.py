@@ -239,7 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--only", nargs="+", metavar="SCENARIO", default=[], help=f"of {', '.join(s.name for s in scenarios.ALL)}")
     add("--models", type=Path, metavar="DIR", help="measure the models of this repository instead of made-up ones")
     add("--rounds", type=int, default=7, help="(default: %(default)s)")
-    add("--seconds", type=float, default=1.0, help="of load for each server in each round (default: %(default)s)")
+    add("--seconds", type=float, default=0.8, help="of load for each server in each round (default: %(default)s)")
     choices: tuple[Choice, ...] = ("auto", "h2load", "own")
     add("--generator", choices=choices, default="auto", help="auto: h2load where it is installed, else our own")
     add("--soak-minutes", type=float, default=0.0, metavar="N", help="then full load for N minutes, watching memory")
