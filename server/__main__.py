@@ -5,11 +5,12 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
-from server.app import CannotStart, serve
+from server.budget import cpu_budget
+from server.errors import CannotStart
 from server.settings import Settings, Transport
 
 EPILOG = """\
@@ -27,20 +28,46 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until told to stop. Returns the exit code."""
     parser = _parser()
+    argv = list(sys.argv[1:] if argv is None else argv)
     options = vars(parser.parse_args(argv))
+    who = " [%(process)d]" if options["supervised"] else ""  # workers write to one log
     logging.basicConfig(
-        level=options.pop("log_level").upper(), format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stderr
+        level=options.pop("log_level").upper(),
+        format=f"%(asctime)s %(levelname)-7s{who} %(message)s",
+        stream=sys.stderr,
     )
     try:
         settings = Settings(**options)
     except ValueError as error:
         parser.error(str(error))
     try:
-        asyncio.run(serve(settings))
+        asyncio.run(_run(settings, argv))
     except CannotStart as error:
         print(f"skylane serve: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _run(settings: Settings, argv: Sequence[str]) -> Coroutine[Any, Any, None]:
+    """What this process is to be. Each imports only what it needs: a supervisor loads no model and no gRPC."""
+    if settings.supervised:
+        from server.worker import work
+
+        return work(settings)
+    if settings.workers > 1:
+        from server.supervisor import supervise
+
+        return supervise(settings, argv)
+    from server.app import serve
+
+    return serve(settings)
+
+
+def _workers(text: str) -> int:
+    return cpu_budget().workers if text == "auto" else int(text)
+
+
+_workers.__name__ = "number or auto"  # argparse names the type in its message: "invalid number or auto value: 'x'"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     defaults = Settings()
 
-    def add(name: str, kind: type, text: str, choices: Sequence[str] | None = None) -> None:
+    def add(name: str, kind: Callable[[str], object], text: str, choices: Sequence[str] | None = None) -> None:
         value = os.environ.get(f"SKYLANE_{name.upper()}", getattr(defaults, name))
         shown = "" if choices else name.rsplit("_", 1)[-1].upper()
         parser.add_argument(
@@ -64,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     add("host", str, "address to listen on; 0.0.0.0 for all")
     add("port", int, "port to listen on; 0 for a free one")
     add("transport", str, "who speaks HTTP/2: native is fast, grpcio runs everywhere", get_args(Transport))
+    add("workers", _workers, "processes that share the port; auto: one for each CPU that this process may use")
+    parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
     add("max_message_mb", int, "largest request, in MiB")
     add("poll_s", float, "seconds between two looks for new versions; 0: only at the start")
     add("grace_s", float, "seconds that requests in flight get after SIGTERM")

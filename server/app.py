@@ -9,12 +9,13 @@ import asyncio
 import contextlib
 import gc
 import logging
-import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from server import demand, signals
 from server.engine.engine import Engine
+from server.errors import CannotStart
 from server.repository import loader
 from server.repository.repository import Load, ModelStatus, Repository, State
 from server.routing.routes import Routes
@@ -30,10 +31,6 @@ WORKERS_MAX = 256
 """Threads for runs that are not inline; they are made when first needed, so this many only if so many run at once."""
 DRAIN_LOOK_S = 0.01
 """How often a draining server looks whether the last reply is out."""
-
-
-class CannotStart(Exception):
-    """The server cannot be what the settings say; the message says why and what to do."""
 
 
 class LoopWorkers:
@@ -60,7 +57,7 @@ class App:
     """One server: everything built and wired, nothing started."""
 
     def __init__(self, settings: Settings, load: Load = loader.load) -> None:
-        """Bind the port. Needs a running event loop. Raises CannotStart."""
+        """Bind the port, unless it is shared with other workers. Needs a running event loop. Raises CannotStart."""
         if not settings.models.is_dir():
             raise CannotStart(f"models: {settings.models} is not a directory: name the model repository with --models")
         self._settings = settings
@@ -69,13 +66,19 @@ class App:
         self._routes = Routes()
         self._repository = Repository(settings.models, load, self._serve)
         self._about = SelfDescription()
-        intake = Intake(self._engine, time.monotonic, settings.message_bytes_max)
-        self._prediction = PredictionService(intake)
-        server = make_server(settings.message_bytes_max)
-        self._prediction.add_to(server)
-        self._about.add_to(server)
+        self._intake = Intake(self._engine, time.monotonic, settings.message_bytes_max)
+        self._prediction = PredictionService(self._intake)
+        self._server = make_server(settings.message_bytes_max, share_port=settings.supervised)
+        self._prediction.add_to(self._server)
+        self._about.add_to(self._server)
+        self.listener: Listener
+        if not settings.supervised:
+            self._bind()
+
+    def _bind(self) -> None:
+        """Bind, which lets the kernel queue connections from now on."""
         try:
-            self.listener: Listener = listen(settings, server, intake)
+            self.listener = listen(self._settings, self._server, self._intake)
         except CannotListen as error:
             raise CannotStart(str(error)) from error
 
@@ -84,13 +87,18 @@ class App:
         self._engine.serve(routes)
 
     async def start(self) -> None:
-        """Load what is in the repository, and begin to receive."""
+        """Load what is in the repository, and begin to receive. Raises CannotStart."""
         started_at = time.monotonic()
+        if not self._settings.supervised:  # else the supervisor has told it for all
+            demand.tell(self._settings)
         await self.refresh()
         _set_apart_what_stays()
+        if self._settings.supervised:  # only now: a connection must not wait for a worker that is still loading
+            self._bind()
         await self.listener.start()
         log.info(
-            "serving %s on %s:%d (%s transport) after %.1f s",
+            "%s %s on %s:%d (%s transport) after %.1f s",
+            "worker with" if self._settings.supervised else "serving",
             _counted(self._repository.status),
             self._settings.host,
             self.listener.port,
@@ -145,9 +153,7 @@ async def running(settings: Settings, load: Load = loader.load) -> AsyncIterator
 
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Raises CannotStart."""
-    asked_to_stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
+    asked_to_stop = signals.asked_to_stop()
     async with running(settings):
         await asked_to_stop.wait()
 

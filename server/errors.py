@@ -1,6 +1,10 @@
 """What can go wrong with a request, and whose move is next. Knows no protocol: transport/status.py maps these."""
 
 
+class CannotStart(Exception):
+    """The server cannot be what the settings say; the message says why and what to do. For operators, not callers."""
+
+
 class ServingError(Exception):
     """A request was not answered, through no fault of ours unless the class says so. Its text goes to the caller."""
 

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from server.wording import listed
 
 Transport = Literal["auto", "native", "grpcio"]
+
+PROCESSES_MAX: Final = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,11 @@ class Settings:
     """0 picks a free one."""
     transport: Transport = "auto"
     """Who speaks HTTP/2: `native` is fast, `grpcio` runs everywhere; `auto` takes native where it is installed."""
+    workers: int = 1
+    """Processes that share the port, each with every model."""
+    supervised: bool = False
+    """This process is one of several workers: it shares the port, and listens only once its models are loaded. Set by
+    the supervisor alone."""
     max_message_mb: int = 64
     """Largest request in MiB."""
     poll_s: float = 1.0
@@ -35,6 +42,8 @@ class Settings:
             raise ValueError(f"transport: expected one of {listed(get_args(Transport))}, received {self.transport!r}")
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port: expected 0 to 65535, received {self.port}")
+        if not 1 <= self.workers <= PROCESSES_MAX:
+            raise ValueError(f"workers: expected 1 to {PROCESSES_MAX}, received {self.workers}")
         if not 1 <= self.max_message_mb <= 1024:
             raise ValueError(f"max-message-mb: expected 1 to 1024, received {self.max_message_mb}")
         for name in ("poll_s", "grace_s", "linger_s"):

@@ -21,6 +21,11 @@ def listed(names: Iterable[object], limit: int = 20) -> str:
     return ", ".join(texts[:-1]) + (" and " if len(texts) > 1 else "") + (texts[-1] if texts else "nothing")
 
 
+def cannot_bind(address: str, error: Exception) -> str:
+    """What to say of a port that is not to be had; the same for one worker and for many."""
+    return f"port: {address} cannot be bound, another server may be using it: {error}"
+
+
 def meant(name: str, known: Iterable[str]) -> str:
     """`did you mean 'x'? ` if something known is close to the name, else nothing; nothing if too much is known."""
     names = list(known)

@@ -22,14 +22,14 @@ MESSAGE_SLACK: Final = 2**20
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
-def make_server(message_bytes_max: int) -> grpc.aio.Server:
-    """A server with limits that suit tensors, not yet bound."""
+def make_server(message_bytes_max: int, *, share_port: bool = False) -> grpc.aio.Server:
+    """A server with limits that suit tensors, not yet bound. With `share_port` other processes may bind it as well."""
     return grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", message_bytes_max + MESSAGE_SLACK),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_concurrent_streams", 1024),
-            ("grpc.so_reuseport", 0),  # a second server on the port is a mistake to hear of at once
+            ("grpc.so_reuseport", int(share_port)),  # else a second server is a mistake to hear of at once
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # clients that keep idle connections alive
         ]

@@ -11,6 +11,7 @@ import grpc
 from server.settings import Settings
 from server.transport.grpcio import PREDICTION_SERVICE
 from server.transport.skylane_v1.intake import Intake
+from server.wording import cannot_bind
 
 FORWARD_S: Final = 0.05
 """The front does not count the calls that it forwards: this long it gets to pass on their last bytes."""
@@ -48,9 +49,9 @@ def listen(settings: Settings, server: grpc.aio.Server, intake: Intake) -> Liste
     try:
         if settings.transport == "grpcio" or not installed:
             return GrpcioListener(server, address)
-        return NativeListener(server, address, intake)
+        return NativeListener(server, address, intake, share_port=settings.supervised)
     except (OSError, RuntimeError) as error:
-        raise CannotListen(f"port: {address} cannot be bound, another server may be using it: {error}") from error
+        raise CannotListen(cannot_bind(address, error)) from error
 
 
 class GrpcioListener:
@@ -82,7 +83,7 @@ class NativeListener:
 
     name = "native"
 
-    def __init__(self, server: grpc.aio.Server, address: str, intake: Intake) -> None:
+    def __init__(self, server: grpc.aio.Server, address: str, intake: Intake, *, share_port: bool) -> None:
         """Bind. Raises OSError if the port cannot be bound."""
         from server.transport.native import NativeTransport  # its package may be missing where grpcio serves alone
 
@@ -90,7 +91,7 @@ class NativeListener:
         socket = str(Path(self._directory.name) / "grpcio.sock")
         self._server = server
         self._server.add_insecure_port(f"unix:{socket}")
-        self._front = NativeTransport(address, PREDICT, intake, socket)
+        self._front = NativeTransport(address, PREDICT, intake, socket, share_port=share_port)
         self.port = self._front.port
 
     async def start(self) -> None:

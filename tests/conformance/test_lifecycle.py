@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from server.app import CannotStart
+from server.errors import CannotStart
 from server.settings import Transport
 from skylane.v1.prediction_pb2 import PredictRequest, PredictStreamResponse
 from support import models

@@ -13,6 +13,8 @@ from server.settings import Settings
     [
         pytest.param({"port": -1}, "port: expected 0 to 65535, received -1", id="a port below all"),
         pytest.param({"port": 65536}, "port: expected 0 to 65535, received 65536", id="a port above all"),
+        pytest.param({"workers": 0}, "workers: expected 1 to 256, received 0", id="nobody to serve"),
+        pytest.param({"workers": 257}, "workers: expected 1 to 256, received 257", id="a crowd"),
         pytest.param({"max_message_mb": 0}, "max-message-mb: expected 1 to 1024, received 0", id="no message at all"),
         pytest.param(
             {"max_message_mb": 1025}, "max-message-mb: expected 1 to 1024, received 1025", id="messages beyond 1 GiB"

@@ -1,0 +1,61 @@
+"""One of several workers: a whole server that tells its supervisor how it fares, and ends when the supervisor does.
+
+Standard output is the line to the supervisor, standard input the other way: nothing is ever written there, but it ends
+when the supervisor ends, however that happens. Portable, where a death signal of the parent is Linux alone.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from typing import Final
+
+from server import signals
+from server.app import running
+from server.errors import CannotStart
+from server.settings import Settings
+from server.supervisor import CANNOT_START, READY
+
+
+async def work(settings: Settings) -> None:
+    """Serve until SIGTERM, SIGINT or the supervisor's end, then drain. Exits with 1 if the server cannot start."""
+    supervisor = _take_stdout()
+    asked_to_stop = signals.asked_to_stop()
+    _stop_at_the_end_of(sys.stdin.fileno(), asked_to_stop)
+    try:
+        async with running(settings):
+            supervisor.tell(READY)
+            await asked_to_stop.wait()
+    except CannotStart as error:
+        supervisor.tell(f"{CANNOT_START}{error}")
+        sys.exit(1)
+
+
+class _Line:
+    """The way to the supervisor."""
+
+    def __init__(self, file: int) -> None:
+        self._file: Final = file
+
+    def tell(self, what: str) -> None:
+        """Send one line. Nobody reads it if the supervisor has ended; then the worker is about to end as well."""
+        with contextlib.suppress(OSError):
+            os.write(self._file, " ".join(what.splitlines()).encode() + b"\n")
+
+
+def _take_stdout() -> _Line:
+    """Keep standard output to ourselves; whatever else is printed in this process goes to standard error."""
+    line = _Line(os.dup(sys.stdout.fileno()))
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return line
+
+
+def _stop_at_the_end_of(file: int, asked_to_stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def readable() -> None:
+        if not os.read(file, 1024):
+            loop.remove_reader(file)
+            asked_to_stop.set()
+
+    loop.add_reader(file, readable)
