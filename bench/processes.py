@@ -33,6 +33,12 @@ def cpu_s(pid: int) -> float:
     return sum(sum(int(ticks) for ticks in stat[11:15]) for stat in fields) / TICKS_PER_S
 
 
+def machine_cpu_s() -> float:
+    """Seconds of CPU that all cores have worked since the machine began, for whomever."""
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, (PROC / "stat").read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / TICKS_PER_S
+
+
 def rss_mib(pid: int) -> float:
     """MiB of memory that the tree holds. Pages that its members share are counted for each."""
     pages = 0

@@ -104,6 +104,17 @@ def _targets(run: Run) -> Grid:
     )
 
 
+def noise(run: Run) -> str:
+    """How busy others kept the machine, in a sentence."""
+    others = [sample.other_cores for sample in run.samples]
+    if not others:
+        return ""
+    found = spread(others)
+    disturbed = " Expect noise." if found.median > 0.1 else ""
+    used = f"{found.median:.1f} of its {run.machine.cores} cores (at most {found.high:.1f})"
+    return f"Meanwhile others used {used}.{disturbed}"
+
+
 def wanted(target: Target) -> str:
     """The bound, and in parentheses the one that we hope for."""
     stretch = f" ({share(target.stretch)})" if target.stretch else ""
@@ -181,6 +192,7 @@ def show(run: Run, console: Console) -> None:
             table.add_row(*row, style="dim" if NULL in row else None)
         console.print(table)
         console.print(f"{grid.note}\n", style="dim", highlight=False, markup=False)
+    console.print(noise(run), highlight=False)
     for what, why in run.skipped.items():
         console.print(f"Skipped {what}: {why}", highlight=False, markup=False)
 
@@ -190,7 +202,7 @@ def markdown(run: Run, source: str) -> str:
     machine = run.machine
     parts = [
         f"Measured {run.started_at[:10]} at commit `{run.commit}` on {machine.cpu}, {machine.cores} cores, "
-        f"{machine.kernel}, Python {machine.python}; load average before: {machine.load_before:g}. "
+        f"{machine.kernel}, Python {machine.python}. {noise(run)} "
         f"Generator: {run.settings['generator']}; {run.settings['rounds']} rounds of {run.settings['seconds']:g} s. "
         f"All samples: [{Path(source).name}]({source})."
     ]

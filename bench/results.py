@@ -45,6 +45,8 @@ class Sample(_Record, frozen=True, kw_only=True):
     generator_cores: float
     rss_mib: float
     """Of the server's process tree, after the round."""
+    other_cores: float
+    """Cores that everybody else on the machine used meanwhile: above a tenth or so, expect noise."""
     limited: str = ""
     """Why the rate tells about the load generator instead; empty if it does not."""
 

@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from bench import processes
 from bench.figures import percentile
 from bench.generator import Generator, Load
 from bench.payloads import Array, Exchange, WrongAnswer
@@ -44,6 +45,8 @@ class Measured:
     server_cpu_s: float
     generator_cpu_s: float
     rss_mib: float
+    other_cpu_s: float
+    """Used by everybody else on the machine meanwhile."""
 
 
 class Contestant(Protocol):
@@ -67,9 +70,9 @@ class Served:
         """See Contestant. Raises WrongAnswer, ServerFailed, GeneratorFailed."""
         self._server.ask(self._exchange)
         reply = self._server.ask(self._exchange)  # the second: from the cache, where there is one
-        before_s = self._server.cpu_s()
+        before_s, machine_before_s = self._server.cpu_s(), processes.machine_cpu_s()
         outcome = self._generator.run(self._server.address, self._exchange, load, requests, self._folder)
-        cpu_s = self._server.cpu_s() - before_s
+        machine_s, cpu_s = processes.machine_cpu_s() - machine_before_s, self._server.cpu_s() - before_s
         expected = requests * self._exchange.reply_bytes(reply)
         if outcome.body_bytes != expected:
             raise WrongAnswer(
@@ -77,8 +80,9 @@ class Served:
                 f"but right ones have {expected}: some of them were errors"
             )
         self._server.ask(self._exchange)
-        rss_mib = self._server.rss_mib()
-        return Measured(requests, outcome.wall_s, outcome.latencies_us, cpu_s, outcome.generator_cpu_s, rss_mib)
+        other_cpu_s = max(machine_s - cpu_s - outcome.generator_cpu_s, 0.0)
+        rss_mib, generator_cpu_s = self._server.rss_mib(), outcome.generator_cpu_s
+        return Measured(requests, outcome.wall_s, outcome.latencies_us, cpu_s, generator_cpu_s, rss_mib, other_cpu_s)
 
 
 class InProcess:
@@ -92,13 +96,14 @@ class InProcess:
     def run(self, load: Load, requests: int) -> Measured:  # noqa: ARG002
         """See Contestant. One request at a time, whatever the load."""
         latencies_us = np.empty(requests, np.int64)
-        cpu_at, began_at = time.process_time(), time.perf_counter()
+        machine_before_s, cpu_at, began_at = processes.machine_cpu_s(), time.process_time(), time.perf_counter()
         for index in range(requests):
             started_at = time.perf_counter_ns()
             self._answer()
             latencies_us[index] = (time.perf_counter_ns() - started_at) // 1000
         wall_s, cpu_s = time.perf_counter() - began_at, time.process_time() - cpu_at
-        return Measured(requests, wall_s, latencies_us, cpu_s, 0.0, 0.0)
+        other_cpu_s = max(processes.machine_cpu_s() - machine_before_s - cpu_s, 0.0)
+        return Measured(requests, wall_s, latencies_us, cpu_s, 0.0, 0.0, other_cpu_s)
 
     def _answer(self) -> list[bytes]:
         inputs = {
@@ -163,4 +168,5 @@ def sample_of(measured: Measured, scenario: str, load: str, contender: str, roun
         server_cores=round(measured.server_cpu_s / wall_s, 3),
         generator_cores=round(measured.generator_cpu_s / wall_s, 3),
         rss_mib=round(measured.rss_mib, 1),
+        other_cores=round(measured.other_cpu_s / wall_s, 3),
     )

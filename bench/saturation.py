@@ -5,6 +5,7 @@ The composition: which models, which servers, which load generator, what is meas
 
 import argparse
 import contextlib
+import signal
 import sys
 import tempfile
 import time
@@ -208,6 +209,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     if options.quick:
         options.rounds, options.seconds = min(options.rounds, 2), min(options.seconds, 0.1)
+    signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C does: or the servers would outlive us
     with Progress() as progress:
         try:
             measured = run(options, progress)
@@ -225,6 +227,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     results.save(measured, path)
     progress.out.print(f"All samples are in {path}", highlight=False)
     return 0
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -21,7 +21,7 @@ def _sample(
     return Sample(
         scenario=scenario, load=load, contender=contender, round=round_, requests=1000, wall_s=1000 / rate,
         requests_per_s=rate, wall_us=1e6 / rate, p50_us=50.0, p99_us=90.0, p999_us=1200.0, cpu_us=cpu_us,
-        server_cores=0.9, generator_cores=0.5, rss_mib=100.0,
+        server_cores=0.9, generator_cores=0.5, rss_mib=100.0, other_cores=0.25,
     )  # fmt: skip
 
 

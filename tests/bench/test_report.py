@@ -32,6 +32,7 @@ def test_the_tables_fit_100_columns(run: Run) -> None:
     assert max(map(len, shown.splitlines())) <= report.WIDTH
     assert "1/10 " in shown
     assert "yes" in shown
+    assert "others used 0.2 of its 2 cores (at most 0.2). Expect noise." in shown
     assert "Skipped workers: not yet" in shown
 
 
