@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from server.budget import cpu_budget
+from server.budget import number_of_workers
 from server.errors import CannotStart
 from server.settings import Settings, Transport
 
@@ -63,13 +63,6 @@ def _run(settings: Settings, argv: Sequence[str]) -> Coroutine[Any, Any, None]:
     return serve(settings)
 
 
-def _workers(text: str) -> int:
-    return cpu_budget().workers if text == "auto" else int(text)
-
-
-_workers.__name__ = "number or auto"  # argparse names the type in its message: "invalid number or auto value: 'x'"
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="skylane serve",
@@ -91,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     add("host", str, "address to listen on; 0.0.0.0 for all")
     add("port", int, "port to listen on; 0 for a free one")
     add("transport", str, "who speaks HTTP/2: native is fast, grpcio runs everywhere", get_args(Transport))
-    add("workers", _workers, "processes that share the port; auto: one for each CPU that this process may use")
+    add("workers", number_of_workers, "processes that share the port; auto: one for each CPU that this process may use")
     parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
     add("max_message_mb", int, "largest request, in MiB")
     add("poll_s", float, "seconds between two looks for new versions; 0: only at the start")

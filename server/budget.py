@@ -171,6 +171,14 @@ def cpu_budget() -> CpuBudget:
     return CpuBudget(len(os.sched_getaffinity(0)) if told else os.cpu_count() or 1, cpu_quota(_read))
 
 
+def number_of_workers(text: str) -> int:
+    """What an operator wrote: a number, or `auto` for as many as the CPU budget keeps busy. Raises ValueError."""
+    return cpu_budget().workers if text == "auto" else int(text)
+
+
+number_of_workers.__name__ = "number or auto"  # argparse names the type: "invalid number or auto value: 'x'"
+
+
 def memory_budget() -> MemoryBudget:
     """What this process may use now. Reads a few small files."""
     try:

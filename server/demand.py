@@ -28,9 +28,9 @@ def excess(budget: CpuBudget, workers: int, models: Mapping[str, Policy]) -> lis
 
     One thread always fits: with less than a CPU there is nothing smaller to ask for.
     """
-    room = max(1.0, budget.cpus)
+    room, cpus = max(1.0, budget.cpus), counted_cpus(budget)
     if workers > room:
-        return [f"{workers} workers for {budget.cpus:.4g} CPUs: lower --workers to {budget.workers}, or use auto"]
+        return [f"{workers} workers for {cpus}: lower --workers to {budget.workers}, or use auto"]
     told = []
     for name, policy in sorted(models.items()):
         threads, instances = policy.session.intra_op_threads, policy.batching.instances
@@ -38,7 +38,7 @@ def excess(budget: CpuBudget, workers: int, models: Mapping[str, Policy]) -> lis
             key = "[session] intra_op_threads" if threads >= instances else "[batching] instances"
             told.append(
                 f"{name}: {counted(workers, 'worker')} × {counted(instances, 'instance')} × "
-                f"{counted(threads, 'intra-op thread')} for {budget.cpus:.4g} CPUs: lower {key} in {name}/model.toml"
+                f"{counted(threads, 'intra-op thread')} for {cpus}: lower {key} in {name}/model.toml"
             )
     return told
 
@@ -64,6 +64,11 @@ def policies_on_disk(root: Path) -> dict[str, Policy]:
         except BadPolicy:  # the loader logs it, and serves by the default
             found[name] = Policy()
     return found
+
+
+def counted_cpus(budget: CpuBudget) -> str:
+    """`1 CPU`, `1.5 CPUs`."""
+    return "1 CPU" if budget.cpus == 1 else f"{budget.cpus:.4g} CPUs"
 
 
 def counted(number: int, noun: str) -> str:

@@ -17,15 +17,15 @@ USAGE: Final = 2
 """The command line, or the data on it, cannot be used."""
 INTERRUPTED: Final = 130
 
-EXTRAS: Final = {"serve": "server", "convert": "convert"}
-"""Command → package that it belongs to, and the extra that installs what the package needs."""
+MODULES: Final = {"serve": "server.__main__", "doctor": "server.doctor", "convert": "convert.__main__"}
+"""Command → module whose `main` it is. Its package has the name of the extra that installs what it needs."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0 done, 1 refused by the server, 2 wrong usage, 130 Ctrl-C."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        if argv and argv[0] in EXTRAS:
+        if argv and argv[0] in MODULES:
             return _delegate(argv[0], argv[1:])
         return _ask(argv)
     except KeyboardInterrupt:
@@ -37,16 +37,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _delegate(command: str, argv: Sequence[str]) -> int:
-    """Hand the rest of the line to the package's own `main`, importing it only now."""
-    package = EXTRAS[command]
+    """Hand the rest of the line to the module's own `main`, importing it only now; it imports more when it runs."""
+    package = MODULES[command].partition(".")[0]
     try:
-        module = importlib.import_module(f"{package}.__main__")
+        code: int = importlib.import_module(MODULES[command]).main(argv)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in ("skylane", *EXTRAS.values()) and error.name != package:
+        if (error.name or "").partition(".")[0] in ("skylane", "server", "convert") and error.name != package:
             raise  # ours, and not there: a broken installation, or a bug
         print(f"skylane {command} needs the {package} extra: pip install 'skylane[{package}]'", file=sys.stderr)
         return USAGE
-    code: int = module.main(argv)
     return code
 
 

@@ -276,21 +276,24 @@ def test_health_for_scripts(run: Run, argv: list[str], code: int, out: str) -> N
     assert run("health", *argv)[:2] == (code, out)
 
 
-@pytest.mark.parametrize("command", ["serve", "convert"])
-def test_other_packages_get_the_rest_of_the_line(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "module"), [("serve", "server.__main__"), ("doctor", "server.doctor"), ("convert", "convert.__main__")]
+)
+def test_other_packages_get_the_rest_of_the_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: str, module: str
+) -> None:
     given: list[Any] = []
 
     def package_main(argv: Any) -> int:
         given.append(list(argv))
         return 5
 
-    package = {"serve": "server", "convert": "convert"}[command]
-    monkeypatch.setitem(sys.modules, f"{package}.__main__", SimpleNamespace(main=package_main))
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace(main=package_main))
     assert run(command, "--help", "--x", "1")[0] == 5
     assert given == [["--help", "--x", "1"]]
 
 
-@pytest.mark.parametrize(("command", "extra"), [("serve", "server"), ("convert", "convert")])
+@pytest.mark.parametrize(("command", "extra"), [("serve", "server"), ("doctor", "server"), ("convert", "convert")])
 @pytest.mark.parametrize("missing", ["onnxruntime", None])
 def test_an_extra_that_is_not_installed(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: str, extra: str, missing: str | None
