@@ -3,7 +3,7 @@
 Knows nothing of how the arrays travelled: every protocol's codec comes here. Pure.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -24,13 +24,18 @@ def bind(interface: Interface, inputs: Mapping[str, Array], *, only_columns: boo
     """
     if not inputs:
         raise InputMismatch(f"the request has no inputs: {_takes(interface)}")
+    if are_columns(interface, inputs):
+        return bind_columns(interface, inputs)
     if not only_columns and inputs.keys() == interface.tensors_by_name.keys():
         return bind_tensors(interface, inputs)
-    if inputs.keys() == interface.columns_by_name.keys():
-        return bind_columns(interface, inputs)
     if only_columns and not interface.columns:
         raise InputMismatch(f"columns: this model has none, send tensors: {_takes(interface)}")
     raise _misnamed(interface, inputs, only_columns)
+
+
+def are_columns(interface: Interface, names: Iterable[str]) -> bool:
+    """Whether inputs of these names are the model's columns. Of a tensor and a column of one name, the column."""
+    return bool(interface.columns) and set(names) == interface.columns_by_name.keys()
 
 
 def bind_tensors(interface: Interface, inputs: Mapping[str, Array]) -> list[Array]:

@@ -142,6 +142,10 @@ class Manifest(_Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not MODEL_NAME.fullmatch(self.model):
             raise ValueError(f"model: {self.model!r} is not a model name ({MODEL_NAME.pattern})")
+        for field, specs in (("tensors", self.tensors), ("columns", self.columns), ("outputs", self.outputs)):
+            names = [spec.name for spec in specs]
+            if len(set(names)) < len(names):
+                raise ValueError(f"{field}: a name stands there twice")
         tensors = {tensor.name: tensor for tensor in self.tensors}
         for tensor in self.tensors:
             if not tensor.shape or tensor.shape[0] is not None:
@@ -152,10 +156,11 @@ class Manifest(_Record, frozen=True, kw_only=True):
 
 def _check_columns(columns: tuple[ColumnSpec, ...], tensors: dict[str, TensorSpec]) -> None:
     """Every place of every tensor is filled by exactly one column of the same dtype."""
+    for tensor in tensors.values():
+        if len(tensor.shape) != 2 or tensor.shape[1] is None:
+            raise ValueError(f"columns: tensor {tensor.name!r} must have the shape (rows, number of columns)")
     places = {
-        (tensor.name, index): tensor.dtype
-        for tensor in tensors.values()
-        for index in range(tensor.shape[1] or 0 if len(tensor.shape) == 2 else 0)
+        (tensor.name, index): tensor.dtype for tensor in tensors.values() for index in range(tensor.shape[1] or 0)
     }
     if len(columns) != len(places) or {(column.tensor, column.index) for column in columns} != places.keys():
         raise ValueError("columns: they must fill every column of every tensor exactly once")

@@ -21,7 +21,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Batching(_Section, frozen=True, kw_only=True):
     """How requests are grouped into runs."""
 
-    max_batch_rows: Positive = 256
+    max_batch_rows: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 256
     """Rows, not requests, that one run gets at most. A single request with more rows runs alone."""
     max_queue_delay_ms: Annotated[float, msgspec.Meta(ge=0, le=60_000)] = 0.0
     """How long the oldest request waits for company. With 0 a batch is whatever arrived while the last one ran."""

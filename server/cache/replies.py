@@ -25,10 +25,12 @@ class ReplyCache:
     Not thread-safe: the lane's lock guards it.
     """
 
-    def __init__(self, max_bytes: int, ttl_s: float) -> None:
+    def __init__(self, max_bytes: int, ttl_s: float, followers_max: int = 8192) -> None:
+        """`followers_max`: how many calls may follow others at a time; more must queue for themselves."""
         self._kept: LRUCache[Hashable, _Entry] = LRUCache(max_bytes, getsizeof=_size_of)
         self._ttl_s = ttl_s
         self._leaders: dict[Hashable, Call] = {}
+        self._following, self._followers_max = 0, followers_max
 
     @property
     def used_bytes(self) -> int:
@@ -47,8 +49,12 @@ class ReplyCache:
             if reply is not None:
                 hits.append((call, reply))
             elif (leader := self._leaders.get(key)) is not None:
-                leader.followers = leader.followers or []
-                leader.followers.append(call)
+                if self._following < self._followers_max:
+                    leader.followers = leader.followers or []
+                    leader.followers.append(call)
+                    self._following += 1
+                else:
+                    fresh.append(place)
             else:
                 call.key = key
                 self._leaders[key] = call
@@ -57,10 +63,11 @@ class ReplyCache:
 
     def settle(self, leader: Call) -> list[Call]:
         """The calls that follow this one; none can join it any more."""
-        if self._leaders.get(leader.key) is leader:
+        if leader.key is not None and self._leaders.get(leader.key) is leader:
             del self._leaders[leader.key]
-        followers, leader.followers = leader.followers, None
-        return followers or []
+        followers, leader.followers = leader.followers or [], None
+        self._following -= len(followers)
+        return followers
 
     def get(self, key: Hashable, now: float) -> bytes | None:
         """The reply, if it is kept and fresh."""

@@ -64,7 +64,9 @@ class Admission:
             error = self._late(answer_s, wait_s, f"beyond target_p99_ms ({self._policy.target_p99_ms:g} ms)")
             refused += [(call, error) for call in block.calls]
             return block.select([])
-        late = [now + answer_s > call.deadline and call.followers is None for call in block.calls]
+        # One whose deadline has passed is no matter of load: the queue drops it, and tells it why. One that others
+        # follow is theirs as well.
+        late = [now < call.deadline < now + answer_s and call.followers is None for call in block.calls]
         if not any(late):
             return block
         error = self._late(answer_s, wait_s, "beyond the deadline of the request")

@@ -13,13 +13,14 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from threading import Lock
 from typing import Protocol
 
 from server.block import Ask, Block
 from server.engine import assembly
 from server.engine.admission import Refusal
 from server.engine.batching import Cut
-from server.engine.lane import Lane
+from server.engine.lane import FAILURES_TOLD_S, Lane
 from server.errors import CallCancelled, DeadlineExpired, ModelFailed, ServingError, ShuttingDown
 from server.routing.routes import Routes
 from server.types import Call
@@ -46,7 +47,8 @@ class Engine:
     def __init__(self, workers: Workers, clock: Callable[[], float], inline_s_max: float = INLINE_S_MAX) -> None:
         self._workers, self._clock, self._inline_s_max = workers, clock, inline_s_max
         self._routes = Routes()
-        self._lanes: set[Lane] = set()
+        self._lanes: frozenset[Lane] = frozenset()
+        self._lanes_lock = Lock()
         self._stopping = False
 
     # --- The request path -------------------------------------------------------------------------------------------
@@ -113,33 +115,39 @@ class Engine:
         self._drive(lane, math.inf)
 
     def _run_and_free(self, lane: Lane, blocks: Sequence[Block], rows: int) -> None:
-        began_at = self._clock()
+        began_at, ran_whole = self._clock(), False
         try:
-            self._run(lane, blocks)
+            ran_whole = self._run(lane, blocks)
         finally:
             with lane.lock:
-                lane.ran(rows, self._clock() - began_at)
+                lane.ran(rows, self._clock() - began_at if ran_whole else None)
+            if lane.retired and lane.idle:
+                self._forget(lane)
 
-    def _run(self, lane: Lane, blocks: Sequence[Block]) -> None:
-        """Run one batch and answer its calls."""
+    def _run(self, lane: Lane, blocks: Sequence[Block]) -> bool:
+        """Run one batch and answer its calls. False if it failed, and its calls were answered apart."""
         try:
             outputs = lane.model.runner.run(assembly.gather(blocks))
             encoded = [(block, block.encode(part)) for block, part in assembly.scatter(blocks, outputs)]
-        except Exception as error:  # whatever the runtime raises for rows that it cannot take
-            self._run_apart(lane, blocks, error)
-            return
-        for block, replies in encoded:
-            _answer(block.calls, replies)
-            if lane.cache is not None:
-                self._keep(lane, block, replies)
+        except Exception as raised:  # whatever the runtime raises for rows that it cannot take
+            error = raised
+        else:
+            for block, replies in encoded:
+                _answer(block.calls, replies)
+                if lane.cache is not None:
+                    self._keep(lane, block, replies)
+            return True
+        self._run_apart(lane, blocks, error)
+        return False
 
     def _run_apart(self, lane: Lane, blocks: Sequence[Block], error: Exception) -> None:
         """Halve a batch that failed until the calls at fault are alone, so that their neighbours get answers."""
         calls = [call for block in blocks for call in block.calls]
         if len(calls) == 1:
-            log.error("%s failed on a request: %s", lane, error, exc_info=error)
             with lane.lock:
-                calls = _with_followers(lane, calls)
+                calls, is_news = _with_followers(lane, calls), lane.failed(self._clock())
+            if is_news:
+                log.error("%s failed on a request (told once in %g s)", lane, FAILURES_TOLD_S, exc_info=error)
             for call in calls:
                 call.sink.refuse([call], ModelFailed(f"the model failed on these rows: {error}"))
         elif len(blocks) > 1:
@@ -157,7 +165,8 @@ class Engine:
         marked = [block.mark_cached(reply) for reply in replies]
         with lane.lock:
             for call, reply in zip(block.calls, marked, strict=True):
-                lane.cache.keep(call.key, key_bytes, reply, now)
+                if call.key is not None:  # it ran for itself beside an equal one
+                    lane.cache.keep(call.key, key_bytes, reply, now)
             following = [lane.cache.settle(call) for call in block.calls]
         for followers, reply in zip(following, marked, strict=True):
             for follower in followers:
@@ -182,13 +191,21 @@ class Engine:
     def serve(self, routes: Routes) -> None:
         """Answer by these routes from now on. Lanes no longer named take nothing new and finish what they have."""
         lanes = {lane for model in routes.models.values() for lane in model.versions.values()}
-        retiring = self._lanes - lanes
-        self._lanes = self._lanes | lanes
+        with self._lanes_lock:
+            retiring = self._lanes - lanes
+            self._lanes |= lanes
         self._routes = routes
         for lane in retiring:
             with lane.lock:
                 lane.retired = True
-        self._lanes = lanes | {lane for lane in retiring if not lane.idle}  # from here on none of them becomes busy
+                idle = lane.idle  # and from here on it does not become busy
+            if idle:
+                self._forget(lane)
+
+    def _forget(self, lane: Lane) -> None:
+        """Let a retired lane's model go."""
+        with self._lanes_lock:
+            self._lanes -= {lane}
 
     def stop(self) -> None:
         """Take no new calls. Those already taken are answered; see `idle`."""

@@ -3,6 +3,7 @@
 Everything here is guarded by `lock`, held for microseconds and never while a model runs.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -14,6 +15,9 @@ from server.engine.batching import BatchQueue
 from server.engine.cost import CostModel
 from server.types import Array, Interface
 from skylane.policy import Batching, Policy
+
+FAILURES_TOLD_S = 10.0
+"""A caller whose rows make the model fail must not fill the disk: one traceback in so many seconds is enough."""
 
 
 class Runner(Protocol):
@@ -47,19 +51,30 @@ class Lane:
         self.queue = BatchQueue(self.admission.batch_rows(), policy.batching.max_queue_delay_ms / 1000)
         self.cache: ReplyCache | None = None
         if policy.cache.enabled:
-            self.cache = ReplyCache(int(policy.cache.max_mb * 2**20), policy.cache.ttl_s)
+            self.cache = ReplyCache(
+                int(policy.cache.max_mb * 2**20), policy.cache.ttl_s, policy.batching.max_queue_rows
+            )
         self.free = policy.batching.instances
         """Instances that are not running."""
         self.alarm_at: float | None = None
         """When the engine will look at the queue again although nothing arrives; None if no alarm is set."""
+        self._quiet_until = -math.inf
         self.retired = False
         """True from the moment that the routes stop naming it; it takes nothing new, and finishes what it has."""
 
-    def ran(self, rows: int, seconds: float) -> None:
-        """An instance is free again, and the run tells what rows cost."""
+    def ran(self, rows: int, seconds: float | None) -> None:
+        """An instance is free again. `seconds` tells what rows cost; None if the run failed, and tells nothing."""
         self.free += 1
-        self.model.cost.observe(rows, seconds)
-        self.queue.rows_max = self.admission.batch_rows()
+        if seconds is not None:
+            self.model.cost.observe(rows, seconds)
+            self.queue.rows_max = self.admission.batch_rows()
+
+    def failed(self, now: float) -> bool:
+        """A request made the model fail; True if it is long enough ago that a log line told of the last one."""
+        is_news = now >= self._quiet_until
+        if is_news:
+            self._quiet_until = now + FAILURES_TOLD_S
+        return is_news
 
     @property
     def idle(self) -> bool:

@@ -62,7 +62,7 @@ def _options(options: Session) -> ort.SessionOptions:
     made.inter_op_num_threads = 1
     made.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     made.graph_optimization_level = _LEVELS[options.graph_optimization]
-    made.log_severity_level = 3
+    made.log_severity_level = 4  # what fails is raised as well, and told by us
     # Threads that spin for work burn the CPU of an idle server, and their neighbours' while it works.
     made.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # The arena keeps the largest batch's memory for ever, the pattern cache an entry for each batch size; for small

@@ -43,6 +43,8 @@ class SelfDescription:
         self._models = _ModelService()
         self._shown: dict[str, bool] = {}
         self._draining = False
+        self._required: set[str] = set()
+        self._complete = False
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the three services."""
@@ -53,13 +55,17 @@ class SelfDescription:
     async def tell(self, status: Mapping[str, ModelStatus], routes: Routes, *, complete: bool) -> None:
         """Show this state of affairs. `complete`: whether everything found at the start was loaded or refused.
 
-        The server as a whole is healthy when every model has a version that answers, and there is a model at all.
+        The server as a whole is healthy when every model that it found at the start, or that has served since, has a
+        version that answers, and there is a model at all. So a new model that is broken takes nobody else along.
         """
         self._models.status, self._models.routes = status, routes
         if self._draining:
             return
         ready = {name: model.ready for name, model in status.items()}
-        whole = complete and bool(ready) and all(ready.values())
+        self._required |= {name for name, is_ready in ready.items() if is_ready or not self._complete}
+        self._required &= ready.keys()
+        self._complete = complete
+        whole = complete and any(ready.values()) and all(ready[name] for name in self._required)
         await self._show(ready | {"": whole} | dict.fromkeys(SERVICES, whole))
 
     async def drain(self) -> None:

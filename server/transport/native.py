@@ -90,16 +90,18 @@ class NativeTransport:
             self._take(events)
 
     def _take(self, events: Sequence[Event]) -> None:
-        now, calls, payloads = self._intake.clock(), list[Call](), list[bytes]()
+        now, calls, payloads, gone = self._intake.clock(), list[Call](), list[bytes](), list[int]()
         for kind, call_id, _, payload, timeout in events:
             if kind != EVENT_CALL:
-                self._cancel(call_id)
+                gone.append(call_id)
                 continue
             assert payload is not None, "only cancellations come without one"
             calls.append(Call(call_id, self, now + _seconds(timeout) if type(timeout) is bytes else NO_DEADLINE))
             payloads.append(payload)
         self._intake.take(calls, payloads, self)
         self._remember(calls)
+        for call_id in gone:  # now, so that it finds a call of the same list
+            self._cancel(call_id)
 
     def _remember(self, calls: Sequence[Call]) -> None:
         """Keep the calls that are not answered yet where a cancellation finds them."""

@@ -25,10 +25,15 @@ class Intake:
         if max(map(len, payloads), default=0) > self._message_bytes_max:
             calls, payloads = self._without_large(calls, payloads, sink)
         try:
-            self._engine.submit(self._decoder.decode(calls, payloads, sink))
+            asks = self._decoder.decode(calls, payloads, sink)
         except Exception:  # a fault of ours must not stop the thread that receives, nor leave a caller waiting
-            log.exception("a batch of %d calls met a fault of the server", len(calls))
+            log.exception("%d calls met a fault of the decoder", len(calls))
             sink.refuse([call for call in calls if not call.done], ModelFailed("internal error; the log has more"))
+            return
+        try:
+            self._engine.submit(asks)
+        except Exception:  # what was taken is with the engine: refusing it here could answer it twice
+            log.exception("%d calls met a fault of the engine", len(calls))
 
     def _without_large(
         self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink

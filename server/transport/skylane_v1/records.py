@@ -190,7 +190,8 @@ def _plan(template: RecordTemplate, interface: Interface) -> RecordPlan | None:
         reply = reply_form(interface, template.outputs)
     except InputMismatch:
         return None
-    targets = [_target(each, interface) for each in template.inputs]
+    find = _column_target if binding.are_columns(interface, dummies) else _tensor_target
+    targets = [find(each, interface) for each in template.inputs]
     groups: dict[tuple[int, DType], list[tuple[Input, list[int], bool]]] = {}
     for each, target in zip(template.inputs, targets, strict=True):
         if target is None:
@@ -206,15 +207,17 @@ def _plan(template: RecordTemplate, interface: Interface) -> RecordPlan | None:
     return RecordPlan(rows, reply, widths, numbers, strings)
 
 
-def _target(each: Input, interface: Interface) -> tuple[int, list[int], bool] | None:
-    """(tensor, its columns, whether gaps are refused) that an input fills; None if its cast depends on the values."""
-    order = list(interface.tensors_by_name)
-    if each.name in interface.tensors_by_name and len(each.shape) == 2:
-        return order.index(each.name), list(range(each.shape[1])), False
-    column = interface.columns_by_name.get(each.name)
-    if column is None:
+def _tensor_target(each: Input, interface: Interface) -> tuple[int, list[int], bool] | None:
+    """(tensor, its columns, False) that a tensor fills; None if it has not two dimensions."""
+    if len(each.shape) != 2:
         return None
-    place = order.index(column.tensor), [column.index]
+    return list(interface.tensors_by_name).index(each.name), list(range(each.shape[1])), False
+
+
+def _column_target(each: Input, interface: Interface) -> tuple[int, list[int], bool] | None:
+    """(tensor, its column, whether gaps are refused) that a column fills; None if its cast depends on the values."""
+    column = interface.columns_by_name[each.name]
+    place = list(interface.tensors_by_name).index(column.tensor), [column.index]
     if each.dtype == column.dtype == "string":
         return *place, False
     source, wanted = NUMPY[each.dtype].kind, NUMPY[column.dtype].kind

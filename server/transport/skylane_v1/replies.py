@@ -21,7 +21,7 @@ from skylane.v1.prediction_pb2 import PredictResponse, Tensor
 CACHED: Final = PredictResponse(cached=True).SerializeToString()
 """The field `cached` alone: appended to a message it sets the field, since later fields win."""
 
-KEPT_MAX: Final = 1024
+KEPT_MAX: Final = 256
 """Frames kept for each output, one for every number of rows in use, or encoded strings; beyond it all are made anew."""
 
 
@@ -111,7 +111,7 @@ def _tensor_head(spec: OutputSpec, shape: tuple[int, ...]) -> bytes:
     return Tensor(name=spec.name, dtype=TO_PROTO[spec.dtype], shape=shape).SerializeToString()
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def reply_form(interface: Interface, wanted: tuple[str, ...]) -> ReplyForm:
     """The form for these outputs of this model, made once. Raises InputMismatch if an output is not known."""
     return ReplyForm(interface, wanted)

@@ -75,7 +75,7 @@ class TemplateAsk(Ask):
         """See Ask. A form is checked once for each model that it meets."""
         template, bound = self._template, self._template.bound
         if bound is None or bound[0] is not interface:
-            if template.tensor not in interface.tensors_by_name and template.tensor in interface.columns_by_name:
+            if binding.are_columns(interface, [template.tensor]):
                 return self._bind_column(interface)
             array = np.broadcast_to(np.zeros((), NUMPY[template.type]), template.shape)  # a shape without memory
             binding.bind(interface, {template.tensor: array})
