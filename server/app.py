@@ -1,8 +1,9 @@
 """The composition root: builds the server, starts it and drains it. The only module that knows everyone.
 
 Start: bind the port, so that a port in use is heard of at once; load every model; then receive. Nobody is answered by a
-server that is half loaded. Stop, at SIGTERM or SIGINT: say not-serving; linger if asked, still answering; refuse what
-is new; let what is in flight finish, for the grace period at most; close.
+server that is half loaded. One of several workers binds only after loading: until then the others answer. Stop, at
+SIGTERM or SIGINT: say not-serving; linger if asked, still answering; refuse what is new; let what is in flight finish,
+for the grace period at most; close.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from server.transport.grpcio import PredictionService, make_server
 from server.transport.listener import CannotListen, Listener, listen
 from server.transport.models import SelfDescription
 from server.transport.skylane_v1.intake import Intake
+from server.transport.turns import share_in_turn
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +97,8 @@ class App:
         _set_apart_what_stays()
         if self._settings.supervised:  # only now: a connection must not wait for a worker that is still loading
             self._bind()
+            in_turn = share_in_turn(self.listener.port, self._settings.workers)
+            log.debug("connections are shared %s", "in turn" if in_turn else "by the kernel's hash")
         await self.listener.start()
         log.info(
             "%s %s on %s:%d (%s transport) after %.1f s",

@@ -26,6 +26,7 @@ from server.repository import loader, selection
 from server.repository.disk import ModelOnDisk, scan
 from server.settings import Settings, Transport
 from server.supervisor import held_port
+from server.transport import turns
 from server.wording import listed
 from skylane import policy as policies
 from skylane.manifest import MODEL_FILE
@@ -176,6 +177,16 @@ def open_files(limit: int | None, connections: int) -> Finding:
     return Finding("warn", text, f"ulimit -n {wanted}, or LimitNOFILE={wanted} in a systemd unit")
 
 
+def sharing(workers: int, in_turn: bool) -> list[Finding]:
+    """How connections find a worker."""
+    if workers == 1:
+        return []
+    if in_turn:
+        return [Finding("ok", "connections are shared among the workers in turn")]
+    text = "connections are shared among the workers by the kernel's hash: unevenly while they are few"
+    return [Finding("ok", text, "grant CAP_BPF to share them in turn, or connect more often")]
+
+
 def summary(sections: Sequence[Section]) -> str:
     """The report in one line."""
     levels = [finding.level for section in sections for finding in section.findings]
@@ -223,7 +234,9 @@ def _examine(settings: Settings, connections: int) -> Iterator[Section]:
     findings, model_bytes, cache_bytes = _models(settings.models)
     yield Section(f"models in {settings.models}", findings)
     yield Section("memory", [memory(memory_budget(), settings.workers, model_bytes, _peak_bytes(), cache_bytes)])
-    yield Section("connections", [open_files(_files_limit(), connections), _port(settings.host, settings.port)])
+    port = _port(settings.host, settings.port)
+    shared = sharing(settings.workers, turns.allowed())
+    yield Section("connections", [open_files(_files_limit(), connections), port, *shared])
 
 
 def _software(asked: str) -> list[Finding]:

@@ -63,7 +63,15 @@ async def supervise(settings: Settings, argv: Sequence[str]) -> None:
     asked_to_stop = signals.asked_to_stop()
     with held_port(settings.host, settings.port) as port:
         demand.tell(settings)
-        command = [sys.executable, "-m", "server", *argv, f"--port={port}", "--supervised"]
+        command = [
+            sys.executable,
+            "-m",
+            "server",
+            *argv,
+            f"--workers={settings.workers}",
+            f"--port={port}",
+            "--supervised",
+        ]
         await Supervisor(settings, port, command).run(asked_to_stop)
 
 

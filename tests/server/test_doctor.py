@@ -129,6 +129,14 @@ def test_open_files(limit: int | None, connections: int, level: Level, advice: s
     assert (found.level, found.advice) == (level, advice)
 
 
+def test_how_connections_are_shared() -> None:
+    assert doctor.sharing(1, True) == []
+    (in_turn,) = doctor.sharing(2, True)
+    (by_hash,) = doctor.sharing(2, False)
+    assert ("in turn" in in_turn.text, in_turn.advice) == (True, "")
+    assert ("by the kernel's hash" in by_hash.text, "CAP_BPF" in by_hash.advice) == (True, True)
+
+
 @pytest.mark.parametrize(
     ("levels", "line"),
     [
