@@ -15,7 +15,7 @@ from bench.report import number, share, time_of
 from bench.results import NULL, OURS, Metric, Run, Sample
 
 WIDTH: Final = 860
-LEFT: Final = 260
+LEFT: Final = 290
 """Where bars begin; names stand before."""
 RIGHT: Final = WIDTH - 90
 """Where the longest bar ends; its value stands behind."""
@@ -172,17 +172,17 @@ def memory(run: Run) -> str:
     """Resident memory under full load, from zero, so that growth looks as large as it is."""
     soak = run.soak
     assert soak is not None, "the caller looked"
-    height, bottom = 240, 200
+    height, bottom, left = 240, 200, 84
     most, longest = max(soak.rss_mib) * 1.2, max(soak.seconds[-1], 1.0)
     drawing = Drawing(WIDTH, height, f"Memory under load at {soak.load} ({soak.requests:,} requests)")
     for share_ in (0.0, 0.25, 0.5, 0.75, 1.0):
         y = bottom - share_ * (bottom - TOP)
-        drawing.line(60, y, RIGHT, y, "rule")
-        drawing.text(52, y + 4, f"{number(most * share_)} MiB" if share_ else "0", "soft", "end")
-        drawing.text(60 + share_ * (RIGHT - 60), bottom + 18, f"{longest * share_ / 60:.1f} min", "soft", "middle")
+        drawing.line(left, y, RIGHT, y, "rule")
+        drawing.text(left - 8, y + 4, f"{number(most * share_)} MiB" if share_ else "0", "soft", "end")
+        drawing.text(left + share_ * (RIGHT - left), bottom + 18, f"{longest * share_ / 60:.1f} min", "soft", "middle")
     drawing.path(
         [
-            (60 + at / longest * (RIGHT - 60), bottom - mib / most * (bottom - TOP))
+            (left + at / longest * (RIGHT - left), bottom - mib / most * (bottom - TOP))
             for at, mib in zip(soak.seconds, soak.rss_mib, strict=True)
         ]
     )
