@@ -40,6 +40,10 @@ class TensorSpec(_Record, frozen=True, kw_only=True):
     dtype: DType
     shape: tuple[int | None, ...]
     """Sizes; None for any. The first is the rows and always None."""
+    no_nan: tuple[int, ...] = ()
+    """Places along the second dimension in which the pipeline takes no gap: NaN there is refused, however it is sent."""
+    no_inf: tuple[int, ...] = ()
+    """Places along the second dimension in which the pipeline takes no infinity: one there is refused."""
 
 
 class ColumnSpec(_Record, frozen=True, kw_only=True):
