@@ -25,12 +25,15 @@ def bind(interface: Interface, inputs: Mapping[str, Array], *, only_columns: boo
     if not inputs:
         raise InputMismatch(f"the request has no inputs: {_takes(interface)}")
     if are_columns(interface, inputs):
-        return bind_columns(interface, inputs)
-    if not only_columns and inputs.keys() == interface.tensors_by_name.keys():
-        return bind_tensors(interface, inputs)
-    if only_columns and not interface.columns:
+        arrays = bind_columns(interface, inputs)
+    elif not only_columns and inputs.keys() == interface.tensors_by_name.keys():
+        arrays = bind_tensors(interface, inputs)
+    elif only_columns and not interface.columns:
         raise InputMismatch(f"columns: this model has none, send tensors: {_takes(interface)}")
-    raise _misnamed(interface, inputs, only_columns)
+    else:
+        raise _misnamed(interface, inputs, only_columns)
+    interface.limits.check(arrays)
+    return arrays
 
 
 def are_columns(interface: Interface, names: Iterable[str]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from server.errors import ServingError
+from server.values import ValueLimits
 from skylane.manifest import ColumnSpec, Manifest, OutputSpec, TensorSpec
 
 Array = np.ndarray[Any, Any]
@@ -74,8 +75,10 @@ class Interface:
     tensors_by_name: dict[str, TensorSpec] = field(init=False)
     outputs_by_name: dict[str, int] = field(init=False)
     """Output name → its place."""
+    limits: ValueLimits = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "limits", ValueLimits(self.tensors, self.columns))
         object.__setattr__(self, "columns_by_name", {column.name: column for column in self.columns})
         object.__setattr__(self, "tensors_by_name", {tensor.name: tensor for tensor in self.tensors})
         object.__setattr__(self, "outputs_by_name", {output.name: i for i, output in enumerate(self.outputs)})

@@ -1,12 +1,14 @@
 """Versions come and go under load, and the server itself: nobody notices but for the version in the reply."""
 
 import contextlib
+import gc
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +19,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from server.engine.lane import Lane
 from server.errors import CannotStart
 from server.settings import Transport
 from skylane.v1.prediction_pb2 import PredictRequest, PredictStreamResponse
@@ -82,6 +85,40 @@ def test_a_run_ends_on_the_version_that_it_began_with(tmp_path: Path, transport:
         new = predict(channel).future(ask("linear", features=features(1)))
         gate.opened.set()
         assert [call.result().version for call in (old, queued, new)] == [1, 1, 2]
+
+
+def test_a_replaced_model_leaves_memory_when_its_last_run_ends(tmp_path: Path, transport: Transport) -> None:
+    models.linear(tmp_path, version=1)
+    gate = Gate()
+    with serving(tmp_path, transport, load=gate.load) as server, open_channel(server.address) as channel:
+        call = predict(channel).future(ask("linear", features=features(1)))
+        assert gate.entered.acquire(timeout=30)
+        models.linear(tmp_path, version=2)
+        server.refresh()
+        old = [lane for lane in gc.get_objects() if isinstance(lane, Lane) and lane.retired]
+        assert len(old) == 1
+        gone = weakref.ref(old.pop())
+        gate.opened.set()
+        assert call.result().version == 1
+        server.refresh()  # the status, too, forgets it
+        for _ in range(100):
+            gc.collect()
+            if gone() is None:
+                break
+            predict(channel)(ask("linear", features=features(1)))
+        assert gone() is None
+
+
+def test_a_new_model_that_is_broken_takes_nobody_along(tmp_path: Path, transport: Transport) -> None:
+    models.linear(tmp_path)
+    with serving(tmp_path, transport) as server, open_channel(server.address) as channel:
+        directory = models.mixed(tmp_path)
+        (directory / "model.onnx").write_bytes(b"nonsense")
+        server.refresh()
+        check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]
+        assert check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
+        mixed = check(health_pb2.HealthCheckRequest(service="mixed")).status
+        assert mixed == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def test_unload(tmp_path: Path, transport: Transport) -> None:

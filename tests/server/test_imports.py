@@ -73,7 +73,7 @@ def test_protobuf_and_grpc_stop_at_the_transport() -> None:
 
 def test_only_the_composition_root_knows_a_transport() -> None:
     users = users_of("server.transport")
-    assert {module for module in users if not module.startswith("transport/")} == {"app"}
+    assert {module for module in users if not module.startswith("transport/")} == {"app", "doctor"}
 
 
 def test_only_what_starts_a_process_knows_the_composition_root() -> None:

@@ -26,11 +26,12 @@ class NumbersPlan:
 class NumbersBlock(Block):
     """Calls with one numeric tensor of one shape, stacked only when they run."""
 
-    __slots__ = ("_numbers", "_plan")
+    __slots__ = ("_numbers", "_plan", "_stacked")
 
     def __init__(self, calls: list[Call], plan: NumbersPlan, numbers: list[bytes]) -> None:
         super().__init__(calls, plan.shape[0])
         self._plan, self._numbers = plan, numbers
+        self._stacked: list[Array] | None = None
 
     def keys(self) -> list[Hashable]:
         form = self._plan.key
@@ -40,8 +41,10 @@ class NumbersBlock(Block):
         return len(self._numbers[0])
 
     def arrays(self) -> Sequence[Array]:
-        numbers = self._numbers[0] if len(self._numbers) == 1 else b"".join(self._numbers)
-        return [np.frombuffer(numbers, self._plan.dtype).reshape(self.rows, *self._plan.shape[1:])]
+        if self._stacked is None:
+            numbers = self._numbers[0] if len(self._numbers) == 1 else b"".join(self._numbers)
+            self._stacked = [np.frombuffer(numbers, self._plan.dtype).reshape(self.rows, *self._plan.shape[1:])]
+        return self._stacked
 
     def select(self, places: Sequence[int]) -> Self:
         calls, numbers = self.calls, self._numbers

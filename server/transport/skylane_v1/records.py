@@ -18,6 +18,7 @@ from server.transport.skylane_v1.blocks import ArraysBlock, Shape
 from server.transport.skylane_v1.inputs import read_tensors
 from server.transport.skylane_v1.replies import ReplyForm, reply_form
 from server.types import Array, Call, Interface, Route, Sink
+from server.values import ValueLimits
 from skylane.dtypes import FROM_PROTO, NUMPY, DType
 from skylane.v1.prediction_pb2 import PredictRequest, Tensor
 
@@ -132,8 +133,6 @@ class _Numbers:
     dtype: "np.dtype[np.generic]"
     places: "np.ndarray[tuple[int], np.dtype[np.intp]]"
     """Of each byte in the payload: row by row, in the order of `columns`."""
-    gapless: list[int]
-    """Of `columns`, those in which the pipeline takes no gap."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +155,7 @@ class RecordPlan:
     """(width, type) of each of the model's inputs."""
     numbers: list[_Numbers]
     strings: list[_Strings]
+    limits: ValueLimits
 
     def gather(self, payloads: Sequence[bytes]) -> list[Array] | None:
         """The model's inputs for all payloads; None if a value is not what the model takes, to be told apart."""
@@ -164,8 +164,6 @@ class RecordPlan:
         bytes_of = np.frombuffer(b"".join(payloads), np.uint8).reshape(len(payloads), -1)
         for each in self.numbers:
             values = bytes_of.take(each.places, axis=1).view(each.dtype).reshape(count, len(each.columns))
-            if each.gapless and np.isnan(values[:, each.gapless]).any():
-                return None
             with np.errstate(over="ignore", invalid="ignore"):  # too large becomes infinite, as in binding
                 arrays[each.tensor][:, each.columns] = values
         for texts in self.strings:
@@ -176,7 +174,7 @@ class RecordPlan:
             flat = np.empty(len(decoded), object)
             flat[:] = decoded
             arrays[texts.tensor][:, texts.columns] = flat.reshape(count, len(texts.columns))
-        return arrays
+        return arrays if self.limits.hold(arrays) else None
 
 
 def _plan(template: RecordTemplate, interface: Interface) -> RecordPlan | None:
@@ -192,11 +190,11 @@ def _plan(template: RecordTemplate, interface: Interface) -> RecordPlan | None:
         return None
     find = _column_target if binding.are_columns(interface, dummies) else _tensor_target
     targets = [find(each, interface) for each in template.inputs]
-    groups: dict[tuple[int, DType], list[tuple[Input, list[int], bool]]] = {}
+    groups: dict[tuple[int, DType], list[tuple[Input, list[int]]]] = {}
     for each, target in zip(template.inputs, targets, strict=True):
         if target is None:
             return None
-        groups.setdefault((target[0], each.dtype), []).append((each, target[1], target[2]))
+        groups.setdefault((target[0], each.dtype), []).append((each, target[1]))
     rows = template.inputs[0].shape[0]
     numbers = [_numbers(key[0], key[1], group, rows) for key, group in groups.items() if key[1] != "string"]
     strings = [_strings(key[0], group, rows) for key, group in groups.items() if key[1] == "string"]
@@ -204,53 +202,49 @@ def _plan(template: RecordTemplate, interface: Interface) -> RecordPlan | None:
     widths = [(width, dtype) for width, dtype in tensors if width is not None]
     if len(widths) != len(interface.tensors):
         return None
-    return RecordPlan(rows, reply, widths, numbers, strings)
+    return RecordPlan(rows, reply, widths, numbers, strings, interface.limits)
 
 
-def _tensor_target(each: Input, interface: Interface) -> tuple[int, list[int], bool] | None:
-    """(tensor, its columns, False) that a tensor fills; None if it has not two dimensions."""
+def _tensor_target(each: Input, interface: Interface) -> tuple[int, list[int]] | None:
+    """(tensor, its columns) that a tensor fills; None if it has not two dimensions."""
     if len(each.shape) != 2:
         return None
-    return list(interface.tensors_by_name).index(each.name), list(range(each.shape[1])), False
+    return list(interface.tensors_by_name).index(each.name), list(range(each.shape[1]))
 
 
-def _column_target(each: Input, interface: Interface) -> tuple[int, list[int], bool] | None:
-    """(tensor, its column, whether gaps are refused) that a column fills; None if its cast depends on the values."""
+def _column_target(each: Input, interface: Interface) -> tuple[int, list[int]] | None:
+    """(tensor, its column) that a column fills; None if its cast depends on the values."""
     column = interface.columns_by_name[each.name]
     place = list(interface.tensors_by_name).index(column.tensor), [column.index]
     if each.dtype == column.dtype == "string":
-        return *place, False
-    source, wanted = NUMPY[each.dtype].kind, NUMPY[column.dtype].kind
-    if wanted != "f" or source not in "iuf" or (isinstance(column.missing, str) and column.missing.lower() != "nan"):
+        return place
+    if NUMPY[column.dtype].kind != "f" or NUMPY[each.dtype].kind not in "iuf":
         return None
-    keeps_nan = column.missing is not None and np.isnan(float(column.missing))
-    return (*place, source == "f") if column.missing is None else ((*place, False) if keeps_nan else None)
+    return place if column.missing is None or np.isnan(float(column.missing)) else None
 
 
-def _numbers(tensor: int, dtype: DType, group: list[tuple[Input, list[int], bool]], rows: int) -> _Numbers:
+def _numbers(tensor: int, dtype: DType, group: list[tuple[Input, list[int]]], rows: int) -> _Numbers:
     size = NUMPY[dtype].itemsize
     starts = np.concatenate(
-        [each.values[0][0] + np.arange(rows * len(columns)).reshape(rows, -1) * size for each, columns, _ in group],
+        [each.values[0][0] + np.arange(rows * len(columns)).reshape(rows, -1) * size for each, columns in group],
         axis=1,
     )
-    flags = [gapless for _, columns, gapless in group for _ in columns]
     return _Numbers(
         tensor,
-        [column for _, columns, _ in group for column in columns],
+        [column for _, columns in group for column in columns],
         NUMPY[dtype],
         (starts[:, :, None] + np.arange(size)).ravel(),
-        [place for place, gapless in enumerate(flags) if gapless],
     )
 
 
-def _strings(tensor: int, group: list[tuple[Input, list[int], bool]], rows: int) -> _Strings:
+def _strings(tensor: int, group: list[tuple[Input, list[int]]], rows: int) -> _Strings:
     spans = [
         each.values[row * len(columns) + place]
         for row in range(rows)
-        for each, columns, _ in group
+        for each, columns in group
         for place in range(len(columns))
     ]
-    return _Strings(tensor, [column for _, columns, _ in group for column in columns], spans)
+    return _Strings(tensor, [column for _, columns in group for column in columns], spans)
 
 
 def learn_record(payload: bytes, request: PredictRequest, route: Route) -> RecordTemplate | None:

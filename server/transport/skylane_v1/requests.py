@@ -76,15 +76,16 @@ class TemplateAsk(Ask):
         template, bound = self._template, self._template.bound
         if bound is None or bound[0] is not interface:
             if binding.are_columns(interface, [template.tensor]):
-                return self._bind_column(interface)
+                return self._bind_apart(interface)
             array = np.broadcast_to(np.zeros((), NUMPY[template.type]), template.shape)  # a shape without memory
             binding.bind(interface, {template.tensor: array})
             plan = NumbersPlan(reply_form(interface, template.outputs), template.shape, NUMPY[template.type])
             template.bound = bound = interface, plan
-        return NumbersBlock(self.calls, bound[1], self._numbers)
+        block = NumbersBlock(self.calls, bound[1], self._numbers)
+        return block if interface.limits.hold(block.arrays()) else self._bind_apart(interface)
 
-    def _bind_column(self, interface: Interface) -> ArraysBlock:
-        """Under the name of the model's only column, numbers are cast and checked: one call may be wrong alone."""
+    def _bind_apart(self, interface: Interface) -> ArraysBlock:
+        """Where numbers are cast as a column's, or a value is refused, one call may be wrong alone."""
         name, dtype, shape = self._template.tensor, NUMPY[self._template.type], self._template.shape
 
         def read(sent: bytes) -> dict[str, Array]:

@@ -167,6 +167,17 @@ def test_equal_calls_of_one_block_run_once() -> None:
     assert cache.settle(twins.calls[0]) == [twins.calls[2]]
 
 
+def test_those_who_may_follow_are_bounded_and_the_rest_queue_for_themselves() -> None:
+    cache = ReplyCache(10_000, TTL_S, followers_max=2)
+    calls = block("aaaaa")
+    _, rest = cache.look_up(calls, 0.0)
+    assert [calls.calls.index(each) for each in rest.calls] == [0, 3, 4]
+    assert cache.settle(calls.calls[3]) == [], "it leads nobody"
+    assert cache.settle(calls.calls[0]) == calls.calls[1:3]
+    again = block("aaa")
+    assert len(cache.look_up(again, 0.0)[1].calls) == 1, "there is room to follow again"
+
+
 def test_who_is_settled_leads_no_more() -> None:
     cache = ReplyCache(10_000, TTL_S)
     _, (leader,) = looked_up(cache, "a")

@@ -70,6 +70,30 @@ INTERFACES = [
         OUTPUTS,
     ),
     Interface(
+        "namesakes",
+        1,
+        (only("x", "float32", 2),),
+        (
+            ColumnSpec(name="w", dtype="float32", tensor="x", index=0),
+            ColumnSpec(name="x", dtype="float32", tensor="x", index=1, missing="NaN"),
+        ),
+        OUTPUTS,
+    ),
+    Interface(
+        "nothing odd",
+        1,
+        (TensorSpec(name="x", dtype="float32", shape=(None, 2), no_nan=(0, 1), no_inf=(0, 1)),),
+        (),
+        OUTPUTS,
+    ),
+    Interface(
+        "gaps here, infinities there",
+        1,
+        (TensorSpec(name="x", dtype="float64", shape=(None, 2), no_nan=(1,), no_inf=(0,)),),
+        (),
+        OUTPUTS,
+    ),
+    Interface(
         "plain record",
         1,
         (only("numbers", "float64", 2), only("texts", "string", 1)),
@@ -170,7 +194,8 @@ def records(draw: st.DrawFn) -> list[Tensor]:
     """The columns of a data frame, or the tensors that they go into, mostly of the types that the model takes."""
     rows = draw(st.integers(0, 3))
     if draw(st.booleans()):
-        names: list[tuple[str, DType]] = [("s", "string"), ("w", "float64"), ("x", "float32")]
+        names: list[tuple[str, DType]] = [("w", "float64"), ("x", "float32")]
+        names += [("s", "string")] if draw(st.sampled_from([True, True, False])) else []
         if draw(st.booleans()):
             names += [("v", draw(st.sampled_from(["int8", "uint64", "float16"]))), ("n", "int64")]
         shapes = {name: draw(st.sampled_from([(rows,), (rows, 1)])) for name, _ in names}
