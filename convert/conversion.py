@@ -17,7 +17,7 @@ from convert.parity import Case, Parity, difference, measure
 from convert.probes import probes
 from convert.schema import Array, Layout, NumberType, infer
 from convert.session import Session
-from convert.structure import Task, compares_doubles, task_of
+from convert.structure import SEVERAL_QUESTIONS, Task, compares_doubles, task_of
 from convert.timing import latencies
 from skylane.manifest import Tolerance
 
@@ -71,6 +71,8 @@ def convert(
     layout, frame = infer(estimator, rows)
     say(f"asking scikit-learn about {len(frame)} held-out rows")
     expected = _expected(estimator, layout, frame, task)
+    if expected.label is not None and expected.label.ndim > 1:  # a network takes several labels without saying so
+        raise Unconvertible(SEVERAL_QUESTIONS)
     limits = tolerance_of(tolerance, _scale(expected, task))
     say("exporting the graph")
     source = Source(estimator, layout, task)

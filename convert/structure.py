@@ -1,7 +1,7 @@
 """What a fitted estimator is made of: its parts, its task, the columns it reads. Knows scikit-learn, not ONNX."""
 
 from collections.abc import Iterator
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier, is_clusterer, is_outlier_detector, is_regressor
@@ -12,11 +12,16 @@ from convert.errors import Unconvertible
 
 Task = Literal["classifier", "regressor", "clusterer", "outlier_detector", "transformer"]
 
+SEVERAL_QUESTIONS: Final = (
+    "the pipeline answers several questions at once (its target had several columns of labels): "
+    "train and publish one classifier for each"
+)
+
 
 def task_of(estimator: Any) -> Task:
     """What the estimator does. Raises Unconvertible if it answers nothing."""
     if isinstance(getattr(final_of(estimator), "classes_", None), list):
-        raise Unconvertible("the pipeline answers several questions at once: train and publish one for each")
+        raise Unconvertible(SEVERAL_QUESTIONS)
     # Outlier detectors first: some call themselves clusterers as well.
     if is_outlier_detector(estimator):
         return "outlier_detector"
