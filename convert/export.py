@@ -11,6 +11,7 @@ from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, String
 
 from convert.errors import Unconvertible
 from convert.graph import keep_outputs, rename, single_opset
+from convert.mended import mended
 from convert.schema import Layout, NumberType
 from convert.structure import Task, branches, final_of, front_transformers
 from convert.trees import restore_missing_directions
@@ -86,7 +87,7 @@ def _converted(estimator: Any, inputs: list[tuple[str, Any]], task: Task) -> onn
     failures: list[Exception] = []
     for option in options:
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), mended():
                 warnings.simplefilter("ignore")  # of skl2onnx to its own developers
                 model: onnx.ModelProto = convert_sklearn(
                     estimator, initial_types=inputs, target_opset=OPSETS, options=option

@@ -40,7 +40,6 @@ class Source:
     def exported(self, numbers: NumberType) -> onnx.ModelProto:
         """A copy of the graph as skl2onnx makes it, which takes numbers of this type. Raises Unconvertible."""
         if numbers == "float64" and has_trees(self.estimator):
-            # Besides, skl2onnx never comes back from the infinite thresholds of trees that were trained with gaps.
             raise Unconvertible("decision trees round their input to single precision, so doubles would gain nothing")
         if numbers not in self._exported:
             self._exported[numbers] = export(self.estimator, self.layout, numbers, self.task)

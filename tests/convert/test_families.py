@@ -4,6 +4,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,13 +19,15 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     IsolationForest,
     RandomForestClassifier,
+    RandomForestRegressor,
     VotingClassifier,
 )
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, SGDClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsRegressor
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC
@@ -35,7 +38,7 @@ from convert import ConversionError, OutOfTolerance, Unconvertible, conversion
 from convert.conversion import Conversion
 from convert.conversion import convert as run
 from convert.export import export
-from convert.schema import infer
+from convert.schema import NumberType, infer
 from convert.session import Session
 from convert.structure import task_of
 
@@ -76,6 +79,10 @@ def scaled(estimator: Any) -> Any:
         pytest.param(scaled(LogisticRegression()), FAR, CLASSES, "float64", id="logistic regression on far numbers"),
         pytest.param(Ridge(), FAR, NUMBERS, "float64", id="ridge on far numbers"),
         pytest.param(Ridge(), X, np.column_stack([NUMBERS, -NUMBERS]), "float32", id="two predictions at once"),
+        pytest.param(
+            RandomForestRegressor(3), X, np.column_stack([NUMBERS, -NUMBERS]), "float32",
+            id="two predictions of a forest",
+        ),
         pytest.param(LogisticRegression(), X, CLASSES * 1.0, "float32", id="whole floats as labels"),
         pytest.param(LogisticRegression(), X, CLASSES > 0, "float32", id="booleans as labels"),
         pytest.param(LogisticRegression(), X, WORDS, "float32", id="texts as labels"),
@@ -115,6 +122,44 @@ def test_converted_and_right(estimator: Any, rows: Any, target: Any, chosen: str
 
 
 @pytest.mark.parametrize(
+    "forest",
+    [
+        pytest.param(RandomForestClassifier(40, max_depth=None, random_state=0), id="a deep forest"),
+        pytest.param(RandomForestRegressor(20, max_depth=None, random_state=0), id="a deep forest of numbers"),
+    ],
+)
+@pytest.mark.parametrize("numbers", ["float32", "float64"])
+def test_exports_of_trees_that_split_gaps_from_the_rest_end(forest: Any, numbers: NumberType) -> None:
+    """Such a split has an infinite threshold, between whose neighbours skl2onnx would search for ever."""
+    rows = np.where(np.random.default_rng(1).random(X.shape) < 0.4, np.nan, X)
+    forest.fit(rows, CLASSES + np.isnan(rows[:, 0]))
+    assert any(np.isinf(tree.tree_.threshold).any() for tree in forest.estimators_)
+    layout, _ = infer(forest, rows)
+    graph = export(forest, layout, numbers, task_of(forest)).SerializeToString()
+    if numbers == "float32":  # in doubles the graph is no candidate: it need not be right, or load
+        answers = Session(graph).run({"features": rows.astype(np.float32)})[-1]
+        expected = forest.predict_proba(rows) if hasattr(forest, "predict_proba") else forest.predict(rows)
+        np.testing.assert_allclose(answers.reshape(expected.shape), expected, atol=1e-5)
+
+
+def test_exports_hand_protobuf_plain_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """protobuf 7 takes no numbers of numpy and no booleans; histogram boosting is full of them."""
+    seen: set[type] = set()
+    make = onnx.helper.make_attribute
+
+    def watched(key: str, value: Any, *others: Any, **named: Any) -> Any:
+        seen.update(map(type, value) if isinstance(value, list) else [type(value)])
+        return make(key, value, *others, **named)
+
+    monkeypatch.setattr(onnx.helper, "make_attribute", watched)
+    with threadpool_limits(1):
+        boosted = HistGradientBoostingClassifier(max_iter=2).fit(X, CLASSES)
+    export(boosted, infer(boosted, X)[0], "float32", "classifier")
+    assert seen == {int, float, str}
+    assert onnx.helper.make_attribute is watched, "put back afterwards"
+
+
+@pytest.mark.parametrize(
     ("estimator", "rows", "target", "error", "message"),
     [
         pytest.param(
@@ -144,6 +189,14 @@ def test_converted_and_right(estimator: Any, rows: Any, target: Any, chosen: str
         pytest.param(
             RandomForestClassifier(3), X, np.column_stack([CLASSES, CLASSES]), Unconvertible, "several questions",
             id="several targets",
+        ),
+        pytest.param(
+            scaled(MLPClassifier((4,), max_iter=2)), X, np.column_stack([CLASSES > 0, CLASSES > 1]), Unconvertible,
+            "several questions", id="a network of several labels",
+        ),
+        pytest.param(
+            RidgeClassifier(), X, np.column_stack([CLASSES > 0, CLASSES > 1]), Unconvertible, "several questions",
+            id="a linear model of several labels",
         ),
     ],
 )  # fmt: skip

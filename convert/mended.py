@@ -1,0 +1,59 @@
+"""Faults of skl2onnx that stop an export, mended while it runs. What it merely gets wrong is mended in the graph."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import onnx.helper
+from skl2onnx.common import tree_ensemble
+
+Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+@contextmanager
+def mended() -> Iterator[None]:
+    """While this is open, exports neither hang on infinite thresholds nor fail on numpy's scalars."""
+    with ExitStack() as stack:
+        stack.enter_context(_wrapped(tree_ensemble, "sklearn_threshold", _finite_only))
+        stack.enter_context(_wrapped(onnx.helper, "make_attribute", _plain_values))
+        yield
+
+
+@contextmanager
+def _wrapped(module: Any, name: str, wrap: Wrap) -> Iterator[None]:
+    original = getattr(module, name)
+    setattr(module, name, wrap(original))
+    try:
+        yield
+    finally:
+        setattr(module, name, original)
+
+
+def _finite_only(threshold: Callable[..., Any]) -> Callable[..., Any]:
+    """A split of gaps against all the rest has an infinite threshold, whose neighbours in double precision are NaN.
+
+    skl2onnx bisects between them for ever. An infinity is the same number in both precisions: nothing is to be found.
+    """
+
+    def finite_only(value: Any, dtype: Any, mode: str) -> Any:
+        return threshold(value, dtype, mode) if np.isfinite(value) else np.float64(value)
+
+    return finite_only
+
+
+def _plain_values(make: Callable[..., Any]) -> Callable[..., Any]:
+    """For protobuf 7 an integer is neither a boolean nor one of numpy; histogram boosting is exported with both."""
+
+    def plain_values(key: str, value: Any, *others: Any, **named: Any) -> Any:
+        return make(key, _plain(value), *others, **named)
+
+    return plain_values
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return int(value) if isinstance(value, bool) else value
