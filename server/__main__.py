@@ -73,7 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     defaults = Settings()
 
     def add(name: str, kind: Callable[[str], object], text: str, choices: Sequence[str] | None = None) -> None:
-        value = os.environ.get(f"SKYLANE_{name.upper()}", getattr(defaults, name))
+        value = getattr(defaults, name)
+        if (given := os.environ.get(variable := f"SKYLANE_{name.upper()}")) is not None:
+            try:
+                value = kind(given)
+            except (ValueError, argparse.ArgumentTypeError):
+                parser.error(f"{variable}: expected what --{name.replace('_', '-')} takes, received {given!r}")
         shown = "" if choices else name.rsplit("_", 1)[-1].upper()
         parser.add_argument(
             f"--{name.replace('_', '-')}", type=kind, default=value, metavar=shown or None, choices=choices,

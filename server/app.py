@@ -100,6 +100,9 @@ class App:
             in_turn = share_in_turn(self.listener.port, self._settings.workers)
             log.debug("connections are shared %s", "in turn" if in_turn else "by the kernel's hash")
         await self.listener.start()
+        if not self._repository.status:
+            root = self._settings.models
+            log.warning("%s has no model: expected %s/<name>/<version>/manifest.json", root, root)
         log.info(
             "%s %s on %s:%d (%s transport) after %.1f s",
             "worker with" if self._settings.supervised else "serving",

@@ -139,12 +139,27 @@ class Repository:
         if not wanted:  # all that is there was refused, as when a new session option is: what served serves on
             served.lanes = {v: lane for v, lane in (served.lanes or before).items() if v in model.versions}
             wanted = set(served.lanes)
-        for version in served.lanes.keys() - wanted:
-            log.info("%s/%d retires: it finishes what it has begun", name, version)
-            del served.lanes[version]
+        served.lanes = {version: lane for version, lane in served.lanes.items() if version in wanted}
+        for version in sorted(before.keys() - served.lanes.keys()):
+            why = "another takes its place" if version in model.versions else "its directory is gone"
+            log.info("%s/%d retires, %s: it finishes what it has begun", name, version, why)
         if served.lanes != before or served.policy.versions != before_policy:
             self._serve(self._routes())
             served.retiring |= {v: lane for v, lane in before.items() if served.lanes.get(v) is not lane}
+            self._tell_of_names(name, served)
+
+    def _tell_of_names(self, name: str, served: _Served) -> None:
+        """Log which version answers by default, and warn of names that lead nowhere, as a typo in a roll-back does."""
+        if not served.lanes:
+            return
+        versions = served.policy.versions
+        latest = selection.latest(served.lanes, versions)
+        log.info("%s: version %d answers when none is asked for", name, latest)
+        named = {"latest": versions.latest, **{f"label {k!r}": v for k, v in versions.labels.items()}}
+        for what, version in named.items():
+            if version is not None and version not in served.lanes:
+                why = served.broken[version][1] if version in served.broken else "it is not in the repository"
+                log.warning("%s: %s names version %d, which does not serve: %s", name, what, version, why)
 
     def _apply_policy(self, name: str, served: _Served, text: bytes) -> None:
         """Serve by a changed model.toml. One that cannot be used is logged once, and changes nothing."""
@@ -156,6 +171,8 @@ class Repository:
         except BadPolicy as error:
             log.error("%s: %s; the policy stays as it was", name, error)
             return
+        if served.lanes:
+            log.info("%s: model.toml has changed, and is followed", name)
         before, served.policy = served.policy, policy
         if policy.session != before.session:
             served.lanes = {}  # they serve on by the old routes until the new sessions are ready
@@ -189,7 +206,8 @@ class Repository:
                 name: ModelRoutes(
                     versions=dict(served.lanes),
                     latest=selection.latest(served.lanes, served.policy.versions),
-                    labels={k: v for k, v in served.policy.versions.labels.items() if v in served.lanes},
+                    labels=served.policy.versions.labels,
+                    refused={version: why for version, (_, why) in served.broken.items()},
                 )
                 for name, served in self._models.items()
                 if served.lanes

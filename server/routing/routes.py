@@ -20,7 +20,9 @@ class ModelRoutes:
     latest: int
     """The version that answers when none is asked for."""
     labels: Mapping[str, int] = field(default_factory=dict)
-    """Label → version; a label whose version does not serve is left out."""
+    """Label → version, whether that serves or not."""
+    refused: Mapping[int, str] = field(default_factory=dict)
+    """Version → why it does not serve."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,18 @@ class Routes:
             if route.label not in model.labels:
                 known = f"its labels are {listed(model.labels)}" if model.labels else "it has no labels"
                 raise ModelNotFound(f"model {quoted(route.model)} has no label {quoted(route.label)}: {known}")
-            return model.versions[model.labels[route.label]]
+            named = f"the version of label {quoted(route.label)}, {model.labels[route.label]},"
+            return _serving(route.model, model, model.labels[route.label], named)
         if route.version is None:
             return model.versions[model.latest]
-        lane = model.versions.get(route.version)
-        if lane is None:
-            raise ModelNotFound(
-                f"model {quoted(route.model)} has no version {route.version} that is loaded: "
-                f"loaded {'is' if len(model.versions) == 1 else 'are'} {listed(sorted(model.versions))}"
-            )
+        return _serving(route.model, model, route.version, f"version {route.version}")
+
+
+def _serving(name: str, model: ModelRoutes, version: int, named: str) -> Lane:
+    lane = model.versions.get(version)
+    if lane is not None:
         return lane
+    loaded = f"loaded {'is' if len(model.versions) == 1 else 'are'} {listed(sorted(model.versions))}"
+    if version in model.refused:
+        raise ModelNotFound(f"{named} of model {quoted(name)} was refused ({model.refused[version]}): {loaded}")
+    raise ModelNotFound(f"{named} of model {quoted(name)} is not loaded: {loaded}")

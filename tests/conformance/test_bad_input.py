@@ -64,7 +64,7 @@ CASES = [
     pytest.param(
         PredictRequest(model="linear", version=7),
         NOT_FOUND,
-        "model 'linear' has no version 7 that is loaded: loaded is 1",
+        "version 7 of model 'linear' is not loaded: loaded is 1",
         id="an unknown version",
     ),
     pytest.param(

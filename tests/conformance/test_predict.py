@@ -158,7 +158,7 @@ class TestSelfDescription:
         ("model", "version", "message"),
         [
             ("nobody", None, "there is no model 'nobody': this server has linear, mixed and touchy"),
-            ("mixed", 3, "model 'mixed' has no version 3 that is loaded: loaded is 1"),
+            ("mixed", 3, "version 3 of model 'mixed' is not loaded: loaded is 1"),
         ],
     )
     def test_unknown_model(self, channel: grpc.Channel, model: str, version: int | None, message: str) -> None:

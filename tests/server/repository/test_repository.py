@@ -388,7 +388,7 @@ def test_a_label_of_a_version_that_is_broken_is_not_routed(bench: Bench) -> None
     bench.breaks("a", 1)
     bench.policy("a", "versions.labels.stable = 1")
     bench.refresh()
-    with pytest.raises(ModelNotFound, match="has no label 'stable'"):
+    with pytest.raises(ModelNotFound, match="the version of label 'stable', 1, of model 'a' was refused"):
         bench.lane("a", label="stable")
 
 

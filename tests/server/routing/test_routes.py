@@ -68,13 +68,13 @@ def test_who_answers(route: Route, version: int) -> None:
         pytest.param(
             ROUTES,
             Route("flights_late", version=1),
-            "model 'flights_late' has no version 1 that is loaded: loaded are 3, 4 and 5",
+            "version 1 of model 'flights_late' is not loaded: loaded are 3, 4 and 5",
             id="a version that is not loaded",
         ),
         pytest.param(
             ROUTES,
             Route("wine", version=2),
-            "model 'wine' has no version 2 that is loaded: loaded is 1",
+            "version 2 of model 'wine' is not loaded: loaded is 1",
             id="a version of a model that has one",
         ),
         pytest.param(
