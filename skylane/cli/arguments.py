@@ -16,7 +16,7 @@ examples:
   skylane convert late.skops --name flights_late --rows held_out.csv
   skylane serve --models models
   skylane models
-  skylane predict flights_late --row carrier=UA distance=1400
+  skylane predict flights_late --csv .demo/flights_late/questions.csv
   skylane health flights_late && echo ready
 
 `skylane COMMAND --help` explains a command.
@@ -36,13 +36,14 @@ Values are read as the model's columns are typed: 0017 stays text in a column
 of strings. An empty value, or null in JSON, is a gap.
 
 examples:
-  skylane predict flights_late --row carrier=UA distance=1400
-  skylane predict flights_late --row carrier=UA distance= --row carrier=B6 ...
-  skylane predict flights_late --json '{"carrier": ["UA", null], ...}'
-  skylane predict flights_late --json '[{"carrier": "UA", ...}, ...]'
-  skylane predict digits --json '[[0, 0, 5, 13, ...], ...]'
-  skylane predict flights_late --csv flights.csv --format csv > answers.csv
-  head -9 flights.csv | skylane predict flights_late --csv - --outputs label
+  skylane predict flights_late --csv .demo/flights_late/questions.csv
+  head -9 flights.csv | skylane predict flights_late --csv - --format csv
+
+With ... for the model's other columns, which `skylane models NAME` lists:
+  skylane predict NAME --row carrier=UA distance= ... --row carrier=B6 ...
+  skylane predict NAME --json '{"carrier": ["UA", null], ...}'
+  skylane predict NAME --json '[{"carrier": "UA", ...}, ...]'
+  skylane predict NAME --json '[[0, 0, 5, 13, ...], ...]'
 """
 
 HEALTH_EPILOG: Final = """\

@@ -52,7 +52,7 @@ def from_csv(lines: Iterable[str], model: Model) -> tuple[Columns, list[str]]:
     except csv.Error as error:
         raise ValueError(f"CSV line {reader.line_num}: {error}") from error
     if not records:
-        return {name: [] for name in reader.fieldnames if name in known}, extra
+        raise ValueError("CSV: there are no rows below the line of column names")
     return _typed(records, model, "CSV"), extra
 
 
@@ -80,7 +80,9 @@ def from_json(text: str, model: Model) -> Any:
         if len(set(lengths.values())) > 1:
             raise ValueError(f"--json: columns differ in length: {lengths}")
         records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        return _typed(records, model, "--json") if records else columns
+        if not records:
+            raise ValueError(f"--json: there are no rows: the lists of {_listed(columns)} are empty")
+        return _typed(records, model, "--json")
     raise ValueError("--json: expected a dict of lists, a list of dicts, or a list of rows of numbers")
 
 

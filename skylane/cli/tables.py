@@ -104,7 +104,7 @@ def model_text(model: Model) -> str:
     ]
     parts = [f"{model.name} version {model.version}, {model.task or 'model'}"]
     if columns:
-        parts.append(table(["COLUMN", "DTYPE", "MAY BE MISSING", "IN TENSOR"], columns))
+        parts.append(table(["COLUMN", "DTYPE", "GAPS ALLOWED", "IN TENSOR"], columns))
     parts.append(table(["TENSOR", "DTYPE", "SHAPE"], tensors))
     parts.append(table(["OUTPUT", "DTYPE", "SHAPE", "ROLE", "CLASSES"], outputs))
     return "\n\n".join(parts)

@@ -25,8 +25,13 @@ T = TypeVar("T")
 class AsyncClient:
     """`Client` for asyncio, with the same methods and errors. Belongs to the event loop that first uses it.
 
-        async with AsyncClient("localhost:8500") as client:
-            prediction = await client.predict("flights_late", {"carrier": ["UA"], "distance": [1400.0]})
+        async with AsyncClient("localhost:8500", timeout_s=2.0) as client:  # seconds for each call
+            prediction = await client.predict("flights_late", frame)  # a data frame with the model's columns
+            prediction.probabilities  # (rows, classes)
+            async for prediction in client.predict_many("flights_late", frames):  # one stream, answers in order
+                ...
+            async for request_id, answer in client.predict_stream([("flights_late", frame), ("digits", pixels)]):
+                ...  # as each is finished: a Prediction, or the SkylaneError of that request
 
     `max_in_flight` calls are sent at a time, the others wait for room within their timeout: a server refuses streams
     beyond some bound of its own (2000 calls at once on one connection lost 8 to 500 of them). Streams do not count.

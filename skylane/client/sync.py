@@ -25,9 +25,13 @@ T = TypeVar("T")
 class Client:
     """Asks a Skylane server, and waits for its answers. Share one among threads and keep it: connecting is slow.
 
-        with Client("localhost:8500") as client:
-            prediction = client.predict("flights_late", {"carrier": ["UA"], "distance": [1400.0]})
+        with Client("localhost:8500", timeout_s=2.0) as client:  # seconds for each call
+            prediction = client.predict("flights_late", frame)  # a data frame with the model's columns
             prediction.probabilities  # (rows, classes)
+            for prediction in client.predict_many("flights_late", frames):  # one stream, answers in order
+                ...
+            for request_id, answer in client.predict_stream([("flights_late", frame), ("digits", pixels)]):
+                ...  # as each is finished: a Prediction, or the SkylaneError of that request
 
     `target` is "host:port", or "dns:///host:port" to spread calls over all addresses that the name has.
     `timeout_s` bounds every call that names no other, all that it sends together; `math.inf` waits for ever.

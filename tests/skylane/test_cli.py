@@ -71,11 +71,11 @@ def test_what_one_model_takes(run: Run) -> None:
     assert out == lines(
         "flights_late version 7, classifier",
         "",
-        "COLUMN    DTYPE    MAY BE MISSING  IN TENSOR",
-        "carrier   string   yes             x_string[0]",
-        "distance  float32  yes             x_float32[0]",
-        "hour      int64    yes             x_int64[0]",
-        "weekend   bool     yes             x_bool[0]",
+        "COLUMN    DTYPE    GAPS ALLOWED  IN TENSOR",
+        "carrier   string   yes           x_string[0]",
+        "distance  float32  yes           x_float32[0]",
+        "hour      int64    yes           x_int64[0]",
+        "weekend   bool     yes           x_bool[0]",
         "",
         "TENSOR     DTYPE    SHAPE",
         "x_string   string   (rows, 1)",
@@ -205,6 +205,8 @@ def test_a_long_file_goes_out_in_pieces_and_comes_back_whole(run: Run, server: F
         pytest.param(["--json", '{"hour": [1], "distance": [1, 2]}'], "", "differ in length", id="lengths differ"),
         pytest.param(["--json", '{"hour": {}}'], "", "hour={}: the column is int64", id="an object for a value"),
         pytest.param(["--csv", "-"], "", "the CSV file is empty", id="an empty file"),
+        pytest.param(["--csv", "-"], "carrier,hour\n", "there are no rows below", id="a file with a header only"),
+        pytest.param(["--json", '{"hour": []}'], "", "--json: there are no rows", id="lists of nothing"),
         pytest.param(["--csv", "-"], "a,b\n1,2\n", "none of its columns is one of", id="a file about something else"),
         pytest.param(["--csv", "-"], "carrier,hour\nUA\n", "CSV line 2: expected 2 fields", id="a short line"),
         pytest.param(["--csv", "-"], "carrier\nUA,1\n", "CSV line 2: expected 1 fields", id="a long line"),
@@ -328,6 +330,7 @@ def test_help_fits_a_terminal_of_80_columns_and_has_examples(run: Run, argv: lis
     assert code == 0
     assert max(map(len, out.splitlines())) <= 80
     assert "examples:\n  skylane " in out
+    assert "predict flights_late --row" not in out, "an example that can be copied must name every column"
 
 
 def test_version(run: Run) -> None:
