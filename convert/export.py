@@ -10,7 +10,7 @@ from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 
 from convert.errors import Unconvertible
-from convert.graph import keep_outputs, rename, single_opset
+from convert.graph import keep_outputs, rename, set_locale, single_opset
 from convert.mended import mended
 from convert.schema import Layout, NumberType
 from convert.structure import Task, branches, final_of, front_transformers
@@ -53,6 +53,7 @@ def export(estimator: Any, layout: Layout, numbers: NumberType, task: Task) -> o
     ]
     model = _converted(addressed, inputs, task)
     single_opset(model)
+    set_locale(model)
     restore_missing_directions(model, addressed)
     _name_outputs(model, outputs_of(estimator, task), [name for name, _ in inputs])
     model.graph.name = "skylane"

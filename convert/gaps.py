@@ -1,4 +1,7 @@
-"""What stands in a tensor for a gap, column by column: asked of the pipeline, proved on the graph."""
+"""Gaps and infinities, column by column: asked of the pipeline, proved on the graph.
+
+A graph answers both where scikit-learn raises, so what a column refuses must be known to the server.
+"""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -9,7 +12,7 @@ import pandas as pd
 from convert.answers import Answers, by_estimator
 from convert.errors import OutOfTolerance, Unconvertible
 from convert.parity import difference, flips
-from convert.probes import BASE_ROWS, whole_rows, with_gaps
+from convert.probes import BASE_ROWS, filled, whole_rows, with_gaps
 from convert.schema import Column, Layout
 from convert.structure import Task
 
@@ -25,7 +28,9 @@ Run = Callable[[Layout, pd.DataFrame], Answers]
 def settle(
     estimator: Any, layout: Layout, frame: pd.DataFrame, task: Task, run: Run, max_difference: float
 ) -> tuple[Layout, list[str]]:
-    """The layout with a stand-in for each column that may have gaps, and notes on those where the graph errs.
+    """The layout with a stand-in for each column that may have gaps, without infinities where they are refused.
+
+    And notes on columns where the graph errs; that scikit-learn raises is the usual case, and worth none.
 
     Raises OutOfTolerance if the sample has gaps in a text column that cannot be told to the graph.
     """
@@ -51,7 +56,28 @@ def settle(
             missing[column.name] = np.nan  # the gate will measure by how much it is wrong, and refuse
         else:
             raise _untold(column)
-    return layout.with_missing(missing), notes
+    refused, about_infinities = _infinities(estimator, layout, frame, task, run, max_difference)
+    return layout.with_missing(missing).without_infinity(refused), notes + about_infinities
+
+
+def _infinities(
+    estimator: Any, layout: Layout, frame: pd.DataFrame, task: Task, run: Run, max_difference: float
+) -> tuple[set[str], list[str]]:
+    """Columns in which infinities are refused, and notes on those where the graph errs."""
+    base = whole_rows(frame, BASE_ROWS)
+    refused: set[str] = set()
+    notes: list[str] = []
+    for column in layout.columns:
+        if column.kind == "string" or np.isinf(frame[[column.name]].to_numpy(np.float64, na_value=np.nan)).any():
+            continue  # if the sample has infinities, the gate will measure how well they are answered
+        rows = pd.concat([filled(sign * np.inf)(base, [column]) for sign in (1, -1)], ignore_index=True)
+        expected = _asked(estimator, layout, rows, task)
+        if expected is None:
+            refused.add(column.name)
+        elif not _agrees(run, layout, rows, expected, max_difference):
+            refused.add(column.name)
+            notes.append(f"infinities in {column.name!r} will be refused: the graph would answer them differently")
+    return refused, notes
 
 
 def _asked(estimator: Any, layout: Layout, rows: pd.DataFrame, task: Task) -> Answers | None:

@@ -35,6 +35,16 @@ def rename(model: onnx.ModelProto, old: str, new: str) -> None:
             weight.name = new
 
 
+def set_locale(model: onnx.ModelProto) -> None:
+    """Let texts be lowered by the rules of a locale that every Linux has.
+
+    Left unsaid it is en_US, which slim images lack: ONNX Runtime then does not load the graph.
+    """
+    for node in model.graph.node:
+        if node.op_type == "StringNormalizer" and not any(attribute.name == "locale" for attribute in node.attribute):
+            node.attribute.append(onnx.helper.make_attribute("locale", "C.UTF-8"))
+
+
 def keep_outputs(model: onnx.ModelProto, count: int) -> None:
     """Keep the first outputs and the nodes and weights that they need."""
     del model.graph.output[count:]

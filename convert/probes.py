@@ -31,13 +31,14 @@ def probes(layout: Layout, frame: pd.DataFrame, accepts: Accepts) -> list[Probe]
     base = whole_rows(frame, BASE_ROWS)
     lowest, highest = frame.min(numeric_only=True), frame.max(numeric_only=True)
     numbers = [column for column in layout.columns if column.kind == "number"]
+    endless = [column for column in numbers if column.infinity and not column.whole]
     kinds: list[tuple[str, list[Column], Change]] = [
         ("gaps", [column for column in layout.columns if column.missing is not None], with_gaps),
-        ("texts never seen", [column for column in layout.columns if column.kind == "string"], _filled(UNSEEN)),
-        ("lowest values", numbers, _filled(lowest)),
-        ("highest values", numbers, _filled(highest)),
-        ("infinity", [column for column in numbers if not column.whole], _filled(np.inf)),
-        ("minus infinity", [column for column in numbers if not column.whole], _filled(-np.inf)),
+        ("texts never seen", [column for column in layout.columns if column.kind == "string"], filled(UNSEEN)),
+        ("lowest values", numbers, filled(lowest)),
+        ("highest values", numbers, filled(highest)),
+        ("infinity", endless, filled(np.inf)),
+        ("minus infinity", endless, filled(-np.inf)),
     ]
     made = []
     for name, columns, change in kinds:
@@ -71,7 +72,9 @@ def with_gaps(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
     return changed
 
 
-def _filled(value: "str | float | pd.Series[Any]") -> Change:
+def filled(value: "str | float | pd.Series[Any]") -> Change:
+    """A change that puts this value, or this value of each column, into every row."""
+
     def change(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
         changed = frame.copy()
         for column in columns:

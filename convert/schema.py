@@ -4,7 +4,7 @@ Each input of a graph costs 1.3–1.6 µs per run (measured), a tensor of ten co
 so columns of one kind share a tensor.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from convert.errors import BadRows, Unconvertible
-from convert.structure import branches, column_names, columns_read, front_transformers, text_columns
+from convert.structure import branches, column_names, columns_read, front_transformers, reads_bare_texts, text_columns
 from skylane.dtypes import NUMPY
 from skylane.manifest import ColumnSpec, TensorSpec
 
@@ -34,6 +34,8 @@ class Column:
     """True if the sample has integers or booleans here."""
     missing: float | str | None = None
     """What stands in the tensor for a gap; None: gaps are refused."""
+    infinity: bool = True
+    """False if infinities are refused."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,16 @@ class Layout:
                 name=tensor,
                 dtype="string" if self.columns[positions[0]].kind == "string" else numbers,
                 shape=(None, len(positions)),
+                no_nan=self._places(positions, lambda column: column.missing is None),
+                no_inf=self._places(positions, lambda column: not column.infinity),
             )
             for tensor, positions in self.order.items()
         )
+
+    def _places(self, positions: tuple[int, ...], refuses: Callable[[Column], bool]) -> tuple[int, ...]:
+        """Where in a tensor of numbers the columns lie that refuse something; texts are never NaN or infinite."""
+        columns = [self.columns[position] for position in positions]
+        return tuple(place for place, column in enumerate(columns) if column.kind == "number" and refuses(column))
 
     def column_specs(self, numbers: NumberType) -> tuple[ColumnSpec, ...]:
         """The columns as the manifest describes them; none if the pipeline was trained on an array."""
@@ -99,6 +108,12 @@ class Layout:
         """The same layout with other stand-ins for gaps."""
         return replace(self, columns=tuple(replace(c, missing=missing.get(c.name, c.missing)) for c in self.columns))
 
+    def without_infinity(self, names: Collection[str]) -> "Layout":
+        """The same layout, refusing infinities in these columns."""
+        return replace(
+            self, columns=tuple(replace(c, infinity=c.infinity and c.name not in names) for c in self.columns)
+        )
+
 
 def infer(estimator: Any, rows: pd.DataFrame | Array) -> tuple[Layout, pd.DataFrame]:
     """The layout, and the rows with exactly the columns that the pipeline reads, in its order.
@@ -107,6 +122,12 @@ def infer(estimator: Any, rows: pd.DataFrame | Array) -> tuple[Layout, pd.DataFr
     """
     if len(rows) == 0:
         raise BadRows("there are no rows to compare answers on: give some that the pipeline was not trained on")
+    if reads_bare_texts(estimator):
+        raise Unconvertible(
+            "the pipeline begins with a vectorizer, which takes a list of texts, but rows have columns: begin it with "
+            "ColumnTransformer([('text', TfidfVectorizer(), 'text')]), where the last 'text' is the column's name, "
+            "and train it on a data frame"
+        )
     names = column_names(estimator)
     if names is None:
         return _infer_array(estimator, rows)

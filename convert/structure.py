@@ -6,11 +6,14 @@ from typing import Any, Final, Literal, cast
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier, is_clusterer, is_outlier_detector, is_regressor
 from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.pipeline import Pipeline
 
 from convert.errors import Unconvertible
 
 Task = Literal["classifier", "regressor", "clusterer", "outlier_detector", "transformer"]
+
+VECTORIZERS: Final = (CountVectorizer, HashingVectorizer)  # TfidfVectorizer is one of the former
 
 SEVERAL_QUESTIONS: Final = (
     "the pipeline answers several questions at once (its target had several columns of labels): "
@@ -34,6 +37,18 @@ def task_of(estimator: Any) -> Task:
     if hasattr(estimator, "transform"):
         return "transformer"
     raise Unconvertible(f"{type(estimator).__name__} can neither predict nor transform new rows: there is no graph")
+
+
+def reads_bare_texts(estimator: Any) -> bool:
+    """Whether the estimator takes a list of texts, not rows: a vectorizer comes first."""
+    while not isinstance(estimator, VECTORIZERS):
+        if isinstance(estimator, Pipeline):
+            estimator = estimator.steps[0][1]
+        elif hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        else:
+            return False
+    return True
 
 
 def column_names(estimator: Any) -> tuple[str, ...] | None:

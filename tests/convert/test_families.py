@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import make_classification
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
@@ -22,6 +24,7 @@ from sklearn.ensemble import (
     RandomForestRegressor,
     VotingClassifier,
 )
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, SGDClassifier
 from sklearn.model_selection import GridSearchCV
@@ -206,6 +209,38 @@ def test_refused_with_a_reason(
     with pytest.raises(error, match=message) as refused:
         convert(estimator, rows, target)
     assert "\n" not in str(refused.value)
+
+
+LETTERS = pd.DataFrame({"text": [f"{'Rain' if c else 'SUN'} and{' wind' * c} now" for c in CLASSES]})
+"""Texts whose case matters."""
+
+
+def on_text(vectorizer: Any) -> Any:
+    return make_pipeline(ColumnTransformer([("text", vectorizer, "text")]), LogisticRegression())
+
+
+def test_a_vectorizer_in_a_column_transformer_is_right_whatever_the_locale() -> None:
+    found = convert(on_text(TfidfVectorizer()), LETTERS, CLASSES)
+    normalizers = [node for node in onnx.load_from_string(found.tried[found.chosen].built.content).graph.node
+                   if node.op_type == "StringNormalizer"]  # fmt: skip
+    assert [a.s for node in normalizers for a in node.attribute if a.name == "locale"] == [b"C.UTF-8"]
+    assert found.verdicts[found.chosen].parity.worst_difference < 1e-6
+
+
+def test_sublinear_counts_of_words_are_refused_by_the_gate() -> None:
+    """skl2onnx gets the logarithm wrong, and says nothing."""
+    random = np.random.default_rng(0)
+    words = ["rain", "snow", "sun", "wind", "late", "crew"]
+    texts = pd.DataFrame({"text": [" ".join(random.choice(words, random.integers(2, 9))) for _ in CLASSES]})
+    with pytest.raises(OutOfTolerance, match="differs by"):
+        convert(on_text(TfidfVectorizer(sublinear_tf=True)), texts, texts["text"].str.contains("rain|snow"))
+
+
+def test_a_vectorizer_without_a_column_says_what_to_do() -> None:
+    texts = LETTERS["text"].tolist()
+    estimator = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, CLASSES)
+    with pytest.raises(Unconvertible, match=r"begin it with ColumnTransformer\(\[\('text', TfidfVectorizer\(\)"):
+        run(estimator, LETTERS, target=None, tolerance="close", quantize="auto", force=False, say=lambda _: None)
 
 
 @settings(deadline=None, max_examples=25)

@@ -6,15 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer, make_column_selector
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
+from threadpoolctl import threadpool_limits
 
+from convert.answers import Answers
 from convert.conversion import Conversion
 from convert.conversion import convert as run
 from convert.errors import BadRows, ConversionError, Unconvertible
-from convert.schema import infer
+from convert.gaps import settle
+from convert.schema import Layout, infer
 
 FRAME = pd.DataFrame(
     {
@@ -150,6 +154,67 @@ def with_gap(name: str) -> pd.DataFrame:
 def test_what_stands_for_a_gap(branches: list[Any], frame: pd.DataFrame, missing: dict[str, str | None]) -> None:
     found = convert(fitted(*branches, frame=frame), frame)
     assert {column.name: column.missing for column in found.layout.column_specs("float32")} == missing
+
+
+@pytest.mark.parametrize(
+    ("estimator", "frame", "refused"),
+    [
+        pytest.param(
+            make_pipeline(
+                ColumnTransformer(
+                    [
+                        ("texts", OneHotEncoder(handle_unknown="ignore"), ["s"]),
+                        ("imputed", make_pipeline(SimpleImputer(), StandardScaler()), ["b"]),
+                        ("scaled", StandardScaler(), ["a"]),
+                    ]
+                ),
+                LinearRegression(),
+            ),
+            FRAME[["a", "b", "s"]],
+            {"numbers": ((0,), (0, 1)), "strings": ((), ())},
+            id="a frame: gaps where nothing fills them, infinities everywhere",
+        ),
+        pytest.param(
+            LinearRegression(), FRAME[["a", "b"]].to_numpy(), {"features": ((0, 1), (0, 1))}, id="an array: both"
+        ),
+        pytest.param(
+            RandomForestRegressor(2), FRAME[["a"]].where(FRAME["a"] < 4).to_numpy(), {"features": ((), (0,))},
+            id="a forest trained with gaps",
+        ),
+        pytest.param(
+            HistGradientBoostingRegressor(max_iter=2), FRAME[["a"]].to_numpy(), {"features": ((), ())},
+            id="histogram boosting takes everything",
+        ),
+        pytest.param(
+            ColumnTransformer([("kept", "passthrough", ["a"]), ("scaled", StandardScaler(), ["b"])]), FRAME[["a", "b"]],
+            {"features": ((), (1,))}, id="each column for itself",
+        ),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Skipping features")
+def test_where_gaps_and_infinities_are_refused(estimator: Any, frame: Any, refused: dict[str, Any]) -> None:
+    with threadpool_limits(1):
+        found = convert(estimator.fit(frame, TARGET), frame)
+    assert {spec.name: (spec.no_nan, spec.no_inf) for spec in found.layout.tensor_specs("float32")} == refused
+    assert not any("infinities" in note for note in found.notes), "that scikit-learn raises is worth no note"
+
+
+def test_infinities_that_the_graph_answers_differently_are_refused() -> None:
+    estimator = ColumnTransformer([("kept", "passthrough", ["a", "b"])]).fit(FRAME)
+    layout, frame = infer(estimator, FRAME)
+
+    def run(layout: Layout, rows: pd.DataFrame) -> Answers:
+        """A graph that takes the infinities of one column for numbers."""
+        return Answers(None, rows.assign(b=rows["b"].clip(-9.0, 99.0)).to_numpy(np.float64))
+
+    settled, notes = settle(estimator, layout, frame, "transformer", run, 1e-3)
+    assert [spec.no_inf for spec in settled.tensor_specs("float64")] == [(1,)]
+    assert "infinities in 'b' will be refused: the graph would answer them differently" in notes
+    frame["b"] = frame["b"].where(frame.index < 39, np.inf)
+    settled, _ = settle(estimator, layout, frame, "transformer", run, 1e-3)
+    assert [spec.no_inf for spec in settled.tensor_specs("float64")] == [()], (
+        "where the sample itself has infinities, the gate measures how wrong they are"
+    )
 
 
 def test_texts_never_seen_are_part_of_the_gate() -> None:
