@@ -5,6 +5,7 @@ they are loaded only when the author says so.
 """
 
 import hashlib
+import importlib
 import io
 import warnings
 import zipfile
@@ -14,13 +15,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import joblib
+import numpy as np
 import skops.io
 from sklearn.exceptions import InconsistentVersionWarning
 
 from convert.errors import Unreadable, Untrusted
 
-HARMLESS: Final = frozenset({"numpy.dtype"})
-"""Types beyond skops' own list that can be made without running code: a dtype is a name."""
+INSTALLED: Final = ("sklearn.", "scipy.sparse.", "scipy.interpolate.", "scipy.spatial.")
+"""Packages whose classes are made without being asked about: they are installed here, not the file's own."""
+
+KEPT_OUT: Final = frozenset({"tests", "conftest", "_testing", "externals", "datasets"})
+"""Modules of theirs that write files or load them."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +66,36 @@ def _is_skops(content: bytes) -> bool:
 
 def _skops(path: Path, content: bytes, trust: bool, trust_types: Sequence[str]) -> Any:
     try:
-        unknown = sorted(set(skops.io.get_untrusted_types(data=content)) - HARMLESS)
-        refused = [name for name in unknown if name not in trust_types]
+        unknown = sorted(skops.io.get_untrusted_types(data=content))
+        refused = [name for name in unknown if name not in trust_types and not _harmless(name)]
         if refused and not trust:
             raise Untrusted(
                 f"{path}: it holds types that skops does not know to be safe: {', '.join(refused)}. "
                 f"If you know them, pass --trust-types {','.join(refused)}; to allow everything, --trust"
             )
-        return skops.io.loads(content, trusted=[*unknown, *HARMLESS])
+        return skops.io.loads(content, trusted=unknown)
     except Untrusted:
         raise
     except Exception as error:  # a damaged file makes skops raise anything from KeyError to BadZipFile
         raise Unreadable(f"{path}: not a usable skops file: {_one_line(error)}; save the pipeline again") from error
+
+
+def _harmless(name: str) -> bool:
+    """Whether this is a class of scikit-learn or scipy itself, or a type of numpy's numbers.
+
+    The name alone proves nothing: their modules hold functions as well, and what they import from elsewhere.
+    """
+    module, _, attribute = name.rpartition(".")
+    if module == "numpy":
+        found = getattr(np, attribute, None)
+        return isinstance(found, type) and issubclass(found, np.dtype | np.generic)
+    if not name.startswith(INSTALLED) or KEPT_OUT.intersection(module.split(".")):
+        return False
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError:
+        return False
+    return isinstance(found, type) and found.__module__.startswith(INSTALLED)
 
 
 def _pickle(path: Path, content: bytes, trust: bool) -> Any:

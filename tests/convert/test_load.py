@@ -1,7 +1,10 @@
 """Loading files: what is safe, what is refused, and what is said."""
 
+import io
+import json
 import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,13 @@ import joblib
 import pytest
 import sklearn
 import skops.io
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier
+from threadpoolctl import threadpool_limits
 
 from convert.errors import Unreadable, Untrusted
 from convert.load import load
@@ -57,14 +66,57 @@ def test_nothing_runs_before_trust_is_given(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        pytest.param(RandomForestClassifier(2), id="a forest"),
+        pytest.param(HistGradientBoostingClassifier(max_iter=2), id="histogram boosting"),
+        pytest.param(KNeighborsClassifier(algorithm="kd_tree"), id="nearest neighbours"),
+        pytest.param(GaussianProcessClassifier(), id="kernels of a Gaussian process"),
+    ],
+)
+def test_scikit_learns_own_types_need_no_trust(tmp_path: Path, linear: Any, estimator: Any) -> None:
+    with threadpool_limits(1):
+        path = saved(tmp_path / "p.skops", estimator.fit(linear.rows, linear.target))
+        assert load(path).estimator.predict(linear.rows).tolist() == estimator.predict(linear.rows).tolist()
+
+
+class Doubled(FunctionTransformer):  # type: ignore[misc]  # scikit-learn has no types
+    """A transformer of the author's own."""
+
+
 def test_unknown_types_are_named_and_can_be_trusted_by_name(tmp_path: Path, linear: Any) -> None:
-    path = saved(tmp_path / "tree.skops", DecisionTreeClassifier(max_depth=2).fit(linear.rows, linear.target))
-    with pytest.raises(Untrusted, match=r"--trust-types sklearn\.tree\._tree\.Tree"):
+    path = saved(tmp_path / "own.skops", make_pipeline(Doubled(), DecisionTreeClassifier()).fit(linear.rows, [0] * 200))
+    own = f"{Doubled.__module__}.Doubled"
+    with pytest.raises(Untrusted, match=rf"--trust-types {re.escape(own)};"):
         load(path)
     with pytest.raises(Untrusted):
         load(path, trust_types=["another.Type"])
-    assert hasattr(load(path, trust_types=["sklearn.tree._tree.Tree"]).estimator, "tree_")
-    assert hasattr(load(path, trust=True).estimator, "tree_")
+    assert hasattr(load(path, trust_types=[own]).estimator, "predict")
+    assert hasattr(load(path, trust=True).estimator, "predict")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        pytest.param("sklearn.base", "clone", id="a function"),
+        pytest.param("sklearn.utils._testing", "TempMemmap", id="a class for tests, which writes files"),
+        pytest.param("sklearn.calibration", "Real", id="a class from elsewhere"),
+        pytest.param("sklearn.nowhere", "Thing", id="a module that is none"),
+        pytest.param("numpy", "memmap", id="a file of numpy's"),
+        pytest.param("sklearnish", "Thing", id="a package of a similar name"),
+    ],
+)
+def test_a_name_in_scikit_learn_is_not_enough(tmp_path: Path, module: str, name: str) -> None:
+    """What such a file asks for is made from a list of arguments that its author chose."""
+    content = skops.io.dumps(DecisionTreeClassifier())
+    path = tmp_path / "forged.skops"
+    with zipfile.ZipFile(io.BytesIO(content)) as original, zipfile.ZipFile(path, "w") as forged:
+        schema = json.loads(original.read("schema.json"))
+        schema["__module__"], schema["__class__"] = module, name
+        forged.writestr("schema.json", json.dumps(schema))
+    with pytest.raises(Untrusted, match=re.escape(f"{module}.{name}")):
+        load(path)
 
 
 @pytest.mark.parametrize(
