@@ -10,8 +10,8 @@ import grpc
 import grpc.aio
 
 from skylane import __version__
-from skylane.client.calls import Acquire, Calls, Pause, Step, Steps
-from skylane.client.channel import MAX_MESSAGE_BYTES, PREDICT_STREAM, UNARY, Health, channel_options
+from skylane.client.calls import Acquire, Calls, Pause, Step, Steps, stream_timeout
+from skylane.client.channel import MAX_MESSAGE_BYTES, PREDICT_STREAM, UNARY, Health, channel_options, check_target
 from skylane.client.decoding import Prediction
 from skylane.client.encoding import Request
 from skylane.client.errors import SkylaneError, error_of_rpc
@@ -51,6 +51,7 @@ class AsyncClient:
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
+        check_target(target)
         self.target = target
         self._calls = Calls(timeout_s, retry_overload, asyncio.Lock, room=asyncio.Semaphore(max_in_flight))
         self._metadata = tuple(metadata)
@@ -98,7 +99,7 @@ class AsyncClient:
         stream = self._connected().stream_stream(
             PREDICT_STREAM.path, PREDICT_STREAM.request.SerializeToString, PREDICT_STREAM.reply.FromString
         )
-        call = stream(outgoing(), timeout=None if timeout_s == math.inf else timeout_s, metadata=self._metadata)
+        call = stream(outgoing(), timeout=stream_timeout(timeout_s), metadata=self._metadata)
         try:
             async for reply in call:
                 request, answer = ledger.settle(reply)

@@ -6,9 +6,10 @@ or throw the error in. So there is one copy of every rule, and it is tested with
 """
 
 import math
+import numbers
 import random
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
@@ -16,8 +17,8 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from skylane.client import channel
 from skylane.client.decoding import Prediction, decode
-from skylane.client.encoding import Request, encode, read
-from skylane.client.errors import DeadlineExceeded, InvalidInput, NotFound, Overloaded, Unavailable
+from skylane.client.encoding import Inputs, Request, check_choice, encode, read, why_no_columns
+from skylane.client.errors import DeadlineExceeded, InvalidInput, NotFound, Overloaded, SkylaneError, Unavailable
 from skylane.client.schema import Model, ModelStatus, model_of, model_statuses
 from skylane.v1 import models_pb2
 from skylane.v1.prediction_pb2 import PredictRequest
@@ -64,6 +65,37 @@ Choice = tuple[str, int | None, str | None]
 
 SCHEMAS_MAX: Final = 1000
 
+_MISNAMED: Final = ("not known", "this model has none")
+"""What servers say of names; if they ever say it otherwise, their own sentence is what callers see."""
+
+NAMES_MAX: Final = 20
+"""Models named in a message."""
+
+YEAR_S: Final = 365 * 86400.0
+"""A timeout beyond it is none: gRPC's own instants overflow into the past at some 1e10 seconds."""
+
+
+def bounded(timeout_s: Any) -> float:
+    """The timeout, infinite if it is over a year. Raises TypeError and ValueError for what is no number."""
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, numbers.Real):
+        raise TypeError(f"timeout_s is {timeout_s!r}: expected a number of seconds, such as 5.0")
+    seconds = float(timeout_s)
+    if math.isnan(seconds):
+        raise ValueError("timeout_s is NaN: expected a number of seconds; math.inf waits for ever")
+    return math.inf if seconds > YEAR_S else seconds
+
+
+def stream_timeout(timeout_s: float) -> float | None:
+    """The timeout of a whole stream as grpc takes it: None for none."""
+    seconds = bounded(timeout_s)
+    return None if seconds == math.inf else seconds
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Names for a message, not more than fit one."""
+    more = f" and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else ""
+    return (", ".join(names[:NAMES_MAX]) or "none") + more
+
 
 class Calls:
     """The calls of one client and the schemas that it has seen. Safe to use from several threads.
@@ -80,7 +112,7 @@ class Calls:
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
-        self._timeout_s, self._retry_overload = timeout_s, retry_overload
+        self._timeout_s, self._retry_overload = bounded(timeout_s), retry_overload
         self._clock, self._rng = clock, rng or random.Random()
         self._schemas: dict[Choice, Model] = {}
         self._make_lock, self._room = make_lock, room
@@ -88,7 +120,7 @@ class Calls:
 
     def deadline(self, timeout_s: float | None) -> float:
         """The instant at which a call that begins now gives up; None takes the client's own timeout."""
-        return self._clock() + (self._timeout_s if timeout_s is None else timeout_s)
+        return self._clock() + (self._timeout_s if timeout_s is None else bounded(timeout_s))
 
     def predict(
         self, request: Request, timeout_s: float | None = None, retry_overload: int | None = None
@@ -100,10 +132,14 @@ class Calls:
         """
         deadline = self.deadline(timeout_s)
         inputs = read(request.data)
-        if not inputs.need_schema:
-            reply = yield from self._send(encode(inputs, request, None), deadline, retry_overload)
-            return decode(reply)
         choice = (request.model, request.version, request.label)
+        if not inputs.need_schema:
+            try:
+                reply = yield from self._send(encode(inputs, request, None), deadline, retry_overload)
+            except InvalidInput as error:
+                yield from self._explain(error, inputs, choice, deadline)
+                raise
+            return decode(reply)
         remembered = self._schemas.get(choice)
         if remembered is not None:
             try:
@@ -133,6 +169,7 @@ class Calls:
         self, name: str, version: int | None = None, label: str | None = None, timeout_s: float | None = None
     ) -> Steps[Model]:
         """Ask what one version takes, and remember it."""
+        check_choice(name, version, label)
         return (yield from self._fetch((name, version, label), self.deadline(timeout_s)))
 
     def models(self, timeout_s: float | None = None) -> Steps[tuple[ModelStatus, ...]]:
@@ -141,16 +178,42 @@ class Calls:
         return model_statuses(reply)
 
     def health(self, model: str | None = None, timeout_s: float | None = None) -> Steps[channel.Health]:
-        """Ask the health service."""
-        reply = yield from self._invoke(channel.HEALTH, StringValue(value=model or ""), self.deadline(timeout_s))
-        return channel.HEALTH_OF.get(reply.value, "UNKNOWN")
+        """Ask the health service, and for the models there are if it does not know this one: it does not tell them."""
+        deadline = self.deadline(timeout_s)
+        try:
+            return (yield from self._health(model, deadline))
+        except NotFound as error:
+            try:
+                reply = yield from self._invoke(channel.LIST_MODELS, models_pb2.ListModelsRequest(), deadline)
+            except SkylaneError:
+                raise error from None
+            names = [status.name for status in model_statuses(reply)]
+            if model in names:
+                raise NotFound(f"no version of {model!r} is ready") from error
+            raise NotFound(f"there is no model {model!r}; there are: {some_of(names)}") from error
 
     def ready(self, model: str | None = None, timeout_s: float | None = None) -> Steps[bool]:
         """Ask the health service; a server that cannot be reached, or has no such model, is not ready."""
         try:
-            return (yield from self.health(model, timeout_s)) == "SERVING"
+            return (yield from self._health(model, self.deadline(timeout_s))) == "SERVING"
         except (Unavailable, NotFound, DeadlineExceeded):
             return False
+
+    def _health(self, model: str | None, deadline: float) -> Steps[channel.Health]:
+        reply = yield from self._invoke(channel.HEALTH, StringValue(value=model or ""), deadline)
+        return channel.HEALTH_OF.get(reply.value, "UNKNOWN")
+
+    def _explain(self, error: InvalidInput, inputs: Inputs, choice: Choice, deadline: float) -> Steps[None]:
+        """Raise a shorter reason for columns that a model without any refused: the server lists every one of them."""
+        if not any(sign in error.detail for sign in _MISNAMED):
+            return  # a wrong value: the model need not be asked what it takes
+        try:
+            model = yield from self._schema(choice, deadline)
+        except SkylaneError:
+            return
+        reason = why_no_columns(inputs, model)
+        if reason:
+            raise InvalidInput(reason) from error
 
     def _schema(self, choice: Choice, deadline: float, stale: Model | None = None) -> Steps[Model]:
         """The schema remembered for a choice, unless it is `stale`; else fetched, once for all who want it now."""

@@ -43,6 +43,28 @@ MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 """Default bound on one message, either way: 16 million float32 numbers. gRPC's own default is 4 MiB."""
 
 
+_OTHER_SCHEMES: Final = ("unix:", "unix-abstract:", "vsock:", "xds:", "ipv4:", "ipv6:", "passthrough:")
+
+
+def check_target(target: Any) -> None:
+    """Raise TypeError or ValueError for a target that gRPC would take for another one: it adds port 443 by itself."""
+    if not isinstance(target, str):
+        raise TypeError(f"target is {target!r}: expected text, such as 'localhost:8500'")
+    if target.startswith(_OTHER_SCHEMES):
+        return
+    address = target
+    if target.startswith("dns:"):
+        address = target.removeprefix("dns:")
+        if address.startswith("//"):
+            address = address[2:].partition("/")[2]
+    elif "://" in target:
+        raise ValueError(f"{target!r} is a URL: expected HOST:PORT, such as localhost:8500")
+    host, _, port = address.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host.replace(":", "/")
+    if not bare or "/" in bare or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(f"{target!r} is no address: expected HOST:PORT, such as localhost:8500")
+
+
 def service_config(target: str) -> dict[str, Any]:
     """The retry policy, and round robin if the target is a DNS name.
 

@@ -5,6 +5,7 @@ that an array cannot say, in strings, integers and booleans, need typed columns,
 because a request has one form or the other.
 """
 
+import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,8 +18,8 @@ from skylane.dtypes import NUMPY, TO_PROTO, dtype_of
 from skylane.v1 import prediction_pb2 as pb
 
 _FORMS: Final = (
-    "a data frame, a dict of column → values, a list of dicts, a dict of tensor name → array, or one array of shape "
-    "(rows, …)"
+    "a data frame, a dict of column → values, a list of dicts, a dict of tensor name → array, or one array or list of "
+    "rows of shape (rows, …)"
 )
 
 
@@ -35,10 +36,21 @@ class Request:
     request_id: str = ""
 
     def __post_init__(self) -> None:
+        check_choice(self.model, self.version, self.label)
         if self.version is not None and self.label is not None:
             raise ValueError("version and label are two ways to choose: give one of them")
         if isinstance(self.outputs, str):
             raise TypeError(f"outputs is a list of names: write ({self.outputs!r},)")
+
+
+def check_choice(model: Any, version: Any, label: Any) -> None:
+    """Raise TypeError naming the argument that is not what chooses a model."""
+    if not isinstance(model, str):
+        raise TypeError(f"model is {model!r}: expected the name of a model as text")
+    if version is not None and (isinstance(version, bool) or not isinstance(version, numbers.Integral)):
+        raise TypeError(f"version is {version!r}: expected a whole number, such as 1")
+    if label is not None and not isinstance(label, str):
+        raise TypeError(f"label is {label!r}: expected text, such as 'stable'")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +79,8 @@ def read(data: Any) -> Inputs:
         if data.ndim < 2:
             raise ValueError(f"an array of shape {data.shape}: expected (rows, …); for one row write array[None, :]")
         return Inputs((read_values("array", data),), is_array=True)
+    if isinstance(data, list | tuple) and data and all(isinstance(row, list | tuple | np.ndarray) for row in data):
+        return Inputs((_read_rows(data),), is_array=True)
     values = tuple(read_values(name, raw) for name, raw in _named(data))
     rows = {each.rows for each in values}
     if len(rows) != 1:
@@ -89,6 +103,9 @@ def encode(inputs: Inputs, request: Request, model: Model | None) -> pb.PredictR
         message.label = request.label
     values = inputs.values
     if model is not None:
+        reason = why_no_columns(inputs, model)
+        if reason:
+            raise ValueError(reason)
         values = (_as_only_tensor(values[0], model),) if inputs.is_array else _typed(values, model)
     has_gaps = any(each.missing for each in values)
     for each in values:
@@ -100,6 +117,31 @@ def encode(inputs: Inputs, request: Request, model: Model | None) -> pb.PredictR
         except UnicodeEncodeError as error:
             raise ValueError(f"{each.name!r} holds text that is not Unicode: {error}") from error
     return message
+
+
+def why_no_columns(inputs: Inputs, model: Model) -> str | None:
+    """Why columns by name cannot be what the model takes, if it has only tensors and none has such a name."""
+    if (
+        model.columns
+        or inputs.is_array
+        or {each.name for each in inputs.values} & {each.name for each in model.tensors}
+    ):
+        return None
+    tensors = ", ".join(f"{each.name!r} {each.dtype} {list(each.shape)}" for each in model.tensors)
+    advice = "send frame.to_numpy()" if len(model.tensors) == 1 else "send a dict of tensor name → array"
+    count = f"the data has {len(inputs.values)} column{'s' * (len(inputs.values) > 1)}"
+    return f"{model.name} takes no columns by name, but {tensors}; {count}: {advice}"
+
+
+def _read_rows(rows: Sequence[Any]) -> Values:
+    """A list of rows, as the array that it spells out."""
+    lengths = sorted({len(row) for row in rows})
+    if len(lengths) > 1:
+        raise ValueError(f"rows differ in length: from {lengths[0]} to {lengths[-1]} values")
+    values = read_values("rows", [row.tolist() if isinstance(row, np.ndarray) else row for row in rows])
+    if values.array.ndim < 2:
+        raise ValueError("a list of rows: expected as many values at each place of every row")
+    return values
 
 
 def _named(data: Any) -> Iterable[tuple[str, Any]]:
@@ -117,7 +159,10 @@ def _named(data: Any) -> Iterable[tuple[str, Any]]:
     names = list(columns)
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"column names must be text, as the model was trained with them; got {name!r}")
+            raise TypeError(
+                f"column names must be text, as the model was trained with them; got {name!r}; for a "
+                "model that takes one tensor send frame.to_numpy()"
+            )
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise ValueError(f"columns appear more than once: {', '.join(map(repr, twice))}")

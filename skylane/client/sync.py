@@ -10,8 +10,8 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from skylane import __version__
-from skylane.client.calls import Acquire, Calls, Pause, Step, Steps
-from skylane.client.channel import MAX_MESSAGE_BYTES, PREDICT_STREAM, UNARY, Health, channel_options
+from skylane.client.calls import Acquire, Calls, Pause, Step, Steps, stream_timeout
+from skylane.client.channel import MAX_MESSAGE_BYTES, PREDICT_STREAM, UNARY, Health, channel_options, check_target
 from skylane.client.decoding import Prediction
 from skylane.client.encoding import Request
 from skylane.client.errors import SkylaneError, error_of_rpc
@@ -52,6 +52,7 @@ class Client:
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         options: Sequence[tuple[str, Any]] = (),
     ) -> None:
+        check_target(target)
         self.target = target
         self._calls = Calls(timeout_s, retry_overload, threading.Lock)
         self._metadata = tuple(metadata)
@@ -85,8 +86,8 @@ class Client:
         """Answer rows of features with the model's outputs.
 
         `data` is a data frame; a dict of column → list, array or single value; a list of dicts, one for each row; a
-        dict of tensor name → array; or one array (rows, …) for a model with one tensor. None, NaN and pandas.NA are
-        gaps. Column names are those that the model was trained with.
+        dict of tensor name → array; or one array (rows, …), or list of rows, for a model with one tensor. None,
+        NaN and pandas.NA are gaps. Column names are those that the model was trained with.
 
         `version` or `label` chooses who answers, the latest that is ready if neither is given; `outputs` are the
         names of those to return, all if none are given.
@@ -118,7 +119,7 @@ class Client:
             except Exception as error:  # raised below, in the caller's thread; grpc would only log it
                 failures.append(error)
 
-        call = self._stream(outgoing(), timeout=None if timeout_s == math.inf else timeout_s, metadata=self._metadata)
+        call = self._stream(outgoing(), timeout=stream_timeout(timeout_s), metadata=self._metadata)
         try:
             for reply in call:
                 request, answer = ledger.settle(reply)

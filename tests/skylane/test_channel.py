@@ -11,7 +11,7 @@ from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 from grpc_health.v1 import health_pb2
 
 from skylane.client import AsyncClient, Client
-from skylane.client.channel import HEALTH_OF, UNARY, channel_options, service_config
+from skylane.client.channel import HEALTH_OF, UNARY, channel_options, check_target, service_config
 from skylane.v1 import models_pb2, prediction_pb2
 
 FakeServer = Any
@@ -35,6 +35,33 @@ def test_only_unavailable_is_tried_again() -> None:
 )
 def test_load_balancing(target: str, policy: Any) -> None:
     assert service_config(target).get("loadBalancingConfig") == policy
+
+
+@pytest.mark.parametrize(
+    "target", ["localhost:8500", "[::1]:8500", "dns:///skylane.example:1", "dns:skylane:1", "unix:///run/skylane.sock"]
+)
+def test_targets(target: str) -> None:
+    check_target(target)
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "says"),
+    [
+        pytest.param(None, TypeError, "target is None: expected text, such as 'localhost:8500'", id="None"),
+        pytest.param("skylane", ValueError, "'skylane' is no address: expected HOST:PORT", id="no port"),
+        pytest.param("dns:///skylane", ValueError, "expected HOST:PORT", id="a DNS name without a port"),
+        pytest.param("skylane:http", ValueError, "expected HOST:PORT", id="a port in words"),
+        pytest.param("skylane:70000", ValueError, "expected HOST:PORT", id="a port beyond the last"),
+        pytest.param(":8500", ValueError, "expected HOST:PORT", id="no host"),
+        pytest.param("::1:8500", ValueError, "expected HOST:PORT", id="IPv6 without brackets"),
+        pytest.param("http://skylane:8500", ValueError, "is a URL: expected HOST:PORT", id="a URL"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_what_is_no_target(kind: Any, target: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error) as refused:
+        kind(target)
+    assert says in str(refused.value)
 
 
 def test_the_callers_options_win() -> None:

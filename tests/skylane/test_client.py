@@ -386,3 +386,42 @@ def test_importing_the_client_brings_nothing_that_a_service_does_not_need() -> N
     unwanted = {"onnxruntime", "onnx", "sklearn", "pandas", "server", "convert", "msgspec", "grpc_health.v1"}
     assert not unwanted & set(loaded)
     assert {"grpc", "numpy", "google"} <= set(loaded)
+
+
+def test_named_columns_for_a_model_of_one_tensor_are_told_what_to_send(connect: Open, server: FakeServer) -> None:
+    del server.models["digits"].columns[:]
+    server.fail("INVALID_ARGUMENT", "'x_float32' is missing, and 64 names are not known")
+    with pytest.raises(InvalidInput) as refused:
+        connect().predict("digits", pd.DataFrame({f"pixel_{n}": [1.0] for n in range(64)}))
+    assert refused.value.detail == (
+        "digits takes no columns by name, but 'x_float32' float32 [-1, 3]; the data has 64 columns: "
+        "send frame.to_numpy()"
+    )
+
+
+def test_health_of_an_unknown_model_names_those_there_are(connect: Open) -> None:
+    with pytest.raises(NotFound) as refused:
+        connect().health("nope")
+    assert refused.value.detail == "there is no model 'nope'; there are: flights_late, digits"
+
+
+def test_a_timeout_of_ages_is_none(connect: Open) -> None:
+    client = connect(timeout_s=1e18)
+    assert client.predict("m", {"a": 1}, timeout_s=1e300).model == "m"
+    assert [answer.model for answer in client.predict_many("m", [{"a": 1}], timeout_s=1e18)] == ["m"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        pytest.param({"timeout_s": "5"}, TypeError, "timeout_s is '5': expected a number of seconds", id="text"),
+        pytest.param({"timeout_s": float("nan")}, ValueError, "timeout_s is NaN", id="no number"),
+        pytest.param({"version": "1"}, TypeError, "version is '1': expected a whole number", id="a version as text"),
+    ],
+)
+def test_arguments_of_another_type_are_named(
+    connect: Open, options: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error) as refused:
+        connect().predict("m", {"a": 1}, **options)
+    assert says in str(refused.value)

@@ -194,6 +194,11 @@ def test_an_array_is_sent_as_the_only_tensor_in_its_type(array: Array, dtype: st
     assert all(str(a) == str(b) or float(a) == float(b) for a, b in zip(decoded.flat, array.flat, strict=True))
 
 
+def test_a_list_of_rows_is_an_array() -> None:
+    (tensor,) = encoded([[1, 2.5, None], (4, 5, 6)], one_tensor("float32")).tensors
+    assert np.array_equal(array_of(tensor), np.array([[1, 2.5, np.nan], [4, 5, 6]], np.float32), equal_nan=True)
+
+
 def test_tensors_by_name_are_cast_too() -> None:
     request = encoded({"numbers": np.ones((1, 2)), "texts": [["UA"]]}, MODEL)
     assert [tensor.dtype for tensor in request.tensors] == [pb.DATA_TYPE_FLOAT32, pb.DATA_TYPE_STRING]
@@ -229,11 +234,17 @@ def test_an_array_that_is_not_what_the_tensor_takes(
         pytest.param({}, ValueError, "there are no columns", id="nothing"),
         pytest.param([], TypeError, "data is an empty list: expected a data frame", id="an empty list"),
         pytest.param([1, 2], TypeError, "data is list: expected a data frame", id="a bare list"),
+        pytest.param([[1, 2], [3]], ValueError, "rows differ in length: from 1 to 2 values", id="rows of two lengths"),
         pytest.param(None, TypeError, "data is NoneType", id="None"),
         pytest.param("x", TypeError, "data is str", id="text"),
         pytest.param(np.zeros(3), ValueError, "for one row write array[None, :]", id="a one-dimensional array"),
         pytest.param({1: [1]}, TypeError, "column names must be text", id="a number for a name"),
-        pytest.param(pd.DataFrame([[1, 2]]), TypeError, "got 0", id="a frame without names"),
+        pytest.param(
+            pd.DataFrame([[1, 2]]),
+            TypeError,
+            "got 0; for a model that takes one tensor send frame.to_numpy()",
+            id="a frame without names",
+        ),
         pytest.param(
             pd.DataFrame([[1, 2]], columns=["a", "a"]), ValueError, "more than once: 'a'", id="a name that stands twice"
         ),
@@ -276,6 +287,9 @@ def test_what_cannot_be_sent_is_named(data: Any, error: type[Exception], says: s
     [
         pytest.param({"version": 1, "label": "stable"}, ValueError, id="version and label"),
         pytest.param({"outputs": "label"}, TypeError, id="outputs as text"),
+        pytest.param({"version": "1"}, TypeError, id="a version as text"),
+        pytest.param({"version": True}, TypeError, id="a boolean for a version"),
+        pytest.param({"label": 1}, TypeError, id="a number for a label"),
     ],
 )
 def test_requests_that_contradict_themselves(options: dict[str, Any], error: type[Exception]) -> None:
