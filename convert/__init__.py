@@ -3,7 +3,7 @@
     from convert import publish
     publish(pipeline, held_out_rows, name="flights_late", target=truth)
 
-`python -m convert --help` does the same from a file. The steps, one module each: load, schema, export, candidates,
+`skylane convert --help` does the same from a file. The steps, one module each: load, schema, export, candidates,
 parity, timing, choose, describe, store, report; `publish` calls them.
 """
 

@@ -1,4 +1,4 @@
-"""`python -m convert`: a pipeline's file → a published version. Reads the command line; the work is `publish`'s."""
+"""`skylane convert`: a pipeline's file → a published version. Reads the command line; the work is `publish`'s."""
 
 import argparse
 import hashlib
@@ -20,7 +20,8 @@ pipeline does, and publish it as the next version of a model.
 Several graphs are tried: single precision, double precision, int8 weights. Each is
 compared with scikit-learn on your held-out rows, and on rows made from them with gaps,
 texts never seen and the ends of each range. The fastest one within the tolerance is
-published. If none is, nothing is, and you are told why."""
+published: times for one row and for 64 rows count alike. If none is within it,
+nothing is published, and you are told why."""
 
 EPILOG = """\
 tolerances (largest difference of a number; share of labels that may change):
@@ -30,9 +31,9 @@ tolerances (largest difference of a number; share of labels that may change):
   For predictions and scores, differences are counted in standard deviations.
 
 examples:
-  python -m convert pipeline.skops --name churn --rows held_out.csv --target churned
-  python -m convert net.skops --name digits --rows held_out.npz --tolerance quantized
-  python -m convert old.pkl --trust --name churn --rows held_out.csv
+  skylane convert pipeline.skops --name churn --rows held_out.csv --target churned
+  skylane convert net.skops --name digits --rows held_out.npz --tolerance quantized
+  skylane convert old.pkl --trust --name churn --rows held_out.csv
 
 exit codes: 0 published, or already there; 2 wrong arguments or files; 3 not trusted;
   4 no graph exists for this pipeline; 5 outside the tolerance; 6 repository not writable"""
@@ -79,12 +80,17 @@ def _run(arguments: argparse.Namespace, reporter: Reporter) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m convert",
+        prog="skylane convert",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("pipeline", type=Path, metavar="PIPELINE", help="the fitted pipeline: a .skops file")
+    parser.add_argument(
+        "pipeline",
+        type=Path,
+        metavar="PIPELINE",
+        help="the fitted pipeline: a .skops file; pickle or joblib with --trust",
+    )
     parser.add_argument("--name", required=True, help="the model's name in the repository")
     parser.add_argument(
         "--rows",

@@ -13,7 +13,7 @@ from convert.candidates import RECIPES, Built, NotApplicable, Recipe, Source
 from convert.choose import Preset, Quantize, Verdict, choose, tolerance_of
 from convert.errors import BadRows, OutOfTolerance, Unconvertible
 from convert.gaps import settle
-from convert.parity import Case, Parity, difference, measure
+from convert.parity import Case, Parity, difference, measure, metric
 from convert.probes import probes
 from convert.schema import Array, Layout, NumberType, infer
 from convert.session import Session
@@ -54,6 +54,8 @@ class Conversion:
     skipped: dict[str, str]
     """Candidates that could not be made → why."""
     notes: tuple[str, ...]
+    metric: float | None = None
+    """Accuracy or R² of scikit-learn on the held-out rows, where the target is known."""
 
 
 def convert(
@@ -68,6 +70,8 @@ def convert(
 ) -> Conversion:
     """Build, verify and time every candidate, and choose. Raises ConversionError."""
     task = task_of(estimator)
+    if task == "transformer":
+        target = None  # what is transformed has no truth
     layout, frame = infer(estimator, rows)
     say(f"asking scikit-learn about {len(frame)} held-out rows")
     expected = _expected(estimator, layout, frame, task)
@@ -85,6 +89,9 @@ def convert(
     say(f"comparing {_count(built)} with scikit-learn")
     tried, parities, failed = _verify(built, _Asked(estimator, layout, frame, task, expected), target)
     skipped |= failed
+    known = None if target is None else metric(expected, target)
+    if target is not None:
+        notes += _strange_target(expected, target)
     say("timing them on this machine")
     times = latencies(
         [(item.session.run, layout.tensors(frame.head(CHUNK_ROWS), item.built.numbers)) for item in tried]
@@ -97,7 +104,24 @@ def convert(
         chosen = choose(verdicts, limits, quantize, force=force)
     except OutOfTolerance as error:
         raise OutOfTolerance(f"{error}{_hint(estimator)}") from error
-    return Conversion(estimator, layout, frame, task, limits, tuple(tried), verdicts, chosen, skipped, tuple(notes))
+    return Conversion(
+        estimator, layout, frame, task, limits, tuple(tried), verdicts, chosen, skipped, tuple(notes), known
+    )
+
+
+def _strange_target(expected: Answers, target: Array) -> list[str]:
+    """A warning if the target cannot be what the pipeline predicts."""
+    if expected.label is None:
+        return []
+    true = np.asarray(target)
+    kind = str if "O" in (kinds := expected.label.dtype.kind + true.dtype.kind) or "U" in kinds else np.float64
+    given, answered = np.unique(true.astype(kind)).tolist(), np.unique(expected.label.astype(kind)).tolist()
+    if set(given) & set(answered):
+        return []
+    return [
+        f"the target's values ({', '.join(map(str, given[:3]))}) and the pipeline's labels "
+        f"({', '.join(map(str, answered[:3]))}) have none in common: is it the right column?"
+    ]
 
 
 def _expected(estimator: Any, layout: Layout, frame: pd.DataFrame, task: Task) -> Answers:

@@ -6,7 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from convert.choose import Verdict, cost, why_outside
+from convert.choose import WEIGHTS, Verdict, cost, why_outside
 from convert.conversion import Conversion
 
 SIZES: Final = ("1", "64", "1024")
@@ -28,11 +28,16 @@ def show(conversion: Conversion, console: Console) -> None:
         table.add_row(name, *["–"] * (len(SIZES) + 3), style="dim")
     console.print(table)
     for index, verdict in enumerate(conversion.verdicts):
-        console.print(f"  {verdict.name}: {_remark(conversion, index)}", highlight=False, markup=False)
+        # What came of int8 is the last sentence.
+        told = _changed(verdict) if verdict.quantized and index != conversion.chosen else _remark(conversion, index)
+        console.print(f"  {verdict.name}: {told}", highlight=False, markup=False)
     for name, reason in conversion.skipped.items():
-        console.print(f"  {name}: not tried: {reason}", highlight=False, markup=False)
+        if not name.startswith("int8"):
+            console.print(f"  {name}: not tried: {reason}", highlight=False, markup=False)
     for note in conversion.notes:
         console.print(f"  note: {note}", highlight=False, markup=False)
+    for line in (*_on_metric(conversion), *_on_choice(conversion)):
+        console.print(line, highlight=False, markup=False)
     console.print(on_quantization(conversion), highlight=False, markup=False)
 
 
@@ -56,11 +61,35 @@ def _remark(conversion: Conversion, index: int) -> str:
         came = f"outside tolerance {conversion.tolerance.preset!r}: {outside}"
     else:
         came = _compared(conversion, verdict)
+    return f"{_changed(verdict)}; {came}"
+
+
+def _changed(verdict: Verdict) -> str:
     effect = verdict.parity.batch_effect
     varies = (
         f"; a row's answer varies by up to {effect:.2g} with the other rows of its batch" if effect > VARIES else ""
     )
-    return f"{verdict.note}{varies}; {came}"
+    return f"{verdict.note}{varies}"
+
+
+def _on_metric(conversion: Conversion) -> list[str]:
+    """The task's own figure, of scikit-learn and of what is shipped; nothing if the target is not known."""
+    chosen = conversion.verdicts[conversion.chosen]
+    if conversion.metric is None or chosen.parity.metric_drop is None:
+        return []
+    name = "R²" if conversion.task == "regressor" else "accuracy"
+    shipped = conversion.metric - chosen.parity.metric_drop
+    return [f"{name} on the held-out rows: {conversion.metric:.4f} by scikit-learn, {shipped:.4f} by {chosen.name}"]
+
+
+def _on_choice(conversion: Conversion) -> list[str]:
+    """How the fastest was found, where there was a choice."""
+    if len(conversion.verdicts) < 2:
+        return []
+    parts = " and ".join(
+        f"{weight:.0%} for batches of {size} row{'s' * (size != '1')}" for size, weight in WEIGHTS.items()
+    )
+    return [f"the fastest within the tolerance is published; time counts {parts}, others are for information"]
 
 
 def _compared(conversion: Conversion, verdict: Verdict) -> str:
@@ -82,7 +111,7 @@ def on_quantization(conversion: Conversion) -> str:
     quantized = next((verdict for verdict in conversion.verdicts if verdict.quantized), None)
     if quantized is None:
         reason = next((reason for name, reason in conversion.skipped.items() if name.startswith("int8")), "not tried")
-        return f"int8: no gain here ({_short(reason)}), {chosen.name} shipped"
+        return f"int8: no gain here ({reason}), {chosen.name} shipped"
     base = next((verdict for verdict in conversion.verdicts if verdict.name == "float32"), chosen)
     gains = (
         f"{_times(base.latency_us['1'] / quantized.latency_us['1'])} at batch 1, "
@@ -103,7 +132,3 @@ def _times(ratio: float) -> str:
 
 def _bytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
-
-
-def _short(reason: str) -> str:
-    return reason if len(reason) <= 110 else reason[:109] + "…"

@@ -206,7 +206,7 @@ def _sample(parts: Split) -> tuple[pd.DataFrame, Labels]:
 
 
 def _save(folder: Path, fitted: Pipeline, rows: pd.DataFrame, late: Labels) -> str:
-    """Write what `python -m convert` takes, and return the pipeline's SHA-256."""
+    """Write what `skylane convert` takes, and return the pipeline's SHA-256."""
     folder.mkdir(parents=True, exist_ok=True)
     rows.assign(late=late).to_csv(folder / "held_out.csv", index=False)
     content = skops.io.dumps(fitted)

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,26 @@ def test_publishing_shows_steps_candidates_and_where_it_is(
     said = capsys.readouterr()
     assert "m: exporting the graph" in said.err
     assert "float32 ←" in said.out
+    assert said.out.count("int8") == 2, "one row of the table, one sentence"
     assert "int8: no gain here" in said.out
+    assert re.search(r"accuracy on the held-out rows: (0\.\d{4}) by scikit-learn, \1 by float32", said.out)
+    assert "in common" not in said.out
     assert f"m: published as version 1 in {tmp_path}" in said.out.replace("\n", "")
     lineage = json.loads((tmp_path / "models/m/1/manifest.json").read_text())["lineage"]
     assert lineage["metrics"] == {"auc": 0.75}
     assert len(lineage["data_sha256"]) == 64
+
+
+def test_a_target_of_other_labels_is_worth_a_note(
+    saved: Saved, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline, rows = saved
+    arguments = [str(pipeline), "--name", "m", "--rows", str(rows), "--target", "other", "--models", str(tmp_path)]
+    rows.write_text("\n".join(f"{line},{'no' if at else 'other'}" for at, line in enumerate(rows.read_text().split())))
+    assert main(arguments) == 0
+    assert "the target's values (no) and the pipeline's labels (leaves, stays) have none in common" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_publishing_again_says_that_it_is_there(
@@ -110,6 +126,8 @@ def test_an_array_pipeline_from_an_npz_file(linear: Any, tmp_path: Path, capsys:
     arguments = [str(pipeline), "--name", "m", "--rows", str(rows), "--trust", "--models", str(tmp_path / "models")]
     assert main(arguments) == 0
     assert (tmp_path / "models/m/1/model.onnx").exists()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "time counts 50% for batches of 1 row and 50% for batches of 64 rows" in said
 
 
 def test_help_fits_a_terminal_and_explains_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,5 +135,7 @@ def test_help_fits_a_terminal_and_explains_exit_codes(capsys: pytest.CaptureFixt
         main(["--help"])
     assert left.value.code == 0
     said = capsys.readouterr().out
+    assert said.startswith("usage: skylane convert [-h]")
+    assert "pickle or joblib with --trust" in said.replace("\n", " ").replace("  ", "")
     assert "exit codes: 0 published" in said
     assert max(map(len, said.splitlines())) <= 100
