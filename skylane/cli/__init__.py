@@ -56,7 +56,7 @@ def _ask(argv: Sequence[str]) -> int:
     except Refused:
         return REFUSED
     except SkylaneError as error:
-        print(f"skylane: {_told(error, options.address)}", file=sys.stderr)
+        print(f"skylane: {_told(error, options.address, tls=bool(options.tls or options.tls_ca))}", file=sys.stderr)
         return REFUSED
     except Unusable as error:
         print(f"skylane {options.command}: {error}", file=sys.stderr)
@@ -65,11 +65,16 @@ def _ask(argv: Sequence[str]) -> int:
     return OK
 
 
-def _told(error: SkylaneError, address: str) -> str:
+def _told(error: SkylaneError, address: str, *, tls: bool) -> str:
     """The error as people read it: gRPC's own text about connections names neither the address nor what to do."""
     unreachable = ("failed to connect", "errors resolving", "dns resolution failed", "name resolution")
     if isinstance(error, Unavailable) and any(sign in error.detail.lower() for sign in unreachable):
-        reason = error.detail.rpartition(": ")[2].strip().rstrip(".")
+        if tls and "handshake failed" in error.detail.lower():
+            return (
+                f"{error.code.name}: TLS failed: something answers at {address}, but it speaks no TLS or its "
+                "certificate is not trusted; leave out --tls, or name its authority with --tls-ca"
+            )
+        reason = error.detail.rpartition(": ")[2].strip().rstrip(".]")
         return (
             f"{error.code.name}: nothing answers at {address} ({reason}); start a server with `skylane serve`, "
             "or name another with --address or SKYLANE_ADDRESS"

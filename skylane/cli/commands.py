@@ -54,7 +54,11 @@ def _list(client: Client, options: Namespace) -> None:
         return
     ready = [(status.name, each.version) for status in statuses for each in status.versions if each.state == "ready"]
     schemas = {key: client.model(*key) for key in ready}
-    print(tables.table(["MODEL", "VERSION", "STATE", "INPUTS", "LABELS"], tables.models_rows(statuses, schemas)))
+    names = [name for name, _ in ready]
+    several = [status.name for status in statuses if names.count(status.name) > 1]
+    defaults = {(name, client.model(name).version) for name in several}
+    lines = tables.models_rows(statuses, schemas, defaults)
+    print(tables.table(["MODEL", "VERSION", "STATE", "INPUTS", "LABELS"], lines))
     for status in statuses:
         for each in status.versions:
             if each.reason:
@@ -120,7 +124,10 @@ def _client(options: Namespace) -> Client:
     credentials = None
     if options.tls or options.tls_ca:
         credentials = grpc.ssl_channel_credentials(_read("--tls-ca", options.tls_ca) if options.tls_ca else None)
-    return Client(options.address, timeout_s=options.timeout, credentials=credentials)
+    try:
+        return Client(options.address, timeout_s=options.timeout, credentials=credentials)
+    except ValueError as error:
+        raise Unusable(f"--address or SKYLANE_ADDRESS: {error}") from error
 
 
 def _read(option: str, file: str) -> bytes:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,14 +78,17 @@ def prediction_json(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-def models_rows(statuses: Sequence[ModelStatus], schemas: dict[tuple[str, int], Model]) -> list[list[Any]]:
-    """Model, version, state, inputs, labels: one row for each version."""
+def models_rows(
+    statuses: Sequence[ModelStatus], schemas: dict[tuple[str, int], Model], defaults: Collection[tuple[str, int]]
+) -> list[list[Any]]:
+    """Model, version, state, inputs, labels: one row for each version. `defaults` answer where none is asked for."""
     rows = []
     for status in statuses:
         for version in status.versions:
             labels = ", ".join(sorted(label for label, number in status.labels.items() if number == version.version))
             model = schemas.get((status.name, version.version))
-            rows.append([status.name, version.version, version.state, _inputs(model) if model else "", labels])
+            state = version.state + ", default" * ((status.name, version.version) in defaults)
+            rows.append([status.name, version.version, state, _inputs(model) if model else "", labels])
         if not status.versions:
             rows.append([status.name, "", "no version", "", ""])
     return rows

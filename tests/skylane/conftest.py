@@ -41,6 +41,8 @@ class FakeServer:
     """What the next calls of Predict are refused with, the first first."""
     models: dict[str, models_pb2.Model] = field(default_factory=dict)
     """What GetModel answers."""
+    older: dict[str, int] = field(default_factory=dict)
+    """Model → a second version that is ready."""
     answers: dict[str, Any] = field(default_factory=dict)
     """Outputs of every Predict, if not the echo."""
     health: Any = field(default_factory=HealthServicer)
@@ -131,6 +133,11 @@ class Models(models_pb2_grpc.ModelServiceServicer):
                     name=model.name,
                     versions=[
                         models_pb2.VersionStatus(version=model.version, state="VERSION_STATE_READY"),
+                        *(
+                            models_pb2.VersionStatus(version=version, state="VERSION_STATE_READY")
+                            for name, version in self._server.older.items()
+                            if name == model.name
+                        ),
                         models_pb2.VersionStatus(version=1, state="VERSION_STATE_FAILED", reason="model.onnx: damaged"),
                     ],
                     labels={"stable": model.version},

@@ -59,6 +59,14 @@ def test_a_list_of_models(run: Run) -> None:
     )
 
 
+def test_which_of_several_versions_answers_by_default(run: Run, server: FakeServer) -> None:
+    server.older["flights_late"] = 6
+    _, out, _ = run("models")
+    assert "flights_late        7  ready, default  4 columns  stable" in out
+    assert "flights_late        6  ready           4 columns" in out
+    assert "digits              2  ready           3 columns" in out, "one version: nothing to tell"
+
+
 def test_a_server_without_models(run: Run, server: FakeServer) -> None:
     server.models.clear()
     assert run("models") == (0, f"The server at {server.address} has no models.\n", "")
@@ -263,6 +271,31 @@ def test_a_server_that_says_no_ends_with_one_line_and_code_1(
 ) -> None:
     server.fail("INTERNAL", "it broke")
     assert run(*argv) == (1, "", says)
+
+
+def test_health_of_an_unknown_model_names_those_there_are(run: Run) -> None:
+    assert run("health", "nope")[2] == (
+        "skylane: NOT_FOUND: there is no model 'nope'; there are: flights_late, digits\n"
+    )
+
+
+@pytest.mark.parametrize("address", ["skylane", "http://localhost:8500"])
+def test_an_address_without_host_and_port(run: Run, address: str) -> None:
+    code, _, err = run("health", "--address", address)
+    assert code == 2
+    assert "expected HOST:PORT, such as localhost:8500" in err
+
+
+def test_tls_to_a_server_without_it(run: Run, server: FakeServer) -> None:
+    code, _, err = run("health", "--tls")
+    assert code == 1
+    assert f"UNAVAILABLE: TLS failed: something answers at {server.address}, but it speaks no TLS" in err
+
+
+def test_a_host_that_does_not_exist(run: Run) -> None:
+    code, _, err = run("health", "--address", "nope.invalid:8500")
+    assert code == 1
+    assert "]" not in err
 
 
 @pytest.mark.parametrize(
