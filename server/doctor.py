@@ -184,7 +184,7 @@ def sharing(workers: int, in_turn: bool) -> list[Finding]:
     if in_turn:
         return [Finding("ok", "connections are shared among the workers in turn")]
     text = "connections are shared among the workers by the kernel's hash: unevenly while they are few"
-    return [Finding("ok", text, "grant CAP_BPF to share them in turn, or connect more often")]
+    return [Finding("ok", text, "grant CAP_BPF to share them in turn, or open more connections")]
 
 
 def summary(sections: Sequence[Section]) -> str:
@@ -235,7 +235,7 @@ def _examine(settings: Settings, connections: int) -> Iterator[Section]:
     yield Section(f"models in {settings.models}", findings)
     yield Section("memory", [memory(memory_budget(), settings.workers, model_bytes, _peak_bytes(), cache_bytes)])
     port = _port(settings.host, settings.port)
-    shared = sharing(settings.workers, turns.allowed())
+    shared = sharing(settings.workers, turns.possible())
     yield Section("connections", [open_files(_files_limit(), connections), port, *shared])
 
 

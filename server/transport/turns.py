@@ -30,17 +30,24 @@ def share_in_turn(port: int, workers: int) -> bool:
     Call it in each worker once it listens: all their sockets are one group, and the latest program holds for it. While
     fewer listen, as when one has ended, a turn of nobody's goes to a socket picked by hash.
     """
-    if not allowed():
-        return False
     try:
         program = _load(workers)
-    except OSError:  # Linux before 5.12, whose programs cannot count, or a sandbox
+    except OSError:
         return False
     try:
         told = [_attach(listening, program) for listening in _listening(port)]
     finally:
         os.close(program)  # the kernel keeps it as long as it is attached
     return bool(told) and all(told)
+
+
+def possible() -> bool:
+    """Whether `share_in_turn` would work here. Tries it, but for a port."""
+    try:
+        os.close(_load(1))
+    except OSError:
+        return False
+    return True
 
 
 def allowed() -> bool:
@@ -76,7 +83,9 @@ def _program(counter: int, workers: int) -> bytes:
 
 
 def _load(workers: int) -> int:
-    """A file of the loaded program. Raises OSError if that is not to be had."""
+    """A file of the loaded program. Raises OSError without the right, in a sandbox, or where programs cannot count."""
+    if not allowed():
+        raise PermissionError("needs CAP_BPF")
     counter = _bpf(_MAP_CREATE, struct.pack("<IIII", _MAP_ARRAY, 4, 4, 1))
     try:
         code = ctypes.create_string_buffer(_program(counter, workers))
