@@ -2,12 +2,16 @@
 
 import copy
 import re
+import traceback
 import warnings
 from typing import Any, Final
 
 import onnx
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
+from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
 
 from convert.errors import Unconvertible
 from convert.graph import keep_outputs, rename, set_locale, single_opset
@@ -28,8 +32,10 @@ ADVICE: Final = {
     "TransformedTargetRegressor": "train on the transformed target, and turn the answers back in the caller",
     "GaussianProcessClassifier": "use LogisticRegression on a kernel map, or an SVC with probability=True",
     "FunctionTransformer": "do the step before the pipeline, or with a transformer of scikit-learn's own",
+    "missing values are string": "fill gaps in text columns before the pipeline, or leave them to OneHotEncoder, "
+    "which takes a gap for a category of its own",
 }
-"""What stands in the estimator's text → what to do instead, where somebody found out."""
+"""What stands in the failing step's text, or in what skl2onnx says → what to do instead, where somebody found out."""
 
 
 def outputs_of(estimator: Any, task: Task) -> tuple[str, ...]:
@@ -100,13 +106,30 @@ def _converted(estimator: Any, inputs: list[tuple[str, Any]], task: Task) -> onn
 
 
 def _reason(estimator: Any, error: Exception) -> str:
-    text = repr(estimator)
+    said = re.sub(r"\W*You may raise an is+ue at \S+", "", " ".join(str(error).split())).rstrip(".")
+    # A step that stumbles over its input's shape is right: one before it made what skl2onnx did not expect.
+    step = None if "expected shape" in said else _failing_step(error)
+    text = f"{estimator if step is None else step!r} {said}"
     advice = next((advice for name, advice in ADVICE.items() if name in text), None)
-    said = re.sub(r"\W*You may raise an is+ue at \S+", "", " ".join(str(error).split()))
+    named = "this pipeline" if step is None else f"the step {type(step).__name__}"
     return (
-        f"skl2onnx cannot make a graph of this pipeline: {said[:200]}{'…' if len(said) > 200 else ''}. "
-        f"What helps: {advice or 'replace the step that it names by another of scikit-learn that it knows'}"
+        f"skl2onnx cannot make a graph of {named}: {said[:200]}{'…' if len(said) > 200 else ''}. "
+        f"What helps: {advice or 'replace the step by another of scikit-learn that skl2onnx knows'}"
     )
+
+
+def _failing_step(error: Exception) -> Any:
+    """The estimator that skl2onnx was busy with; None if that was the pipeline as a whole.
+
+    Its messages name the step that was asked for last, or none.
+    """
+    step = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        at = frame.f_locals
+        part = getattr(at.get("operator"), "raw_operator", at.get("model"))
+        if isinstance(part, BaseEstimator):
+            step = part
+    return None if isinstance(step, Pipeline | ColumnTransformer) else step
 
 
 def _name_outputs(model: onnx.ModelProto, names: tuple[str, ...], inputs: list[str]) -> None:

@@ -32,7 +32,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
@@ -51,6 +51,9 @@ GAPS = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
 WORDS = np.array(["a", "b", "c"])[CLASSES]
 FAR = X * 1e-3 + 1e6  # what epoch seconds and long ids look like to single precision
 CATEGORIES = np.column_stack([np.random.default_rng(0).integers(0, 8, len(X)), X])
+
+LETTERS = pd.DataFrame({"text": [f"{'Rain' if c else 'SUN'} and{' wind' * c} now" for c in CLASSES]})
+"""Texts whose case matters."""
 
 
 @pytest.fixture(autouse=True)
@@ -190,6 +193,16 @@ def test_exports_hand_protobuf_plain_numbers(monkeypatch: pytest.MonkeyPatch) ->
             id="a function of one's own",
         ),
         pytest.param(
+            make_pipeline(
+                ColumnTransformer(
+                    [("t", make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()), ["text"])]
+                ),
+                LogisticRegression(),
+            ),
+            LETTERS, CLASSES, Unconvertible, "of the step SimpleImputer: .*fill gaps in text columns before",
+            id="an imputer of texts, which is blamed, not the classifier",
+        ),
+        pytest.param(
             RandomForestClassifier(3), X, np.column_stack([CLASSES, CLASSES]), Unconvertible, "several questions",
             id="several targets",
         ),
@@ -209,10 +222,6 @@ def test_refused_with_a_reason(
     with pytest.raises(error, match=message) as refused:
         convert(estimator, rows, target)
     assert "\n" not in str(refused.value)
-
-
-LETTERS = pd.DataFrame({"text": [f"{'Rain' if c else 'SUN'} and{' wind' * c} now" for c in CLASSES]})
-"""Texts whose case matters."""
 
 
 def on_text(vectorizer: Any) -> Any:
