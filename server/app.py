@@ -11,8 +11,7 @@ import contextlib
 import gc
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Mapping
 
 from server import demand, signals
 from server.engine.engine import Engine
@@ -26,33 +25,12 @@ from server.transport.listener import CannotListen, Listener, listen
 from server.transport.models import SelfDescription
 from server.transport.skylane_v1.intake import Intake
 from server.transport.turns import share_in_turn
+from server.workers import LoopWorkers
 
 log = logging.getLogger(__name__)
 
-WORKERS_MAX = 256
-"""Threads for runs that are not inline; they are made when first needed, so this many only if so many run at once."""
 DRAIN_LOOK_S = 0.01
 """How often a draining server looks whether the last reply is out."""
-
-
-class LoopWorkers:
-    """Workers of the engine: a thread pool, and the event loop's clock."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._pool = ThreadPoolExecutor(WORKERS_MAX, thread_name_prefix="skylane-run")
-
-    def run(self, work: Callable[[], None]) -> None:
-        """See server.engine.engine.Workers."""
-        self._pool.submit(work).add_done_callback(_log_fault)
-
-    def call_at(self, due_at: float, work: Callable[[], None]) -> None:
-        """See server.engine.engine.Workers. The loop's clock is time.monotonic, as the engine's is."""
-        self._loop.call_soon_threadsafe(self._loop.call_at, due_at, work)
-
-    def close(self) -> None:
-        """Start nothing more; what runs is not waited for."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class App:
@@ -169,11 +147,6 @@ def _set_apart_what_stays() -> None:
     """Let the garbage collector skip the modules and models that are here to stay: a full collection took 12 ms."""
     gc.collect()
     gc.freeze()
-
-
-def _log_fault(done: "Future[None]") -> None:
-    if not done.cancelled() and (error := done.exception()) is not None:
-        log.error("a run was lost to a fault of ours: %r", error, exc_info=error)
 
 
 def _counted(status: Mapping[str, ModelStatus]) -> str:

@@ -198,8 +198,7 @@ class Engine:
         for lane in retiring:
             with lane.lock:
                 lane.retired = True
-                idle = lane.idle  # and from here on it does not become busy
-            if idle:
+            if lane.idle:  # from here on it does not become busy
                 self._forget(lane)
 
     def _forget(self, lane: Lane) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +25,15 @@ class Gate:
         self.entered = threading.Semaphore(0)
         """Released once by each run that begins."""
         self.rows: list[int] = []
+        self.loaded: list[weakref.ref[LoadedModel]] = []
+        """Every model that was loaded, for as long as it is in memory."""
 
     def load(self, directory: Path, name: str, version: int, policy: Policy) -> LoadedModel:
         """Load as the server does, with the gate in front. Its runs are never inline: they look expensive."""
         model = loader.load(directory, name, version, policy)
-        return replace(model, runner=_Held(model, self), cost=CostModel([(1, 1.0)]))
+        held = replace(model, runner=_Held(model, self), cost=CostModel([(1, 1.0)]))
+        self.loaded.append(weakref.ref(held))
+        return held
 
 
 class _Held:
