@@ -20,12 +20,12 @@ from server.repository import loader
 from server.repository.repository import Load, ModelStatus, Repository, State
 from server.routing.routes import Routes
 from server.settings import Settings
+from server.threads import LoopWorkers
 from server.transport.grpcio import PredictionService, make_server
 from server.transport.listener import CannotListen, Listener, listen
 from server.transport.models import SelfDescription
 from server.transport.skylane_v1.intake import Intake
 from server.transport.turns import share_in_turn
-from server.workers import LoopWorkers
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.workers import LoopWorkers
+from server.threads import LoopWorkers
 
 
 @pytest.fixture
