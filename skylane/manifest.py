@@ -41,7 +41,7 @@ class TensorSpec(_Record, frozen=True, kw_only=True):
     shape: tuple[int | None, ...]
     """Sizes; None for any. The first is the rows and always None."""
     no_nan: tuple[int, ...] = ()
-    """Places along the second dimension in which the pipeline takes no gap: NaN there is refused, however it is sent."""
+    """Places along the second dimension in which the pipeline takes no gap: NaN there is refused, in every form."""
     no_inf: tuple[int, ...] = ()
     """Places along the second dimension in which the pipeline takes no infinity: one there is refused."""
 
