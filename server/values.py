@@ -52,6 +52,10 @@ class ValueLimits:
             if len(made) == 2 and made[0].everywhere and made[1].everywhere:
                 self._finite.append(number)  # one look instead of two
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._limits)
+
     def hold(self, arrays: Sequence[Array]) -> bool:
         """Whether nothing in these inputs is refused."""
         return all(np.isfinite(arrays[number]).all() for number in self._finite) and not any(

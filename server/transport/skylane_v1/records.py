@@ -42,10 +42,10 @@ class Input:
 class RecordTemplate:
     """One form of request with several tensors: everything but their values."""
 
-    __slots__ = ("_fixed", "_mask", "_plan", "inputs", "length", "outputs", "route")
+    __slots__ = ("_fixed", "_mask", "_plan", "inputs", "outputs", "route")
 
     def __init__(self, payload: bytes, inputs: Sequence[Input], outputs: Sequence[str], route: Route) -> None:
-        self.inputs, self.outputs, self.route, self.length = inputs, tuple(outputs), route, len(payload)
+        self.inputs, self.outputs, self.route = inputs, tuple(outputs), route
         mask = bytearray(b"\xff" * len(payload))
         for start, stop in (span for each in inputs for span in each.values):
             mask[start:stop] = bytes(stop - start)

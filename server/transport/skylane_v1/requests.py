@@ -82,7 +82,9 @@ class TemplateAsk(Ask):
             plan = NumbersPlan(reply_form(interface, template.outputs), template.shape, NUMPY[template.type])
             template.bound = bound = interface, plan
         block = NumbersBlock(self.calls, bound[1], self._numbers)
-        return block if interface.limits.hold(block.arrays()) else self._bind_apart(interface)
+        if interface.limits and not interface.limits.hold(block.arrays()):  # else it is stacked only if it must run
+            return self._bind_apart(interface)
+        return block
 
     def _bind_apart(self, interface: Interface) -> ArraysBlock:
         """Where numbers are cast as a column's, or a value is refused, one call may be wrong alone."""
