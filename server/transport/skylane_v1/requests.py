@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from server import binding
 from server.block import Ask, Block
-from server.errors import BadRequest, ServingError
+from server.errors import BadRequest, InputMismatch, ServingError
 from server.transport.skylane_v1 import wire
 from server.transport.skylane_v1.blocks import ArraysBlock, NumbersBlock, NumbersPlan
 from server.transport.skylane_v1.inputs import read_columns, read_tensors
@@ -79,7 +79,11 @@ class TemplateAsk(Ask):
                 return self._bind_apart(interface)
             array = np.broadcast_to(np.zeros((), NUMPY[template.type]), template.shape)  # a shape without memory
             binding.bind(interface, {template.tensor: array})
-            plan = NumbersPlan(reply_form(interface, template.outputs), template.shape, NUMPY[template.type])
+            try:
+                form = reply_form(interface, template.outputs)
+            except InputMismatch:  # wrong for all, but a call whose values are wrong as well hears of those first
+                return self._bind_apart(interface)
+            plan = NumbersPlan(form, template.shape, NUMPY[template.type])
             template.bound = bound = interface, plan
         block = NumbersBlock(self.calls, bound[1], self._numbers)
         if interface.limits and not interface.limits.hold(block.arrays()):  # else it is stacked only if it must run

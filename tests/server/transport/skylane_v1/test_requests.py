@@ -285,6 +285,7 @@ def column(*values: float) -> bytes:
 @example(arriving=[[with_twice(bytes(8), b"", bytes(8))], [with_twice(b"\x01" * 8, b"", bytes(8))]])
 @example(arriving=[[column(1.0), column(2.0)], [column(np.nan), column(3.0), column(1e300)], [column(0.5)]])
 @example(arriving=[[column(1.0)], [column(np.nan)], [column(300.0), column(0.5)]])
+@example(arriving=[[ask("m", outputs=["yy"], x=np.full((1, 2), np.inf, np.float32)).SerializeToString()]])
 def test_a_decoder_that_has_learned_reads_what_a_fresh_one_reads(
     interface: Interface, arriving: list[list[bytes]]
 ) -> None:
