@@ -36,6 +36,21 @@ def bind(interface: Interface, inputs: Mapping[str, Array], *, only_columns: boo
     return arrays
 
 
+def output_places(interface: Interface, wanted: Sequence[str]) -> list[int]:
+    """Where the wanted outputs stand among the model's; no name means all. Raises InputMismatch for one not known."""
+    return [_output_place(interface, name) for name in wanted] or list(range(len(interface.outputs)))
+
+
+def _output_place(interface: Interface, name: str) -> int:
+    place = interface.outputs_by_name.get(name)
+    if place is None:
+        hint = meant(name, interface.outputs_by_name)
+        raise InputMismatch(
+            f"outputs: {quoted(name)} is not known: {hint}the model has {listed(interface.outputs_by_name)}"
+        )
+    return place
+
+
 def are_columns(interface: Interface, names: Iterable[str]) -> bool:
     """Whether inputs of these names are the model's columns. Of a tensor and a column of one name, the column."""
     return bool(interface.columns) and set(names) == interface.columns_by_name.keys()

@@ -15,6 +15,7 @@ PURE = [
     "binding",
     "block",
     "errors",
+    "stacked",
     "types",
     "wording",
     "cache/replies",

@@ -1,12 +1,12 @@
 """Blocks of PredictRequests: bound to a model, their rows stacked, their replies in the bytes of PredictResponse."""
 
-import sys
 from collections.abc import Hashable, Sequence
 from typing import Self
 
 import numpy as np
 
 from server.block import Block
+from server.stacked import StackedBlock
 from server.transport.skylane_v1.replies import CACHED, ReplyForm
 from server.types import Array, Call
 
@@ -57,48 +57,10 @@ class NumbersBlock(Block):
         return reply + CACHED
 
 
-class ArraysBlock(Block):
+class ArraysBlock(StackedBlock):
     """Calls with their arrays, stacked already."""
 
-    __slots__ = ("_arrays", "_reply")
-
-    def __init__(self, calls: list[Call], reply: ReplyForm, arrays: Sequence[Array], rows_each: int) -> None:
-        super().__init__(calls, rows_each)
-        self._reply, self._arrays = reply, arrays
-
-    def keys(self) -> list[Hashable]:
-        rows = self.rows_each
-        form = (tuple((rows, *array.shape[1:]) for array in self._arrays), self._reply.outputs)
-        starts = range(0, rows * len(self.calls), rows) if rows else [0] * len(self.calls)
-        return [(form, *(_content(array[start : start + rows]) for array in self._arrays)) for start in starts]
-
-    def key_bytes(self) -> int:
-        return sum(_ARRAY_BYTES + _content_bytes(array[: self.rows_each]) for array in self._arrays)
-
-    def arrays(self) -> Sequence[Array]:
-        return self._arrays
-
-    def select(self, places: Sequence[int]) -> Self:
-        rows = (np.asarray(places, np.intp)[:, None] * self.rows_each + np.arange(self.rows_each)).ravel()
-        calls = [self.calls[i] for i in places]
-        return type(self)(calls, self._reply, [array[rows] for array in self._arrays], self.rows_each)
-
-    def encode(self, outputs: Sequence[Array]) -> list[bytes]:
-        return self._reply.encode(outputs, len(self.calls), self.rows_each)
+    __slots__ = ()
 
     def mark_cached(self, reply: bytes) -> bytes:
         return reply + CACHED
-
-
-_ARRAY_BYTES = 150
-"""What Python's own objects take for one array of a key beside its elements; cache/test_replies.py measures it."""
-
-
-def _content(array: Array) -> Hashable:
-    return tuple(array.ravel().tolist()) if array.dtype == object else array.tobytes()
-
-
-def _content_bytes(array: Array) -> int:
-    if array.dtype == object:
-        return sum(sys.getsizeof(text) + 16 for text in array.ravel().tolist())  # a pointer, and what malloc rounds up
-    return int(array.nbytes)

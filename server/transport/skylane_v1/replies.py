@@ -10,10 +10,9 @@ from functools import lru_cache
 from itertools import repeat
 from typing import Final
 
-from server.errors import InputMismatch
+from server import binding
 from server.transport.skylane_v1 import wire
 from server.types import Array, Interface
-from server.wording import listed, meant, quoted
 from skylane.dtypes import NUMPY, TO_PROTO
 from skylane.manifest import OutputSpec
 from skylane.v1.prediction_pb2 import PredictResponse, Tensor
@@ -36,7 +35,7 @@ class ReplyForm:
     def __init__(self, interface: Interface, wanted: Sequence[str]) -> None:
         """Raises InputMismatch if an output is not known; no name means all outputs."""
         self.outputs = tuple(wanted)
-        places = [_place(interface, name) for name in wanted] or list(range(len(interface.outputs)))
+        places = binding.output_places(interface, wanted)
         self._fields = [(place, _field_of(interface.outputs[place])) for place in places]
         self._head = PredictResponse(model=interface.model, version=interface.version).SerializeToString()
 
@@ -115,13 +114,3 @@ def _tensor_head(spec: OutputSpec, shape: tuple[int, ...]) -> bytes:
 def reply_form(interface: Interface, wanted: tuple[str, ...]) -> ReplyForm:
     """The form for these outputs of this model, made once. Raises InputMismatch if an output is not known."""
     return ReplyForm(interface, wanted)
-
-
-def _place(interface: Interface, name: str) -> int:
-    place = interface.outputs_by_name.get(name)
-    if place is None:
-        hint = meant(name, interface.outputs_by_name)
-        raise InputMismatch(
-            f"outputs: {quoted(name)} is not known: {hint}the model has {listed(interface.outputs_by_name)}"
-        )
-    return place
