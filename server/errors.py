@@ -25,6 +25,14 @@ class ModelNotFound(ServingError):
     """No such model, version or label; names those that exist."""
 
 
+class Unauthenticated(ServingError):
+    """The credentials are missing, unknown or expired; the message does not tell which."""
+
+
+class PermissionDenied(ServingError):
+    """The credentials do not cover this; the message does not tell whether it exists."""
+
+
 class MessageTooLarge(ServingError):
     """The message is over the listener's limit. It was not decoded."""
 

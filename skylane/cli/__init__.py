@@ -17,7 +17,12 @@ USAGE: Final = 2
 """The command line, or the data on it, cannot be used."""
 INTERRUPTED: Final = 130
 
-MODULES: Final = {"serve": "server.__main__", "doctor": "server.doctor", "convert": "convert.__main__"}
+MODULES: Final = {
+    "serve": "server.__main__",
+    "doctor": "server.doctor",
+    "token": "server.tokens",
+    "convert": "convert.__main__",
+}
 """Command → module whose `main` it is. Its package has the name of the extra that installs what it needs."""
 
 

@@ -57,7 +57,7 @@ examples:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands. `serve`, `doctor` and `convert` are only named: their packages parse the rest."""
+    """The parser of all commands. Those of the server and the converter are only named: their packages parse the rest."""
     top = argparse.ArgumentParser(
         prog="skylane",
         description=DESCRIPTION,
@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"skylane {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     commands.add_parser("serve", help="serve the models of a repository", add_help=False)
+    commands.add_parser("token", help="make bearer tokens for those who call a server", add_help=False)
     commands.add_parser("doctor", help="tell whether this machine suits what it would serve", add_help=False)
     commands.add_parser("convert", help="turn a pipeline into a published model", add_help=False)
     _add_models(commands)

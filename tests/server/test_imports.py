@@ -14,6 +14,7 @@ MODULES = {path.relative_to(ROOT).with_suffix("").as_posix(): path for path in s
 PURE = [
     "binding",
     "block",
+    "credentials",
     "errors",
     "stacked",
     "types",

@@ -28,6 +28,8 @@ def test_every_error_has_a_status_and_every_status_an_error() -> None:
         pytest.param(errors.InputMismatch("m"), StatusCode.INVALID_ARGUMENT, id="the caller must fix the inputs"),
         pytest.param(errors.TooManyRows("m"), StatusCode.INVALID_ARGUMENT, id="the caller must send it in parts"),
         pytest.param(errors.ModelNotFound("m"), StatusCode.NOT_FOUND, id="the caller must name another model"),
+        pytest.param(errors.Unauthenticated("m"), StatusCode.UNAUTHENTICATED, id="the caller needs a good token"),
+        pytest.param(errors.PermissionDenied("m"), StatusCode.PERMISSION_DENIED, id="the caller needs a wider token"),
         pytest.param(errors.MessageTooLarge("m"), StatusCode.RESOURCE_EXHAUSTED, id="the caller must send less"),
         pytest.param(errors.Overloaded("m", 7), StatusCode.RESOURCE_EXHAUSTED, id="the caller should come back"),
         pytest.param(errors.DeadlineExpired("m"), StatusCode.DEADLINE_EXCEEDED, id="the caller has given up"),
