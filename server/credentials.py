@@ -30,7 +30,8 @@ HEADER_LENGTH_MAX: Final = 512
 """No longer header is even hashed."""
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
-Patterns = Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=200)], ...], msgspec.Meta(min_length=1)]
+Pattern = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.*?!\[\]-]{1,200}$")]
+"""What names of models are made of, and what fnmatch adds."""
 
 
 class BadTokens(Exception):
@@ -42,7 +43,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     """Of the whole token, prefix and all, in hexadecimal."""
-    models: Patterns = ("*",)
+    models: Annotated[tuple[Pattern, ...], msgspec.Meta(min_length=1)] = ("*",)
     """Names of models, or patterns such as `wine-*`."""
     actions: Annotated[tuple[Action, ...], msgspec.Meta(min_length=1)] = ("predict",)
     expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
@@ -171,7 +172,7 @@ def _bearer(header: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A basic string of TOML. Names and patterns hold nothing that JSON would write otherwise."""
+    """A basic string of TOML, which for what names and patterns are made of is JSON's."""
     return msgspec.json.encode(text).decode()
 
 
