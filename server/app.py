@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Mapping
 from server import demand, signals
 from server.engine.engine import Engine
 from server.errors import CannotStart
+from server.readiness import Readiness
 from server.repository import loader
 from server.repository.repository import Load, ModelStatus, Repository, State
 from server.routing.routes import Routes
@@ -45,7 +46,8 @@ class App:
         self._engine = Engine(self._workers, time.monotonic)
         self._routes = Routes()
         self._repository = Repository(settings.models, load, self._serve)
-        self._about = SelfDescription()
+        self._readiness = Readiness()
+        self._about = SelfDescription(self._readiness)
         self._intake = Intake(self._engine, time.monotonic, settings.message_bytes_max)
         self._prediction = PredictionService(self._intake)
         self._server = make_server(settings.message_bytes_max, share_port=settings.supervised)
@@ -100,12 +102,14 @@ class App:
     async def refresh(self) -> None:
         """Make what is served equal to what is on disk, now."""
         await asyncio.to_thread(self._repository.refresh)
-        await self._about.tell(self._repository.status, self._routes, complete=self._repository.refreshed)
+        self._readiness.tell(self._repository.status, complete=self._repository.refreshed)
+        await self._about.tell(self._repository.status, self._routes)
 
     async def drain(self) -> None:
         """Answer what is in flight, for the grace period at most, and close."""
         settings, began_at = self._settings, time.monotonic()
         log.info("draining: not serving from now on; requests in flight have %.0f s to finish", settings.grace_s)
+        self._readiness.drain()
         await self._about.drain()
         await asyncio.sleep(settings.linger_s)
         self._engine.stop()

@@ -9,6 +9,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from server.errors import BadRequest, ModelNotFound, ServingError
+from server.readiness import Readiness
 from server.repository.repository import ModelStatus, State
 from server.routing.routes import Routes
 from server.transport.grpcio import PREDICTION_SERVICE
@@ -38,13 +39,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class SelfDescription:
     """Models, health and reflection on an asyncio server. What it tells is pushed to it by `tell`."""
 
-    def __init__(self) -> None:
+    def __init__(self, readiness: Readiness) -> None:
         self._health = health.aio.HealthServicer()
         self._models = _ModelService()
+        self._readiness = readiness
         self._shown: dict[str, bool] = {}
-        self._draining = False
-        self._required: set[str] = set()
-        self._complete = False
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the three services."""
@@ -52,25 +51,15 @@ class SelfDescription:
         models_pb2_grpc.add_ModelServiceServicer_to_server(self._models, server)  # type: ignore[no-untyped-call]
         reflection.enable_server_reflection((*SERVICES, reflection.SERVICE_NAME), server)
 
-    async def tell(self, status: Mapping[str, ModelStatus], routes: Routes, *, complete: bool) -> None:
-        """Show this state of affairs. `complete`: whether everything found at the start was loaded or refused.
-
-        The server as a whole is healthy when every model that it found at the start, or that has served since, has a
-        version that answers, and there is a model at all. So a new model that is broken takes nobody else along.
-        """
+    async def tell(self, status: Mapping[str, ModelStatus], routes: Routes) -> None:
+        """Show this state of affairs, and how ready it makes the server."""
         self._models.status, self._models.routes = status, routes
-        if self._draining:
-            return
-        ready = {name: model.ready for name, model in status.items()}
-        self._required |= {name for name, is_ready in ready.items() if is_ready or not self._complete}
-        self._required &= ready.keys()
-        self._complete = complete
-        whole = complete and any(ready.values()) and all(ready[name] for name in self._required)
-        await self._show(ready | {"": whole} | dict.fromkeys(SERVICES, whole))
+        if not self._readiness.draining:
+            whole = self._readiness.whole
+            await self._show({**self._readiness.models, "": whole} | dict.fromkeys(SERVICES, whole))
 
     async def drain(self) -> None:
         """Show everything as not serving, for good."""
-        self._draining = True
         await self._health.enter_graceful_shutdown()
 
     async def _show(self, serving: Mapping[str, bool]) -> None:
