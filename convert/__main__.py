@@ -3,11 +3,13 @@
 import argparse
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from convert.batches import batches_of
+from convert.choose import preset_of
 from convert.console import Reporter
-from convert.errors import ConversionError, Unreadable
+from convert.errors import BadArgument, ConversionError, Unreadable
 from convert.load import load
 from convert.publish import publish
 from convert.sample import read_sample
@@ -27,7 +29,8 @@ EPILOG = """\
 tolerances (largest difference of a number; share of labels that may change):
   exact      1e-6, none       what single precision can do for most trees
   close      1e-3, 0.1%       the default: rounding, nothing that a decision would notice
-  quantized  0.25, 2%         int8: also at most 0.005 of accuracy or R², with --target
+  quantized  0.25, 2%         int8; quantized:0.01 lets it cost 0.01 of accuracy or R²
+  With --target, at most 0.005 of accuracy or R² is given up, or what is said so.
   For predictions and scores, differences are counted in standard deviations.
 
 examples:
@@ -69,6 +72,7 @@ def _run(arguments: argparse.Namespace, reporter: Reporter) -> None:
             target=target,
             tolerance=arguments.tolerance,
             quantize=arguments.quantize,
+            batches=arguments.batches,
             metrics=dict(arguments.metric),
             data_sha256=_data_sha256(arguments.data),
             pipeline_sha256=loaded.sha256,
@@ -102,7 +106,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--target", metavar="COLUMN", help="where the truth is in the rows: makes accuracy or R² count")
     parser.add_argument("--models", type=Path, default=Path("models"), help="the repository (default: %(default)s)")
     gate = parser.add_argument_group("what is accepted")
-    gate.add_argument("--tolerance", choices=("exact", "close", "quantized"), default="close", help="default: close")
+    gate.add_argument(
+        "--tolerance",
+        type=_checked(preset_of),
+        default="close",
+        metavar="NAME",
+        help="exact, close (the default), quantized or quantized:DROP",
+    )
+    gate.add_argument(
+        "--batches",
+        type=_checked(batches_of),
+        default="1,64",
+        metavar="SIZES",
+        help="rows of the batches that callers send, with shares or without: 1:80,64:20 (default: %(default)s)",
+    )
     gate.add_argument(
         "--quantize",
         choices=("auto", "never", "require"),
@@ -132,6 +149,19 @@ def _parser() -> argparse.ArgumentParser:
         help="a figure of yours, such as auc=0.81; may be given again",
     )
     return parser
+
+
+def _checked(read: Callable[[str], object]) -> Callable[[str], str]:
+    """An argument that `publish` will read so: what it would refuse is refused before any file is loaded."""
+
+    def checked(text: str) -> str:
+        try:
+            read(text)
+        except BadArgument as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return text
+
+    return checked
 
 
 def _metric(text: str) -> tuple[str, float]:

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, cast, get_args
 
-from convert.errors import OutOfTolerance
+from convert.batches import USUAL, Batches
+from convert.errors import BadArgument, OutOfTolerance
 from convert.parity import Parity
 from skylane.manifest import Tolerance
 
@@ -20,13 +21,10 @@ LIMITS: Final[dict[Preset, tuple[float, float]]] = {
 """Preset → largest difference and share of flipped labels. Differences of predictions are in standard deviations."""
 
 METRIC_DROP_MAX: Final = 0.005
-"""Accuracy or R² that quantization may cost, where the target is known."""
+"""Accuracy or R² that a graph may cost, where the target is known and the author says no other figure."""
 
 TIE: Final = 0.05
 """Candidates whose times differ by less are equally fast: the clock of a busy machine knows no better."""
-
-WEIGHTS: Final[dict[str, float]] = {"1": 0.5, "64": 0.5}
-"""How much each size of a batch counts. A server's batches are between one row and what arrives during a run."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +39,32 @@ class Verdict:
     note: str
 
 
-def tolerance_of(preset: Preset, scale: float) -> Tolerance:
+def preset_of(text: str) -> tuple[Preset, float | None]:
+    """A preset and what the author allows it to cost of accuracy or R²: "close", "quantized:0.01". Raises BadArgument.
+
+    None is METRIC_DROP_MAX, where the target is known.
+    """
+    name, colon, figure = text.partition(":")
+    if name not in get_args(Preset) or (colon and name != "quantized"):
+        raise BadArgument(f"tolerance {text!r} is not known: choose exact, close or quantized, such as quantized:0.01")
+    try:
+        drop = float(figure) if colon else None
+    except ValueError:
+        drop = math.nan
+    if drop is not None and not 0 <= drop <= 1:
+        raise BadArgument(f"tolerance {text!r}: expected what accuracy or R² may fall by, between 0 and 1: {figure!r}")
+    return cast(Preset, name), drop
+
+
+def tolerance_of(preset: Preset, scale: float, max_metric_drop: float | None = None) -> Tolerance:
     """The limits of a preset. `scale`: 1 for probabilities, the standard deviation for predictions."""
     max_difference, max_label_flips = LIMITS[preset]
-    return Tolerance(preset=preset, max_difference=max_difference * scale, max_label_flips=max_label_flips)
+    return Tolerance(
+        preset=preset,
+        max_difference=max_difference * scale,
+        max_label_flips=max_label_flips,
+        max_metric_drop=METRIC_DROP_MAX if max_metric_drop is None else max_metric_drop,
+    )
 
 
 def why_outside(parity: Parity, tolerance: Tolerance) -> str | None:
@@ -58,12 +78,19 @@ def why_outside(parity: Parity, tolerance: Tolerance) -> str | None:
             f"{parity.decided_flips:.2%} of labels differ ({parity.flips_case}), "
             f"allowed {tolerance.max_label_flips:.2%}"
         )
-    if parity.metric_drop is not None and parity.metric_drop > METRIC_DROP_MAX:
-        return f"costs {parity.metric_drop:.4f} of accuracy or R², allowed {METRIC_DROP_MAX}"
+    if parity.metric_drop is not None and parity.metric_drop > tolerance.max_metric_drop:
+        return f"costs {parity.metric_drop:.4f} of accuracy or R², allowed {tolerance.max_metric_drop:g}"
     return None
 
 
-def choose(verdicts: Sequence[Verdict], tolerance: Tolerance, quantize: Quantize, *, force: bool = False) -> int:
+def choose(
+    verdicts: Sequence[Verdict],
+    tolerance: Tolerance,
+    quantize: Quantize,
+    *,
+    batches: Batches = USUAL,
+    force: bool = False,
+) -> int:
     """Index of the fastest candidate within tolerance; of equally fast ones the smallest, then the first.
 
     With `force`, the one nearest to scikit-learn if none is within. Raises OutOfTolerance.
@@ -71,21 +98,12 @@ def choose(verdicts: Sequence[Verdict], tolerance: Tolerance, quantize: Quantize
     open_to = [i for i, verdict in enumerate(verdicts) if quantize != "require" or verdict.quantized]
     within = [i for i in open_to if why_outside(verdicts[i].parity, tolerance) is None]
     if within:
-        return _fastest(verdicts, within)
+        costs = {i: batches.cost(verdicts[i].latency_us) for i in within}
+        equal = [i for i in within if costs[i] <= min(costs.values()) * (1 + TIE)]
+        return min(equal, key=lambda i: (verdicts[i].bytes, i))
     if force and open_to:
         return min(open_to, key=lambda i: (verdicts[i].parity.decided_flips, verdicts[i].parity.worst_difference))
     raise OutOfTolerance(_refusal([verdicts[i] for i in open_to], tolerance))
-
-
-def _fastest(verdicts: Sequence[Verdict], among: Sequence[int]) -> int:
-    best = min(cost(verdicts[i]) for i in among)
-    equal = [i for i in among if cost(verdicts[i]) <= best * (1 + TIE)]
-    return min(equal, key=lambda i: (verdicts[i].bytes, i))
-
-
-def cost(verdict: Verdict) -> float:
-    """Weighted geometric mean of the times, in microseconds: a ratio counts the same at every size."""
-    return math.exp(sum(weight * math.log(verdict.latency_us[size]) for size, weight in WEIGHTS.items()))
 
 
 def _refusal(verdicts: Sequence[Verdict], tolerance: Tolerance) -> str:

@@ -77,13 +77,22 @@ def _classes(estimator: Any) -> tuple[str | int | bool, ...]:
 
 
 def _candidate(verdict: Verdict, conversion: Conversion, index: int) -> Candidate:
-    worst = verdict.parity.worst_difference
+    parity = verdict.parity
     return Candidate(
         name=verdict.name,
         bytes=verdict.bytes,
-        worst_difference=worst if np.isfinite(worst) else sys.float_info.max,  # JSON has no infinity
-        label_flips=verdict.parity.label_flips,
+        worst_difference=_finite(parity.worst_difference),
+        p99_difference=_finite(parity.p99_difference),
+        bad_rows=parity.bad_rows,
+        label_flips=parity.label_flips,
+        label_flips_below=parity.label_flips_below,
+        metric_drop=None if parity.metric_drop is None else _finite(parity.metric_drop),
         latency_us=dict(verdict.latency_us),
         chosen=index == conversion.chosen,
         note=sentence(conversion, index),
     )
+
+
+def _finite(number: float) -> float:
+    """The same, or the largest there is: JSON has no infinity."""
+    return number if np.isfinite(number) else sys.float_info.max

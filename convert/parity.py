@@ -1,16 +1,20 @@
 """How far a graph's answers are from scikit-learn's. Pure: answers in, numbers out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from scipy.stats import beta
 
 from convert.answers import Answers
 from convert.schema import Array
 
 TIE: Final = 1e-6
 """Two classes whose probabilities are closer than this are a tie: rounding decides, in scikit-learn as well."""
+
+CONFIDENCE: Final = 0.95
+"""With which the share of flipped labels is below its bound."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,27 @@ class Case:
     name: str
     expected: Answers
     actual: Answers
+    unit: Array | float = 1.0
+    """What a difference of each row is divided by, (rows) or one for all: far outside the sample's range, answers of a
+    million need not be right to the thousandth."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of one case."""
+
+    name: str
+    rows: int
+    worst_difference: float
+    """Largest absolute difference of a number; infinite where only one side is finite."""
+    p99_difference: float
+    """99 % of the rows differ by no more."""
+    bad_rows: float
+    """Share of rows that differ by more than the tolerance allows."""
+    label_flips: float
+    """Share of rows with another label."""
+    decided_flips: float
+    """Share of rows with another label that were no tie."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +67,61 @@ class Parity:
     """How much of accuracy or R² is lost on the held-out rows."""
     batch_effect: float = 0.0
     """Largest difference between a row's answers alone and among others: int8 scales depend on the whole batch."""
+    p99_difference: float = 0.0
+    """99 % of the held-out rows differ by no more."""
+    bad_rows: float = 0.0
+    """Share of the held-out rows that differ by more than the tolerance allows."""
+    label_flips_below: float | None = None
+    """Upper bound of the share of flipped labels among all rows such as the held-out ones, with 95 % confidence
+    (Clopper and Pearson); None where there are no labels."""
+    cases: tuple[Found, ...] = ()
+    """All of them, the held-out rows first."""
 
 
-def measure(cases: Sequence[Case], target: Array | None = None) -> Parity:
-    """Compare all cases; the first is the held-out rows, to which the target belongs."""
-    worst = [float(difference(case.expected, case.actual).max(initial=0.0)) for case in cases]
-    decided = [_share(flips(case.expected, case.actual) & ~_ties(case.expected)) for case in cases]
-    held_out = cases[0]
-    drop = None
-    if target is not None:
-        drop = metric(held_out.expected, target) - metric(held_out.actual, target)
+def measure(cases: Iterable[Case], target: Array | None = None, allowed: float = np.inf) -> Parity:
+    """Compare all cases; the first is the held-out rows, to which the target belongs.
+
+    `allowed` is the largest difference of a row that is not bad. Cases are asked for one after the other and not kept.
+    """
+    found: list[Found] = []
+    drop = below = None
+    for case in cases:
+        found.append(_found(case, allowed))
+        if len(found) == 1:
+            if target is not None:
+                drop = metric(case.expected, target) - metric(case.actual, target)
+            if case.expected.label is not None:
+                below = bound(round(found[0].label_flips * found[0].rows), found[0].rows)
+    held_out = found[0]
+    worst = max(found, key=lambda one: one.worst_difference)
+    flipped = max(found, key=lambda one: one.decided_flips)
     return Parity(
-        worst_difference=max(worst),
-        worst_case=cases[int(np.argmax(worst))].name,
-        held_out_difference=worst[0],
-        label_flips=_share(flips(held_out.expected, held_out.actual)),
-        decided_flips=max(decided),
-        flips_case=cases[int(np.argmax(decided))].name,
+        worst_difference=worst.worst_difference,
+        worst_case=worst.name,
+        held_out_difference=held_out.worst_difference,
+        label_flips=held_out.label_flips,
+        decided_flips=flipped.decided_flips,
+        flips_case=flipped.name,
         metric_drop=drop,
+        p99_difference=held_out.p99_difference,
+        bad_rows=held_out.bad_rows,
+        label_flips_below=below,
+        cases=tuple(found),
+    )
+
+
+def _found(case: Case, allowed: float) -> Found:
+    gap = difference(case.expected, case.actual) / case.unit
+    flipped = flips(case.expected, case.actual)
+    return Found(
+        name=case.name,
+        rows=len(case.expected),
+        worst_difference=float(gap.max(initial=0.0)),
+        # An order statistic, not a mean of two: infinities stay what they are.
+        p99_difference=float(np.quantile(gap, 0.99, method="inverted_cdf")) if len(gap) else 0.0,
+        bad_rows=_share(gap > allowed),
+        label_flips=_share(flipped),
+        decided_flips=_share(flipped & ~_ties(case.expected)),
     )
 
 
@@ -78,9 +140,9 @@ def difference(expected: Answers, actual: Answers) -> Array:
 
 
 def flips(expected: Answers, actual: Answers) -> Array:
-    """Which rows have another label: (rows) bool; none for answers without labels."""
+    """Which rows have another label: (rows) bool; none for answers without labels, all if only one side has them."""
     if expected.label is None or actual.label is None:
-        return np.zeros(len(expected), np.bool_)
+        return np.full(len(expected), (expected.label is None) != (actual.label is None))
     if actual.label.dtype.kind in "OUS":
         return np.asarray(expected.label.astype(str) != actual.label.astype(str))
     return np.asarray(expected.label.astype(np.float64) != actual.label.astype(np.float64))
@@ -94,6 +156,11 @@ def metric(answers: Answers, target: Array) -> float:
     truth = np.asarray(target, np.float64).reshape(len(target), -1)
     spread = ((truth - truth.mean(axis=0)) ** 2).sum()
     return float(1.0 - ((truth - answers.numbers) ** 2).sum() / spread) if spread else 0.0
+
+
+def bound(events: int, trials: int) -> float:
+    """What the share of events is below with 95 % confidence, if so many were seen: Clopper and Pearson's limit."""
+    return 1.0 if events >= trials else float(beta.ppf(CONFIDENCE, events + 1, trials - events))
 
 
 def _ties(expected: Answers) -> Array:

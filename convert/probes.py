@@ -1,4 +1,7 @@
-"""Rows that the sample lacks but callers will send: gaps, texts never seen, ends of ranges, infinity. Pure frames."""
+"""Rows that the sample lacks but callers will send: gaps, texts never seen, ends of ranges, infinity. Pure frames.
+
+So are rows that single precision cannot tell apart: thresholds and their neighbours, integers above 2^24.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,12 +10,19 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from convert.schema import Column, Layout
+from convert.schema import Array, Column, Layout
+from convert.thresholds import beside_thresholds
 
 BASE_ROWS: Final = 4
 """Rows of the sample that each probe of a column is made from."""
 
+COLUMNS_MAX: Final = 128
+"""Columns that are changed one at a time: more of them are probed here and there, and all together."""
+
 UNSEEN: Final = "never seen before"
+
+BEYOND_SINGLE: Final = 2**24 + 1
+"""The first whole number that single precision rounds to another."""
 
 Accepts = Callable[[pd.DataFrame], bool]
 Change = Callable[[pd.DataFrame, Sequence[Column]], pd.DataFrame]
@@ -24,28 +34,78 @@ class Probe:
 
     name: str
     frame: pd.DataFrame
+    far: bool = False
+    """Whether numbers lie far outside the sample's range."""
 
 
-def probes(layout: Layout, frame: pd.DataFrame, accepts: Accepts) -> list[Probe]:
+@dataclass(frozen=True)
+class _Kind:
+    """One way to change columns."""
+
+    name: str
+    columns: Sequence[Column]
+    change: Change
+    far: bool = False
+
+
+def probes(estimator: Any, layout: Layout, frame: pd.DataFrame, accepts: Accepts) -> list[Probe]:
     """All kinds of probes that this pipeline accepts; a column whose probe it refuses is left out of that kind."""
     base = whole_rows(frame, BASE_ROWS)
+    made = []
+    for kind in _kinds(layout, frame):
+        rows = _accepted(base, _spread(kind.columns), kind.change, accepts, together=kind.columns)
+        if rows is not None:
+            made.append(Probe(kind.name, rows, kind.far))
+    beside = beside_thresholds(estimator, layout, frame)
+    if beside is not None and accepts(beside):
+        made.append(Probe("thresholds and their neighbours", beside))
+    return made
+
+
+def _kinds(layout: Layout, frame: pd.DataFrame) -> list[_Kind]:
     lowest, highest = frame.min(numeric_only=True), frame.max(numeric_only=True)
+    texts = [column for column in layout.columns if column.kind == "string"]
     numbers = [column for column in layout.columns if column.kind == "number"]
     endless = [column for column in numbers if column.infinity and not column.whole]
-    kinds: list[tuple[str, list[Column], Change]] = [
-        ("gaps", [column for column in layout.columns if column.missing is not None], with_gaps),
-        ("texts never seen", [column for column in layout.columns if column.kind == "string"], filled(UNSEEN)),
-        ("lowest values", numbers, filled(lowest)),
-        ("highest values", numbers, filled(highest)),
-        ("infinity", endless, filled(np.inf)),
-        ("minus infinity", endless, filled(-np.inf)),
+    whole = [column for column in numbers if _is_whole(frame[column.name])]
+    return [
+        _Kind("gaps", [column for column in layout.columns if column.missing is not None], with_gaps),
+        _Kind("texts never seen", texts, filled(UNSEEN)),
+        _Kind("texts almost seen", texts, _almost),
+        _Kind("lowest values", numbers, filled(lowest)),
+        _Kind("highest values", numbers, filled(highest)),
+        _Kind("zeros", numbers, filled(0)),
+        _Kind("integers never seen", whole, filled(highest + 1)),
+        _Kind("integers above 2^24", whole, filled(BEYOND_SINGLE), far=True),
+        _Kind("infinity", endless, filled(np.inf)),
+        _Kind("minus infinity", endless, filled(-np.inf)),
     ]
-    made = []
-    for name, columns, change in kinds:
-        rows = _accepted(base, columns, change, accepts)
-        if rows is not None:
-            made.append(Probe(name, rows))
-    return made
+
+
+def _is_whole(values: "pd.Series[Any]") -> bool:
+    """Whether the sample's numbers here are integers, of whatever type, and have room for larger ones."""
+    dtype = values.dtype
+    if not pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
+        return False
+    present: Array = values.dropna().to_numpy()
+    if present.dtype.kind in "iu" and present.dtype.itemsize < 4:
+        return False
+    return bool(len(present)) and bool(np.all(np.isfinite(present) & (present == np.round(present))))
+
+
+def _almost(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
+    """Each text with a blank behind it: another text, whatever a tokenizer thinks of it."""
+    changed = frame.copy()
+    for column in columns:
+        changed[column.name] = frame[column.name].astype(object).map(lambda text: f"{text} ", na_action="ignore")
+    return changed
+
+
+def _spread(columns: Sequence[Column]) -> list[Column]:
+    """At most COLUMNS_MAX of them, from all over."""
+    if len(columns) <= COLUMNS_MAX:
+        return list(columns)
+    return [columns[place] for place in np.linspace(0, len(columns) - 1, COLUMNS_MAX).astype(int)]
 
 
 def whole_rows(frame: pd.DataFrame, count: int) -> pd.DataFrame:
@@ -86,18 +146,20 @@ def filled(value: "str | float | pd.Series[Any]") -> Change:
     return change
 
 
-def _accepted(base: pd.DataFrame, columns: list[Column], change: Change, accepts: Accepts) -> pd.DataFrame | None:
+def _accepted(
+    base: pd.DataFrame, columns: list[Column], change: Change, accepts: Accepts, *, together: Sequence[Column]
+) -> pd.DataFrame | None:
     """The base with each column changed alone, then with all of them changed."""
     each = [change(base, [column]) for column in columns]
     if not each:
         return None
-    together = _stacked([*each, change(base, columns)])
-    if accepts(together):
-        return together
-    accepted = [column for column, rows in zip(columns, each, strict=True) if accepts(rows)]
-    if not accepted or len(accepted) == len(columns):
-        return None
-    return _accepted(base, accepted, change, accepts)
+    rows = _stacked([*each, change(base, together)])
+    if accepts(rows):
+        return rows
+    accepted = [column for column, alone in zip(columns, each, strict=True) if accepts(alone)]
+    if not accepted or len(accepted) == len(together):
+        return _stacked(each) if accepted else None
+    return _accepted(base, accepted, change, accepts, together=accepted)
 
 
 def _stacked(frames: list[pd.DataFrame]) -> pd.DataFrame:

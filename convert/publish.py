@@ -9,7 +9,8 @@ from typing import Any, Final, get_args
 import numpy as np
 import pandas as pd
 
-from convert.choose import Preset, Quantize, cost, why_outside
+from convert.batches import batches_of
+from convert.choose import Quantize, preset_of, why_outside
 from convert.conversion import Conversion, Say, convert
 from convert.describe import describe, identity
 from convert.errors import BadArgument, BadRows
@@ -47,8 +48,9 @@ def publish(
     name: str,
     repository: Path = Path("models"),
     target: "Array | pd.Series[Any] | str | None" = None,
-    tolerance: Preset = "close",
+    tolerance: str = "close",
     quantize: Quantize = "auto",
+    batches: str = "1,64",
     metrics: Mapping[str, float] | None = None,
     data_sha256: str | None = None,
     pipeline_sha256: str | None = None,
@@ -59,12 +61,28 @@ def publish(
 
     `rows` are rows that the estimator was not trained on, in the form that it takes; a few thousand are enough.
     `target`, the truth about them or the name of the column that has it, makes accuracy or R² part of the gate.
-    `tolerance` is "exact", "close" or "quantized"; `quantize` is "auto", "never" or "require". `metrics` are the task's
-    own figures, for the record. `say` is told each step as it begins. Takes seconds; raises ConversionError.
+    `tolerance` is "exact", "close" or "quantized"; "quantized:0.01" lets it cost so much of accuracy or R². `quantize`
+    is "auto", "never" or "require". `batches` are the sizes that callers send, "1,64" or with shares "1:80,64:20": the
+    fastest graph for them is published. `metrics` are the task's own figures, for the record. `say` is told each step
+    as it begins. Takes seconds; raises ConversionError.
     """
-    _check(name, repository, tolerance, quantize, data_sha256)
+    _check(name, repository, quantize, data_sha256)
+    preset, max_metric_drop = preset_of(tolerance)
+    profile = batches_of(batches)
     rows, truth = _split_target(rows, target)
-    conversion = convert(estimator, rows, target=truth, tolerance=tolerance, quantize=quantize, force=force, say=say)
+    if max_metric_drop is not None and truth is None:
+        raise BadArgument(f"tolerance {tolerance!r} is about accuracy or R², which takes the truth: give the target")
+    conversion = convert(
+        estimator,
+        rows,
+        target=truth,
+        tolerance=preset,
+        quantize=quantize,
+        force=force,
+        say=say,
+        max_metric_drop=max_metric_drop,
+        batches=profile,
+    )
     conversion = _steady(conversion, name, repository, quantize)
     origin = lineage(
         estimator,
@@ -88,23 +106,22 @@ def _steady(conversion: Conversion, name: str, repository: Path, quantize: Quant
     newest = next((manifest for _, path in versions(repository, name) if (manifest := read(path)) is not None), None)
     if newest is None:
         return conversion
-    best = cost(conversion.verdicts[conversion.chosen])
+    cost = conversion.batches.cost
+    best = cost(conversion.verdicts[conversion.chosen].latency_us)
     for index, verdict in enumerate(conversion.verdicts):
         if (
             (verdict.quantized or quantize != "require")
             and why_outside(verdict.parity, conversion.tolerance) is None
-            and cost(verdict) <= best * NOISE
+            and cost(verdict.latency_us) <= best * NOISE
             and identity(conversion, index) == newest.identity
         ):
             return replace(conversion, chosen=index)
     return conversion
 
 
-def _check(name: str, repository: Path, tolerance: str, quantize: str, data_sha256: str | None) -> None:
+def _check(name: str, repository: Path, quantize: str, data_sha256: str | None) -> None:
     """Fail before the work, not after it."""
     versions(repository, name)
-    if tolerance not in get_args(Preset):
-        raise BadArgument(f"tolerance {tolerance!r} is not known: choose exact, close or quantized")
     if quantize not in get_args(Quantize):
         raise BadArgument(f"quantize {quantize!r} is not known: choose auto, never or require")
     if data_sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", data_sha256):

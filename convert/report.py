@@ -6,10 +6,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from convert.choose import WEIGHTS, Verdict, cost, why_outside
+from convert.choose import Verdict, why_outside
 from convert.conversion import Conversion
-
-SIZES: Final = ("1", "64", "1024")
 
 VARIES: Final = 1e-4
 """From which difference on it is worth saying that a row's answer depends on its neighbours; rounding is below."""
@@ -19,13 +17,13 @@ def show(conversion: Conversion, console: Console) -> None:
     """Print the table of candidates, why the others lost, notes, and the verdict on quantization."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("candidate")
-    times = (f"µs, {size} row{'s' * (size != '1')}" for size in SIZES)
+    times = (f"µs, {size} row{'s' * (size != 1)}" for size in conversion.batches.sizes)
     for heading in ("size", *times, "worst difference", "labels changed"):
         table.add_column(heading, justify="right")
     for index, verdict in enumerate(conversion.verdicts):
         table.add_row(*_row(conversion, index, verdict), style="bold green" if index == conversion.chosen else None)
     for name in conversion.skipped:
-        table.add_row(name, *["–"] * (len(SIZES) + 3), style="dim")
+        table.add_row(name, *["–"] * (len(conversion.batches.sizes) + 3), style="dim")
     console.print(table)
     for index, verdict in enumerate(conversion.verdicts):
         # What came of int8 is the last sentence.
@@ -45,7 +43,7 @@ def _row(conversion: Conversion, index: int, verdict: Verdict) -> list[str]:
     return [
         f"{verdict.name} ←" if index == conversion.chosen else verdict.name,
         _bytes(verdict.bytes),
-        *(f"{verdict.latency_us[size]:.1f}" for size in SIZES),
+        *(f"{verdict.latency_us[str(size)]:.1f}" for size in conversion.batches.sizes),
         f"{verdict.parity.worst_difference:.1e}",
         f"{verdict.parity.label_flips:.2%}",
     ]
@@ -86,14 +84,14 @@ def _on_choice(conversion: Conversion) -> list[str]:
     """How the fastest was found, where there was a choice."""
     if len(conversion.verdicts) < 2:
         return []
-    parts = " and ".join(
-        f"{weight:.0%} for batches of {size} row{'s' * (size != '1')}" for size, weight in WEIGHTS.items()
-    )
-    return [f"the fastest within the tolerance is published; time counts {parts}, others are for information"]
+    return [
+        f"the fastest within the tolerance is published; time counts {conversion.batches}, others are for information"
+    ]
 
 
 def _compared(conversion: Conversion, verdict: Verdict) -> str:
-    ratio = cost(verdict) / cost(conversion.verdicts[conversion.chosen])
+    cost = conversion.batches.cost
+    ratio = cost(verdict.latency_us) / cost(conversion.verdicts[conversion.chosen].latency_us)
     if ratio <= 1.0:
         return "no faster than what is published" if ratio > 0.95 else f"{1 / ratio:.2f}x as fast, kept to the newest"
     return f"{ratio:.2f}x the time"

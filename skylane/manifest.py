@@ -77,9 +77,17 @@ class Candidate(_Record, frozen=True, kw_only=True):
     bytes: int
     """Size of the file."""
     worst_difference: float
-    """Largest absolute difference of a numeric output to scikit-learn in float64 on held-out rows."""
+    """Largest absolute difference of a numeric output to scikit-learn in float64, on held-out rows and probes."""
     label_flips: float
     """Share of held-out rows whose label differs from scikit-learn's."""
+    label_flips_below: float | None = None
+    """With 95 % confidence, fewer labels than this share differ among all rows such as the held-out ones."""
+    p99_difference: float = 0.0
+    """99 % of the held-out rows differ by no more."""
+    bad_rows: float = 0.0
+    """Share of held-out rows that differ by more than the tolerance allows."""
+    metric_drop: float | None = None
+    """How much of accuracy or R² is lost on the held-out rows; null where the target was not given."""
     latency_us: dict[str, float]
     """Rows of a batch ("1", "64", …) → median microseconds of one run on the machine that converted."""
     chosen: bool
@@ -93,6 +101,8 @@ class Tolerance(_Record, frozen=True, kw_only=True):
     preset: Literal["exact", "close", "quantized"]
     max_difference: float
     max_label_flips: float
+    max_metric_drop: float = 0.005
+    """What it may cost of accuracy or R², where the target was known."""
     forced: bool = False
     """True if it was published although it is outside."""
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convert.choose import Preset, Quantize, Verdict, choose, cost, tolerance_of, why_outside
-from convert.errors import OutOfTolerance
+from convert.batches import USUAL, batches_of
+from convert.choose import Preset, Quantize, Verdict, choose, preset_of, tolerance_of, why_outside
+from convert.errors import BadArgument, OutOfTolerance
 from convert.parity import Parity
 
 
@@ -70,6 +71,45 @@ def test_why_outside(found: Parity, preset: Preset, reason: str | None) -> None:
     assert said is None if reason is None else reason in str(said)
 
 
+@pytest.mark.parametrize(
+    ("text", "preset", "drop"),
+    [
+        pytest.param("exact", "exact", None, id="a name"),
+        pytest.param("quantized", "quantized", None, id="quantized, as little as usual"),
+        pytest.param("quantized:0.01", "quantized", 0.01, id="quantized, one percent of accuracy"),
+    ],
+)
+def test_preset_of(text: str, preset: Preset, drop: float | None) -> None:
+    assert preset_of(text) == (preset, drop)
+
+
+@pytest.mark.parametrize("text", ["loose", "", "close:0.1", "quantized:", "quantized:much", "quantized:nan"])
+def test_other_tolerances_are_refused(text: str) -> None:
+    with pytest.raises(BadArgument, match="tolerance"):
+        preset_of(text)
+
+
+@pytest.mark.parametrize(("drop", "inside"), [(None, False), (0.02, True), (0.009, False)])
+def test_what_quantization_may_cost_is_the_authors_to_say(drop: float | None, inside: bool) -> None:
+    found = parity(0.1, metric_drop=0.01)
+    assert (why_outside(found, tolerance_of("quantized", 1.0, drop)) is None) == inside
+
+
+@pytest.mark.parametrize(
+    ("profile", "chosen"),
+    [
+        pytest.param("1", "alone", id="one row at a time"),
+        pytest.param("1024", "many", id="large batches"),
+        pytest.param("1:90,1024:10", "alone", id="mostly alone"),
+    ],
+)
+def test_the_fastest_for_the_authors_batches_wins(profile: str, chosen: str) -> None:
+    alone = Verdict("alone", 9, parity(), {"1": 10.0, "1024": 300.0}, False, "")
+    many = Verdict("many", 9, parity(), {"1": 20.0, "1024": 100.0}, False, "")
+    found = [alone, many]
+    assert found[choose(found, tolerance_of("close", 1.0), "auto", batches=batches_of(profile))].name == chosen
+
+
 def test_differences_of_predictions_are_counted_in_their_spread() -> None:
     assert why_outside(parity(0.04), tolerance_of("close", 77.0)) is None
 
@@ -117,4 +157,4 @@ def test_law_nothing_outside_is_chosen_and_nothing_much_faster_is_left(found: li
         return
     chosen = found[choose(found, tolerance, "auto")]
     assert chosen in within
-    assert cost(chosen) <= 1.051 * min(cost(item) for item in within)
+    assert USUAL.cost(chosen.latency_us) <= 1.051 * min(USUAL.cost(item.latency_us) for item in within)

@@ -60,7 +60,7 @@ LETTERS = pd.DataFrame({"text": [f"{'Rain' if c else 'SUN'} and{' wind' * c} now
 def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     """These tests ask what is right; how fast it is would only cost time."""
 
-    def latencies(candidates: list[Any]) -> list[dict[str, float]]:
+    def latencies(candidates: list[Any], sizes: Any) -> list[dict[str, float]]:
         return [dict.fromkeys(("1", "64", "1024"), float(index + 1)) for index in range(len(candidates))]
 
     monkeypatch.setattr(conversion, "latencies", latencies)

@@ -90,7 +90,8 @@ def test_exit_codes(
     ("arguments", "message"),
     [
         pytest.param(["--metric", "auc"], "expected NAME=VALUE", id="a metric without a value"),
-        pytest.param(["--tolerance", "loose"], "invalid choice: 'loose'", id="an unknown tolerance"),
+        pytest.param(["--tolerance", "loose"], "tolerance 'loose' is not known", id="an unknown tolerance"),
+        pytest.param(["--batches", "0"], "a batch has 1 to 65536 rows, not 0", id="a batch of no rows"),
     ],
 )
 def test_wrong_arguments(

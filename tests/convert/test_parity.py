@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from convert.answers import Answers
-from convert.parity import Case, difference, flips, measure, metric
+from convert.parity import Case, bound, difference, flips, measure, metric
 
 Array = np.ndarray[Any, Any]
 nan, inf = np.nan, np.inf
@@ -47,6 +47,8 @@ def test_difference(expected: Answers, actual: Answers, found: list[float]) -> N
         pytest.param(labels("a", "b"), Answers(np.array(["a", "c"], object), None), [False, True], id="texts"),
         pytest.param(labels(True, False), labels(1, 1), [False, True], id="a graph says 1 for True"),
         pytest.param(labels(1.0, 2.0), labels(1, 3), [False, True], id="a graph says 1 for 1.0"),
+        pytest.param(labels(1, 2), numbers(1, 2), [True, True], id="missing labels are all wrong"),
+        pytest.param(numbers(1, 2), numbers(1, 3), [False, False], id="numbers have no labels"),
     ],
 )
 def test_flips(expected: Answers, actual: Answers, found: list[bool]) -> None:
@@ -65,6 +67,42 @@ def test_the_worst_case_is_named() -> None:
     good, bad = Case("held-out rows", numbers(1), numbers(1)), Case("gaps", numbers(1), numbers(3))
     found = measure([good, bad])
     assert (found.worst_case, found.worst_difference, found.held_out_difference) == ("gaps", 2.0, 0.0)
+
+
+def test_bad_rows_and_the_99th_percentile_are_of_the_held_out_rows() -> None:
+    actual = numbers(*[0.0] * 98, 0.5, 2.0)
+    probe = Case("gaps", numbers(0), numbers(9))
+    found = measure([Case("held-out rows", numbers(*[0.0] * 100), actual), probe], allowed=0.4)
+    assert (found.bad_rows, found.p99_difference, found.worst_difference) == (0.02, 0.5, 9.0)
+    assert [(case.name, case.rows, case.bad_rows) for case in found.cases] == [
+        ("held-out rows", 100, 0.02),
+        ("gaps", 1, 1),
+    ]
+
+
+def test_far_outside_the_sample_differences_are_relative() -> None:
+    held_out = Case("held-out rows", numbers(0), numbers(0))
+    far = Case("integers above 2^24", numbers(1e6, 1), numbers(1e6 + 1, 1), unit=np.array([1e6, 1.0]))
+    assert measure([held_out, far]).worst_difference == pytest.approx(1e-6)
+
+
+@pytest.mark.parametrize(
+    ("events", "trials", "share"),
+    [
+        pytest.param(0, 300, 0.00994, id="none of 300 says: under one percent"),
+        pytest.param(0, 3000, 0.000998, id="none of 3000 says: under one thousandth"),
+        pytest.param(3, 300, 0.0256, id="one percent of 300 may be 2.6 %"),
+        pytest.param(5, 5, 1.0, id="all may be all"),
+        pytest.param(0, 0, 1.0, id="no rows say nothing"),
+    ],
+)
+def test_bound(events: int, trials: int, share: float) -> None:
+    assert bound(events, trials) == pytest.approx(share, rel=0.01)
+
+
+def test_answers_without_labels_have_no_bound_of_flips() -> None:
+    assert measure([Case("held-out rows", numbers(1), numbers(1))]).label_flips_below is None
+    assert measure([Case("held-out rows", labels(1), labels(1))]).label_flips_below == pytest.approx(0.95)
 
 
 @pytest.mark.parametrize(
@@ -97,3 +135,10 @@ def test_law_difference_is_symmetric_and_never_nan(one: Array, other: Array) -> 
     )
     assert not np.isnan(forth).any()
     assert forth.max() == back.max()
+
+
+@given(events=st.integers(0, 50), trials=st.integers(1, 500))
+def test_law_the_bound_is_above_the_share_and_falls_with_more_rows(events: int, trials: int) -> None:
+    events = min(events, trials)
+    assert events / trials <= bound(events, trials) <= 1
+    assert bound(events, trials + 1) <= bound(events, trials)

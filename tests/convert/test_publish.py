@@ -108,7 +108,7 @@ def test_a_whim_of_the_clock_makes_no_new_version(publish_to: Publish, linear: A
     """Two graphs equally fast but for noise: the one that is published already stays."""
 
     def timed(faster: int) -> Callable[..., list[dict[str, float]]]:
-        def latencies(candidates: list[Any]) -> list[dict[str, float]]:
+        def latencies(candidates: list[Any], sizes: Any) -> list[dict[str, float]]:
             return [
                 dict.fromkeys(("1", "64", "1024"), 10.0 if index == faster else 11.0)
                 for index in range(len(candidates))
