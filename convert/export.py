@@ -4,7 +4,8 @@ import copy
 import re
 import traceback
 import warnings
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, cast
 
 import onnx
 from skl2onnx import convert_sklearn
@@ -67,6 +68,29 @@ def export(estimator: Any, layout: Layout, numbers: NumberType, task: Task) -> o
     return model
 
 
+def export_step(estimator: Any, method: str, dtype: str, width: int) -> onnx.ModelProto:
+    """A graph of one step with one input, (rows, width) of this type, and one output: what the method answers.
+
+    Raises Unconvertible if skl2onnx makes none.
+    """
+    kind = StringTensorType if dtype == "string" else TENSOR_TYPES[cast(NumberType, dtype)]
+    options: dict[Any, Any] | None = None
+    if method == "predict_proba":
+        options = {"zipmap": False}
+    elif method == "decision_function" and hasattr(estimator, "classes_"):
+        options = {id(estimator): {"raw_scores": True}}
+    model = _tried(estimator, [("x", kind([None, width]))], [options])
+    wanted = 1 if method in ("predict_proba", "decision_function") else 0
+    if len(model.graph.output) <= wanted:
+        raise Unconvertible(f"the graph that skl2onnx makes of {type(estimator).__name__} has no {method}")
+    model.graph.output[0].CopyFrom(model.graph.output[wanted])
+    keep_outputs(model, 1)
+    single_opset(model)
+    set_locale(model)
+    restore_missing_directions(model, estimator)
+    return model
+
+
 def _addressed(estimator: Any, layout: Layout) -> Any:
     """A copy whose ColumnTransformers find their columns in the grouped tensors.
 
@@ -91,6 +115,10 @@ def _converted(estimator: Any, inputs: list[tuple[str, Any]], task: Task) -> onn
     options: list[dict[Any, Any] | None] = [None]
     if task == "classifier":
         options = [{"zipmap": False}, {id(final_of(estimator)): {"raw_scores": True}}]
+    return _tried(estimator, inputs, options)
+
+
+def _tried(estimator: Any, inputs: list[tuple[str, Any]], options: Sequence[dict[Any, Any] | None]) -> onnx.ModelProto:
     failures: list[Exception] = []
     for option in options:
         try:

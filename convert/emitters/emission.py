@@ -1,0 +1,200 @@
+"""One graph on its way: which emitter answers for which step, and how what was put off is carried out."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from sklearn.base import is_classifier
+
+from convert.emitters.fallback import by_skl2onnx
+from convert.emitters.features import Features, Part
+from convert.emitters.graph import DType, Graph, Tensor
+from convert.emitters.registry import EMITTERS, Declined, Method
+from convert.errors import Unconvertible
+from convert.schema import Array, NumberType
+
+LOST_MAX: Final = 2.0**-22
+"""How much of a standard deviation may be lost by leaving a centre inside a product; above, it is subtracted first."""
+
+
+class Emission:
+    """Asks emitters, and skl2onnx where there is none. Steps compute in `precision`, whatever their input's type."""
+
+    def __init__(self, precision: NumberType) -> None:
+        self.precision = precision
+        self.graph = Graph()
+        self.own: set[str] = set()
+        """Names of the families that emitters of ours answered for."""
+        self.others: set[str] = set()
+        """Names of the families that skl2onnx answered for."""
+        self._answered: dict[tuple[int, Method, int], Features] = {}
+        self._asked: list[Any] = []  # keeps what is asked about alive: identities are keys
+
+    def ask(self, estimator: Any, method: Method, features: Features, *, step: str | None = None) -> Features:
+        """What the estimator's method answers for these features. Raises Unconvertible, naming the step."""
+        key = (id(estimator), method, id(features))
+        if key not in self._answered:
+            name = type(estimator).__name__ if step is None else step
+            with self.graph.step(name):
+                self._answered[key] = self._emitted(estimator, method, features)
+            self._asked.extend((estimator, features))
+        return self._answered[key]
+
+    def _emitted(self, estimator: Any, method: Method, features: Features) -> Features:
+        emitter = EMITTERS.get((type(estimator), method))
+        if emitter is not None:
+            try:
+                answered = emitter(estimator, features, self)
+            except Declined:
+                pass
+            else:
+                self.own.add(type(estimator).__name__)
+                return answered
+        if method == "predict" and is_classifier(estimator):
+            return self._decided(estimator, features)
+        if features.width == 0:
+            raise Unconvertible(f"the step {self.graph.path} gets no columns")
+        self.others.add(type(estimator).__name__)
+        return by_skl2onnx(estimator, method, features, self)
+
+    def _decided(self, classifier: Any, features: Features) -> Features:
+        """Places of the likeliest classes, as most classifiers decide."""
+        method: Method = "predict_proba" if hasattr(classifier, "predict_proba") else "decision_function"
+        return self.likeliest(self.ask(classifier, method, features))
+
+    def likeliest(self, scores: Features) -> Features:
+        """The place of the largest in each row, the first of equals; of a single column, whether it is above 0."""
+        if scores.width == 1:
+            above = self.graph.node(
+                "Greater", [self.vector(scores), self.graph.constant(0.0, self.precision)], "bool", None
+            )
+            return Features.of(self.cast(above, "int64"))
+        return Features.of(self.graph.node("ArgMax", [self.tensor(scores)], "int64", None, axis=1, keepdims=0))
+
+    def tensor(self, features: Features, dtype: DType | None = None) -> Tensor:
+        """All that was put off, carried out: (rows, width) of this type, else as steps compute.
+
+        Texts, codes and truths stay as they are. Sums and scales are computed as exactly as the tensor they start from.
+        """
+        plain = features.plain
+        if plain is not None:
+            return self.cast(plain, dtype) if dtype or plain.dtype in ("float32", "float64") else plain
+        if features.matrix is not None:
+            return self.cast(self._product(features), dtype)
+        parts = [self._part(part) for part in features.parts]
+        if len(parts) == 1:
+            return self.cast(parts[0], dtype) if dtype or parts[0].dtype in ("float32", "float64") else parts[0]
+        if all(part.dtype == "string" for part in parts):
+            return self.graph.node("Concat", parts, "string", features.width, axis=1)
+        parts = [self.cast(part, dtype) for part in parts]
+        return self.graph.node("Concat", parts, parts[0].dtype, features.width, axis=1)
+
+    def vector(self, features: Features, dtype: DType | None = None) -> Tensor:
+        """A single column as (rows)."""
+        (part,) = features.parts if len(features.parts) == 1 else (None,)
+        if part and part.tensor.width is None and not (part.steps or part.coded) and features.matrix is None:
+            return self.cast(part.tensor, dtype)
+        column = self.tensor(features, dtype)
+        return self.graph.node("Squeeze", [column, self.graph.constant([1], "int64")], column.dtype, None)
+
+    def cast(self, tensor: Tensor, dtype: DType | None = None) -> Tensor:
+        """The same numbers in this type, else in the type that steps compute in."""
+        dtype = dtype or self.precision
+        if tensor.dtype == dtype:
+            return tensor
+        if tensor.dtype == "string":
+            raise Unconvertible(f"the step {self.graph.path} takes numbers, but gets text")
+        to = {"float32": 1, "float64": 11, "int64": 7, "bool": 9}[dtype]
+        return self.graph.node("Cast", [tensor], dtype, tensor.width, to=to)
+
+    def columns(self, part: Part) -> Tensor:
+        """A part's columns, before anything is done to them."""
+        if part.coded:
+            places = self.graph.constant(np.array([part.columns], dtype=np.int64))
+            codes = self.graph.node("Unsqueeze", [part.tensor, self.graph.constant([1], "int64")], "int64", 1)
+            same = self.graph.node("Equal", [codes, places], "bool", part.width)
+            return self.cast(same)
+        if part.whole:
+            return part.tensor
+        if part.tensor.width is None:
+            return self.graph.node("Unsqueeze", [part.tensor, self.graph.constant([1], "int64")], part.tensor.dtype, 1)
+        places = self.graph.constant(part.columns, "int64")
+        return self.graph.node("Gather", [part.tensor, places], part.tensor.dtype, part.width, axis=1)
+
+    def _part(self, part: Part) -> Tensor:
+        tensor = self.columns(part)
+        if not part.steps:
+            return tensor
+        if tensor.dtype not in ("float32", "float64"):
+            tensor = self.cast(tensor)
+        for step in part.steps:
+            by = self.graph.constant(step.by, tensor.dtype)
+            tensor = self.graph.node(step.op, [tensor, by], tensor.dtype, tensor.width)
+        return tensor
+
+    def _product(self, features: Features) -> Tensor:
+        """One matrix product for all numbers, one row of a table for each code, and their sum."""
+        assert features.matrix is not None
+        assert features.offset is not None
+        offset, terms, start = features.offset, list[Tensor](), 0
+        numbers: list[tuple[Part, Array]] = []
+        for part in features.parts:
+            weights = features.matrix[start : start + part.width]
+            start += part.width
+            if not part.coded:
+                numbers.append((part, weights))
+                continue
+            centre, slope, shift = part.affine()
+            offset = offset + (shift - centre * slope) @ weights
+            terms.append(self._looked_up(part, slope[:, None] * weights))
+        if numbers:
+            terms.insert(0, self._multiplied(numbers, offset))
+        else:
+            zero = self.graph.constant(offset[None, :], self.precision)
+            terms.append(Tensor(zero, self.precision, features.width))
+        if len(terms) == 1:
+            return terms[0]
+        return self.graph.node("Sum", terms, self.precision, features.width)
+
+    def _looked_up(self, part: Part, weights: Array) -> Tensor:
+        """The row of the weights for each code; the row behind the last is zeros, for codes that are no category."""
+        table = np.zeros((max(part.columns) + 2, weights.shape[1]))
+        table[list(part.columns)] = weights
+        last = self.graph.constant(len(table) - 1, "int64")
+        codes = part.tensor
+        if codes.width is not None:
+            codes = self.graph.node("Squeeze", [codes, self.graph.constant([1], "int64")], "int64", None)
+        bounded = self.graph.node("Min", [codes, last], "int64", None)
+        rows = self.graph.constant(table, self.precision)
+        return self.graph.node("Gather", [rows, bounded], self.precision, weights.shape[1], axis=0)
+
+    def _multiplied(self, numbers: Sequence[tuple[Part, Array]], offset: Array) -> Tensor:
+        tensors, matrices = list[Tensor](), list[Array]()
+        for part, weights in numbers:
+            centre, slope, shift = part.affine()
+            with np.errstate(all="ignore"):
+                matrix = np.where(slope[:, None] == 0, 0.0, slope[:, None] * weights)
+            offset = offset + shift @ weights
+            tensor = self.columns(part)
+            if tensor.dtype not in ("float32", "float64"):
+                tensor = self.cast(tensor)
+            if self._loses(centre, slope):
+                by = self.graph.constant(centre, tensor.dtype)
+                tensor = self.graph.node("Sub", [tensor, by], tensor.dtype, tensor.width)
+            else:
+                offset = offset - centre @ matrix
+            tensors.append(self.cast(tensor))
+            matrices.append(matrix)
+        stacked = np.concatenate(matrices)
+        if len(tensors) > 1:
+            tensors = [self.graph.node("Concat", tensors, self.precision, len(stacked), axis=1)]
+        if not np.isfinite(stacked).all() or not np.isfinite(offset).all():
+            raise Unconvertible(f"the step {self.graph.path} has weights that are not finite numbers")
+        factors, added = self.graph.constant(stacked, self.precision), self.graph.constant(offset, self.precision)
+        return self.graph.node("Gemm", [tensors[0], factors, added], self.precision, stacked.shape[1])
+
+    def _loses(self, centre: Array, slope: Array) -> bool:
+        """Whether a product of numbers that were not centred would lose more than may be lost."""
+        with np.errstate(all="ignore"):
+            far = np.abs(centre * slope)
+        return bool(np.nan_to_num(far).max(initial=0.0) * np.finfo(self.precision).eps > LOST_MAX)

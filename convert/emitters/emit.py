@@ -1,0 +1,74 @@
+"""A fitted pipeline → a graph made by the emitters of this package. The door to them."""
+
+from typing import Any, Final
+
+import numpy as np
+import onnx
+
+from convert.emitters.emission import Emission
+from convert.emitters.features import Features
+from convert.emitters.graph import Tensor
+from convert.emitters.registry import Method
+from convert.errors import Unconvertible
+from convert.export import outputs_of
+from convert.graph import keep_outputs
+from convert.schema import Layout, NumberType
+from convert.structure import Task
+
+METHOD_OF: Final[dict[str, Method]] = {
+    "prediction": "predict",
+    "probabilities": "predict_proba",
+    "scores": "decision_function",
+    "transformed": "transform",
+}
+
+
+def emit(
+    estimator: Any, layout: Layout, numbers: NumberType, task: Task, precision: NumberType | None = None
+) -> onnx.ModelProto:
+    """A graph that takes numbers of one type and computes in another; by default in the same.
+
+    Raises Unconvertible if there is none, or none in which an emitter of ours has a part.
+    """
+    emission = Emission(precision or numbers)
+    inputs = [
+        Tensor(spec.name, "string" if spec.dtype == "string" else numbers, spec.shape[1])
+        for spec in layout.tensor_specs(numbers)
+    ]
+    features = _features(layout, inputs)
+    outputs = [(name, _output(name, estimator, features, emission, task)) for name in outputs_of(estimator, task)]
+    if not emission.own - {"Pipeline", "ColumnTransformer", "FeatureUnion", "GridSearchCV", "RandomizedSearchCV"}:
+        raise Unconvertible(f"no emitter of its own for {', '.join(sorted(emission.others))}")
+    model = emission.graph.model(inputs, outputs)
+    keep_outputs(model, len(outputs))
+    return model
+
+
+def _features(layout: Layout, inputs: list[Tensor]) -> Features:
+    """The pipeline's columns, in its order, where they lie in the graph's inputs."""
+    place = {position: (tensor, index) for tensor in inputs for index, position in enumerate(layout.order[tensor.name])}
+    return Features.joined([Features.of(tensor).take([index]) for _, (tensor, index) in sorted(place.items())])
+
+
+def _output(name: str, estimator: Any, features: Features, emission: Emission, task: Task) -> Tensor:
+    if name != "label":
+        return emission.tensor(emission.ask(estimator, METHOD_OF[name], features))
+    codes = emission.vector(emission.ask(estimator, "predict", features), "int64")
+    return _labels(estimator, codes, emission) if task == "classifier" else codes
+
+
+def _labels(estimator: Any, codes: Tensor, emission: Emission) -> Tensor:
+    """The classes in these places: (rows) int64 or texts."""
+    classes = np.asarray(estimator.classes_)
+    if classes.dtype.kind in "OUS":
+        if not all(isinstance(label, str) for label in classes.tolist()):
+            raise Unconvertible(f"labels must be numbers or text, but the classes are {classes.tolist()[:5]}")
+        return emission.graph.node(
+            "Gather", [emission.graph.constant(classes, "string"), codes], "string", None, axis=0
+        )
+    whole = classes.astype(np.int64)
+    if not np.array_equal(whole, classes):
+        raise Unconvertible(f"labels must be whole numbers or text, but the classes are {classes.tolist()[:5]}")
+    if np.array_equal(whole, np.arange(len(whole))):
+        return codes
+    return emission.graph.node("Gather", [emission.graph.constant(whole), codes], "int64", None, axis=0)

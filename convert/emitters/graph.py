@@ -1,0 +1,166 @@
+"""A graph in the making: nodes and constants, named for the steps that they came from. Knows no estimator."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+DType = Literal["float32", "float64", "int64", "bool", "string"]
+
+ELEMENT: Final[dict[DType, int]] = {
+    "float32": TensorProto.FLOAT,
+    "float64": TensorProto.DOUBLE,
+    "int64": TensorProto.INT64,
+    "bool": TensorProto.BOOL,
+    "string": TensorProto.STRING,
+}
+
+OPSETS: Final = {"": 18, "ai.onnx.ml": 3}
+"""The newest that every ONNX Runtime since 1.15 runs."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A value of the graph, (rows, width), or (rows) where the width is None."""
+
+    name: str
+    dtype: DType
+    width: int | None
+
+
+class Graph:
+    """Collects nodes; equal nodes and equal constants are made once."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._weights: list[onnx.TensorProto] = []
+        self._made: dict[bytes, tuple[str, ...]] = {}
+        self._path: list[str] = []
+        self._named: Counter[str] = Counter()
+        self._opsets: dict[str, int] = dict(OPSETS)
+
+    @property
+    def path(self) -> str:
+        """The step that is being emitted: its name in the pipeline, behind those that it is nested in."""
+        return "/".join(self._path)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Nodes made while this is open come from this step."""
+        self._path.append(name)
+        try:
+            yield
+        finally:
+            self._path.pop()
+
+    def node(
+        self,
+        op: str,
+        inputs: Sequence[Tensor | str],
+        dtype: DType,
+        width: int | None,
+        *,
+        domain: str = "",
+        opset: int | None = None,
+        **attributes: Any,
+    ) -> Tensor:
+        """Add a node with one output of this type and width. `opset`: the oldest of its domain that has it."""
+        (name,) = self.nodes(op, inputs, 1, domain=domain, opset=opset, **attributes)
+        return Tensor(name, dtype, width)
+
+    def nodes(
+        self,
+        op: str,
+        inputs: Sequence[Tensor | str],
+        outputs: int,
+        *,
+        domain: str = "",
+        opset: int | None = None,
+        **attributes: Any,
+    ) -> tuple[str, ...]:
+        """Add a node with several outputs, and return their names."""
+        names = [item.name if isinstance(item, Tensor) else item for item in inputs]
+        given = {key: value for key, value in attributes.items() if value is not None}
+        node = helper.make_node(op, names, [], domain=domain, **given)
+        key = node.SerializeToString(deterministic=True) + bytes([outputs])
+        if key not in self._made:
+            self._opsets[domain] = max(self._opsets.get(domain, 1), opset or 1)
+            node.name = self._fresh(op)
+            made = [node.name] if outputs == 1 else [f"{node.name}:{place}" for place in range(outputs)]
+            node.output.extend(made)
+            self._nodes.append(node)
+            self._made[key] = tuple(made)
+        return self._made[key]
+
+    def constant(self, values: Any, dtype: DType | None = None) -> str:
+        """The name of an initializer with these values, converted to the type if one is given."""
+        array = np.asarray(values, dtype=object if dtype == "string" else dtype)
+        if array.dtype.kind in "OUS":
+            array = array.astype(object)
+            content = "\0".join(map(str, array.ravel())).encode()
+        else:
+            array = np.ascontiguousarray(array).reshape(array.shape)
+            content = array.tobytes()
+        key = (str(array.dtype), array.shape, content)
+        if key not in self._constants:
+            name = self._fresh("constant")
+            self._weights.append(numpy_helper.from_array(array, name))
+            self._constants[key] = name
+        return self._constants[key]
+
+    def splice(self, part: onnx.ModelProto, inputs: Sequence[Tensor]) -> list[str]:
+        """Add another graph's nodes, fed with these tensors in the order of its inputs; returns its outputs' names."""
+        prefix = f"{self._fresh(part.graph.name or 'part')}/"
+        prefixed = onnx.compose.add_prefix(part, prefix)
+        for value, tensor in zip(prefixed.graph.input, inputs, strict=True):
+            # The runtime takes these out again when it loads the graph; bodies of loops may name them, too.
+            self._nodes.append(helper.make_node("Identity", [tensor.name], [value.name], name=f"{value.name}/Identity"))
+        for node in prefixed.graph.node:
+            node.name = f"{prefix}{node.op_type}:{len(self._nodes)}"
+            self._nodes.append(node)
+        self._weights.extend(prefixed.graph.initializer)
+        for opset in prefixed.opset_import:
+            self._opsets[opset.domain] = max(self._opsets.get(opset.domain, 1), opset.version)
+        return [output.name for output in prefixed.graph.output]
+
+    def model(self, inputs: Sequence[Tensor], outputs: Sequence[tuple[str, Tensor]]) -> onnx.ModelProto:
+        """The finished graph, its outputs renamed as told; nodes and weights that no output needs are left out."""
+        nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in self._nodes]
+        made = {name for names in self._made.values() for name in names}
+        renamed = dict[str, str]()
+        for name, tensor in outputs:
+            if tensor.name in renamed or tensor.name not in made:  # bodies of spliced loops may know it by this name
+                nodes.append(helper.make_node("Identity", [tensor.name], [name], name=f"{name}/Identity"))
+            else:
+                renamed[tensor.name] = name
+        for node in nodes:
+            for names in (node.input, node.output):
+                names[:] = [renamed.get(name, name) for name in names]
+        graph = helper.make_graph(
+            nodes,
+            "skylane",
+            [_declared(tensor.name, tensor) for tensor in inputs],
+            [_declared(name, tensor) for name, tensor in outputs],
+            self._weights,
+        )
+        opsets = [helper.make_opsetid(domain, version) for domain, version in sorted(self._opsets.items())]
+        model = helper.make_model(graph, opset_imports=opsets, producer_name="skylane")
+        model.ir_version = 10
+        return model
+
+    def _fresh(self, kind: str) -> str:
+        name = f"{self.path}/{kind}" if self._path else kind
+        self._named[name] += 1
+        return name if self._named[name] == 1 else f"{name}.{self._named[name]}"
+
+
+def _declared(name: str, tensor: Tensor) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(
+        name, ELEMENT[tensor.dtype], [None] if tensor.width is None else [None, tensor.width]
+    )
