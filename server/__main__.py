@@ -80,14 +80,20 @@ def _parser() -> argparse.ArgumentParser:
             except (ValueError, argparse.ArgumentTypeError):
                 parser.error(f"{variable}: expected what --{name.replace('_', '-')} takes, received {given!r}")
         shown = "" if choices else name.rsplit("_", 1)[-1].upper()
+        default = getattr(defaults, name)
         parser.add_argument(
             f"--{name.replace('_', '-')}", type=kind, default=value, metavar=shown or None, choices=choices,
-            help=f"{text} (default: {getattr(defaults, name)})",
+            help=f"{text} (default: {'none' if default is None else default})",
         )  # fmt: skip
 
     add("models", Path, "directory of the model repository")
     add("host", str, "address to listen on; 0.0.0.0 for all")
     add("port", int, "port to listen on; 0 for a free one")
+    add("http_port", int, "port for HTTP and JSON; 0 for a free one")
+    add("tls_cert", Path, "certificate chain in PEM; read again when it changes")
+    add("tls_key", Path, "its private key in PEM")
+    add("tls_client_ca", Path, "certificates in PEM of whom clients must have theirs by")
+    add("tokens", Path, "file of bearer tokens; `skylane token new` makes it")
     add("transport", str, "who speaks HTTP/2: native is fast, grpcio runs everywhere", get_args(Transport))
     add("workers", number_of_workers, "processes that share the port; auto: one for each CPU that this process may use")
     parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)

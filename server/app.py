@@ -12,10 +12,12 @@ import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING
 
 from server import demand, signals
 from server.engine.engine import Engine
 from server.errors import CannotStart
+from server.guard import Guard
 from server.readiness import Readiness
 from server.repository import loader
 from server.repository.repository import Load, ModelStatus, Repository, State
@@ -27,6 +29,9 @@ from server.transport.listener import CannotListen, Listener, listen
 from server.transport.models import SelfDescription
 from server.transport.skylane_v1.intake import Intake
 from server.transport.turns import share_in_turn
+
+if TYPE_CHECKING:
+    from server.http.listener import HttpListener
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +49,7 @@ class App:
         self._settings = settings
         self._workers = LoopWorkers(asyncio.get_running_loop())
         self._engine = Engine(self._workers, time.monotonic)
+        self._guard = Guard(settings.tokens)
         self._routes = Routes()
         self._repository = Repository(settings.models, load, self._serve)
         self._readiness = Readiness()
@@ -54,6 +60,8 @@ class App:
         self._prediction.add_to(self._server)
         self._about.add_to(self._server)
         self.listener: Listener
+        self.http: HttpListener | None = None
+        """None where no HTTP was asked for."""
         if not settings.supervised:
             self._bind()
 
@@ -63,6 +71,22 @@ class App:
             self.listener = listen(self._settings, self._server, self._intake)
         except CannotListen as error:
             raise CannotStart(str(error)) from error
+        if self._settings.http_port is not None:
+            self.http = self._bind_http()
+
+    def _bind_http(self) -> "HttpListener":
+        from server.http.server import bind  # only now: it costs memory that gRPC alone does not need
+
+        return bind(
+            self._settings,
+            self._engine,
+            time.monotonic,
+            guard=self._guard,
+            readiness=self._readiness,
+            routes=lambda: self._routes,
+            status=lambda: self._repository.status,
+            too_large=self._intake.too_large,
+        )
 
     def _serve(self, routes: Routes) -> None:
         self._routes = routes
@@ -77,9 +101,12 @@ class App:
         _set_apart_what_stays()
         if self._settings.supervised:  # only now: a connection must not wait for a worker that is still loading
             self._bind()
-            in_turn = share_in_turn(self.listener.port, self._settings.workers)
-            log.debug("connections are shared %s", "in turn" if in_turn else "by the kernel's hash")
+            ports = [self.listener.port, *([self.http.port] if self.http else [])]
+            told = [share_in_turn(port, self._settings.workers) for port in ports]
+            log.debug("connections are shared %s", "in turn" if all(told) else "by the kernel's hash")
         await self.listener.start()
+        if self.http:
+            await self.http.start()
         if not self._repository.status:
             root = self._settings.models
             log.warning("%s has no model: expected %s/<name>/<version>/manifest.json", root, root)
@@ -92,6 +119,21 @@ class App:
             self.listener.name,
             time.monotonic() - started_at,
         )
+        if self.http:
+            log.info(
+                "%s://%s:%d answers as well; /docs shows how", self.http.scheme, self._settings.host, self.http.port
+            )
+            self._warn_of_grpc()
+
+    def _warn_of_grpc(self) -> None:
+        """What holds for the HTTP port alone must not be believed of the other."""
+        alone = [option for option in ("tls_cert", "tokens") if getattr(self._settings, option) is not None]
+        for option in alone:
+            log.warning(
+                "%s: holds for the HTTP port alone; the gRPC port %d asks nobody: keep it where only friends reach it",
+                option.replace("_", "-"),
+                self.listener.port,
+            )
 
     async def watch(self) -> None:
         """Follow the repository until cancelled."""
@@ -120,11 +162,18 @@ class App:
         if busy:
             log.warning("the grace period is over; requests still in flight are cut off")
         await self.listener.close()
+        if self.http:
+            await self.http.close()
         self._workers.close()
         log.info("closed after %.2f s", time.monotonic() - began_at)
 
     def _busy(self) -> bool:
-        return not self._engine.idle or self._prediction.open > 0 or self.listener.busy
+        return (
+            not self._engine.idle
+            or self._prediction.open > 0
+            or self.listener.busy
+            or bool(self.http and self.http.busy)
+        )
 
 
 @contextlib.asynccontextmanager

@@ -21,6 +21,16 @@ class Settings:
     """Address to listen on. The default is reachable from this machine alone."""
     port: int = 8500
     """0 picks a free one."""
+    http_port: int | None = None
+    """Port for HTTP beside gRPC; 0 picks a free one, None: no HTTP."""
+    tokens: Path | None = None
+    """File of bearer tokens, see server/credentials.py; None: nobody is asked for one."""
+    tls_cert: Path | None = None
+    """Certificate chain in PEM; None: no TLS."""
+    tls_key: Path | None = None
+    """Its private key."""
+    tls_client_ca: Path | None = None
+    """Authority whose clients alone are let in; None: clients need no certificate."""
     transport: Transport = "auto"
     """Who speaks HTTP/2: `native` is fast, `grpcio` runs everywhere; `auto` takes native where it is installed."""
     workers: int = 1
@@ -42,6 +52,14 @@ class Settings:
             raise ValueError(f"transport: expected one of {listed(get_args(Transport))}, received {self.transport!r}")
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port: expected 0 to 65535, received {self.port}")
+        if self.http_port is not None and not 0 <= self.http_port <= 65535:
+            raise ValueError(f"http-port: expected 0 to 65535, received {self.http_port}")
+        if self.http_port and self.http_port == self.port:
+            raise ValueError(f"http-port: expected another port than gRPC's, received {self.http_port} for both")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls-cert and tls-key: expected both or neither")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("tls-client-ca: expected tls-cert and tls-key beside it")
         if not 1 <= self.workers <= PROCESSES_MAX:
             raise ValueError(f"workers: expected 1 to {PROCESSES_MAX}, received {self.workers}")
         if not 1 <= self.max_message_mb <= 1024:

@@ -61,7 +61,11 @@ async def supervise(settings: Settings, argv: Sequence[str]) -> None:
     if not settings.models.is_dir():
         raise CannotStart(f"models: {settings.models} is not a directory: name the model repository with --models")
     asked_to_stop = signals.asked_to_stop()
-    with held_port(settings.host, settings.port) as port:
+    with contextlib.ExitStack() as held:
+        port = held.enter_context(held_port(settings.host, settings.port))
+        http = []
+        if settings.http_port is not None:
+            http = [f"--http-port={held.enter_context(held_port(settings.host, settings.http_port))}"]
         demand.tell(settings)
         command = [
             sys.executable,
@@ -70,6 +74,7 @@ async def supervise(settings: Settings, argv: Sequence[str]) -> None:
             *argv,
             f"--workers={settings.workers}",
             f"--port={port}",
+            *http,
             "--supervised",
         ]
         await Supervisor(settings, port, command).run(asked_to_stop)

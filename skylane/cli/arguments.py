@@ -57,7 +57,7 @@ examples:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands. Those of the server and the converter are only named: their packages parse the rest."""
+    """The parser of all commands. The server's and the converter's are only named: their packages parse the rest."""
     top = argparse.ArgumentParser(
         prog="skylane",
         description=DESCRIPTION,

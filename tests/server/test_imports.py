@@ -16,6 +16,8 @@ PURE = [
     "block",
     "credentials",
     "errors",
+    "open_inference",
+    "readiness",
     "stacked",
     "types",
     "wording",
@@ -24,6 +26,11 @@ PURE = [
     "engine/assembly",
     "engine/batching",
     "engine/cost",
+    "http/inference",
+    "http/jsonvalues",
+    "http/openapi",
+    "http/prediction",
+    "http/replies",
     "repository/selection",
     "routing/routes",
     "transport/skylane_v1/inputs",
@@ -76,6 +83,12 @@ def test_protobuf_and_grpc_stop_at_the_transport() -> None:
 def test_only_the_composition_root_knows_a_transport() -> None:
     users = users_of("server.transport")
     assert {module for module in users if not module.startswith("transport/")} == {"app", "doctor"}
+    assert {module for module in users_of("server.http") if not module.startswith("http/")} == {"app"}
+
+
+def test_starlette_and_uvicorn_stop_at_http() -> None:
+    users = users_of("starlette", "uvicorn", "httptools")
+    assert {module for module in users if not module.startswith("http/")} == set()
 
 
 def test_only_what_starts_a_process_knows_the_composition_root() -> None:

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from server.app import App, running
 from server.engine.cost import CostModel
@@ -53,6 +54,7 @@ class RunningServer:
     def __init__(self, app: App, loop: asyncio.AbstractEventLoop) -> None:
         self.app, self._loop = app, loop
         self.address = f"127.0.0.1:{app.listener.port}"
+        self.http_port = app.http.port if app.http else 0
 
     def refresh(self) -> None:
         """Look at the repository now, and return when everything new serves."""
@@ -66,10 +68,11 @@ def serving(
     load: Callable[[Path, str, int, Policy], LoadedModel] = loader.load,
     grace_s: float = 10.0,
     max_message_mb: int = 64,
+    **more: Any,
 ) -> Iterator[RunningServer]:
-    """Serve inside the block; drained when it ends. Looks at the repository only when told."""
+    """Serve inside the block; drained when it ends. Looks at the repository only when told. `more`: other settings."""
     settings = Settings(
-        models=models, port=0, transport=transport, poll_s=0, grace_s=grace_s, max_message_mb=max_message_mb
+        models=models, port=0, transport=transport, poll_s=0, grace_s=grace_s, max_message_mb=max_message_mb, **more
     )
     ready, failed = threading.Event(), list[BaseException]()
     box: list[RunningServer] = []

@@ -44,10 +44,11 @@ class Intake:
                 fitting[0].append(call)
                 fitting[1].append(payload)
             else:
-                sink.refuse([call], self._too_large(len(payload)))
+                sink.refuse([call], self.too_large(len(payload)))
         return fitting
 
-    def _too_large(self, size: int) -> MessageTooLarge:
+    def too_large(self, size: int) -> MessageTooLarge:
+        """What a caller hears whose message has so many bytes."""
         return MessageTooLarge(
             f"the message has {size} bytes, but this server takes at most {self._message_bytes_max} "
             f"(--max-message-mb): send fewer rows at once"

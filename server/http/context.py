@@ -1,0 +1,119 @@
+"""What the handlers share, and how each of them is entered."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.credentials import Grant
+from server.engine.lane import Lane
+from server.errors import BadRequest, ModelFailed, ServingError
+from server.guard import Guard
+from server.http.bodies import Bodies
+from server.http.exchange import Exchange
+from server.http.problems import response_to, response_to_misuse
+from server.http.replies import Reply
+from server.readiness import Readiness
+from server.repository.repository import ModelStatus
+from server.routing.routes import Routes
+from server.types import NO_DEADLINE, Route
+from server.wording import quoted
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_HEADER: Final = "x-request-timeout-ms"
+CACHED_HEADER: Final = "x-skylane-cached"
+
+Metrics = Callable[[], tuple[bytes, str]]
+"""Gives the page of metrics and its media type."""
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """The server, as far as handlers know it."""
+
+    exchange: Exchange
+    bodies: Bodies
+    guard: Guard
+    readiness: Readiness
+    routes: Callable[[], Routes]
+    status: Callable[[], Mapping[str, ModelStatus]]
+    metrics: Metrics | None = None
+    """None: there is no page of metrics."""
+
+    def grant(self, request: Request) -> Grant:
+        """What the caller may do. Raises Unauthenticated."""
+        return self.guard.grant(request.headers.get("authorization"))
+
+    def lane(self, request: Request) -> Lane:
+        """The version that the path names, for those who may use it. Raises ServingError."""
+        route = route_of(request)
+        self.grant(request).check("predict", route.model)
+        return self.routes().lane(route)
+
+    def deadline(self, request: Request) -> float:
+        """Until when the caller waits, by the header. Raises BadRequest."""
+        text = request.headers.get(TIMEOUT_HEADER)
+        return NO_DEADLINE if text is None else self.exchange.clock() + _milliseconds(text) / 1000
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1
+    if not 0 <= found < 1e12:
+        raise BadRequest(f"{TIMEOUT_HEADER}: expected milliseconds from 0, received {quoted(text)}")
+    return found
+
+
+def route_of(request: Request) -> Route:
+    """The model, and the version or label, that the path names. Raises BadRequest."""
+    path: Mapping[str, str] = request.path_params
+    version = path.get("version")
+    if version is None:
+        return Route(path["model"], None, path.get("label"))
+    number = int(version) if version.isdecimal() and len(version) < 19 else None
+    if number is None or number < 1:
+        raise BadRequest(f"version: expected 1 or more, received {quoted(version) if number is None else number}")
+    return Route(path["model"], number)
+
+
+async def gone(request: Request) -> None:
+    """Wait until the caller has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def json_response(content: Any, headers: Mapping[str, str] | None = None) -> Response:
+    """A body made by msgspec."""
+    return Response(msgspec.json.encode(content), headers=headers, media_type="application/json")
+
+
+def cached_header(reply: Reply) -> dict[str, str]:
+    """Tells a caller that the model did not run for it."""
+    return {CACHED_HEADER: "true"} if reply.cached else {}
+
+
+def entered(handler: Handler) -> Handler:
+    """The handler as it is registered: what it raises becomes an answer."""
+
+    async def enter(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except HTTPException as error:
+            return response_to_misuse(error)
+        except ServingError as error:
+            return response_to(error)
+        except Exception:
+            log.exception("%s %s met a fault of the server", request.method, quoted(request.url.path))
+            return response_to(ModelFailed("internal error; the log has more"))
+
+    return enter

@@ -1,0 +1,112 @@
+"""The HTTP port: its sockets, uvicorn on them, and their end."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterator
+from functools import partial
+from typing import Final, cast
+
+import uvicorn
+
+from server.http.application import Application
+from server.http.protocol import BoundedProtocol, Limits
+
+LIMITS: Final = Limits()
+BACKLOG: Final = 1024
+CLOSE_S_MAX: Final = 1.0
+"""What connections get to take the last bytes of their answers."""
+
+
+class HttpListener:
+    """Where HTTP callers connect. Bound when made, receiving from `start` on."""
+
+    def __init__(
+        self,
+        application: Application,
+        host: str,
+        port: int,
+        *,
+        share_port: bool = False,
+        tls: ssl.SSLContext | None = None,
+        limits: Limits = LIMITS,
+    ) -> None:
+        """Bind. With `share_port` other processes of this user may bind the port as well. Raises OSError."""
+        self._application = application
+        self._sockets = _bound(host, port, share_port, limits)
+        self.port: int = self._sockets[0].getsockname()[1]
+        self.scheme = "http" if tls is None else "https"
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                application,
+                http=cast(type[asyncio.Protocol], partial(BoundedProtocol, limits=limits)),
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                date_header=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=limits.idle_s,
+                ssl_context_factory=None if tls is None else lambda *_: tls,
+            )
+        )
+
+    async def start(self) -> None:
+        """Begin to receive."""
+        config = self._server.config
+        config.load()
+        self._server.lifespan = config.lifespan_class(config)
+        await self._server.startup(sockets=self._sockets)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is open whose answer is not yet with its connection."""
+        return self._application.open > 0
+
+    async def close(self) -> None:
+        """Close every connection; answers that are written already get a moment to leave."""
+        state = self._server.server_state
+        for server in self._server.servers:
+            server.close()
+        for task in list(state.tasks):
+            task.cancel()
+        for connection in list(state.connections):
+            connection.transport.close()
+        ends_at = asyncio.get_running_loop().time() + CLOSE_S_MAX
+        while state.connections and asyncio.get_running_loop().time() < ends_at:
+            await asyncio.sleep(0.01)
+        for connection in list(state.connections):
+            connection.transport.abort()
+
+
+def _bound(host: str, port: int, share_port: bool, limits: Limits) -> list[socket.socket]:
+    """A socket for each address of the name, all with one port. Raises OSError."""
+    found = socket.getaddrinfo(host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    made = list[socket.socket]()
+    with contextlib.ExitStack() as on_failure:
+        for family, _, _, _, address in found:
+            bound = socket.socket(family, socket.SOCK_STREAM)
+            on_failure.callback(bound.close)
+            for level, option, value in _options(family, share_port, limits):
+                bound.setsockopt(level, option, value)
+            bound.bind((address[0], port, *address[2:]))
+            bound.listen(BACKLOG)  # from now on the kernel queues connections, and a second server hears of us
+            port = bound.getsockname()[1]
+            made.append(bound)
+        on_failure.pop_all()
+    return made
+
+
+def _options(family: int, share_port: bool, limits: Limits) -> Iterator[tuple[int, int, int]]:
+    """Options of a socket that listens; its connections inherit the last two."""
+    yield socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+    if share_port:
+        yield socket.SOL_SOCKET, socket.SO_REUSEPORT, 1
+    if family == socket.AF_INET6:
+        yield socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1
+    yield socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        yield socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.unread_s * 1000)

@@ -1,0 +1,48 @@
+"""Errors → HTTP: one table for every protocol spoken over it. The words are those of the gRPC status."""
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from server import errors
+from server.errors import Overloaded, ServingError, Unauthenticated
+
+STATUS_OF: Final[Mapping[type[ServingError], int]] = {
+    errors.BadRequest: 400,  # caller: fix the request
+    errors.InputMismatch: 400,
+    errors.TooManyRows: 400,
+    errors.Unauthenticated: 401,  # caller: send a token that is good
+    errors.PermissionDenied: 403,  # caller: ask for a wider one
+    errors.ModelNotFound: 404,  # caller: fix the name
+    errors.MessageTooLarge: 413,  # caller: send less at once
+    errors.CallCancelled: 499,  # nobody: the caller has gone
+    errors.ModelFailed: 500,  # us: logged with its traceback
+    errors.Overloaded: 503,  # caller: come back later; what other model servers say here, and balancers understand
+    errors.ShuttingDown: 503,  # caller: another server
+    errors.DeadlineExpired: 504,  # nobody: the caller has given up
+}
+
+
+def response_to(error: ServingError) -> Response:
+    """What a caller of this error gets: `{"error": text}`, which is what the protocols agree on."""
+    headers: dict[str, str] = {}
+    if isinstance(error, Overloaded):
+        headers["retry-after"] = str(math.ceil(error.retry_after_ms / 1000))
+        headers["retry-after-ms"] = str(error.retry_after_ms)
+    elif isinstance(error, Unauthenticated):
+        headers["www-authenticate"] = "Bearer"
+    return _told(STATUS_OF[type(error)], str(error), headers)
+
+
+def response_to_misuse(error: HTTPException) -> Response:
+    """For what only HTTP knows: paths, methods, encodings."""
+    return _told(error.status_code, error.detail, dict(error.headers or {}))
+
+
+def _told(status: int, text: str, headers: Mapping[str, str]) -> Response:
+    content = msgspec.json.encode({"error": text})
+    return Response(content, status, headers, media_type="application/json")

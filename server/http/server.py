@@ -1,0 +1,53 @@
+"""Puts the HTTP server together for the composition root, and binds its port."""
+
+from collections.abc import Callable, Mapping
+
+from server.engine.engine import Engine
+from server.errors import CannotStart, MessageTooLarge
+from server.guard import Guard
+from server.http.application import Application
+from server.http.bodies import Bodies
+from server.http.context import Context, Metrics
+from server.http.exchange import Exchange
+from server.http.listener import HttpListener
+from server.http.tls import context_of
+from server.readiness import Readiness
+from server.repository.repository import ModelStatus
+from server.routing.routes import Routes
+from server.settings import Settings
+from server.wording import cannot_bind
+
+
+def bind(
+    settings: Settings,
+    engine: Engine,
+    clock: Callable[[], float],
+    *,
+    guard: Guard,
+    readiness: Readiness,
+    routes: Callable[[], Routes],
+    status: Callable[[], Mapping[str, ModelStatus]],
+    too_large: Callable[[int], MessageTooLarge],
+    metrics: Metrics | None = None,
+) -> HttpListener:
+    """A listener on the settings' HTTP port that shares this engine. `clock`: the engine's. Raises CannotStart.
+
+    `metrics` makes the page at /metrics, on the event loop; without it there is none.
+    """
+    assert settings.http_port is not None
+    context = Context(
+        exchange=Exchange(engine, clock),
+        bodies=Bodies(settings.message_bytes_max, too_large),
+        guard=guard,
+        readiness=readiness,
+        routes=routes,
+        status=status,
+        metrics=metrics,
+    )
+    tls = context_of(settings)
+    try:
+        return HttpListener(
+            Application(context), settings.host, settings.http_port, share_port=settings.supervised, tls=tls
+        )
+    except OSError as error:
+        raise CannotStart(f"http-{cannot_bind(f'{settings.host}:{settings.http_port}', error)}") from error

@@ -1,0 +1,167 @@
+"""The Open Inference Protocol over HTTP: `/v2/…`."""
+
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route as HttpRoute
+
+from server.errors import BadRequest, ModelNotFound
+from server.http.context import Context, Handler, cached_header, entered, gone, json_response, route_of
+from server.http.inference import Inference, InferenceAsk, json_of
+from server.open_inference import DATATYPE_OF
+from server.repository.repository import ModelStatus, State
+from server.wording import quoted
+from skylane import __version__
+from skylane.manifest import OutputSpec, TensorSpec
+
+JSON_SIZE_HEADER: Final = "inference-header-content-length"
+EXTENSIONS: Final = ("binary_tensor_data",)
+
+_STATES: Final = {
+    State.LOADING: "LOADING",
+    State.READY: "READY",
+    State.FAILED: "UNAVAILABLE",
+    State.RETIRING: "UNLOADING",
+}
+
+
+class _IndexBody(msgspec.Struct):
+    ready: bool = False
+
+
+def routes(context: Context) -> list[HttpRoute]:
+    """Every path of the protocol that this server answers."""
+
+    def at(path: str, handler: Any, method: str = "GET") -> HttpRoute:
+        bound: Handler = partial(handler, context)
+        return HttpRoute(path, entered(bound), methods=[method])
+
+    model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
+    return [
+        at("/v2", _server),
+        at("/v2/health/live", _live),
+        at("/v2/health/ready", _ready),
+        at("/v2/repository/index", _index, "POST"),
+        *(
+            at(f"{base}{path}", handler, method)
+            for base in (model, version)
+            for path, handler, method in (
+                ("", _model, "GET"),
+                ("/ready", _model_ready, "GET"),
+                ("/infer", _infer, "POST"),
+            )
+        ),
+    ]
+
+
+async def _live(_: Context, __: Request) -> Response:
+    return json_response({"live": True})
+
+
+async def _ready(context: Context, _: Request) -> Response:
+    return ready_response(context.readiness.whole)
+
+
+def ready_response(ready: bool) -> Response:
+    """Balancers read the status alone."""
+    response = json_response({"ready": ready})
+    response.status_code = 200 if ready else 503
+    return response
+
+
+async def _server(context: Context, request: Request) -> Response:
+    context.grant(request)
+    return json_response({"name": "skylane", "version": __version__, "extensions": EXTENSIONS})
+
+
+async def _model_ready(context: Context, request: Request) -> Response:
+    """404 for a model that is not known, 503 for one that is and has nothing that answers."""
+    route = route_of(request)
+    context.grant(request).check("predict", route.model)
+    known = context.status().get(route.model)
+    if known is None or (route.version is not None and route.version not in known.versions):
+        context.routes().lane(route)  # raises what a request for it would hear
+    try:
+        context.routes().lane(route)
+    except ModelNotFound:
+        return ready_response(False)
+    return ready_response(not context.readiness.draining)
+
+
+async def _model(context: Context, request: Request) -> Response:
+    interface = context.lane(request).model.interface
+    versions = context.routes().models[interface.model].versions
+    return json_response(
+        {
+            "name": interface.model,
+            "versions": [str(version) for version in sorted(versions)],
+            "platform": "onnxruntime_onnx",
+            "inputs": [_described(spec) for spec in interface.tensors],
+            "outputs": [_described(spec) for spec in interface.outputs],
+        }
+    )
+
+
+def _described(spec: TensorSpec | OutputSpec) -> dict[str, Any]:
+    shape = [-1 if size is None else size for size in spec.shape]
+    return {"name": spec.name, "datatype": DATATYPE_OF[spec.dtype], "shape": shape}
+
+
+async def _index(context: Context, request: Request) -> Response:
+    """The models that the caller may use, with the state of each version."""
+    grant = context.grant(request)
+    with context.bodies.room() as room:
+        body = await context.bodies.read(request, room)
+    ready_only = _asks_ready_only(body)
+    found = [
+        entry
+        for name, status in context.status().items()
+        if grant.may("predict", name)
+        for entry in _versions(name, status)
+        if not ready_only or entry["state"] == "READY"
+    ]
+    return json_response(found)
+
+
+def _asks_ready_only(body: bytes) -> bool:
+    try:
+        return msgspec.json.decode(body, type=_IndexBody).ready if body else False
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the body is not a request for the index: {error}") from error
+
+
+def _versions(name: str, status: ModelStatus) -> list[dict[str, str]]:
+    return [
+        {"name": name, "version": str(version), "state": _STATES[told.state], "reason": told.reason}
+        for version, told in status.versions.items()
+    ]
+
+
+def _json_size(request: Request) -> int | None:
+    text = request.headers.get(JSON_SIZE_HEADER)
+    if text is None:
+        return None
+    if not text.isdecimal() or len(text) > 15:
+        raise BadRequest(f"{JSON_SIZE_HEADER}: expected a number of bytes, received {quoted(text)}")
+    return int(text)
+
+
+async def _infer(context: Context, request: Request) -> Response:
+    arrived_at, deadline, route = context.exchange.clock(), context.deadline(request), route_of(request)
+    context.grant(request).check("predict", route.model)
+    with context.bodies.room() as room:
+        body = await context.bodies.read(request, room)
+        inference = Inference(body, _json_size(request))
+        if inference.timeout_s is not None:
+            deadline = min(deadline, arrived_at + inference.timeout_s)
+        reply = await context.exchange.ask(
+            lambda call: InferenceAsk(route, call, inference), deadline, lambda: gone(request)
+        )
+    json, headers = json_of(reply, inference.id), cached_header(reply)
+    if not reply.binary and inference.binary is False:
+        return Response(json, headers=headers, media_type="application/json")
+    headers[JSON_SIZE_HEADER] = str(len(json))
+    return Response(json + reply.binary, headers=headers, media_type="application/octet-stream")
