@@ -67,12 +67,14 @@ class App:
 
     def _bind(self) -> None:
         """Bind, which lets the kernel queue connections from now on."""
+        if self._settings.http_port is not None:
+            self.http = self._bind_http()
         try:
             self.listener = listen(self._settings, self._server, self._intake)
         except CannotListen as error:
+            if self.http:
+                self.http.release()
             raise CannotStart(str(error)) from error
-        if self._settings.http_port is not None:
-            self.http = self._bind_http()
 
     def _bind_http(self) -> "HttpListener":
         from server.http.server import bind  # only now: it costs memory that gRPC alone does not need

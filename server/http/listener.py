@@ -66,6 +66,11 @@ class HttpListener:
         """Whether a request is open whose answer is not yet with its connection."""
         return self._application.open > 0
 
+    def release(self) -> None:
+        """Let the port go; for a server that never starts."""
+        for each in self._sockets:
+            each.close()
+
     async def close(self) -> None:
         """Close every connection; answers that are written already get a moment to leave."""
         state = self._server.server_state
