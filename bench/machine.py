@@ -10,7 +10,7 @@ from typing import Final
 from bench.results import Machine
 
 LIBRARIES: Final = (
-    "skylane", "pygrpc-native", "grpcio", "protobuf", "numpy", "onnxruntime", "scikit-learn", "skl2onnx",
+    "skylane", "hpack", "grpcio", "protobuf", "numpy", "onnxruntime", "scikit-learn", "skl2onnx",
     "fastapi", "pydantic", "uvicorn", "uvloop", "httptools", "joblib",
 )  # fmt: skip
 

@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     add("tls_key", Path, "its private key in PEM")
     add("tls_client_ca", Path, "certificates in PEM of whom clients must have theirs by")
     add("tokens", Path, "file of bearer tokens; `skylane token new` makes it")
-    add("transport", str, "who speaks HTTP/2: native is fast, grpcio runs everywhere", get_args(Transport))
+    add("transport", str, "who speaks HTTP/2: native is our own and fast; grpcio is everybody's", get_args(Transport))
     add("workers", number_of_workers, "processes that share the port; auto: one for each CPU that this process may use")
     parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
     add("max_message_mb", int, "largest request, in MiB")

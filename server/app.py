@@ -25,7 +25,7 @@ from server.routing.routes import Routes
 from server.settings import Settings
 from server.threads import LoopWorkers
 from server.transport.grpcio import PredictionService, make_server
-from server.transport.listener import CannotListen, Listener, listen
+from server.transport.listener import PREDICT, CannotListen, Listener, listen
 from server.transport.models import SelfDescription
 from server.transport.skylane_v1.intake import Intake
 from server.transport.turns import share_in_turn
@@ -70,7 +70,7 @@ class App:
         if self._settings.http_port is not None:
             self.http = self._bind_http()
         try:
-            self.listener = listen(self._settings, self._server, self._intake)
+            self.listener = listen(self._settings, self._server, {PREDICT: self._intake})
         except CannotListen as error:
             if self.http:
                 self.http.release()

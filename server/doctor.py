@@ -112,16 +112,11 @@ def _parser() -> argparse.ArgumentParser:
 # --- Pure: facts in, findings out -------------------------------------------------------------------------------------
 
 
-def transport(asked: str, native: str | None, why_not: str) -> Finding:
-    """Whether the fast front is to be had. `native` is its version, None if it cannot be used; `why_not` says why."""
+def transport(asked: str) -> Finding:
+    """What serves, and what it costs."""
     if asked == "grpcio":
         return Finding("ok", "transport grpcio, as asked; the native one costs several times less for each request")
-    if native is not None:
-        return Finding("ok", f"transport native: pygrpc-native {native}")
-    advice = "pip install 'skylane[server]'; there are wheels for Linux and macOS"
-    if asked == "native":
-        return Finding("fail", f"transport native: {why_not}", f"{advice}; or use --transport grpcio")
-    return Finding("warn", f"transport grpcio, several times dearer for each request: {why_not}", advice)
+    return Finding("ok", "transport native, with grpcio behind it for what is not hot")
 
 
 def cpu(budget: CpuBudget, workers: int, models: Mapping[str, Policy]) -> list[Finding]:
@@ -242,13 +237,7 @@ def _examine(settings: Settings, connections: int) -> Iterator[Section]:
 def _software(asked: str) -> list[Finding]:
     python = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     versions = listed(f"{name} {_version(name) or 'missing'}" for name in LIBRARIES)
-    try:
-        importlib.import_module("pygrpc_native")
-        native, why_not = _version("pygrpc-native") or "of unknown version", ""
-    except ImportError as error:
-        missing = isinstance(error, ModuleNotFoundError)
-        native, why_not = None, "pygrpc-native is not installed here" if missing else f"pygrpc-native: {error}"
-    return [Finding("ok", python), Finding("ok", versions), transport(asked, native, why_not)]
+    return [Finding("ok", python), Finding("ok", versions), transport(asked)]
 
 
 def _version(distribution: str) -> str | None:

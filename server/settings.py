@@ -6,7 +6,7 @@ from typing import Final, Literal, get_args
 
 from server.wording import listed
 
-Transport = Literal["auto", "native", "grpcio"]
+Transport = Literal["native", "grpcio"]
 
 PROCESSES_MAX: Final = 256
 
@@ -31,8 +31,8 @@ class Settings:
     """Its private key."""
     tls_client_ca: Path | None = None
     """Authority whose clients alone are let in; None: clients need no certificate."""
-    transport: Transport = "auto"
-    """Who speaks HTTP/2: `native` is fast, `grpcio` runs everywhere; `auto` takes native where it is installed."""
+    transport: Transport = "native"
+    """Who speaks HTTP/2: `native`, our own front, with grpcio behind it for what is not hot; or `grpcio` alone."""
     workers: int = 1
     """Processes that share the port, each with every model."""
     supervised: bool = False

@@ -5,12 +5,35 @@ The same HTTP/2 front as ours, one thread, a dict. A measurement near its rate m
 
 import argparse
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from pygrpc_native import EVENT_CALL, NativeGrpcFront
+from server.errors import MessageTooLarge
+from server.transport.h2.connection import Connection
+from server.transport.h2.front import Front
+from server.transport.h2.heads import Head
+from server.transport.h2.limits import Limits
+from server.transport.h2.requests import Tunnel
+from server.transport.listener import bind
+from server.types import Call, Sink
 
 METHOD = "/skylane.v1.PredictionService/Predict"
+
+
+class KnownAnswers:
+    """See server.transport.h2.inbox.Intake."""
+
+    def __init__(self, answers: dict[bytes, bytes]) -> None:
+        self._answers = answers
+
+    def take(self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink) -> None:
+        """Answer from the dict."""
+        sink.answer(calls, [self._answers[payload] for payload in payloads])
+
+    def too_large(self, size: int) -> MessageTooLarge:
+        """Nothing that it knows is large."""
+        return MessageTooLarge(f"{size} bytes")
 
 
 def answers_in(directory: Path) -> dict[bytes, bytes]:
@@ -24,15 +47,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--answers", type=Path, required=True, help="directory of .request and .reply files")
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args(argv)
-    answers = answers_in(options.answers)
-    front = NativeGrpcFront(f"127.0.0.1:{options.port}", [(METHOD, False)], io_threads=1)
+    answers = KnownAnswers(answers_in(options.answers))
+    front = Front(bind("127.0.0.1", options.port, share_port=False), {METHOD: answers}, _no_tunnel, Limits())
     front.start()
-    receive, respond = front.recv_batch, front.respond
-    while (events := receive(256, 500)) is not None:  # returns now and then, so that a signal is seen
-        for kind, call_id, _, payload, _ in events:
-            if kind == EVENT_CALL and payload is not None:
-                respond(call_id, answers[payload])
+    threading.Event().wait()
     return 0
+
+
+def _no_tunnel(connection: Connection, stream_id: int, head: Head) -> Tunnel:
+    raise NotImplementedError(head.path)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The asynchronous grpcio server: runs everywhere and serves every method; behind the native front it serves the rest.
+"""The asynchronous grpcio server: runs everywhere and serves every method; behind our own front it serves the rest.
 
 Calls that the event loop hands over in one turn go to the engine as one list.
 """
@@ -144,7 +144,4 @@ def _hand_over(calls: Sequence[Call], results: Sequence[bytes | ServingError]) -
 
 
 async def _abort(context: Context, status: Status) -> None:
-    trailing = status.trailing
-    if status.retry_pushback_ms:
-        trailing = (*trailing, ("grpc-retry-pushback-ms", str(status.retry_pushback_ms)))
-    await context.abort(status.code, status.message, trailing)
+    await context.abort(status.code, status.message, status.trailing)

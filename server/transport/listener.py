@@ -1,8 +1,8 @@
-"""The two ways to listen: grpcio alone, or the native front with grpcio behind it. Same services, same behaviour."""
+"""The two ways to listen: our own front with grpcio behind it, or grpcio alone. Same services, same behaviour."""
 
-import asyncio
-import importlib.util
+import socket
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -10,11 +10,11 @@ import grpc
 
 from server.settings import Settings
 from server.transport.grpcio import PREDICTION_SERVICE
-from server.transport.skylane_v1.intake import Intake
+from server.transport.h2.front import BACKLOG, Front
+from server.transport.h2.inbox import Intake
+from server.transport.h2.limits import Limits
+from server.transport.h2.tunnels import Tunnels
 from server.wording import cannot_bind
-
-FORWARD_S: Final = 0.05
-"""The front does not count the calls that it forwards: this long it gets to pass on their last bytes."""
 
 PREDICT: Final = f"/{PREDICTION_SERVICE}/Predict"
 
@@ -40,16 +40,13 @@ class Listener(Protocol):
         """Close every connection at once."""
 
 
-def listen(settings: Settings, server: grpc.aio.Server, intake: Intake) -> Listener:
-    """Bind as the settings say. Raises CannotListen."""
-    installed = importlib.util.find_spec("pygrpc_native") is not None
-    if settings.transport == "native" and not installed:
-        raise CannotListen("transport: pygrpc-native is not installed here: use --transport grpcio, or auto")
+def listen(settings: Settings, server: grpc.aio.Server, intakes: Mapping[str, Intake]) -> Listener:
+    """Bind as the settings say. `intakes`: path of a hot method → who answers it. Raises CannotListen."""
     address = f"{settings.host}:{settings.port}"
     try:
-        if settings.transport == "grpcio" or not installed:
+        if settings.transport == "grpcio":
             return GrpcioListener(server, address)
-        return NativeListener(server, address, intake, share_port=settings.supervised)
+        return FrontListener(server, settings, intakes)
     except (OSError, RuntimeError) as error:
         raise CannotListen(cannot_bind(address, error)) from error
 
@@ -78,21 +75,22 @@ class GrpcioListener:
         await self._server.stop(None)
 
 
-class NativeListener:
-    """The native front on the port, the grpcio server behind it on a Unix socket that only this user can reach."""
+class FrontListener:
+    """Our own front on the port, the grpcio server behind it on a Unix socket that only this user can reach."""
 
     name = "native"
 
-    def __init__(self, server: grpc.aio.Server, address: str, intake: Intake, *, share_port: bool) -> None:
+    def __init__(self, server: grpc.aio.Server, settings: Settings, intakes: Mapping[str, Intake]) -> None:
         """Bind. Raises OSError if the port cannot be bound."""
-        from server.transport.native import NativeTransport  # its package may be missing where grpcio serves alone
-
+        listening = bind(settings.host, settings.port, share_port=settings.supervised)
+        self.port: int = listening.getsockname()[1]
         self._directory = tempfile.TemporaryDirectory(prefix="skylane-")
-        socket = str(Path(self._directory.name) / "grpcio.sock")
+        target = f"unix:{Path(self._directory.name) / 'grpcio.sock'}"
         self._server = server
-        self._server.add_insecure_port(f"unix:{socket}")
-        self._front = NativeTransport(address, PREDICT, intake, socket, share_port=share_port)
-        self.port = self._front.port
+        self._server.add_insecure_port(target)
+        self._tunnels = Tunnels(target, lambda connection, job: self._front.change(connection, job))
+        limits = Limits(message_bytes=settings.message_bytes_max)
+        self._front = Front(listening, intakes, self._tunnels.open, limits)
 
     async def start(self) -> None:
         """See Listener."""
@@ -107,6 +105,12 @@ class NativeListener:
     async def close(self) -> None:
         """See Listener. The server behind goes first: its calls pass through the front."""
         await self._server.stop(None)
-        await asyncio.sleep(FORWARD_S)
+        await self._tunnels.close()
         self._front.close()
         self._directory.cleanup()
+
+
+def bind(host: str, port: int, *, share_port: bool) -> socket.socket:
+    """A socket that listens. With `share_port` other processes of this user may bind it as well. Raises OSError."""
+    family, *_, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    return socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=share_port)

@@ -25,8 +25,9 @@ STATUS_OF: Final[Mapping[type[ServingError], StatusCode]] = {
 }
 
 PUSHBACK_KEY: Final = "retry-pushback-ms"
-"""Trailing metadata of Overloaded: milliseconds to wait. gRPC's own key has the prefix `grpc-`, which the native front
-keeps to itself; the grpcio transport sends both."""
+"""Trailing metadata of Overloaded: milliseconds to wait, for callers to read."""
+GRPC_PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
+"""The same for gRPC's own retries, which keep it from the caller."""
 
 MESSAGE_BYTES_MAX: Final = 2000
 """Clients accept 8 KiB of metadata by default, and on the wire each byte that is not ASCII takes three."""
@@ -49,7 +50,9 @@ class Status:
     @property
     def trailing(self) -> tuple[tuple[str, str], ...]:
         """Metadata that goes with the status."""
-        return ((PUSHBACK_KEY, str(self.retry_pushback_ms)),) if self.retry_pushback_ms else ()
+        if not self.retry_pushback_ms:
+            return ()
+        return tuple((key, str(self.retry_pushback_ms)) for key in (PUSHBACK_KEY, GRPC_PUSHBACK_KEY))
 
 
 def status_of(error: ServingError) -> Status:

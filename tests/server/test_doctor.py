@@ -20,19 +20,15 @@ def told(*findings: Finding) -> list[tuple[Level, str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("asked", "native", "level", "text"),
+    ("asked", "text"),
     [
-        pytest.param("auto", "0.5.0", "ok", "transport native: pygrpc-native 0.5.0", id="native is there"),
-        pytest.param(
-            "auto", None, "warn", "several times dearer for each request: it is gone", id="grpcio serves alone"
-        ),
-        pytest.param("native", None, "fail", "transport native: it is gone", id="native is wanted, and not there"),
-        pytest.param("grpcio", "0.5.0", "ok", "transport grpcio, as asked", id="grpcio is wanted"),
+        pytest.param("native", "transport native, with grpcio behind it", id="the default"),
+        pytest.param("grpcio", "transport grpcio, as asked", id="grpcio is wanted"),
     ],
 )
-def test_transport(asked: str, native: str | None, level: Level, text: str) -> None:
-    found = doctor.transport(asked, native, "it is gone")
-    assert found.level == level
+def test_transport(asked: str, text: str) -> None:
+    found = doctor.transport(asked)
+    assert found.level == "ok"
     assert text in found.text
 
 

@@ -76,7 +76,7 @@ def test_onnxruntime_stops_at_the_runtime() -> None:
 
 
 def test_protobuf_and_grpc_stop_at_the_transport() -> None:
-    users = users_of("google.protobuf", "grpc", "grpc_health", "grpc_reflection", "pygrpc_native", "skylane.v1")
+    users = users_of("google.protobuf", "grpc", "grpc_health", "grpc_reflection", "hpack", "skylane.v1")
     assert {module for module in users if not module.startswith("transport/")} == set()
 
 

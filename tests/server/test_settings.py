@@ -24,7 +24,7 @@ from server.settings import Settings
         pytest.param({"linger_s": float("nan")}, "linger-s: expected 0 to 86400 seconds, received nan", id="no number"),
         pytest.param(
             {"transport": "http"},
-            "transport: expected one of auto, native and grpcio, received 'http'",
+            "transport: expected one of native and grpcio, received 'http'",
             id="a transport that does not exist, as the environment may say",
         ),
     ],

@@ -64,7 +64,7 @@ class RunningServer:
 @contextlib.contextmanager
 def serving(
     models: Path,
-    transport: Transport = "auto",
+    transport: Transport = "native",
     load: Callable[[Path, str, int, Policy], LoadedModel] = loader.load,
     grace_s: float = 10.0,
     max_message_mb: int = 64,

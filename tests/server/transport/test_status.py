@@ -44,7 +44,8 @@ def test_status_of(error: ServingError, code: StatusCode) -> None:
 
 
 def test_only_a_full_queue_says_when_to_come_back() -> None:
-    assert status_of(errors.Overloaded("m", 250)).trailing == (("retry-pushback-ms", "250"),)
+    both = (("retry-pushback-ms", "250"), ("grpc-retry-pushback-ms", "250"))
+    assert status_of(errors.Overloaded("m", 250)).trailing == both
     assert status_of(errors.MessageTooLarge("m")).trailing == ()
 
 

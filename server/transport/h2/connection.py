@@ -1,0 +1,409 @@
+"""One HTTP/2 connection, without its socket: bytes in, calls out; replies in, frames out.
+
+Made for many small requests. One that came in two frames with a head seen before becomes a call in under 2 µs; what is
+rarer may take its time, in methods of its own. Every limit of limits.py that concerns one connection is kept here.
+RFC 9113 is HTTP/2; gRPC's use of it is in grpc/doc/PROTOCOL-HTTP2.md.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from grpc import StatusCode
+
+from server.transport.h2 import fields, frames
+from server.transport.h2.frames import ACK, END_HEADERS, END_STREAM, Code, ConnectionFault, Kind, Setting
+from server.transport.h2.heads import Head, Heads, StreamFault
+from server.transport.h2.inbox import Inbox
+from server.transport.h2.limits import Budget, Limits
+from server.transport.h2.messages import PREFIX_BYTES, Assembler, MessageFault, message_too_large, read_prefix
+from server.transport.h2.outbox import Outbox, Sent
+from server.transport.h2.requests import Request, Tunnel
+from server.transport.status import Status
+from server.types import Call, Sink
+
+CONNECTION_WINDOW_STEP: Final = 2**29
+"""The connection's own window is never the limit (streams and the budget are): it is refilled in large steps."""
+IDLE_FRAMES_S: Final = 10.0
+"""Over which frames that bring no request are counted."""
+IDLE_FRAMES_FORGIVEN: Final = 100
+"""For each request that came whole."""
+
+
+OpenTunnel = Callable[["Connection", int, Head], Tunnel]
+"""(connection, stream, head) → where its messages go."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """What all connections of a front share."""
+
+    inboxes: dict[str, Inbox]
+    """Path → where calls of a hot method gather."""
+    open_tunnel: OpenTunnel
+    sink: Sink
+    limits: Limits
+    budget: Budget
+
+
+class Connection:
+    """State of one connection. Belongs to the front's thread."""
+
+    def __init__(self, services: Services) -> None:
+        self.outbox = Outbox()
+        self.taken: dict[int, Call] = {}
+        """Stream → the call that was handed over and is not yet answered."""
+        self._services, self._limits = services, services.limits
+        self._heads = Heads(services.inboxes.get, services.limits.header_bytes)
+        self._coming: dict[int, Head | Request] = {}
+        """Stream → what is known of a request that is not whole."""
+        self._rest = b""
+        self._block: bytearray | None = None
+        """A header block that goes on in CONTINUATION frames."""
+        self._block_stream, self._block_flags = 0, 0
+        self._last_stream = 0
+        self._unacknowledged = 0
+        """Bytes of DATA since the connection's window was refilled."""
+        self._idle_frames, self._patience_until = 0, 0.0
+        self._greeted = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is coming, under way, or its answer not yet out."""
+        return bool(self.taken or self._coming or self.outbox.busy)
+
+    # --- Bytes in ---------------------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes, now: float) -> None:
+        """Take what the peer sent; calls go to their inbox, answers of the protocol to the outbox. Raises
+        ConnectionFault, after which the connection is of no more use."""
+        if self._rest:
+            data = self._rest + data
+        position, size = 0, len(data)
+        if not self._greeted:
+            if size < len(frames.PREFACE) and frames.PREFACE.startswith(data):
+                self._rest = data
+                return
+            self._greet(data)
+            position = len(frames.PREFACE)
+        while size - position >= frames.HEAD_BYTES:
+            high, low, kind, flags, stream_id = frames.read_head(data, position)
+            start = position + frames.HEAD_BYTES
+            end = start + (high << 8 | low)
+            if end - start > frames.FRAME_BYTES_MAX:
+                raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"a frame of {end - start} bytes")
+            if end > size:
+                break
+            if self._block is not None:
+                self._on_continuation(kind, flags, stream_id, data[start:end], now)
+            elif kind == Kind.DATA:
+                self._on_data(flags, stream_id, data, start, end, now)
+            elif kind == Kind.HEADERS:
+                self._on_headers(flags, stream_id, data[start:end], now)
+            else:
+                self._on_control(kind, flags, stream_id, data[start:end], now)
+            position = end
+        self._rest = data[position:]
+
+    def _greet(self, data: bytes) -> None:
+        if not data.startswith(frames.PREFACE):
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "this is not HTTP/2")
+        self._greeted = True
+        self.outbox.frames.append(
+            frames.settings(
+                {
+                    Setting.MAX_CONCURRENT_STREAMS: self._limits.streams,
+                    Setting.INITIAL_WINDOW_SIZE: Request.WINDOW,
+                    Setting.MAX_HEADER_LIST_SIZE: self._limits.header_bytes,
+                }
+            )
+            + frames.window_update(0, frames.WINDOW_MAX - frames.WINDOW_DEFAULT)
+        )
+
+    # --- Requests ---------------------------------------------------------------------------------------------------
+
+    def _on_headers(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
+        head = self._heads.known.get(block)
+        if head is not None and flags == END_HEADERS and head.inbox is not None:
+            if self._admit(stream_id):
+                self._coming[stream_id] = head
+            return
+        block = frames.without_padding(flags, block)
+        if flags & END_HEADERS:
+            self._on_block(flags, stream_id, block, now)
+        else:
+            self._block, self._block_stream, self._block_flags = bytearray(block), stream_id, flags
+
+    def _on_continuation(self, kind: int, flags: int, stream_id: int, block: bytes, now: float) -> None:
+        if kind != Kind.CONTINUATION or stream_id != self._block_stream or self._block is None:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "a header block was not finished")
+        self._block += block
+        if len(self._block) > self._limits.header_bytes:  # it grows when decoded
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, f"a header block over {self._limits.header_bytes} bytes")
+        self._lose_patience(now)
+        if flags & END_HEADERS:
+            whole, self._block = bytes(self._block), None
+            self._on_block(self._block_flags, stream_id, whole, now)
+
+    def _on_block(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
+        """A whole header block: a new request, or a client's trailers."""
+        if not block:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "an empty header block")
+        if stream_id in self._coming:
+            self._heads.skip(block)
+            self._finish(stream_id, self._coming[stream_id], now)
+            return
+        try:
+            head = self._heads.known.get(block) or self._heads.decode(block)
+            if not self._admit(stream_id):
+                return
+        except StreamFault:
+            self._last_stream = max(stream_id, self._last_stream)
+            self._reset(stream_id, Code.PROTOCOL_ERROR)
+            return
+        if head.refusal is not None:
+            self._refuse(stream_id, head.refusal)
+        elif head.inbox is not None:
+            self._coming[stream_id] = head
+            if flags & END_STREAM:
+                self._finish(stream_id, head, now)
+        else:
+            self._open_tunnel(flags, stream_id, head, now)
+
+    def _admit(self, stream_id: int) -> bool:
+        """Whether a stream may begin here. Raises ConnectionFault if it cannot be new."""
+        if stream_id <= self._last_stream or not stream_id & 1:
+            raise ConnectionFault(Code.STREAM_CLOSED, f"stream {stream_id} cannot begin here")
+        self._last_stream = stream_id
+        if len(self._coming) + len(self.taken) < self._limits.streams:
+            return True
+        self._reset(stream_id, Code.REFUSED_STREAM)
+        return False
+
+    def _on_data(self, flags: int, stream_id: int, data: bytes, start: int, end: int, now: float) -> None:
+        self._unacknowledged += end - start
+        head = self._coming.get(stream_id)
+        if flags == END_STREAM and type(head) is Head and end - start >= PREFIX_BYTES:
+            compressed, length = read_prefix(data, start)
+            if not compressed and length == end - start - PREFIX_BYTES:
+                del self._coming[stream_id]
+                self._take(stream_id, head, data[start + PREFIX_BYTES : end], now)
+                return
+        self._on_unusual_data(flags, stream_id, head, data[start:end], now)
+
+    def _take(self, stream_id: int, head: Head, message: bytes, now: float) -> None:
+        inbox = head.inbox
+        assert inbox is not None
+        self.taken[stream_id] = call = Call((self, stream_id), self._services.sink, now + head.timeout_s)
+        inbox.calls.append(call)
+        inbox.payloads.append(message)
+        self._idle_frames -= IDLE_FRAMES_FORGIVEN
+
+    def _on_unusual_data(
+        self, flags: int, stream_id: int, known: Head | Request | None, payload: bytes, now: float
+    ) -> None:
+        """DATA of a request in pieces, of a tunnel, padded, compressed, or of no stream at all."""
+        if self._unacknowledged >= CONNECTION_WINDOW_STEP:
+            self.outbox.frames.append(frames.window_update(0, self._unacknowledged))
+            self._unacknowledged = 0
+        if known is None:
+            if stream_id > self._last_stream or not stream_id:
+                raise ConnectionFault(Code.PROTOCOL_ERROR, f"DATA on stream {stream_id}, which has not begun")
+            self._lose_patience(now)  # a stream that we have ended, which the peer may not know yet
+            return
+        if not payload and not flags & END_STREAM:
+            self._lose_patience(now)
+        request = known if isinstance(known, Request) else self._in_pieces(stream_id, known, now)
+        if not request.spend(len(payload)):
+            self._drop(stream_id, Code.FLOW_CONTROL_ERROR)
+            return
+        try:
+            request.feed(frames.without_padding(flags & frames.PADDED, payload))
+        except MessageFault as fault:
+            self._refuse(stream_id, fields.OPENING + fields.closing(fault.status))
+            return
+        if flags & END_STREAM:
+            self._finish(stream_id, request, now)
+        else:
+            self._refill(stream_id, request)
+
+    def _in_pieces(self, stream_id: int, head: Head, now: float) -> Request:
+        assert head.inbox is not None
+        limits = self._services.limits
+        assembler = Assembler(head.encoding, limits.message_bytes, head.inbox.intake.too_large)
+        request = self._coming[stream_id] = Request(head, assembler, self._services.budget, now)
+        return request
+
+    def _finish(self, stream_id: int, known: Head | Request, now: float) -> None:
+        """The client sends no more on this stream."""
+        if isinstance(known, Request) and known.tunnel is not None:
+            known.ended = True
+            known.tunnel.half_close()
+            return
+        whole = known.whole if isinstance(known, Request) and known.between_messages else None
+        if whole is None:
+            status = Status(StatusCode.INTERNAL, "the request ended before its message was whole")
+            self._refuse(stream_id, fields.OPENING + fields.closing(status))
+            return
+        self._forget_request(stream_id)
+        head = known.head if isinstance(known, Request) else known
+        self._take(stream_id, head, whole, now)
+
+    def _refuse(self, stream_id: int, block: bytes) -> None:
+        """End a request that is still coming with this answer."""
+        self._forget_request(stream_id)
+        self.outbox.refuse(stream_id, block)
+        self._reset(stream_id, Code.NO_ERROR)  # what still comes of it is not looked at
+
+    def _drop(self, stream_id: int, code: Code) -> None:
+        """End a request that is still coming without an answer."""
+        self._forget_request(stream_id)
+        self._reset(stream_id, code)
+
+    def _forget_request(self, stream_id: int) -> None:
+        known = self._coming.pop(stream_id, None)
+        if isinstance(known, Request):
+            known.forget()
+
+    def _reset(self, stream_id: int, code: Code) -> None:
+        self.outbox.forget(stream_id)
+        self.outbox.frames.append(frames.reset(stream_id, code))
+
+    def _refill(self, stream_id: int, request: Request) -> None:
+        """Let the client send more of this request, if it may."""
+        if increment := request.refill():
+            self.outbox.frames.append(frames.window_update(stream_id, increment))
+
+    # --- Answers ----------------------------------------------------------------------------------------------------
+
+    def answer(self, stream_id: int, message: bytes) -> None:
+        """The reply to a call that was taken; nothing if its caller has gone."""
+        if self.taken.pop(stream_id, None) is not None:
+            self.outbox.reply(stream_id, message)
+
+    def refuse(self, stream_id: int, status: Status) -> None:
+        """The end of a call that was taken, without a reply; nothing if its caller has gone."""
+        if self.taken.pop(stream_id, None) is not None:
+            self.outbox.refuse(stream_id, fields.OPENING + fields.closing(status))
+
+    # --- Tunnels ----------------------------------------------------------------------------------------------------
+
+    def _open_tunnel(self, flags: int, stream_id: int, head: Head, now: float) -> None:
+        limits, services = self._services.limits, self._services
+        tunnel = services.open_tunnel(self, stream_id, head)
+        assembler = Assembler(head.encoding, limits.message_bytes, message_too_large)
+        request = self._coming[stream_id] = Request(head, assembler, services.budget, now, tunnel)
+        if flags & END_STREAM:
+            self._finish(stream_id, request, now)
+
+    def tunnel_consumed(self, stream_id: int, size: int) -> None:
+        """The service behind took a message of so many bytes."""
+        request = self._coming.get(stream_id)
+        if isinstance(request, Request):
+            request.consumed(size)
+            self._refill(stream_id, request)
+
+    def tunnel_open(self, stream_id: int, metadata: bytes) -> None:
+        """The answer begins, with these fields of the service."""
+        request = self._coming.get(stream_id)
+        if isinstance(request, Request):
+            request.answered = True
+            self.outbox.open(stream_id, metadata)
+
+    def tunnel_send(self, stream_id: int, message: bytes, sent: Sent) -> None:
+        """One message of the answer; `sent` is called when the peer's windows had room for it."""
+        if stream_id in self._coming:
+            self.outbox.send(stream_id, message, sent)
+
+    def tunnel_close(self, stream_id: int, status: Status, trailing: bytes) -> None:
+        """The answer ends."""
+        request = self._coming.get(stream_id)
+        if not isinstance(request, Request):
+            return
+        self._forget_request(stream_id)
+        closing = fields.closing(status) + trailing
+        if request.answered:
+            self.outbox.close(stream_id, closing)
+        else:
+            self.outbox.refuse(stream_id, fields.OPENING + closing)
+
+    def tunnel_reset(self, stream_id: int) -> None:
+        """There will be no answer."""
+        if stream_id in self._coming:
+            self._drop(stream_id, Code.CANCEL)
+
+    # --- Everything else --------------------------------------------------------------------------------------------
+
+    def _on_control(self, kind: int, flags: int, stream_id: int, payload: bytes, now: float) -> None:
+        if kind != Kind.WINDOW_UPDATE or not self.outbox.unsent:
+            self._lose_patience(now)
+        match kind:
+            case Kind.WINDOW_UPDATE:
+                self._on_window_update(stream_id, frames.u32_in(payload))
+            case Kind.RST_STREAM:
+                self._on_reset(stream_id)
+            case Kind.SETTINGS:
+                self._on_settings(flags, payload)
+            case Kind.PING if not flags & ACK:
+                if len(payload) != frames.PING_BYTES:
+                    raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"PING of {len(payload)} bytes; expected 8")
+                self.outbox.frames.append(frames.frame(Kind.PING, ACK, 0, payload))
+            case Kind.PUSH_PROMISE | Kind.CONTINUATION:
+                raise ConnectionFault(Code.PROTOCOL_ERROR, f"a client sends no {Kind(kind).name} here")
+            case _:
+                pass  # PRIORITY, GOAWAY, a PING's answer, and kinds that nobody knew yet
+
+    def _on_window_update(self, stream_id: int, increment: int) -> None:
+        if not stream_id:
+            self.outbox.widen(increment)
+        elif stream_id in self.taken or stream_id in self._coming or self.outbox.has(stream_id):
+            self.outbox.widen_stream(stream_id, increment)
+
+    def _on_reset(self, stream_id: int) -> None:
+        if stream_id > self._last_stream:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, f"a reset of stream {stream_id}, which has not begun")
+        self.outbox.forget(stream_id)
+        if (call := self.taken.pop(stream_id, None)) is not None:
+            call.cancelled = True
+        request = self._coming.get(stream_id)
+        self._forget_request(stream_id)
+        if isinstance(request, Request) and request.tunnel is not None:
+            request.tunnel.cancel()
+
+    def _on_settings(self, flags: int, payload: bytes) -> None:
+        if flags & ACK:
+            return
+        for setting, value in frames.settings_in(payload):
+            self.outbox.apply(setting, value)
+        self.outbox.frames.append(frames.frame(Kind.SETTINGS, ACK, 0))
+
+    def _lose_patience(self, now: float) -> None:
+        """One more frame that brings no request. Too many of them in too short a time end the connection."""
+        if now >= self._patience_until:
+            self._idle_frames, self._patience_until = 0, now + IDLE_FRAMES_S
+        self._idle_frames = max(self._idle_frames, 0) + 1
+        if self._idle_frames > self._services.limits.idle_frames:
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "too many frames that bring no request")
+
+    # --- The end ----------------------------------------------------------------------------------------------------
+
+    def say_goodbye(self, code: Code = Code.NO_ERROR, message: str = "") -> None:
+        """Tell the peer that no more is taken: after an error nothing of what came last, else nothing new."""
+        last = frames.STREAM_ID_MAX if code == Code.NO_ERROR else self._last_stream
+        self.outbox.frames.append(frames.goaway(last, code, message))
+
+    def lose(self) -> None:
+        """The peer has gone: nobody waits any more."""
+        for call in self.taken.values():
+            call.cancelled = True
+        self.taken.clear()
+        for stream_id, known in list(self._coming.items()):
+            self._forget_request(stream_id)
+            if isinstance(known, Request) and known.tunnel is not None:
+                known.tunnel.cancel()
+
+    def stalled(self, now: float) -> bool:
+        """Whether a request to a hot method began long ago and is not whole."""
+        oldest = now - self._services.limits.stalled_s
+        requests = [known for known in self._coming.values() if isinstance(known, Request)]
+        return any(request.tunnel is None and request.began_at < oldest for request in requests)

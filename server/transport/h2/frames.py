@@ -1,0 +1,132 @@
+"""HTTP/2 frames as bytes: RFC 9113, sections 4 and 6. Knows no connection, no gRPC."""
+
+import struct
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Final
+
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+HEAD_BYTES: Final = 9
+FRAME_BYTES_MAX: Final = 16_384
+"""The largest payload of a frame that every peer takes; we announce no other for ourselves."""
+WINDOW_MAX: Final = 2**31 - 1
+WINDOW_DEFAULT: Final = 65_535
+PING_BYTES: Final = 8
+STREAM_ID_MAX: Final = 2**31 - 1
+TABLE_BYTES_DEFAULT: Final = 4_096
+
+
+class Kind(IntEnum):
+    """Frame types."""
+
+    DATA = 0
+    HEADERS = 1
+    PRIORITY = 2
+    RST_STREAM = 3
+    SETTINGS = 4
+    PUSH_PROMISE = 5
+    PING = 6
+    GOAWAY = 7
+    WINDOW_UPDATE = 8
+    CONTINUATION = 9
+
+
+END_STREAM: Final = 0x1
+ACK: Final = 0x1
+END_HEADERS: Final = 0x4
+PADDED: Final = 0x8
+HAS_PRIORITY: Final = 0x20
+
+
+class Setting(IntEnum):
+    """Identifiers of settings that mean something here."""
+
+    HEADER_TABLE_SIZE = 1
+    ENABLE_PUSH = 2
+    MAX_CONCURRENT_STREAMS = 3
+    INITIAL_WINDOW_SIZE = 4
+    MAX_FRAME_SIZE = 5
+    MAX_HEADER_LIST_SIZE = 6
+
+
+class Code(IntEnum):
+    """Why a stream or a connection ends."""
+
+    NO_ERROR = 0
+    PROTOCOL_ERROR = 1
+    INTERNAL_ERROR = 2
+    FLOW_CONTROL_ERROR = 3
+    SETTINGS_TIMEOUT = 4
+    STREAM_CLOSED = 5
+    FRAME_SIZE_ERROR = 6
+    REFUSED_STREAM = 7
+    CANCEL = 8
+    COMPRESSION_ERROR = 9
+    ENHANCE_YOUR_CALM = 11
+
+
+class ConnectionFault(Exception):
+    """The peer broke the protocol or a limit: the connection ends, and hears why."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+read_head = struct.Struct(">HBBBI").unpack_from
+"""(data, offset) → length / 256, length % 256, kind, flags, stream id with a reserved bit on top."""
+
+pack_u32 = struct.Struct(">I").pack
+
+
+def frame(kind: Kind, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
+    """One frame."""
+    return pack_u32(len(payload))[1:] + bytes((kind, flags)) + pack_u32(stream_id) + payload
+
+
+def settings(values: Mapping[Setting, int]) -> bytes:
+    """A SETTINGS frame."""
+    return frame(Kind.SETTINGS, 0, 0, b"".join(struct.pack(">HI", key, value) for key, value in values.items()))
+
+
+def settings_in(payload: bytes) -> list[tuple[int, int]]:
+    """(identifier, value) of a SETTINGS frame's payload, in order. Raises ConnectionFault."""
+    if len(payload) % 6:
+        raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"SETTINGS of {len(payload)} bytes; expected a multiple of 6")
+    return list(struct.iter_unpack(">HI", payload))
+
+
+def window_update(stream_id: int, increment: int) -> bytes:
+    """A WINDOW_UPDATE frame: the peer may send so many bytes more."""
+    return frame(Kind.WINDOW_UPDATE, 0, stream_id, pack_u32(increment))
+
+
+def reset(stream_id: int, code: Code) -> bytes:
+    """A RST_STREAM frame."""
+    return frame(Kind.RST_STREAM, 0, stream_id, pack_u32(code))
+
+
+def goaway(last_stream_id: int, code: Code, message: str = "") -> bytes:
+    """A GOAWAY frame: streams above the last one are not looked at."""
+    return frame(Kind.GOAWAY, 0, 0, pack_u32(last_stream_id) + pack_u32(code) + message.encode())
+
+
+def u32_in(payload: bytes) -> int:
+    """The one number of a WINDOW_UPDATE or RST_STREAM frame, without its reserved bit. Raises ConnectionFault."""
+    if len(payload) != 4:
+        raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"a frame of {len(payload)} bytes; expected 4")
+    return int.from_bytes(payload) & WINDOW_MAX
+
+
+def without_padding(flags: int, payload: bytes) -> bytes:
+    """The payload of a DATA or HEADERS frame without padding and priority. Raises ConnectionFault."""
+    start, end = 0, len(payload)
+    if flags & PADDED:
+        if not payload:
+            raise ConnectionFault(Code.FRAME_SIZE_ERROR, "a padded frame without its padding's length")
+        start, end = 1, end - payload[0]
+    if flags & HAS_PRIORITY:
+        start += 5
+    if start > end:
+        raise ConnectionFault(Code.PROTOCOL_ERROR, "padding is longer than the frame")
+    return payload[start:end]

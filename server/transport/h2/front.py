@@ -1,0 +1,258 @@
+"""The front: one thread that accepts, reads, lets the engine answer, and writes, for all connections.
+
+A turn is: wait until sockets have something; read them all; hand what came for each hot method over as one list; write
+every answer. What comes while a batch runs is read in the next turn, and is the next batch. Nothing changes threads
+but a slow model's answers, which are brought back here. docs/adr/0008-our-own-front.md has the numbers.
+"""
+
+import contextlib
+import errno
+import logging
+import math
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+from server.errors import ServingError
+from server.transport.h2.connection import Connection, OpenTunnel, Services
+from server.transport.h2.inbox import Inbox, Intake
+from server.transport.h2.limits import Budget, Limits
+from server.transport.h2.link import Ended, Link
+from server.transport.h2.poller import READ, WRITE, make_poller
+from server.transport.status import Status, status_of
+from server.types import Call
+
+log = logging.getLogger(__name__)
+
+BACKLOG: Final = 1024
+"""Connections that the kernel keeps until they are accepted."""
+ACCEPTED_MAX: Final = 64
+"""Connections accepted in one turn, so that a rush of them does not hold up those who are here."""
+LOOK_S: Final = 1.0
+"""How often peers that could stall are looked at."""
+
+
+class Front:
+    """Serves hot methods through their intakes, and all others through tunnels."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        intakes: Mapping[str, Intake],
+        open_tunnel: OpenTunnel,
+        limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`intakes`: path of a hot method → who answers it. The socket is bound; nothing is accepted before `start`."""
+        self._listening, self._limits, self._clock = listening, limits, clock
+        self._inboxes = {path: Inbox(intake) for path, intake in intakes.items()}
+        self._services = Services(self._inboxes, open_tunnel, self, limits, Budget(limits.partial_bytes))
+        self._links: dict[int, Link] = {}
+        self._touched: set[Link] = set()
+        """Those with something to write."""
+        self._jobs: deque[Callable[[], object]] = deque()
+        """What other threads want done here."""
+        self._woken = False
+        self._waker, self._alarm = socket.socketpair()
+        self._poller = make_poller()
+        self._look_at = math.inf
+        """When peers are looked at that could stall; never, if none could."""
+        self._accepts = self._closing = False
+        self._thread = threading.Thread(target=self._serve, name="skylane-front", daemon=True)
+
+    def start(self) -> None:
+        """Begin to accept."""
+        for sock in (self._listening, self._alarm, self._waker):
+            sock.setblocking(False)
+        self._poller.register(self._alarm.fileno(), READ)
+        self._listen()
+        self._thread.start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is coming or under way, or an answer is not with the kernel yet."""
+        return any(link.busy for link in list(self._links.values()))
+
+    def close(self) -> None:
+        """Say goodbye to every connection, and close it."""
+        if self._thread.ident is None:
+            self._listening.close()
+            return
+        self.post(self._close)
+        self._thread.join()
+
+    def post(self, job: Callable[[], object]) -> None:
+        """Do this on the front's thread, soon. From any thread."""
+        self._jobs.append(job)
+        if not self._woken:
+            self._woken = True
+            with contextlib.suppress(BlockingIOError, OSError):  # full: it will wake; closed: nobody is there
+                self._waker.send(b"\0")
+
+    def change(self, connection: Connection, job: Callable[[], object]) -> None:
+        """Do this on the front's thread, soon, and write what the connection then has to say. From any thread."""
+        self.post(partial(self._change, connection, job))
+
+    def _change(self, connection: Connection, job: Callable[[], object]) -> None:
+        assert isinstance(connection, Link)
+        if connection.is_open:
+            job()
+            self._touched.add(connection)
+
+    # --- A turn -----------------------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        while not self._closing:
+            try:
+                self._turn()
+            except Exception:  # a fault of ours must not end the thread that serves everybody
+                log.exception("a turn of the front met a fault of the server")
+        self._poller.close()
+
+    def _turn(self) -> None:
+        events = self._poller.poll(self._pause())
+        now = self._clock()
+        for fd, event in events:
+            link = self._links.get(fd)
+            if link is not None:
+                self._look(link, event, now)
+            elif fd == self._alarm.fileno():
+                self._wake_up()
+            else:
+                self._accept(now)
+        for inbox in self._inboxes.values():
+            if inbox.calls:
+                inbox.hand_over(self)
+        while self._jobs:
+            self._jobs.popleft()()
+        for link in self._touched:
+            if link.is_open:
+                self._flush(link, now)
+        self._touched.clear()
+        if now >= self._look_at:
+            self._look_for_stalled(now)
+
+    def _look(self, link: Link, event: int, now: float) -> None:
+        if event & WRITE:
+            self._touched.add(link)
+            if event == WRITE:
+                return
+        try:
+            link.receive(now)
+        except Ended:
+            self._end(link)
+        except Exception:  # a fault of ours ends this connection, not the others
+            log.exception("a connection met a fault of the server")
+            self._end(link)
+        else:
+            if link.outbox.frames:
+                self._touched.add(link)
+            if link.wary:
+                self._look_at = min(self._look_at, now + LOOK_S)
+
+    def _flush(self, link: Link, now: float) -> None:
+        before = link.events
+        try:
+            link.flush(now)
+        except Ended:
+            self._end(link)
+            return
+        if link.events != before:
+            self._poller.modify(link.fd, link.events)
+            self._look_at = min(self._look_at, now + LOOK_S)
+
+    def _wake_up(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._alarm.recv(4096)
+        # After the bytes are gone, else one that comes in between is lost; before the jobs are done, so that a job that
+        # comes later wakes us again.
+        self._woken = False
+
+    # --- Connections ------------------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        self._accepts = True
+        self._poller.register(self._listening.fileno(), READ)
+
+    def _accept(self, now: float) -> None:
+        for _ in range(ACCEPTED_MAX):
+            try:
+                sock, _ = self._listening.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    log.warning("no connection can be accepted for now: %s", error.strerror)
+                    self._poller.unregister(self._listening.fileno())
+                    self._accepts = False  # until we look at all connections again
+                    self._look_at = now + LOOK_S
+                return
+            if len(self._links) >= self._limits.connections:
+                sock.close()
+                continue
+            link = Link(self._services, sock, now)
+            self._links[link.fd] = link
+            self._poller.register(link.fd, READ)
+
+    def _end(self, link: Link) -> None:
+        if self._links.pop(link.fd, None) is not None:
+            self._poller.unregister(link.fd)
+            link.close()
+
+    def _pause(self) -> float | None:
+        """How long to wait for events: for ever if nobody could stall."""
+        return None if self._look_at == math.inf else max(self._look_at - self._clock(), 0.0)
+
+    def _look_for_stalled(self, now: float) -> None:
+        for link in list(self._links.values()):
+            if link.stalled(now):
+                self._end(link)
+        if not self._accepts:
+            self._listen()
+        self._look_at = now + LOOK_S if any(link.wary for link in self._links.values()) else math.inf
+
+    def _close(self) -> None:
+        self._closing = True
+        self._listening.close()
+        now = self._clock()
+        for link in list(self._links.values()):
+            link.say_goodbye()
+            self._flush(link, now)
+            self._end(link)
+
+    # --- Replies: see server.types.Sink -----------------------------------------------------------------------------
+
+    def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
+        """See Sink."""
+        for call in calls:
+            call.done = True
+        if threading.get_ident() == self._thread.ident:
+            self._answer(calls, replies)
+        else:
+            self.post(partial(self._answer, calls, replies))
+
+    def _answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
+        touched = self._touched
+        for call, reply in zip(calls, replies, strict=True):
+            connection, stream_id = call.handle
+            connection.answer(stream_id, reply)
+            touched.add(connection)
+
+    def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
+        """See Sink."""
+        for call in calls:
+            call.done = True
+        if threading.get_ident() == self._thread.ident:
+            self._refuse(calls, status_of(error))
+        else:
+            self.post(partial(self._refuse, calls, status_of(error)))
+
+    def _refuse(self, calls: Sequence[Call], status: Status) -> None:
+        for call in calls:
+            connection, stream_id = call.handle
+            connection.refuse(stream_id, status)
+            self._touched.add(connection)

@@ -1,0 +1,147 @@
+"""What a request says before its message: which method, until when, how compressed. Decoded once for equal bytes.
+
+A client says the same before each of its requests, and after the first few in the same bytes: HTTP/2 replaces fields by
+numbers of a table that both sides keep. So a block of bytes that leaves the table as it was has one meaning until the
+table changes, and a dict finds it in 0.05 µs, where decoding takes 25.
+"""
+
+from base64 import b64decode
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from hpack import Decoder, HPACKError, OversizedHeaderListError
+
+from server.transport.h2 import fields
+from server.transport.h2.frames import Code, ConnectionFault
+from server.transport.h2.inbox import Inbox
+from server.types import NO_DEADLINE
+
+KNOWN_MAX: Final = 256
+"""Blocks kept for one connection; a client that never repeats itself must not grow without end."""
+
+_UNIT_S: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_TIMEOUT_DIGITS_MAX: Final = 8
+
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+
+class StreamFault(Exception):
+    """One request broke the protocol; its stream is reset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What came before the first message of a request."""
+
+    path: str
+    inbox: Inbox | None
+    """Where its message goes, if the method is one of those that take many at once."""
+    timeout_s: float
+    encoding: str
+    """Of messages that say they are compressed."""
+    metadata: Metadata
+    """What is the service's business, not the transport's."""
+    refusal: bytes | None = None
+    """The whole answer, if what was said is reason enough to refuse."""
+
+
+class Heads:
+    """The header fields that one connection receives."""
+
+    def __init__(self, inbox_of: Callable[[str], Inbox | None], header_bytes_max: int) -> None:
+        self.known: dict[bytes, Head] = {}
+        """Blocks whose meaning holds until the table changes."""
+        self._inbox_of = inbox_of
+        self._decoder = Decoder(header_bytes_max)
+
+    def decode(self, block: bytes) -> Head:
+        """The head in this block. Raises StreamFault, and ConnectionFault when the table is lost."""
+        table = self._decoder.header_table.dynamic_entries
+        newest, entries = table[0] if table else None, len(table)
+        said = self._fields(block)
+        if block[0] & 0xE0 == 0x20 or len(table) != entries or (table and table[0] is not newest):
+            self.known.clear()  # the numbers in those blocks mean something else now
+            return self._head(said)
+        head = self._head(said)
+        if len(self.known) >= KNOWN_MAX:
+            self.known.clear()
+        self.known[block] = head
+        return head
+
+    def skip(self, block: bytes) -> None:
+        """Decode a block that nobody needs, such as a client's trailers: the table must stay the same on both sides."""
+        self._fields(block)
+        self.known.clear()
+
+    def _fields(self, block: bytes) -> list[tuple[bytes, bytes]]:
+        try:
+            return [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
+        except OversizedHeaderListError as error:
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, str(error)) from error
+        except (HPACKError, IndexError) as error:
+            raise ConnectionFault(Code.COMPRESSION_ERROR, f"header block: {error}") from error
+
+    def _head(self, said: list[tuple[bytes, bytes]]) -> Head:
+        pseudo, own, rest = _sorted(said)
+        method, path = pseudo.get(":method"), pseudo.get(":path")
+        if method is None or path is None or ":scheme" not in pseudo:
+            raise StreamFault("a request without :method, :path or :scheme")
+        content_type = own.get("content-type", "")
+        refusal = None
+        if not content_type.startswith("application/grpc"):
+            refusal = fields.not_grpc(415, f"content-type: expected application/grpc, received {content_type!r}")
+        elif method != "POST":
+            refusal = fields.not_grpc(405, f"method: expected POST, received {method}")
+        return Head(
+            path=path,
+            inbox=self._inbox_of(path) if refusal is None else None,
+            timeout_s=seconds(own.get("grpc-timeout")),
+            encoding=own.get("grpc-encoding", "identity"),
+            metadata=rest,
+            refusal=refusal,
+        )
+
+
+_OURS: Final = frozenset(
+    ("content-type", "te", "grpc-timeout", "grpc-encoding", "grpc-accept-encoding", "grpc-message-type", "host")
+)
+"""Fields between client and transport; a service does not see them."""
+
+
+def _sorted(said: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], dict[str, str], Metadata]:
+    """Fields as HTTP/2's, gRPC's, and the service's."""
+    pseudo: dict[str, str] = {}
+    own: dict[str, str] = {}
+    rest: list[tuple[str, str | bytes]] = []
+    for raw_name, raw_value in said:
+        name = raw_name.decode("latin-1")
+        if name.startswith(":"):
+            if own or rest or name in pseudo:
+                raise StreamFault(f"{name} after other fields, or twice")
+            pseudo[name] = raw_value.decode("latin-1")
+        elif name in _OURS:
+            own[name] = raw_value.decode("latin-1")
+        elif name != name.lower():
+            raise StreamFault(f"{name!r}: names are in lower case")
+        elif name.endswith("-bin"):
+            rest += [(name, _bytes(part)) for part in raw_value.split(b",")]
+        else:
+            rest.append((name, raw_value.decode("latin-1")))
+    return pseudo, own, tuple(rest)
+
+
+def _bytes(text: bytes) -> bytes:
+    """What a field whose name ends in -bin carries."""
+    try:
+        return b64decode(text + b"=" * (-len(text) % 4))
+    except ValueError as error:
+        raise StreamFault(f"metadata that is not base64: {error}") from error
+
+
+def seconds(timeout: str | None) -> float:
+    """A grpc-timeout field as seconds: at most eight digits and a unit. One that cannot be read is no deadline."""
+    if not timeout or len(timeout) > _TIMEOUT_DIGITS_MAX + 1 or not timeout[:-1].isdecimal():
+        return NO_DEADLINE
+    unit = _UNIT_S.get(timeout[-1])
+    return NO_DEADLINE if unit is None else int(timeout[:-1]) * unit

@@ -1,0 +1,34 @@
+"""Calls of one hot method, gathered over a turn of the front and handed over as one list."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from server.errors import MessageTooLarge
+from server.types import Call, Sink
+
+
+class Intake(Protocol):
+    """Answers calls of one method, many at once. Never raises."""
+
+    def take(self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink) -> None:
+        """Answer these calls, now or later."""
+
+    def too_large(self, size: int) -> MessageTooLarge:
+        """What a caller hears whose message has so many bytes."""
+
+
+class Inbox:
+    """Where the connections put what came for one method."""
+
+    __slots__ = ("calls", "intake", "payloads")
+
+    def __init__(self, intake: Intake) -> None:
+        self.intake = intake
+        self.calls: list[Call] = []
+        self.payloads: list[bytes] = []
+
+    def hand_over(self, sink: Sink) -> None:
+        """Give what has come to the intake."""
+        calls, payloads = self.calls, self.payloads
+        self.calls, self.payloads = [], []
+        self.intake.take(calls, payloads, sink)

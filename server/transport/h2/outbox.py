@@ -1,0 +1,205 @@
+"""What goes out on one connection: frames in order, and messages that wait for the peer's windows. No sockets.
+
+Almost every reply is one small message, and leaves in one go: HEADERS, DATA and HEADERS in three steps. The windows of
+single streams are kept only for those that need them.
+"""
+
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from server.transport.h2 import fields, frames
+from server.transport.h2.frames import Code, ConnectionFault, Kind, Setting
+
+_pack_opening = struct.Struct(f">5sI{len(fields.OPENING)}sHBHIBI").pack
+_pack_closing = struct.Struct(f">5sI{len(fields.OK)}s").pack
+_OPENING_HEAD: Final = frames.frame(Kind.HEADERS, frames.END_HEADERS, 0, fields.OPENING)[:5]
+_CLOSING_HEAD: Final = frames.frame(Kind.HEADERS, frames.END_HEADERS | frames.END_STREAM, 0, fields.OK)[:5]
+_NO_FLAGS: Final = 0
+PREFIX_BYTES: Final = 5
+"""In front of a message of gRPC: one byte that tells whether it is compressed, and four of its length."""
+
+
+Sent = Callable[[], None]
+
+
+def _nobody() -> None:
+    """Nobody waits to hear that a message is out."""
+
+
+class _Flow:
+    """The sending half of a stream that is more than one small message."""
+
+    __slots__ = ("closing", "parts", "window")
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.parts: deque[tuple[memoryview, Sent]] = deque()
+        """Bytes that no window had room for yet, and whom to tell when they are out."""
+        self.closing: bytes | None = None
+        """Trailers, once they are known."""
+
+
+class Outbox:
+    """The sending half of one connection."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        """Ready to be written; whoever writes them empties it."""
+        self.unsent = 0
+        """Bytes of messages that wait for the peer's windows."""
+        self._window = self._window_of_streams = frames.WINDOW_DEFAULT
+        self._frame_max = frames.FRAME_BYTES_MAX
+        self._at_once_max = frames.FRAME_BYTES_MAX
+        """Bytes that a new stream's window and one frame both have room for; 0 while a block must be a special one."""
+        self._first_in_block = b""
+        """What the next header block must begin with."""
+        self._flows: dict[int, _Flow] = {}
+        self._is_held = False
+
+    def reply(self, stream_id: int, message: bytes) -> None:
+        """The whole answer of a unary call that went well."""
+        size = len(message) + PREFIX_BYTES
+        if size > self._at_once_max or size > self._window:
+            self.open(stream_id)
+            self.send(stream_id, message)
+            self.close(stream_id, fields.OK)
+            return
+        self._window -= size
+        self.frames.append(
+            _pack_opening(
+                _OPENING_HEAD, stream_id, fields.OPENING,
+                size >> 8, size & 0xFF, _NO_FLAGS, stream_id,
+                0, len(message),
+            )
+            + message
+            + _pack_closing(_CLOSING_HEAD, stream_id, fields.OK)
+        )  # fmt: skip
+        if self._flows:
+            self._flows.pop(stream_id, None)
+
+    # --- Replies in pieces ------------------------------------------------------------------------------------------
+
+    def open(self, stream_id: int, metadata: bytes = b"") -> None:
+        """Begin an answer."""
+        self._flow(stream_id)
+        self.headers(stream_id, fields.OPENING + metadata, ends=False)
+
+    def send(self, stream_id: int, message: bytes, sent: Sent = _nobody) -> None:
+        """One message, as far as the windows have room; the rest follows when they have. `sent` is called then."""
+        flow = self._flow(stream_id)
+        flow.parts.append((memoryview(b"\x00" + frames.pack_u32(len(message)) + message), sent))
+        self.unsent += len(message) + PREFIX_BYTES
+        self._pump(stream_id, flow)
+
+    def close(self, stream_id: int, closing: bytes) -> None:
+        """End an answer with these trailers, once all its messages are out."""
+        flow = self._flow(stream_id)
+        flow.closing = closing
+        self._pump(stream_id, flow)
+
+    def refuse(self, stream_id: int, block: bytes) -> None:
+        """End an answer that has not begun: everything in one HEADERS frame."""
+        self.headers(stream_id, block, ends=True)
+        self.forget(stream_id)
+
+    def headers(self, stream_id: int, block: bytes, *, ends: bool) -> None:
+        """A header block, in as many frames as it takes."""
+        if self._first_in_block:
+            block, self._first_in_block = self._first_in_block + block, b""
+            self._look_for_shortcut()
+        first, rest = block[: self._frame_max], block[self._frame_max :]
+        flags = frames.END_STREAM if ends else 0
+        kind = Kind.HEADERS
+        while rest:
+            self.frames.append(frames.frame(kind, flags, stream_id, first))
+            first, rest, kind, flags = rest[: self._frame_max], rest[self._frame_max :], Kind.CONTINUATION, 0
+        self.frames.append(frames.frame(kind, flags | frames.END_HEADERS, stream_id, first))
+
+    def has(self, stream_id: int) -> bool:
+        """Whether this stream's answer has begun and is not out."""
+        return stream_id in self._flows
+
+    def forget(self, stream_id: int) -> None:
+        """Drop what this stream still had to send."""
+        if (flow := self._flows.pop(stream_id, None)) is not None:
+            self.unsent -= sum(len(part) for part, _ in flow.parts)
+
+    @property
+    def busy(self) -> bool:
+        """Whether answers wait, begun or ready."""
+        return bool(self.frames or self._flows)
+
+    def hold(self, is_held: bool) -> None:
+        """Keep messages back while the peer does not read, whatever its windows say."""
+        self._is_held = is_held
+        if not is_held:
+            self._pump_all()
+
+    # --- What the peer allows ---------------------------------------------------------------------------------------
+
+    def apply(self, setting: int, value: int) -> None:
+        """One of the peer's settings. Raises ConnectionFault."""
+        if setting == Setting.INITIAL_WINDOW_SIZE:
+            if value > frames.WINDOW_MAX:
+                raise ConnectionFault(Code.FLOW_CONTROL_ERROR, f"initial window of {value} bytes")
+            change, self._window_of_streams = value - self._window_of_streams, value
+            for flow in self._flows.values():
+                flow.window += change
+            self._pump_all()
+        elif setting == Setting.MAX_FRAME_SIZE:
+            if not frames.FRAME_BYTES_MAX <= value < 2**24:
+                raise ConnectionFault(Code.PROTOCOL_ERROR, f"largest frame of {value} bytes")
+            self._frame_max = value
+        elif setting == Setting.HEADER_TABLE_SIZE and value < frames.TABLE_BYTES_DEFAULT:
+            self._first_in_block = fields.NO_TABLE  # we put nothing into the table, and must say so
+        self._look_for_shortcut()
+
+    def widen(self, increment: int) -> None:
+        """The peer takes so many bytes more on the connection. Raises ConnectionFault."""
+        self._window = _widened(self._window, increment)
+        self._pump_all()
+
+    def widen_stream(self, stream_id: int, increment: int) -> None:
+        """The peer takes so many bytes more on an open stream. Raises ConnectionFault."""
+        flow = self._flow(stream_id)
+        flow.window = _widened(flow.window, increment)
+        self._pump(stream_id, flow)
+
+    def _look_for_shortcut(self) -> None:
+        self._at_once_max = 0 if self._first_in_block else min(self._window_of_streams, self._frame_max)
+
+    def _flow(self, stream_id: int) -> _Flow:
+        flow = self._flows.get(stream_id)
+        if flow is None:
+            flow = self._flows[stream_id] = _Flow(self._window_of_streams)
+        return flow
+
+    def _pump_all(self) -> None:
+        for stream_id, flow in list(self._flows.items()):
+            self._pump(stream_id, flow)
+
+    def _pump(self, stream_id: int, flow: _Flow) -> None:
+        """Send what the windows have room for, and the trailers after the last byte."""
+        while flow.parts and not self._is_held and (room := min(self._window, flow.window, self._frame_max)) > 0:
+            part, sent = flow.parts.popleft()
+            if len(part) > room:
+                flow.parts.appendleft((part[room:], sent))
+                part, sent = part[:room], _nobody
+            self.frames.append(frames.frame(Kind.DATA, 0, stream_id, bytes(part)))
+            self._window -= len(part)
+            flow.window -= len(part)
+            self.unsent -= len(part)
+            sent()
+        if not flow.parts and flow.closing is not None:
+            del self._flows[stream_id]
+            self.headers(stream_id, flow.closing, ends=True)
+
+
+def _widened(window: int, increment: int) -> int:
+    if not increment:
+        raise ConnectionFault(Code.PROTOCOL_ERROR, "a window grows by 0 bytes")
+    if (window := window + increment) > frames.WINDOW_MAX:
+        raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "a window grows beyond 2^31 - 1 bytes")
+    return window

@@ -1,0 +1,114 @@
+"""A request that did not come in one go: in pieces, compressed, or as a stream of messages for a tunnel."""
+
+from typing import Final, Protocol
+
+from grpc import StatusCode
+
+from server.transport.h2.heads import Head
+from server.transport.h2.limits import Budget
+from server.transport.h2.messages import Assembler, MessageFault
+from server.transport.status import Status
+
+
+class Tunnel(Protocol):
+    """Where the messages of a method go that is not hot. Called by the thread that receives; must not block."""
+
+    def message(self, message: bytes) -> None:
+        """The client sent this."""
+
+    def half_close(self) -> None:
+        """The client sends no more."""
+
+    def cancel(self) -> None:
+        """The client has gone."""
+
+
+class Request:
+    """What is known of it so far. Its bytes count against the budget until somebody takes them."""
+
+    __slots__ = (
+        "_assembler",
+        "_budget",
+        "_budgeted",
+        "_spent",
+        "_unconsumed",
+        "_window",
+        "answered",
+        "began_at",
+        "ended",
+        "head",
+        "tunnel",
+        "whole",
+    )
+
+    WINDOW: Final = 2**20
+    """Bytes that a client may send before we have seen how long its message is."""
+
+    def __init__(
+        self, head: Head, assembler: Assembler, budget: Budget, began_at: float, tunnel: Tunnel | None = None
+    ) -> None:
+        self.head, self.began_at, self.tunnel = head, began_at, tunnel
+        self.whole: bytes | None = None
+        """The message of a unary call, once it is here."""
+        self.ended = False
+        """Whether the client has said that it sends no more."""
+        self.answered = False
+        """Whether its answer has begun."""
+        self._assembler, self._budget = assembler, budget
+        self._budgeted = 0
+        self._window = self.WINDOW
+        """Bytes that the client may still send."""
+        self._spent = 0
+        """Bytes that it has sent since the window was refilled."""
+        self._unconsumed = 0
+        """Bytes of messages in the tunnel."""
+
+    @property
+    def between_messages(self) -> bool:
+        """Whether nothing has come of a message that is not whole."""
+        return not self._assembler.held
+
+    def feed(self, data: bytes) -> None:
+        """More bytes. Raises MessageFault."""
+        for message in self._assembler.feed(data):
+            if self.tunnel is not None:
+                self._unconsumed += len(message)
+                self.tunnel.message(message)
+            elif self.whole is None:
+                self.whole = message
+            else:
+                raise MessageFault(Status(StatusCode.INTERNAL, "expected one message, received more"))
+        self._settle()
+
+    def spend(self, size: int) -> bool:
+        """Whether the window had room for so many bytes, which have come."""
+        self._window -= size
+        self._spent += size
+        return self._window >= 0
+
+    def refill(self) -> int:
+        """Bytes by which the window shall grow now; 0 if it shall not."""
+        increment = max(self._assembler.missing - self._window, 0)  # a message longer than the window must come
+        if self.tunnel is not None and self._unconsumed < self.WINDOW and self._spent >= self.WINDOW // 2:
+            increment, self._spent = max(increment, self._spent), 0
+        self._window += increment
+        return 0 if self.ended else increment
+
+    def consumed(self, size: int) -> None:
+        """The service behind the tunnel took so many bytes."""
+        self._unconsumed -= size
+        self._settle()
+
+    def forget(self) -> None:
+        """Give back what was taken from the budget."""
+        self._budget.give_back(self._budgeted)
+        self._budgeted = 0
+
+    def _settle(self) -> None:
+        held = self._assembler.held + len(self.whole or b"") + self._unconsumed
+        if held > self._budgeted and not self._budget.take(held - self._budgeted):
+            text = "the server holds as many bytes of unfinished requests as it may; send this again later"
+            raise MessageFault(Status(StatusCode.RESOURCE_EXHAUSTED, text))
+        if held < self._budgeted:
+            self._budget.give_back(self._budgeted - held)
+        self._budgeted = held
