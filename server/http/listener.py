@@ -6,17 +6,27 @@ import socket
 import ssl
 from collections.abc import Iterator
 from functools import partial
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 import uvicorn
+from starlette.types import Receive, Scope, Send
 
-from server.http.application import Application
 from server.http.protocol import BoundedProtocol, Limits
 
 LIMITS: Final = Limits()
 BACKLOG: Final = 1024
 CLOSE_S_MAX: Final = 1.0
 """What connections get to take the last bytes of their answers."""
+
+
+class Application(Protocol):
+    """An ASGI application that knows how many requests are open."""
+
+    open: int
+    """Requests that have begun and whose answer is not yet with the connection."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
 
 
 class HttpListener:

@@ -1,8 +1,8 @@
 """One connection: uvicorn's HTTP/1.1 with the bounds that it lacks.
 
 Of uvicorn 0.54 with httptools: heads, trailers and chunk extensions may be of any size, a connection that never sends
-a whole request stays open for ever, connections are not counted before they ask something, and a request with an
-`Upgrade` that is not taken up, as Java's client sends it, leaves the connection deaf.
+a whole request stays open for ever, connections are not counted before they ask something, and a request that offers
+an upgrade, as Java's client does with every first one, loses its body and leaves the connection deaf.
 """
 
 import asyncio
@@ -63,29 +63,37 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self._receiving is None:
             self._await_whole_request()
+        while data and not self.transport.is_closing():
+            data = self._feed(data)
+
+    def _feed(self, data: bytes) -> bytes:
+        """Parse a part of what came, and give what is to be parsed next."""
         begun, body_bytes = self._begun, self._body_bytes
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:  # nothing is taken up: what follows is HTTP/1.1
-            self.parser = httptools.HttpRequestParser(self)
-            rest = data[upgrade.args[0] :]
-            if rest:
-                self.data_received(rest)
-            return
+        except httptools.HttpParserUpgrade as upgrade:
+            return self._without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._refuse(400, "this is not HTTP/1.1")
-            return
-        if self._receiving is None or self._begun != begun:
-            return
-        self._framing_bytes += len(data) - (self._body_bytes - body_bytes)
-        if self._framing_bytes > self._limits.head_bytes + FRAMING_BYTES_EACH * self._body_bytes:
-            self._refuse(431, f"the head of a request may have {self._limits.head_bytes} bytes")
+            return b""
+        if self._receiving is not None and self._begun == begun:
+            self._framing_bytes += len(data) - (self._body_bytes - body_bytes)
+            if self._framing_bytes > self._limits.head_bytes + FRAMING_BYTES_EACH * self._body_bytes:
+                self._refuse(431, f"the head of a request may have {self._limits.head_bytes} bytes")
+        return b""
 
     def on_message_begin(self) -> None:
         """See httptools."""
         super().on_message_begin()
+        if self._receiving is None:  # it came in one read with the end of another
+            self._await_whole_request()
         self._begun += 1
         self._framing_bytes = self._body_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        """See httptools. An offer to upgrade is declined before anything begins."""
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """See httptools."""
@@ -94,8 +102,21 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """See httptools."""
+        if self.parser.should_upgrade():
+            return
         super().on_message_complete()
         self._forget_timer()
+
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """The request as if nothing had been offered: the parser believes that its body is another protocol."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(405, "this is no proxy")
+            return b""
+        kept = [field for field in self.headers if field[0] not in (b"upgrade", b"http2-settings")]
+        head = b"".join(b"%s: %s\r\n" % field for field in kept)
+        self.parser = httptools.HttpRequestParser(self)
+        return b"%s %s HTTP/1.1\r\n%s\r\n%s" % (method, self.url, head, rest)
 
     def _await_whole_request(self) -> None:
         self._receiving = self.loop.call_later(self._limits.request_s, self.transport.abort)
