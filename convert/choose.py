@@ -68,7 +68,12 @@ def tolerance_of(preset: Preset, scale: float, max_metric_drop: float | None = N
 
 
 def why_outside(parity: Parity, tolerance: Tolerance) -> str | None:
-    """Why a candidate is not accepted; None if it is."""
+    """Why a candidate is not accepted; None if it is.
+
+    Quantized values are cut off at the ends of the sample's range: there a quantized graph need not be right.
+    """
+    if tolerance.preset == "quantized":
+        parity = parity.usual()
     if not parity.worst_difference <= tolerance.max_difference:
         if math.isinf(parity.worst_difference):
             return f"no number where scikit-learn has one, or the other way round ({parity.worst_case})"

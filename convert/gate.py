@@ -11,7 +11,7 @@ from convert.answers import Answers, by_estimator, by_graph
 from convert.candidates import Built
 from convert.errors import BadRows, Unconvertible
 from convert.parity import Case, Parity, difference, measure
-from convert.probes import probes
+from convert.probes import outliers, probes
 from convert.schema import Array, Layout
 from convert.session import Session
 from convert.structure import Task
@@ -28,7 +28,7 @@ ODD_ROWS: Final = 10 * ODD_BATCH - 1
 
 @dataclass(frozen=True)
 class _Asked:
-    """Rows and what scikit-learn says to them."""
+    """Rows and what scikit-learn says to the first of them; the others are only in the same batch."""
 
     name: str
     frame: pd.DataFrame
@@ -36,6 +36,7 @@ class _Asked:
     batch: int = CHUNK_ROWS
     """Rows of one run."""
     unit: Array | float = 1.0
+    extreme: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,12 @@ class Gate:
         for probe in probes(self.estimator, self.layout, self.frame, self._accepts):
             expected = by_estimator(self.estimator, self.layout, probe.frame, self.task)
             unit = self._unit(expected) if probe.far else 1.0
-            self._asked.append(_Asked(probe.name, probe.frame, expected, unit=unit))
+            self._asked.append(_Asked(probe.name, probe.frame, expected, unit=unit, extreme=probe.extreme))
+        outlier = outliers(self.layout, self.frame)
+        if outlier is not None and self._accepts(outlier):
+            frame, expected = alone
+            beside = pd.concat([frame, outlier], ignore_index=True)
+            self._asked.append(_Asked("held-out rows beside an outlier", beside, expected))
 
     def judge(self, built: Built, session: Session, target: Array | None, allowed: float) -> Parity:
         """How far this graph is from scikit-learn. Raises Unconvertible if it fails on rows that scikit-learn takes."""
@@ -70,10 +76,10 @@ class Gate:
         def cases() -> Iterator[Case]:
             for asked in self._asked:
                 tensors = self.layout.tensors(asked.frame, built.numbers)
-                actual = in_batches(session, tensors, len(asked.frame), asked.batch)
+                actual = _head(in_batches(session, tensors, len(asked.frame), asked.batch), len(asked.expected))
                 if len(first) < 2:  # among many, and alone
                     first[asked.name] = actual
-                yield Case(asked.name, asked.expected, actual, asked.unit)
+                yield Case(asked.name, asked.expected, actual, asked.unit, asked.extreme)
 
         parity = measure(cases(), target, allowed)
         among, alone = first.values()

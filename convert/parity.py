@@ -1,8 +1,8 @@
 """How far a graph's answers are from scikit-learn's. Pure: answers in, numbers out."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 from scipy.stats import beta
@@ -27,6 +27,8 @@ class Case:
     unit: Array | float = 1.0
     """What a difference of each row is divided by, (rows) or one for all: far outside the sample's range, answers of a
     million need not be right to the thousandth."""
+    extreme: bool = False
+    """Whether numbers lie at the ends of the sample's range or outside, where quantized values are cut off."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Found:
     """Share of rows with another label."""
     decided_flips: float
     """Share of rows with another label that were no tie."""
+    extreme: bool = False
+    """Whether numbers lie at the ends of the sample's range or outside."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,21 @@ class Parity:
     cases: tuple[Found, ...] = ()
     """All of them, the held-out rows first."""
 
+    def usual(self) -> "Parity":
+        """The same without the cases whose numbers lie at the ends of the sample's range or outside.
+
+        And a flip among a few probes says little of a share: of cases other than the held-out rows, the share is taken
+        that it is above with confidence.
+        """
+        if not self.cases:
+            return self
+        held_out, *others = (case for case in self.cases if not case.extreme)
+        sure = [
+            replace(case, decided_flips=bound_below(round(case.decided_flips * case.rows), case.rows))
+            for case in others
+        ]
+        return replace(self, **_worst([held_out, *sure]))
+
 
 def measure(cases: Iterable[Case], target: Array | None = None, allowed: float = np.inf) -> Parity:
     """Compare all cases; the first is the held-out rows, to which the target belongs.
@@ -93,21 +112,28 @@ def measure(cases: Iterable[Case], target: Array | None = None, allowed: float =
             if case.expected.label is not None:
                 below = bound(round(found[0].label_flips * found[0].rows), found[0].rows)
     held_out = found[0]
-    worst = max(found, key=lambda one: one.worst_difference)
-    flipped = max(found, key=lambda one: one.decided_flips)
     return Parity(
-        worst_difference=worst.worst_difference,
-        worst_case=worst.name,
+        **_worst(found),
         held_out_difference=held_out.worst_difference,
         label_flips=held_out.label_flips,
-        decided_flips=flipped.decided_flips,
-        flips_case=flipped.name,
         metric_drop=drop,
         p99_difference=held_out.p99_difference,
         bad_rows=held_out.bad_rows,
         label_flips_below=below,
         cases=tuple(found),
     )
+
+
+def _worst(found: Sequence[Found]) -> dict[str, Any]:
+    """The case with the largest difference, and the one with the most flips."""
+    worst = max(found, key=lambda one: one.worst_difference)
+    flipped = max(found, key=lambda one: one.decided_flips)
+    return {
+        "worst_difference": worst.worst_difference,
+        "worst_case": worst.name,
+        "decided_flips": flipped.decided_flips,
+        "flips_case": flipped.name,
+    }
 
 
 def _found(case: Case, allowed: float) -> Found:
@@ -122,6 +148,7 @@ def _found(case: Case, allowed: float) -> Found:
         bad_rows=_share(gap > allowed),
         label_flips=_share(flipped),
         decided_flips=_share(flipped & ~_ties(case.expected)),
+        extreme=case.extreme,
     )
 
 
@@ -161,6 +188,11 @@ def metric(answers: Answers, target: Array) -> float:
 def bound(events: int, trials: int) -> float:
     """What the share of events is below with 95 % confidence, if so many were seen: Clopper and Pearson's limit."""
     return 1.0 if events >= trials else float(beta.ppf(CONFIDENCE, events + 1, trials - events))
+
+
+def bound_below(events: int, trials: int) -> float:
+    """What the share of events is above with 95 % confidence."""
+    return float(beta.ppf(1 - CONFIDENCE, events, trials - events + 1)) if events else 0.0
 
 
 def _ties(expected: Answers) -> Array:

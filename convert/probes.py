@@ -21,6 +21,9 @@ COLUMNS_MAX: Final = 128
 
 UNSEEN: Final = "never seen before"
 
+OUTLIER: Final = 10
+"""How many times the sample's range an outlier lies beyond its end."""
+
 BEYOND_SINGLE: Final = 2**24 + 1
 """The first whole number that single precision rounds to another."""
 
@@ -34,8 +37,10 @@ class Probe:
 
     name: str
     frame: pd.DataFrame
+    extreme: bool = False
+    """Whether numbers lie at the ends of the sample's range, all of them at once, or outside."""
     far: bool = False
-    """Whether numbers lie far outside the sample's range."""
+    """Whether they lie far outside."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class _Kind:
     name: str
     columns: Sequence[Column]
     change: Change
+    extreme: bool = False
     far: bool = False
 
 
@@ -55,30 +61,49 @@ def probes(estimator: Any, layout: Layout, frame: pd.DataFrame, accepts: Accepts
     for kind in _kinds(layout, frame):
         rows = _accepted(base, _spread(kind.columns), kind.change, accepts, together=kind.columns)
         if rows is not None:
-            made.append(Probe(kind.name, rows, kind.far))
+            made.append(Probe(kind.name, rows, kind.extreme or kind.far, kind.far))
     beside = beside_thresholds(estimator, layout, frame)
     if beside is not None and accepts(beside):
         made.append(Probe("thresholds and their neighbours", beside))
     return made
 
 
+def outliers(layout: Layout, frame: pd.DataFrame) -> pd.DataFrame | None:
+    """One row whose numbers are OUTLIER times as far out as the sample's furthest; None if there are no numbers.
+
+    Integers are left as they are: they are often codes.
+    """
+    base = whole_rows(frame, 1)
+    lowest, highest = frame.min(numeric_only=True), frame.max(numeric_only=True)
+    moved = [column for column in layout.columns if column.name in lowest.index and not _is_whole(frame[column.name])]
+    far = {
+        column.name: float(highest[column.name]) + OUTLIER * float(highest[column.name] - lowest[column.name])
+        for column in moved
+    }
+    if not far or not np.all(np.isfinite(list(far.values()))):
+        return None
+    return filled(pd.Series(far))(base, moved)
+
+
 def _kinds(layout: Layout, frame: pd.DataFrame) -> list[_Kind]:
     lowest, highest = frame.min(numeric_only=True), frame.max(numeric_only=True)
     texts = [column for column in layout.columns if column.kind == "string"]
-    numbers = [column for column in layout.columns if column.kind == "number"]
+    numbers = [column for column in layout.columns if column.kind == "number" and column.name in lowest.index]
     endless = [column for column in numbers if column.infinity and not column.whole]
     whole = [column for column in numbers if _is_whole(frame[column.name])]
+    inside = [column for column in numbers if lowest[column.name] <= 0 <= highest[column.name]]
     return [
         _Kind("gaps", [column for column in layout.columns if column.missing is not None], with_gaps),
         _Kind("texts never seen", texts, filled(UNSEEN)),
         _Kind("texts almost seen", texts, _almost),
-        _Kind("lowest values", numbers, filled(lowest)),
-        _Kind("highest values", numbers, filled(highest)),
-        _Kind("zeros", numbers, filled(0)),
-        _Kind("integers never seen", whole, filled(highest + 1)),
+        _Kind("lowest values", numbers, filled(lowest), extreme=True),
+        _Kind("highest values", numbers, filled(highest), extreme=True),
+        _Kind("zeros", inside, filled(0)),
+        _Kind("zeros, where none were", [column for column in numbers if column not in inside], filled(0), far=True),
+        _Kind("integers never seen", whole, filled(highest + 1), extreme=True),
         _Kind("integers above 2^24", whole, filled(BEYOND_SINGLE), far=True),
-        _Kind("infinity", endless, filled(np.inf)),
-        _Kind("minus infinity", endless, filled(-np.inf)),
+        _Kind("infinity", endless, filled(np.inf), far=True),
+        _Kind("minus infinity", endless, filled(-np.inf), far=True),
     ]
 
 

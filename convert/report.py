@@ -8,6 +8,11 @@ from rich.table import Table
 
 from convert.choose import Verdict, why_outside
 from convert.conversion import Conversion
+from convert.quantization import on_quantization
+
+LEGEND: Final = """\
+  worst: largest difference to scikit-learn, on held-out rows and probes; 99 %: of 99 % of the held-out rows at most;
+  bad rows: held-out rows outside the tolerance; (< …): fewer labels than that change, with 95 % confidence"""
 
 VARIES: Final = 1e-4
 """From which difference on it is worth saying that a row's answer depends on its neighbours; rounding is below."""
@@ -15,23 +20,21 @@ VARIES: Final = 1e-4
 
 def show(conversion: Conversion, console: Console) -> None:
     """Print the table of candidates, why the others lost, notes, and the verdict on quantization."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("candidate")
-    times = (f"µs, {size} row{'s' * (size != 1)}" for size in conversion.batches.sizes)
-    for heading in ("size", *times, "worst difference", "labels changed"):
+    times = (f"µs for {size}" for size in conversion.batches.sizes)
+    metric = "R²" if conversion.task == "regressor" else "accuracy"
+    for heading in ("size", *times, "worst", "99 %", "bad rows", "labels changed", metric):
         table.add_column(heading, justify="right")
     for index, verdict in enumerate(conversion.verdicts):
         table.add_row(*_row(conversion, index, verdict), style="bold green" if index == conversion.chosen else None)
-    for name in conversion.skipped:
-        table.add_row(name, *["–"] * (len(conversion.batches.sizes) + 3), style="dim")
     console.print(table)
+    console.print(LEGEND, highlight=False)
     for index, verdict in enumerate(conversion.verdicts):
-        # What came of int8 is the last sentence.
-        told = _changed(verdict) if verdict.quantized and index != conversion.chosen else _remark(conversion, index)
-        console.print(f"  {verdict.name}: {told}", highlight=False, markup=False)
-    for name, reason in conversion.skipped.items():
-        if not name.startswith("int8"):
-            console.print(f"  {name}: not tried: {reason}", highlight=False, markup=False)
+        console.print(f"  {verdict.name}: {_remark(conversion, index)}", highlight=False, markup=False)
+    for reason in dict.fromkeys(conversion.skipped.values()):
+        names = " / ".join(name for name, why in conversion.skipped.items() if why == reason)
+        console.print(f"  {names}: not tried: {reason}", highlight=False, markup=False)
     for note in conversion.notes:
         console.print(f"  note: {note}", highlight=False, markup=False)
     for line in (*_on_metric(conversion), *_on_choice(conversion)):
@@ -45,8 +48,17 @@ def _row(conversion: Conversion, index: int, verdict: Verdict) -> list[str]:
         _bytes(verdict.bytes),
         *(f"{verdict.latency_us[str(size)]:.1f}" for size in conversion.batches.sizes),
         f"{verdict.parity.worst_difference:.1e}",
-        f"{verdict.parity.label_flips:.2%}",
+        f"{verdict.parity.p99_difference:.1e}",
+        f"{verdict.parity.bad_rows:.2%}",
+        _labels(verdict),
+        "–" if verdict.parity.metric_drop is None else f"{0.0 - verdict.parity.metric_drop:+.4f}",
     ]
+
+
+def _labels(verdict: Verdict) -> str:
+    """The share of held-out rows with another label, and what it is below with 95 % confidence."""
+    below = verdict.parity.label_flips_below
+    return "–" if below is None else f"{verdict.parity.label_flips:.2%} (< {below:.2%})"
 
 
 def _remark(conversion: Conversion, index: int) -> str:
@@ -101,31 +113,6 @@ def sentence(conversion: Conversion, index: int) -> str:
     """One sentence on a candidate, for the manifest: what was changed, and what came of it."""
     remark = _remark(conversion, index)
     return f"{remark[:1].upper()}{remark[1:]}."
-
-
-def on_quantization(conversion: Conversion) -> str:
-    """One sentence on what quantization bought, also when that is nothing."""
-    chosen = conversion.verdicts[conversion.chosen]
-    quantized = next((verdict for verdict in conversion.verdicts if verdict.quantized), None)
-    if quantized is None:
-        reason = next((reason for name, reason in conversion.skipped.items() if name.startswith("int8")), "not tried")
-        return f"int8: no gain here ({reason}), {chosen.name} shipped"
-    base = next((verdict for verdict in conversion.verdicts if verdict.name == "float32"), chosen)
-    gains = (
-        f"{_times(base.latency_us['1'] / quantized.latency_us['1'])} at batch 1, "
-        f"{_times(base.latency_us['64'] / quantized.latency_us['64'])} at 64, "
-        f"{base.bytes / quantized.bytes:.1f}x smaller, {quantized.parity.label_flips:.2%} of labels changed"
-    )
-    if quantized is chosen:
-        return f"int8 shipped: {gains}, against {base.name}"
-    outside = why_outside(quantized.parity, conversion.tolerance)
-    if outside:
-        return f"int8: outside tolerance {conversion.tolerance.preset!r} ({outside}; {gains}), {chosen.name} shipped"
-    return f"int8: no gain here ({gains}), {chosen.name} shipped"
-
-
-def _times(ratio: float) -> str:
-    return f"{ratio:.1f}x faster" if ratio >= 1 else f"{1 / ratio:.1f}x slower"
 
 
 def _bytes(size: int) -> str:

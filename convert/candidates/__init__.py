@@ -1,6 +1,20 @@
-"""The graphs that are tried for every pipeline. To add one, write a module with a `@candidate` and import it."""
+"""The graphs that are tried for every pipeline. To add one, write a module with a `@candidate` and import it.
 
-from convert.candidates import as_exported, int8_dynamic
+They are tried and shown in the order of the imports.
+"""
+
+from convert.candidates import as_exported  # isort: skip
+from convert.candidates import float16_weights, int8_dynamic, int8_static  # isort: skip
 from convert.candidates.registry import RECIPES, Built, NotApplicable, Recipe, Source
 
-__all__ = ["RECIPES", "Built", "NotApplicable", "Recipe", "Source", "as_exported", "int8_dynamic"]
+__all__ = [
+    "RECIPES",
+    "Built",
+    "NotApplicable",
+    "Recipe",
+    "Source",
+    "as_exported",
+    "float16_weights",
+    "int8_dynamic",
+    "int8_static",
+]

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import onnx
+import pandas as pd
 
 from convert.errors import Unconvertible
 from convert.export import export
-from convert.schema import Layout, NumberType
+from convert.schema import Array, Layout, NumberType
 from convert.structure import Task, has_trees
 
 
@@ -35,6 +37,8 @@ class Source:
     estimator: Any
     layout: Layout
     task: Task
+    frame: pd.DataFrame
+    """The held-out rows."""
     _exported: dict[NumberType, onnx.ModelProto] = field(default_factory=dict)
 
     def exported(self, numbers: NumberType) -> onnx.ModelProto:
@@ -46,6 +50,12 @@ class Source:
         copy = onnx.ModelProto()
         copy.CopyFrom(self._exported[numbers])
         return copy
+
+    def sample(self, rows_max: int, numbers: NumberType) -> dict[str, Array]:
+        """Rows from all over the held-out ones as the graph's inputs, at most half of them, for calibration."""
+        count = max(1, min(rows_max, len(self.frame) // 2))
+        places = np.linspace(0, len(self.frame) - 1, count).astype(int)
+        return self.layout.tensors(self.frame.iloc[places], numbers)
 
 
 @dataclass(frozen=True)

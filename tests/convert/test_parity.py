@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from convert.answers import Answers
-from convert.parity import Case, bound, difference, flips, measure, metric
+from convert.parity import Case, bound, bound_below, difference, flips, measure, metric
 
 Array = np.ndarray[Any, Any]
 nan, inf = np.nan, np.inf
@@ -100,6 +100,18 @@ def test_bound(events: int, trials: int, share: float) -> None:
     assert bound(events, trials) == pytest.approx(share, rel=0.01)
 
 
+def test_the_usual_cases_leave_out_extremes_and_flips_that_may_be_chance() -> None:
+    """One flip of 69 says nothing of two percent; four of sixteen say that it is more."""
+    held_out = Case("held-out rows", labels(*[0] * 100), labels(*[0] * 99, 1))
+    few = Case("7 at a time", labels(*[0] * 69), labels(*[0] * 67, 1, 1))
+    extreme = Case("highest values", labels(0, 0), labels(1, 1), extreme=True)
+    found = measure([held_out, few, extreme])
+    assert (found.decided_flips, found.flips_case) == (1.0, "highest values")
+    assert (found.usual().decided_flips, found.usual().flips_case) == (0.01, "held-out rows")
+    many = Case("beside an outlier", labels(*[0] * 16), labels(*[0] * 12, 1, 1, 1, 1))
+    assert measure([held_out, many]).usual().decided_flips > 0.08
+
+
 def test_answers_without_labels_have_no_bound_of_flips() -> None:
     assert measure([Case("held-out rows", numbers(1), numbers(1))]).label_flips_below is None
     assert measure([Case("held-out rows", labels(1), labels(1))]).label_flips_below == pytest.approx(0.95)
@@ -140,5 +152,5 @@ def test_law_difference_is_symmetric_and_never_nan(one: Array, other: Array) -> 
 @given(events=st.integers(0, 50), trials=st.integers(1, 500))
 def test_law_the_bound_is_above_the_share_and_falls_with_more_rows(events: int, trials: int) -> None:
     events = min(events, trials)
-    assert events / trials <= bound(events, trials) <= 1
+    assert 0 <= bound_below(events, trials) <= events / trials <= bound(events, trials) <= 1
     assert bound(events, trials + 1) <= bound(events, trials)

@@ -198,15 +198,22 @@ def test_int8_says_how_many_nodes_it_quantized(tmp_path: Path, network: Any) -> 
     published = publish(
         estimator, rows, name="n", repository=tmp_path, target=target, tolerance="quantized", quantize="require"
     )
-    chosen = next(candidate for candidate in published.candidates if candidate.chosen)
-    assert chosen.name == "int8 dynamic"
-    assert chosen.note.startswith("3 of 17 nodes quantized")
-    operators = [node.op_type for node in onnx.load(published.path / MODEL_FILE).graph.node]
-    assert operators.count("MatMulInteger") == 3
-    assert "a row's answer varies by up to 0.0" in chosen.note, "a batch shares the scale of its activations"
-    assert operators[0] == "Scaler", "the scaler stays in single precision"
-    smaller = {candidate.name: candidate.bytes for candidate in published.candidates}
-    assert smaller["int8 dynamic"] < smaller["float32"] * 0.65
+    candidates = {candidate.name: candidate for candidate in published.candidates}
+    dynamic, static = candidates["int8 dynamic"], candidates["int8 static"]
+    assert dynamic.chosen or static.chosen
+    assert static.note.startswith("3 of 14 nodes quantized, scales from 200 rows")
+    assert dynamic.note.startswith("3 of 14 nodes quantized")
+    assert "a row's answer varies by up to" in dynamic.note, "a batch shares the scale of its activations"
+    assert "varies" not in static.note
+    assert published.conversion.verdicts[published.conversion.chosen].quantized
+    operators = {
+        item.recipe.name: [node.op_type for node in onnx.load_from_string(item.built.content).graph.node]
+        for item in published.conversion.tried
+    }
+    assert operators["int8 dynamic"].count("MatMulInteger") == 3
+    assert operators["int8 static"].count("DequantizeLinear") >= 6, "three weights and three inputs"
+    assert "Scaler" in operators["int8 static"], "the scaler stays in single precision"
+    assert dynamic.bytes < candidates["float32"].bytes * 0.65
 
 
 def test_int8_is_not_close_enough_by_default(tmp_path: Path, network: Any) -> None:
