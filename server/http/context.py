@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.credentials import Grant
-from server.engine.lane import Lane
 from server.errors import BadRequest, ModelFailed, ServingError
 from server.guard import Guard
 from server.http.bodies import Bodies
@@ -52,11 +51,11 @@ class Context:
         """What the caller may do. Raises Unauthenticated."""
         return self.guard.grant(request.headers.get("authorization"))
 
-    def lane(self, request: Request) -> Lane:
-        """The version that the path names, for those who may use it. Raises ServingError."""
-        route = route_of(request)
-        self.grant(request).check("predict", route.model)
-        return self.routes().lane(route)
+    def route(self, request: Request) -> Route:
+        """What the path names, for those who may use it. Raises ServingError; who is not known learns nothing else."""
+        grant = self.grant(request)
+        grant.check("predict", request.path_params["model"])
+        return _route_of(request.path_params)
 
     def deadline(self, request: Request) -> float:
         """Until when the caller waits, by the header. Raises BadRequest."""
@@ -74,9 +73,7 @@ def _milliseconds(text: str) -> float:
     return found
 
 
-def route_of(request: Request) -> Route:
-    """The model, and the version or label, that the path names. Raises BadRequest."""
-    path: Mapping[str, str] = request.path_params
+def _route_of(path: Mapping[str, str]) -> Route:
     version = path.get("version")
     if version is None:
         return Route(path["model"], None, path.get("label"))

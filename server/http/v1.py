@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
 
-from server.http.context import Context, cached_header, entered, gone, json_response, route_of
+from server.http.context import Context, cached_header, entered, gone, json_response
 from server.http.prediction import SIGNATURE, Prediction, PredictionAsk
 from server.repository.repository import State, VersionStatus
 from server.types import Interface
@@ -55,8 +55,7 @@ def routes(context: Context) -> list[HttpRoute]:
 
 
 async def _predict(context: Context, request: Request) -> Response:
-    deadline, route = context.deadline(request), route_of(request)
-    context.grant(request).check("predict", route.model)
+    route, deadline = context.route(request), context.deadline(request)
     with context.bodies.room() as room:
         prediction = Prediction(await context.bodies.read(request, room))
         reply = await context.exchange.ask(
@@ -73,8 +72,7 @@ async def _index(context: Context, request: Request) -> Response:
 
 async def _status(context: Context, request: Request) -> Response:
     """TensorFlow Serving's: the state of every version, or of the one that the path names."""
-    route = route_of(request)
-    context.grant(request).check("predict", route.model)
+    route = context.route(request)
     known = context.status().get(route.model)
     if known is None or route.label is not None or (route.version is not None and route.version not in known.versions):
         lane = context.routes().lane(route)  # raises for what is not there
@@ -95,7 +93,7 @@ def _told(version: int, status: VersionStatus) -> dict[str, Any]:
 
 async def _metadata(context: Context, request: Request) -> Response:
     """TensorFlow Serving's: the tensors, as the one signature that there is."""
-    interface = context.lane(request).model.interface
+    interface = context.routes().lane(context.route(request)).model.interface
     signature = {
         "inputs": {spec.name: _described(spec.name, spec.dtype, spec.shape) for spec in interface.tensors},
         "outputs": {spec.name: _described(spec.name, spec.dtype, spec.shape) for spec in interface.outputs},

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
 
 from server.errors import BadRequest, ModelNotFound
-from server.http.context import Context, Handler, cached_header, entered, gone, json_response, route_of
+from server.http.context import Context, Handler, cached_header, entered, gone, json_response
 from server.http.inference import Inference, InferenceAsk, json_of
 from server.open_inference import DATATYPE_OF
 from server.repository.repository import ModelStatus, State
@@ -79,8 +79,7 @@ async def _server(context: Context, request: Request) -> Response:
 
 async def _model_ready(context: Context, request: Request) -> Response:
     """404 for a model that is not known, 503 for one that is and has nothing that answers."""
-    route = route_of(request)
-    context.grant(request).check("predict", route.model)
+    route = context.route(request)
     known = context.status().get(route.model)
     if known is None or (route.version is not None and route.version not in known.versions):
         context.routes().lane(route)  # raises what a request for it would hear
@@ -92,7 +91,7 @@ async def _model_ready(context: Context, request: Request) -> Response:
 
 
 async def _model(context: Context, request: Request) -> Response:
-    interface = context.lane(request).model.interface
+    interface = context.routes().lane(context.route(request)).model.interface
     versions = context.routes().models[interface.model].versions
     return json_response(
         {
@@ -150,8 +149,7 @@ def _json_size(request: Request) -> int | None:
 
 
 async def _infer(context: Context, request: Request) -> Response:
-    arrived_at, deadline, route = context.exchange.clock(), context.deadline(request), route_of(request)
-    context.grant(request).check("predict", route.model)
+    route, arrived_at, deadline = context.route(request), context.exchange.clock(), context.deadline(request)
     with context.bodies.room() as room:
         body = await context.bodies.read(request, room)
         inference = Inference(body, _json_size(request))

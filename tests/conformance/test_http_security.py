@@ -1,0 +1,295 @@
+"""Tokens and TLS on the HTTP port: who is let in, what they may do, and how both change while the server runs."""
+
+import contextlib
+import logging
+import os
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from server.credentials import Action, Token, entry, hash_of
+from server.errors import CannotStart
+from server.http.tls import LOOK_S, TlsFiles
+from support import models
+from support.calls import features
+from support.http import Http, infer, tensor
+from support.server import RunningServer, serving
+
+ONE = infer(tensor("features", features(1)))
+ROWS = {"instances": features(1).tolist()}
+
+
+def section(name: str, *actions: Action, models: tuple[str, ...] = ("*",), expires_at: datetime | None = None) -> str:
+    return entry(name, Token(sha256=hash_of(name), actions=actions, models=models, expires_at=expires_at))
+
+
+class TestTokens:
+    """Each token is its own name."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+        root = tmp_path_factory.mktemp("models")
+        models.linear(root, "wine-red")
+        models.linear(root, "flights")
+        tokens = tmp_path_factory.mktemp("tokens") / "tokens.toml"
+        tokens.write_text(
+            section("caller", "predict", models=("wine-*",))
+            + section("watcher", "metrics")
+            + section("admin", "admin")
+            + section("expired", "predict", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+        )
+        with serving(root, http_port=0, tokens=tokens) as server:
+            yield server
+
+    @pytest.mark.parametrize("token", [None, "", "unknown", "expired", "caller2"])
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("POST", "/v2/models/wine-red/infer"),
+            ("POST", "/v2/models/nothing/infer"),
+            ("POST", "/v1/models/wine-red:predict"),
+            ("POST", "/v1/models/wine-red/versions/x:predict"),
+            ("GET", "/v2"),
+            ("GET", "/v2/models/wine-red"),
+            ("GET", "/v2/models/wine-red/ready"),
+            ("GET", "/v1/models"),
+            ("GET", "/v1/models/wine-red"),
+            ("GET", "/v1/models/wine-red/metadata"),
+            ("POST", "/v2/repository/index"),
+            ("GET", "/metrics"),
+            ("GET", "/openapi.json"),
+        ],
+    )
+    def test_who_is_not_known_is_told_nothing(
+        self, server: RunningServer, method: str, path: str, token: str | None
+    ) -> None:
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        with Http(server.http_port) as http:
+            http.send(method, path, b"{" if method == "POST" else None, **headers)
+            answer = http.answer()
+        assert answer.error == (401, "this server asks for a valid bearer token (authorization: Bearer …)")
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+    @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/docs"])
+    def test_probes_and_the_page_need_no_token(self, server: RunningServer, path: str) -> None:
+        with Http(server.http_port) as http:
+            assert http.get(path).status == 200
+
+    @pytest.mark.parametrize(
+        ("token", "path", "body", "status"),
+        [
+            pytest.param("caller", "/v2/models/wine-red/infer", ONE, 200, id="its model"),
+            pytest.param("caller", "/v1/models/wine-red:predict", ROWS, 200, id="its model, other protocol"),
+            pytest.param("caller", "/v2/models/wine-red", None, 200, id="about its model"),
+            pytest.param("caller", "/v2/models/wine-white/infer", ONE, 404, id="one that would be its own"),
+            pytest.param("caller", "/v2/models/flights/infer", ONE, 403, id="another's model"),
+            pytest.param("caller", "/v2/models/nothing/infer", b"{", 403, id="none, and it does not learn that"),
+            pytest.param("caller", "/v1/models/flights", None, 403, id="about another's model"),
+            pytest.param("caller", "/metrics", None, 403, id="metrics"),
+            pytest.param("watcher", "/metrics", None, 404, id="metrics, which are not there yet"),
+            pytest.param("watcher", "/v2/models/wine-red/infer", ONE, 403, id="a watcher calls"),
+            pytest.param("admin", "/v2/models/flights/infer", ONE, 200, id="an admin calls"),
+        ],
+    )
+    def test_what_a_token_allows(self, server: RunningServer, token: str, path: str, body: Any, status: int) -> None:
+        with Http(server.http_port, Authorization=f"Bearer {token}") as http:
+            answer = http.get(path) if body is None else http.post(path, body)
+        assert answer.status == status
+        if status == 403:
+            assert answer.error == (403, "these credentials do not allow this")
+
+    def test_lists_name_the_models_of_the_token_alone(self, server: RunningServer) -> None:
+        with Http(server.http_port, Authorization="Bearer caller") as http:
+            assert http.get("/v1/models").json == {"models": ["wine-red"]}
+            assert [entry["name"] for entry in http.post("/v2/repository/index").json] == ["wine-red"]
+            document = http.get("/openapi.json").json
+        assert [path for path in document["paths"] if path.endswith(":predict")] == ["/v1/models/wine-red:predict"]
+        assert document["components"]["securitySchemes"] == {"token": {"type": "http", "scheme": "bearer"}}
+
+
+def test_no_token_and_no_header_reaches_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    models.linear(tmp_path / "models")
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text(section("secret-caller", "predict"))
+    with (
+        caplog.at_level(logging.DEBUG),
+        serving(tmp_path / "models", http_port=0, tokens=tokens) as server,
+        Http(server.http_port) as http,
+    ):
+        assert http.post("/v2/models/linear/infer", ONE, Authorization="Bearer secret-caller").status == 200
+        assert http.post("/v2/models/linear/infer", ONE, Authorization="Bearer secret-stranger").status == 401
+    assert "serving" in caplog.text
+    assert "secret" not in caplog.text
+    assert hash_of("secret-caller") not in caplog.text
+
+
+class Certificates:
+    """Files in the form that the server reads."""
+
+    def __init__(self, directory: Path) -> None:
+        self.cert, self.key, self.client_ca = directory / "cert.pem", directory / "key.pem", directory / "ca.pem"
+
+    def settings(self, *, mutual: bool = False) -> dict[str, Any]:
+        more = {"tls_client_ca": self.client_ca} if mutual else {}
+        return {"tls_cert": self.cert, "tls_key": self.key, **more}
+
+    def issue(self, authority: trustme.CA, clients: trustme.CA | None = None) -> None:
+        issued = authority.issue_cert("localhost")
+        issued.private_key_pem.write_to_path(self.key)
+        self.cert.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+        (clients or authority).cert_pem.write_to_path(self.client_ca)
+
+
+def trusting(authority: trustme.CA, as_client_of: trustme.CA | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    if as_client_of is not None:
+        as_client_of.issue_cert("client@example.org").configure_cert(context)
+    return context
+
+
+@pytest.fixture(scope="module")
+def authorities() -> tuple[trustme.CA, trustme.CA]:
+    return trustme.CA(), trustme.CA()
+
+
+@pytest.fixture
+def certificates(tmp_path: Path, authorities: tuple[trustme.CA, trustme.CA]) -> Certificates:
+    made = Certificates(tmp_path)
+    made.issue(authorities[0])
+    return made
+
+
+class TestTls:
+    """The port speaks TLS alone."""
+
+    def test_a_client_that_trusts_the_certificate(
+        self, small_models: Path, certificates: Certificates, authorities: tuple[trustme.CA, trustme.CA]
+    ) -> None:
+        with serving(small_models, http_port=0, **certificates.settings()) as server:
+            with Http(server.http_port, trusting(authorities[0])) as http:
+                assert http.post("/v2/models/linear/infer", ONE).status == 200
+            with pytest.raises(ssl.SSLCertVerificationError), Http(server.http_port, trusting(authorities[1])) as http:
+                http.get("/healthz")
+            with pytest.raises((ConnectionError, OSError)), Http(server.http_port) as http:
+                http.get("/healthz")
+
+    def test_clients_need_a_certificate_by_the_right_authority(
+        self, small_models: Path, certificates: Certificates, authorities: tuple[trustme.CA, trustme.CA]
+    ) -> None:
+        ours, theirs = authorities
+        with serving(small_models, http_port=0, **certificates.settings(mutual=True)) as server:
+            with Http(server.http_port, trusting(ours, as_client_of=ours)) as http:
+                assert http.post("/v2/models/linear/infer", ONE).status == 200
+            for stranger in (trusting(ours), trusting(ours, as_client_of=theirs)):
+                with pytest.raises((ssl.SSLError, ConnectionError)), Http(server.http_port, stranger) as http:
+                    http.get("/healthz")
+
+    def test_a_server_takes_over_a_changed_certificate_and_keeps_its_connections(
+        self, small_models: Path, certificates: Certificates, authorities: tuple[trustme.CA, trustme.CA]
+    ) -> None:
+        before, after = authorities
+        with (
+            serving(small_models, http_port=0, **certificates.settings()) as server,
+            Http(server.http_port, trusting(before)) as kept,
+        ):
+            assert kept.get("/healthz").status == 200
+            certificates.issue(after)
+            while True:
+                with contextlib.suppress(ssl.SSLCertVerificationError), Http(server.http_port, trusting(after)) as new:
+                    assert new.get("/healthz").status == 200
+                    break
+            assert kept.get("/healthz").status == 200
+
+    def test_the_grpc_port_is_told_of(
+        self, small_models: Path, certificates: Certificates, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with serving(small_models, http_port=0, **certificates.settings()):
+            pass
+        assert "tls-cert: holds for the HTTP port alone" in caplog.text
+
+
+class TestRotation:
+    """Files that change while the server runs."""
+
+    @staticmethod
+    def handshake(files: TlsFiles, client: ssl.SSLContext) -> str:
+        """Shake hands in memory; gives the serial number of the certificate that the client saw."""
+        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        near = client.wrap_bio(to_client, to_server, server_hostname="localhost")
+        far = files.newest().wrap_bio(to_server, to_client, server_side=True)
+        pending = [near, far]
+        while pending:
+            side = pending.pop(0)
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                pending.append(side)
+        found = near.getpeercert()
+        assert found is not None
+        return str(found["serialNumber"])
+
+    @pytest.fixture
+    def clock(self) -> list[float]:
+        return [0.0]
+
+    @pytest.fixture
+    def files(self, certificates: Certificates, clock: list[float]) -> TlsFiles:
+        return TlsFiles(certificates.cert, certificates.key, certificates.client_ca, lambda: clock[0])
+
+    def test_new_connections_get_the_new_certificate_and_authority(
+        self,
+        certificates: Certificates,
+        files: TlsFiles,
+        clock: list[float],
+        authorities: tuple[trustme.CA, trustme.CA],
+    ) -> None:
+        ours, theirs = authorities
+        friend, stranger = trusting(ours, as_client_of=ours), trusting(ours, as_client_of=theirs)
+        before = self.handshake(files, friend)
+        with pytest.raises(ssl.SSLError):
+            self.handshake(files, stranger)
+        certificates.issue(ours, clients=theirs)
+        assert self.handshake(files, friend) == before, "looked at not a second ago"
+        clock[0] += LOOK_S
+        assert self.handshake(files, stranger) != before
+        with pytest.raises(ssl.SSLError):
+            self.handshake(files, friend)
+
+    def test_files_that_do_not_fit_leave_everything_as_it_was(
+        self,
+        certificates: Certificates,
+        files: TlsFiles,
+        clock: list[float],
+        authorities: tuple[trustme.CA, trustme.CA],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        friend = trusting(authorities[0], as_client_of=authorities[0])
+        before = self.handshake(files, friend)
+        old_key = certificates.key.read_bytes()
+        certificates.issue(authorities[0])
+        new_key = certificates.key.read_bytes()
+        certificates.key.write_bytes(old_key)
+        for _ in range(3):
+            clock[0] += LOOK_S
+            assert self.handshake(files, friend) == before
+        assert caplog.text.count("the changed files cannot be used, those read before still hold") == 1
+        assert "PRIVATE KEY" not in caplog.text
+        certificates.key.write_bytes(new_key)
+        os.utime(certificates.key, ns=(1, 1))
+        clock[0] += LOOK_S
+        assert self.handshake(files, friend) != before
+
+    def test_a_server_does_not_start_without_its_certificate(
+        self, small_models: Path, certificates: Certificates
+    ) -> None:
+        certificates.key.write_text("no key")
+        settings = certificates.settings()
+        with pytest.raises(CannotStart, match=r"^tls: .*--tls-key"), serving(small_models, http_port=0, **settings):
+            raise AssertionError("it started")
