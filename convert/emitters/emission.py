@@ -41,15 +41,13 @@ class Emission:
         return self._answered[key]
 
     def _emitted(self, estimator: Any, method: Method, features: Features) -> Features:
-        emitter = EMITTERS.get((type(estimator), method))
-        if emitter is not None:
+        for emitter in EMITTERS.get((type(estimator), method), ()):
             try:
                 answered = emitter(estimator, features, self)
             except Declined:
-                pass
-            else:
-                self.own.add(type(estimator).__name__)
-                return answered
+                continue
+            self.own.add(type(estimator).__name__)
+            return answered
         if method == "predict" and is_classifier(estimator):
             return self._decided(estimator, features)
         if features.width == 0:
@@ -89,10 +87,34 @@ class Emission:
         parts = [self.cast(part, dtype) for part in parts]
         return self.graph.node("Concat", parts, parts[0].dtype, features.width, axis=1)
 
+    def settled(self, features: Features) -> Features:
+        """The same with no product put off."""
+        return features if features.matrix is None else Features.of(self.tensor(features))
+
+    def mixed(self, several: Sequence[Features], matrices: Sequence[Array]) -> Features:
+        """The sum of each one times its matrix; products of the same columns are added before they are carried out."""
+        alike = all(one.matrix is not None and one.parts == several[0].parts for one in several)
+        return Features.mixed(several if alike else [self.settled(one) for one in several], matrices)
+
+    def beside(self, several: Sequence[Features]) -> Features:
+        """Side by side; products of the same columns become one."""
+        if len(several) == 1:
+            return several[0]
+        ends = np.cumsum([one.width for one in several])
+        if any(one.matrix is None or one.parts != several[0].parts for one in several):
+            return Features.joined([self.settled(one) for one in several])
+        places = [np.eye(ends[-1])[end - one.width : end] for one, end in zip(several, ends, strict=True)]
+        return Features.mixed(several, places)
+
+    def exact(self, features: Features) -> Tensor:
+        """As `tensor`, but doubles where the numbers come as doubles: for what compares, or fills gaps."""
+        doubles = any(part.tensor.dtype == "float64" for part in features.parts)
+        return self.tensor(features, "float64" if doubles else None)
+
     def vector(self, features: Features, dtype: DType | None = None) -> Tensor:
         """A single column as (rows)."""
         (part,) = features.parts if len(features.parts) == 1 else (None,)
-        if part and part.tensor.width is None and not (part.steps or part.coded) and features.matrix is None:
+        if part and part.tensor.width is None and not (part.steps or part.codes) and features.matrix is None:
             return self.cast(part.tensor, dtype)
         column = self.tensor(features, dtype)
         return self.graph.node("Squeeze", [column, self.graph.constant([1], "int64")], column.dtype, None)
@@ -109,7 +131,7 @@ class Emission:
 
     def columns(self, part: Part) -> Tensor:
         """A part's columns, before anything is done to them."""
-        if part.coded:
+        if part.codes:
             places = self.graph.constant(np.array([part.columns], dtype=np.int64))
             codes = self.graph.node("Unsqueeze", [part.tensor, self.graph.constant([1], "int64")], "int64", 1)
             same = self.graph.node("Equal", [codes, places], "bool", part.width)
@@ -141,7 +163,7 @@ class Emission:
         for part in features.parts:
             weights = features.matrix[start : start + part.width]
             start += part.width
-            if not part.coded:
+            if not part.codes:
                 numbers.append((part, weights))
                 continue
             centre, slope, shift = part.affine()
@@ -157,16 +179,11 @@ class Emission:
         return self.graph.node("Sum", terms, self.precision, features.width)
 
     def _looked_up(self, part: Part, weights: Array) -> Tensor:
-        """The row of the weights for each code; the row behind the last is zeros, for codes that are no category."""
-        table = np.zeros((max(part.columns) + 2, weights.shape[1]))
+        """The row of the weights for each code; zeros for what is no category."""
+        table = np.zeros((part.codes + 1, weights.shape[1]))
         table[list(part.columns)] = weights
-        last = self.graph.constant(len(table) - 1, "int64")
-        codes = part.tensor
-        if codes.width is not None:
-            codes = self.graph.node("Squeeze", [codes, self.graph.constant([1], "int64")], "int64", None)
-        bounded = self.graph.node("Min", [codes, last], "int64", None)
         rows = self.graph.constant(table, self.precision)
-        return self.graph.node("Gather", [rows, bounded], self.precision, weights.shape[1], axis=0)
+        return self.graph.node("Gather", [rows, part.tensor], self.precision, weights.shape[1], axis=0)
 
     def _multiplied(self, numbers: Sequence[tuple[Part, Array]], offset: Array) -> Tensor:
         tensors, matrices = list[Tensor](), list[Array]()

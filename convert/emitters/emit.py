@@ -13,7 +13,7 @@ from convert.errors import Unconvertible
 from convert.export import outputs_of
 from convert.graph import keep_outputs
 from convert.schema import Layout, NumberType
-from convert.structure import Task
+from convert.structure import Task, column_names
 
 METHOD_OF: Final[dict[str, Method]] = {
     "prediction": "predict",
@@ -21,6 +21,11 @@ METHOD_OF: Final[dict[str, Method]] = {
     "scores": "decision_function",
     "transformed": "transform",
 }
+
+UNREAD: Final = Features.of(Tensor("(a column that nobody reads)", "float32", 1))
+
+FRAMES: Final = ("Pipeline", "ColumnTransformer", "FeatureUnion", "GridSearchCV", "RandomizedSearchCV")
+"""Families that only pass rows on."""
 
 
 def emit(
@@ -35,25 +40,31 @@ def emit(
         Tensor(spec.name, "string" if spec.dtype == "string" else numbers, spec.shape[1])
         for spec in layout.tensor_specs(numbers)
     ]
-    features = _features(layout, inputs)
+    features = _features(estimator, layout, inputs)
     outputs = [(name, _output(name, estimator, features, emission, task)) for name in outputs_of(estimator, task)]
-    if not emission.own - {"Pipeline", "ColumnTransformer", "FeatureUnion", "GridSearchCV", "RandomizedSearchCV"}:
+    if not emission.own.difference(FRAMES):
         raise Unconvertible(f"no emitter of its own for {', '.join(sorted(emission.others))}")
     model = emission.graph.model(inputs, outputs)
     keep_outputs(model, len(outputs))
     return model
 
 
-def _features(layout: Layout, inputs: list[Tensor]) -> Features:
-    """The pipeline's columns, in its order, where they lie in the graph's inputs."""
-    place = {position: (tensor, index) for tensor in inputs for index, position in enumerate(layout.order[tensor.name])}
-    return Features.joined([Features.of(tensor).take([index]) for _, (tensor, index) in sorted(place.items())])
+def _features(estimator: Any, layout: Layout, inputs: list[Tensor]) -> Features:
+    """The columns that the pipeline was trained with, in its order, where they lie in the graph's inputs."""
+    found = {
+        layout.columns[position].name: Features.of(tensor).take([index])
+        for tensor in inputs
+        for index, position in enumerate(layout.order[tensor.name])
+    }
+    names = column_names(estimator) or tuple(column.name for column in layout.columns)
+    return Features.joined([found.get(name, UNREAD) for name in names])
 
 
 def _output(name: str, estimator: Any, features: Features, emission: Emission, task: Task) -> Tensor:
+    step = "" if type(estimator).__name__ in FRAMES else None
     if name != "label":
-        return emission.tensor(emission.ask(estimator, METHOD_OF[name], features))
-    codes = emission.vector(emission.ask(estimator, "predict", features), "int64")
+        return emission.tensor(emission.ask(estimator, METHOD_OF[name], features, step=step))
+    codes = emission.vector(emission.ask(estimator, "predict", features, step=step), "int64")
     return _labels(estimator, codes, emission) if task == "classifier" else codes
 
 

@@ -2,12 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
+import onnx
+
 from convert.emitters.features import Features
-from convert.emitters.graph import Tensor
+from convert.emitters.graph import ELEMENT, DType, Tensor
 from convert.emitters.registry import Method
 from convert.errors import Unconvertible
 from convert.export import export_step
-from convert.schema import NumberType
+from convert.session import Session
 from convert.structure import has_trees
 
 if TYPE_CHECKING:
@@ -16,19 +18,31 @@ if TYPE_CHECKING:
 
 def by_skl2onnx(estimator: Any, method: Method, features: Features, emission: "Emission") -> Features:
     """What skl2onnx makes of the step. Raises Unconvertible, naming the step."""
-    single = emission.precision == "float32" or has_trees(estimator)
-    numbers: NumberType = "float32" if single else "float64"
-    tensor = emission.tensor(features)
-    if tensor.dtype != "string":
-        tensor = emission.cast(tensor, numbers)
-    kind = "string" if tensor.dtype == "string" else numbers
-    try:
-        part = export_step(estimator, method, kind, features.width)
-    except Unconvertible as error:
-        raise Unconvertible(f"in the step {emission.graph.path}: {error}") from error
-    part.graph.name = "skl2onnx"
-    (name,) = emission.graph.splice(part, [tensor])
-    return Features.of(Tensor(name, numbers, _width(estimator, method)))
+    tensor = emission.exact(features)
+    failures: list[Unconvertible] = []
+    for dtype in _dtypes(estimator, tensor):
+        try:
+            part = export_step(estimator, method, dtype, features.width)
+            Session(part.SerializeToString())
+        except Unconvertible as error:
+            failures.append(error)
+            continue
+        part.graph.name = "skl2onnx"
+        (name,) = emission.graph.splice(part, [tensor if dtype == "string" else emission.cast(tensor, dtype)])
+        return Features.of(Tensor(name, _type(part), _width(estimator, method)))
+    raise Unconvertible(f"in the step {emission.graph.path}: {failures[0]}") from failures[0]
+
+
+def _dtypes(estimator: Any, tensor: Tensor) -> tuple[DType, ...]:
+    """Types of input to be tried: trees round theirs to single precision, and much has no kernel for doubles."""
+    if tensor.dtype == "string":
+        return ("string",)
+    return ("float64", "float32") if tensor.dtype == "float64" and not has_trees(estimator) else ("float32",)
+
+
+def _type(part: onnx.ModelProto) -> DType:
+    declared = part.graph.output[0].type.tensor_type.elem_type
+    return next(dtype for dtype, element in ELEMENT.items() if element == declared)
 
 
 def _width(estimator: Any, method: Method) -> int:

@@ -39,8 +39,12 @@ class Part:
     columns: tuple[int, ...]
     """Which of the tensor's columns; of codes, which of the categories."""
     steps: tuple[Pointwise, ...] = ()
-    coded: bool = False
-    """True: the tensor holds one code for each row, (rows) int64, and column c is 1.0 where the code is c, else 0.0."""
+    codes: int = 0
+    """How many codes there are; 0: the tensor holds no codes.
+
+    Else it holds one for each row, (rows) int64 in 0…codes, and column c is 1.0 where the code is c, else 0.0; the
+    last code, `codes`, stands for what is no category.
+    """
 
     @property
     def width(self) -> int:
@@ -49,7 +53,7 @@ class Part:
     @property
     def whole(self) -> bool:
         """Whether the columns are all of the tensor's, in its order."""
-        return self.columns == tuple(range(self.tensor.width or 0)) and not self.coded
+        return self.columns == tuple(range(self.tensor.width or 0)) and not self.codes
 
     def take(self, places: Sequence[int]) -> "Part":
         """Some of the columns, in this order."""
@@ -61,6 +65,15 @@ class Part:
         for step in self.steps:
             values = UFUNC[step.op](values, step.by)
         return values
+
+    def folded(self) -> "Part":
+        """The same with one subtraction and one product at most; rounded differently."""
+        centre, slope, offset = self.affine()
+        steps: list[Pointwise] = []
+        for op, by, neutral in (("Sub", centre, 0.0), ("Mul", slope, 1.0), ("Add", offset, 0.0)):
+            if (by != neutral).any():
+                steps.append(Pointwise(op, by))  # type: ignore[arg-type]
+        return replace(self, steps=tuple(steps))
 
     def affine(self) -> tuple[Array, Array, Array]:
         """Centre, slope and offset, each (width), of (x - centre) · slope + offset, which is what the steps do.
@@ -101,8 +114,8 @@ class Features:
 
     @classmethod
     def coded(cls, codes: Tensor, categories: int) -> "Features":
-        """One column of zeros and ones for each category; a code that is no category gives zeros."""
-        return cls((Part(codes, tuple(range(categories)), coded=True),))
+        """One column of zeros and ones for each category; the code behind the last gives zeros."""
+        return cls((Part(codes, tuple(range(categories)), codes=categories),))
 
     @classmethod
     def joined(cls, several: Sequence["Features"]) -> "Features":
@@ -144,6 +157,22 @@ class Features:
         owner = [(part, place) for part in self.parts for place in range(part.width)]
         return Features.joined([Features((part.take([at]),)) for part, at in (owner[place] for place in places)])
 
+    def folded(self) -> "Features":
+        """The same with fewer operations, where they are rounded differently: for what does not compare."""
+        return replace(self, parts=tuple(part.folded() for part in self.parts))
+
+    @classmethod
+    def mixed(cls, several: Sequence["Features"], matrices: Sequence[Array]) -> "Features":
+        """The sum of each one times its matrix, (its width, width). Only equal parts may have a product put off."""
+        first = several[0]
+        if first.matrix is not None and all(one.parts == first.parts and one.matrix is not None for one in several):
+            products = [one.times(matrix) for one, matrix in zip(several, matrices, strict=True)]
+            total = sum(one.matrix for one in products if one.matrix is not None)
+            shift = sum(one.offset for one in products if one.offset is not None)
+            return cls(first.parts, np.asarray(total), np.asarray(shift))
+        joined = cls.joined(several)
+        return joined.times(np.concatenate(matrices))
+
     def then(self, op: Arithmetic, by: Array | float) -> "Features":
         """Every column changed by a number of its own, or all by one."""
         by = np.broadcast_to(np.asarray(by, dtype=np.float64), (self.width,))
@@ -173,6 +202,6 @@ def _alike(one: Part, other: Part) -> bool:
     """Whether both lie in the same tensor and have the same operations before them."""
     return (
         one.tensor == other.tensor
-        and one.coded == other.coded
+        and one.codes == other.codes
         and [step.op for step in one.steps] == [step.op for step in other.steps]
     )

@@ -52,12 +52,13 @@ class Graph:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Nodes made while this is open come from this step."""
-        self._path.append(name)
+        """Nodes made while this is open come from this step; without a name, from the one around it."""
+        outer = self._path
+        self._path = [*outer, name] if name else outer
         try:
             yield
         finally:
-            self._path.pop()
+            self._path = outer
 
     def node(
         self,

@@ -14,20 +14,24 @@ Method = Literal["transform", "predict", "predict_proba", "decision_function"]
 Emitter = Callable[[Any, Features, "Emission"], Features]
 """A fitted estimator and its input → its answers. Raises Declined, or Unconvertible for what can have no graph."""
 
-EMITTERS: dict[tuple[type, Method], Emitter] = {}
+EMITTERS: dict[tuple[type, Method], list[Emitter]] = {}
+"""Tried in this order until one does not decline."""
 
 
 class Declined(Exception):
     """This emitter does not know these settings: somebody else may. The message says what it does not know."""
 
 
-def emits(method: Method, *families: type) -> Callable[[Emitter], Emitter]:
-    """Register a function for these estimators. Subclasses are not meant: they may compute something else."""
+def emits(method: Method, *families: type, special: bool = False) -> Callable[[Emitter], Emitter]:
+    """Register a function for these estimators. Subclasses are not meant: they may compute something else.
+
+    `special`: asked before others, because it does better where it does not decline.
+    """
 
     def add(emitter: Emitter) -> Emitter:
         for family in families:
-            assert (family, method) not in EMITTERS, f"{family.__name__}.{method} has an emitter already"
-            EMITTERS[family, method] = emitter
+            known = EMITTERS.setdefault((family, method), [])
+            known.insert(0 if special else len(known), emitter)
         return emitter
 
     return add

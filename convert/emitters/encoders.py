@@ -1,0 +1,168 @@
+"""Encoders of categories: each text is looked up once; a model behind one-hot columns looks up its weights instead.
+
+What a category becomes is asked of the encoder itself, so dropped, rare and unknown ones are what scikit-learn says.
+"""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
+
+from convert.emitters.emission import Emission
+from convert.emitters.features import Features
+from convert.emitters.graph import Tensor
+from convert.emitters.imputers import text_of
+from convert.emitters.registry import emits
+from convert.errors import Unconvertible
+from convert.schema import Array
+
+NEVER_SEEN = "\0 never seen"
+
+
+@emits("transform", OneHotEncoder)
+def one_hot(encoder: Any, features: Features, emission: Emission) -> Features:
+    """A column of zeros and ones for each category that is kept."""
+    made = []
+    for place, values in _answers(encoder, emission):
+        texts = _is_text(features, place)
+        width = values.shape[1]
+        unknown = np.flatnonzero(values[-1])
+        codes = np.where(values[:-1].any(axis=1), values[:-1].argmax(axis=1), width)
+        other = int(unknown[0]) if len(unknown) else width
+        if texts:
+            made.append(Features.coded(_codes(encoder, place, features, codes, other, emission), width))
+        else:
+            same = _same(encoder, place, features, emission)
+            kept = Features.of(emission.cast(same))
+            if len(unknown) or not np.array_equal(codes, np.arange(width)):
+                kept = Features.of(emission.tensor(kept.times(values[:-1] - values[-1], values[-1])))
+            made.append(kept)
+    return Features.joined(made)
+
+
+@emits("transform", OrdinalEncoder)
+def ordinal(encoder: Any, features: Features, emission: Emission) -> Features:
+    """The place of each category among its column's."""
+    return _looked_up(encoder, features, emission)
+
+
+@emits("transform", TargetEncoder)
+def target(encoder: Any, features: Features, emission: Emission) -> Features:
+    """What the target was on average for each category; for several classes, of each class."""
+    classes = len(encoder.classes_) if encoder.target_type_ == "multiclass" else 1
+    return _looked_up(encoder, features, emission, classes)
+
+
+def _looked_up(encoder: Any, features: Features, emission: Emission, columns: int = 1) -> Features:
+    made, graph = [], emission.graph
+    for place, values in _answers(encoder, emission):
+        if _is_text(features, place):
+            codes = _codes(encoder, place, features, np.arange(len(values) - 1), len(values) - 1, emission)
+            rows = graph.constant(values, emission.precision)
+            made.append(Features.of(graph.node("Gather", [rows, codes], emission.precision, columns, axis=0)))
+            continue
+        finite = np.nan_to_num(values)
+        same = Features.of(emission.cast(_same(encoder, place, features, emission)))
+        found = emission.tensor(same.times(finite[:-1] - finite[-1], finite[-1]))
+        if np.isnan(values).any():  # of gaps, which are the last category, or of what was never seen
+            found = _gaps(values, emission.tensor(same), found, emission)
+        made.append(Features.of(found))
+    return Features.joined(made)
+
+
+def _gaps(values: Array, same: Tensor, found: Tensor, emission: Emission) -> Tensor:
+    """NaN where the category's value is NaN."""
+    graph = emission.graph
+    lost = np.asarray(np.isnan(values).any(axis=1, keepdims=True), dtype=np.float64)
+    truly = emission.tensor(Features.of(same).times(lost[:-1] - lost[-1], lost[-1]))
+    above = graph.node("Greater", [truly, graph.constant(0.5, truly.dtype)], "bool", 1)
+    return graph.node("Where", [above, graph.constant(np.nan, found.dtype), found], found.dtype, found.width)
+
+
+def _answers(encoder: Any, emission: Emission) -> list[tuple[int, Array]]:
+    """For each column, what the encoder makes of each category, and last of one never seen: (categories + 1, any)."""
+    answers, names = [], getattr(encoder, "feature_names_in_", None)
+    for place, categories in enumerate(encoder.categories_):
+        others = [known[0] for known in encoder.categories_]
+        known = [[*others[:place], category, *others[place + 1 :]] for category in categories]
+        values = _transformed(encoder, known, names)
+        unseen = [*others[:place], _never_seen(categories), *others[place + 1 :]]
+        try:
+            last = _transformed(encoder, [unseen], names)
+        except ValueError:  # handle_unknown="error": callers are refused before a graph is asked
+            last = np.zeros((1, values.shape[1]))
+        varying = _columns_of(encoder, place, values.shape[1])
+        each: Array = np.concatenate([values, last])
+        answers.append((place, each[:, varying]))
+    if not answers:
+        raise Unconvertible(f"the step {emission.graph.path} has no columns")
+    return answers
+
+
+def _transformed(encoder: Any, rows: list[list[Any]], names: Any) -> Array:
+    frame = pd.DataFrame(rows, columns=names, dtype=object)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of categories never seen, which are asked about on purpose
+        made = encoder.transform(frame if names is not None else frame.to_numpy())
+    return np.asarray(made.toarray() if hasattr(made, "toarray") else made, dtype=np.float64)
+
+
+def _columns_of(encoder: Any, place: int, width: int) -> slice:
+    """Which of the encoder's answers come from this column."""
+    widths = [width // len(encoder.categories_)] * len(encoder.categories_)
+    if isinstance(encoder, OneHotEncoder):
+        widths = list(encoder._n_features_outs)
+    return slice(sum(widths[:place]), sum(widths[: place + 1]))
+
+
+def _never_seen(categories: Array) -> Any:
+    """A value of the same type that is none of the categories."""
+    if any(isinstance(category, str) for category in categories.tolist()):
+        return NEVER_SEEN
+    numbers = np.asarray(categories, dtype=np.float64)
+    return float(np.nanmax(np.abs(numbers), initial=0.0) + 1.5)
+
+
+def _is_text(features: Features, place: int) -> bool:
+    return features.take([place]).parts[0].tensor.dtype == "string"
+
+
+def _codes(encoder: Any, place: int, features: Features, codes: Array, unknown: int, emission: Emission) -> Tensor:
+    """(rows) int64: the code of the category in each row."""
+    texts = [text_of(category) for category in encoder.categories_[place].tolist()]
+    if len(set(texts)) < len(texts):
+        raise Unconvertible(
+            f"in the step {emission.graph.path}, a gap and a text of a column are both written "
+            f"{max(texts, key=texts.count)!r}: rename that category"
+        )
+    return emission.graph.node(
+        "LabelEncoder", [_column(features, place, emission)], "int64", None, domain="ai.onnx.ml",
+        keys_strings=texts, values_int64s=codes.tolist(), default_int64=unknown,
+    )  # fmt: skip
+
+
+def _column(features: Features, place: int, emission: Emission) -> Tensor:
+    part = features.take([place]).parts[0]
+    if part.tensor.width is None or part.steps:
+        return emission.vector(features.take([place]))
+    at = emission.graph.constant(part.columns[0], "int64")
+    return emission.graph.node("Gather", [part.tensor, at], part.tensor.dtype, None, axis=1)
+
+
+def _same(encoder: Any, place: int, features: Features, emission: Emission) -> Tensor:
+    """(rows, categories) bool: whether the number is this category; the gap, where it is one, comes last."""
+    tensor, graph = emission.exact(features.take([place])), emission.graph
+    try:
+        categories = np.asarray(encoder.categories_[place], dtype=np.float64)
+    except ValueError as error:
+        raise Unconvertible(
+            f"the step {emission.graph.path} learnt texts in a column in which the rows have numbers"
+        ) from error
+    same = graph.node("Equal", [tensor, graph.constant(categories, tensor.dtype)], "bool", len(categories))
+    if not np.isnan(categories).any():
+        return same
+    gaps = graph.node("IsNaN", [tensor], "bool", 1)
+    is_nan = graph.node("And", [gaps, graph.constant(np.isnan(categories))], "bool", len(categories))
+    return graph.node("Or", [same, is_nan], "bool", len(categories))
