@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 
 from convert.answers import Answers, by_graph
@@ -129,17 +130,22 @@ def _strange_target(expected: Answers, target: Array) -> list[str]:
 
 
 def _first_graph(source: Source) -> Callable[[Layout, pd.DataFrame], Answers]:
-    """Runs the first graph that can be made. Raises Unconvertible with the first candidate's reason."""
+    """Runs the first graph that can be made, the most exact first. Raises Unconvertible with skl2onnx's reason."""
     failure: Unconvertible | None = None
-    precisions: tuple[NumberType, ...] = ("float32", "float64")
-    for numbers in precisions:
+    makers: tuple[tuple[NumberType, Callable[[], onnx.ModelProto]], ...] = (
+        ("float64", lambda: source.emitted("float64", "float64")),
+        ("float32", lambda: source.emitted("float32", "float32")),
+        ("float32", lambda: source.exported("float32")),
+        ("float64", lambda: source.exported("float64")),
+    )
+    for numbers, make in makers:
         try:
-            session = Session(source.exported(numbers).SerializeToString())
+            session = Session(make().SerializeToString())
         except Unconvertible as error:
-            failure = failure or error
+            failure = error
             continue
         return lambda layout, frame: by_graph(named(session, layout.tensors(frame, numbers)))
-    assert failure is not None, "every precision either returns or fails"
+    assert failure is not None, "every maker either returns or fails"
     raise failure
 
 
@@ -154,6 +160,9 @@ def _build(source: Source, quantize: Quantize) -> tuple[list[Tried], dict[str, s
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 built = recipe.build(source)
+            same = next((item.recipe.name for item in tried if item.built.content == built.content), None)
+            if same is not None:
+                raise NotApplicable(f"it is the same graph as {same}")
             tried.append(Tried(recipe, built, Session(built.content)))
         except (NotApplicable, Unconvertible) as error:
             skipped[recipe.name] = str(error)

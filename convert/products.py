@@ -1,7 +1,9 @@
 """Matrix products with constant weights: the only nodes of such graphs that have something to quantize. Knows ONNX."""
 
+import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +17,8 @@ OPERATORS: Final = ("MatMul", "Gemm")
 QUANTIZED: Final = ("MatMulInteger", "DynamicQuantizeMatMul", "QGemm", "QLinearMatMul")
 """What the quantizer writes in place of a product where it leaves no pair of QuantizeLinear and DequantizeLinear."""
 
+FLOAT_MAKERS: Final = ("Scaler", "Imputer", "Normalizer")
+
 PREPARED: Final = "onnx.quant.pre_process"
 """Metadata that tells the quantizer not to ask for preparation, which changes nothing in these graphs."""
 
@@ -22,7 +26,8 @@ SMALL_BYTES: Final = 64 * 1024
 """Below, weights stay in the cache, and int8 was never faster than single precision: to quantize costs more than the
 product itself (measured on AVX2, networks of 64-128-64 and smaller)."""
 
-FLOAT: Final = {"DefaultTensorType": onnx.TensorProto.FLOAT}
+FLOAT_TYPE: Final = onnx.TensorProto.FLOAT
+FLOAT: Final = {"DefaultTensorType": FLOAT_TYPE}
 """Behind operators of ai.onnx.ml the types of values are not inferred; products here are of floats."""
 
 
@@ -68,7 +73,10 @@ def worth_it(model: onnx.ModelProto) -> None:
 def rewritten(model: onnx.ModelProto, quantize: Callable[[onnx.ModelProto, Path], Any]) -> onnx.ModelProto:
     """What ONNX Runtime's quantizer makes of a model; it writes files. Raises NotApplicable if it fails."""
     model.metadata_props.add(key=PREPARED, value="onnxruntime.quant")
-    with tempfile.TemporaryDirectory() as directory:
+    for node in model.graph.node:
+        if node.op_type in FLOAT_MAKERS:  # what an operator of ai.onnx.ml answers is not inferred, and then left out
+            model.graph.value_info.append(onnx.helper.make_tensor_value_info(node.output[0], FLOAT_TYPE, None))
+    with tempfile.TemporaryDirectory() as directory, _quiet():
         path = Path(directory) / "quantized.onnx"
         try:
             quantize(model, path)
@@ -78,6 +86,17 @@ def rewritten(model: onnx.ModelProto, quantize: Callable[[onnx.ModelProto, Path]
     del quantized.metadata_props[:]
     quantized.producer_name, quantized.producer_version = "skylane", ""
     return quantized
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantizer talks to the root logger about what it leaves as it is; the candidate's note says that."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _elements(weight: onnx.TensorProto) -> int:

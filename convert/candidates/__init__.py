@@ -3,7 +3,7 @@
 They are tried and shown in the order of the imports.
 """
 
-from convert.candidates import as_exported  # isort: skip
+from convert.candidates import emitted, as_exported  # isort: skip
 from convert.candidates import float16_weights, int8_dynamic, int8_static  # isort: skip
 from convert.candidates.registry import RECIPES, Built, NotApplicable, Recipe, Source
 
@@ -14,6 +14,7 @@ __all__ = [
     "Recipe",
     "Source",
     "as_exported",
+    "emitted",
     "float16_weights",
     "int8_dynamic",
     "int8_static",

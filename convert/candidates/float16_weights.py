@@ -7,7 +7,6 @@ import onnx
 from onnx import numpy_helper
 
 from convert.candidates.registry import Built, NotApplicable, Source, candidate
-from convert.graph import fuse_products
 
 SMALL_BYTES: Final = 4096
 """A weight below this size is left as it is: the node that turns it back would take what it saves."""
@@ -16,8 +15,7 @@ SMALL_BYTES: Final = 4096
 @candidate("float16 weights")
 def float16_weights(source: Source) -> Built:
     """Every large weight of the graph. The runtime folds the casts away as it loads: nothing is computed in halves."""
-    model = source.exported("float32")
-    fuse_products(model)
+    model = source.single()
     halved = total = 0
     casts = []
     for weight in model.graph.initializer:

@@ -8,8 +8,10 @@ import numpy as np
 import onnx
 import pandas as pd
 
+from convert.emitters.emit import emit
 from convert.errors import Unconvertible
 from convert.export import export
+from convert.graph import fuse_products
 from convert.schema import Array, Layout, NumberType
 from convert.structure import Task, has_trees
 
@@ -40,6 +42,7 @@ class Source:
     frame: pd.DataFrame
     """The held-out rows."""
     _exported: dict[NumberType, onnx.ModelProto] = field(default_factory=dict)
+    _emitted: dict[tuple[NumberType, NumberType], onnx.ModelProto] = field(default_factory=dict)
 
     def exported(self, numbers: NumberType) -> onnx.ModelProto:
         """A copy of the graph as skl2onnx makes it, which takes numbers of this type. Raises Unconvertible."""
@@ -47,15 +50,44 @@ class Source:
             raise Unconvertible("decision trees round their input to single precision, so doubles would gain nothing")
         if numbers not in self._exported:
             self._exported[numbers] = export(self.estimator, self.layout, numbers, self.task)
-        copy = onnx.ModelProto()
-        copy.CopyFrom(self._exported[numbers])
-        return copy
+        return _copy(self._exported[numbers])
+
+    def emitted(self, numbers: NumberType, precision: NumberType) -> onnx.ModelProto:
+        """A copy of the graph of our own emitters, which takes numbers of one type and computes in the other.
+
+        Raises Unconvertible, also where an emitter fails: there are other candidates, and the report says so.
+        """
+        key = numbers, precision
+        if key not in self._emitted:
+            try:
+                self._emitted[key] = emit(self.estimator, self.layout, numbers, self.task, precision)
+            except (NotApplicable, Unconvertible):
+                raise
+            except Exception as error:  # of a family or a setting that its emitter was not tried with
+                said = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+                raise Unconvertible(f"the emitter fails: {said}") from error
+        return _copy(self._emitted[key])
+
+    def single(self) -> onnx.ModelProto:
+        """A copy of the best graph in single precision: our own, else the exported one, its products fused."""
+        try:
+            return self.emitted("float32", "float32")
+        except Unconvertible:
+            model = self.exported("float32")
+            fuse_products(model)
+            return model
 
     def sample(self, rows_max: int, numbers: NumberType) -> dict[str, Array]:
         """Rows from all over the held-out ones as the graph's inputs, at most half of them, for calibration."""
         count = max(1, min(rows_max, len(self.frame) // 2))
         places = np.linspace(0, len(self.frame) - 1, count).astype(int)
         return self.layout.tensors(self.frame.iloc[places], numbers)
+
+
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,29 @@
+"""Graphs of our own emitters: scalers folded into what follows, one product where skl2onnx makes ten nodes."""
+
+from convert.candidates.registry import Built, NotApplicable, Source, candidate
+from convert.schema import NumberType
+
+
+@candidate("emitted float32")
+def emitted_float32(source: Source) -> Built:
+    """Numbers of four bytes in, four bytes inside: the fastest, and right where single precision holds the input."""
+    return _built(source, "float32", "float32", "")
+
+
+@candidate("emitted mixed")
+def emitted_mixed(source: Source) -> Built:
+    """Numbers of eight bytes in, centred, and then computed with four: right for ids and for seconds since 1970."""
+    return _built(source, "float64", "float32", "; doubles are centred, then computed in single precision")
+
+
+@candidate("emitted float64")
+def emitted_float64(source: Source) -> Built:
+    """Numbers of eight bytes throughout, as scikit-learn computes."""
+    return _built(source, "float64", "float64", "; computed in doubles")
+
+
+def _built(source: Source, numbers: NumberType, precision: NumberType, how: str) -> Built:
+    if numbers == "float64" and all(column.kind == "string" for column in source.layout.columns):
+        raise NotApplicable("the pipeline takes no numbers")
+    model = source.emitted(numbers, precision)
+    return Built(model.SerializeToString(deterministic=True), numbers, f"emitted anew, scalers folded in{how}")
