@@ -122,9 +122,8 @@ class App:
             time.monotonic() - started_at,
         )
         if self.http:
-            log.info(
-                "%s://%s:%d answers as well; /docs shows how", self.http.scheme, self._settings.host, self.http.port
-            )
+            url = f"{self.http.scheme}://{self._settings.host}:{self.http.port}"
+            log.info("HTTP on %s; what can be asked: %s/docs", url, url)
             self._warn_of_grpc()
 
     def _warn_of_grpc(self) -> None:

@@ -6,14 +6,16 @@ Source: github.com/kserve/open-inference-protocol, and the binary data extension
 import math
 import struct
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from server.errors import InputMismatch
-from server.types import Array
+from server.types import Array, Interface
 from server.wording import listed, quoted
 from skylane.dtypes import NUMPY, DType
+from skylane.manifest import OutputSpec, TensorSpec
+from skylane.policy import Batching
 
 DIMENSIONS_MAX: Final = 8
 
@@ -100,6 +102,30 @@ def write_raw(array: Array) -> bytes:
         encoded = text.encode()
         parts += (_LENGTH.pack(len(encoded)), encoded)
     return b"".join(parts)
+
+
+def model_config(interface: Interface, batching: Batching) -> dict[str, Any]:
+    """What clients of Triton read of a model's configuration, as JSON of its `ModelConfig`: dims leave out the rows."""
+    return {
+        "name": interface.model,
+        "platform": "onnxruntime_onnx",
+        "backend": "onnxruntime",
+        "max_batch_size": batching.max_request_rows,
+        "input": [_config_of(spec) for spec in interface.tensors],
+        "output": [_config_of(spec) for spec in interface.outputs],
+        "dynamic_batching": {
+            "preferred_batch_size": [batching.max_batch_rows],
+            "max_queue_delay_microseconds": round(batching.max_queue_delay_ms * 1000),
+            "default_queue_policy": {"max_queue_size": batching.max_queue_rows},
+        },
+        "instance_group": [{"name": interface.model, "kind": "KIND_CPU", "count": batching.instances}],
+    }
+
+
+def _config_of(spec: TensorSpec | OutputSpec) -> dict[str, Any]:
+    datatype = DATATYPE_OF[spec.dtype]
+    dims = [-1 if size is None else size for size in spec.shape[1:]]
+    return {"name": spec.name, "data_type": f"TYPE_{'STRING' if datatype == 'BYTES' else datatype}", "dims": dims}
 
 
 def _read_strings(name: str, raw: bytes) -> Array:

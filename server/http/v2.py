@@ -11,14 +11,14 @@ from starlette.routing import Route as HttpRoute
 from server.errors import BadRequest, ModelNotFound
 from server.http.context import Context, Handler, cached_header, entered, gone, json_response
 from server.http.inference import Inference, InferenceAsk, json_of
-from server.open_inference import DATATYPE_OF
+from server.open_inference import DATATYPE_OF, model_config
 from server.repository.repository import ModelStatus, State
 from server.wording import quoted
 from skylane import __version__
 from skylane.manifest import OutputSpec, TensorSpec
 
 JSON_SIZE_HEADER: Final = "inference-header-content-length"
-EXTENSIONS: Final = ("binary_tensor_data",)
+EXTENSIONS: Final = ("binary_tensor_data", "model_configuration")
 
 _STATES: Final = {
     State.LOADING: "LOADING",
@@ -51,6 +51,7 @@ def routes(context: Context) -> list[HttpRoute]:
             for path, handler, method in (
                 ("", _model, "GET"),
                 ("/ready", _model_ready, "GET"),
+                ("/config", _config, "GET"),
                 ("/infer", _infer, "POST"),
             )
         ),
@@ -102,6 +103,11 @@ async def _model(context: Context, request: Request) -> Response:
             "outputs": [_described(spec) for spec in interface.outputs],
         }
     )
+
+
+async def _config(context: Context, request: Request) -> Response:
+    lane = context.routes().lane(context.route(request))
+    return json_response(model_config(lane.model.interface, lane.policy))
 
 
 def _described(spec: TensorSpec | OutputSpec) -> dict[str, Any]:
