@@ -27,6 +27,10 @@ TIE: Final = 0.05
 """Candidates whose times differ by less are equally fast: the clock of a busy machine knows no better."""
 
 
+REFUSALS_SHOWN: Final = 3
+"""Candidates that are named when none is accepted, the nearest ones."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """One candidate with all that was found out about it."""
@@ -112,9 +116,11 @@ def choose(
 
 
 def _refusal(verdicts: Sequence[Verdict], tolerance: Tolerance) -> str:
-    reasons = "; ".join(f"{verdict.name}: {why_outside(verdict.parity, tolerance)}" for verdict in verdicts)
+    near = sorted(verdicts, key=lambda verdict: verdict.parity.worst_difference)[:REFUSALS_SHOWN]
+    reasons = "; ".join(f"{verdict.name}: {why_outside(verdict.parity, tolerance)}" for verdict in near)
+    others = f"; and {len(verdicts) - len(near)} others, further away" if len(verdicts) > len(near) else ""
     return (
-        f"no candidate answers as scikit-learn does within tolerance {tolerance.preset!r}: {reasons}. "
+        f"no candidate answers as scikit-learn does within tolerance {tolerance.preset!r}: {reasons}{others}. "
         f"{_advice(verdicts, tolerance)}"
     )
 

@@ -46,7 +46,8 @@ def _gains(conversion: Conversion, one: Verdict, base: Verdict) -> str:
     smaller = f"{base.bytes / one.bytes:.1f}x smaller"
     changed = f"{one.parity.label_flips:.2%} of labels changed"
     metric = one.parity.metric_drop
-    cost = () if metric is None else (f"{-metric:+.4f} of {'R²' if conversion.task == 'regressor' else 'accuracy'}",)
+    figure = "R²" if conversion.task == "regressor" else "accuracy"
+    cost = () if metric is None else (f"{0.0 - metric:+.4f} of {figure}",)
     labels = () if one.parity.label_flips_below is None else (changed,)
     return ", ".join((*times, smaller, *labels, *cost))
 

@@ -1,5 +1,6 @@
 """How long each candidate takes. Interleaved, so that a busy moment of the machine hits all of them alike."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,11 @@ ROUNDS: Final = 15
 BLOCK_S: Final = 0.002
 """A block of runs takes about this long: far above the clock's resolution, far below a scheduler's whim."""
 
+SIZE_S_MAX: Final = 4.0
+"""About how long one size of batch may take for all candidates together: slow graphs are timed in fewer rounds."""
+
+ROUNDS_MIN: Final = 3
+
 CALIBRATION_RUNS: Final = 5
 """Runs of which the fastest says how many fill a block: a single one, interrupted, made blocks of one run."""
 
@@ -38,14 +44,18 @@ def latencies(
     found: list[dict[str, float]] = [{} for _ in candidates]
     for size in sizes:
         batches = [_batches(rows, size) for _, rows in candidates]
-        runs = [_runs_per_block(run, pool, clock) for (run, _), pool in zip(candidates, batches, strict=True)]
+        one_s = [_one_run(run, pool, clock) for (run, _), pool in zip(candidates, batches, strict=True)]
+        runs = [max(1, min(500, round(BLOCK_S / max(took_s, 1e-7)))) for took_s in one_s]
+        # Each block begins with one run more, which is not timed.
+        round_s = sum(took_s * (count + 1) for took_s, count in zip(one_s, runs, strict=True))
+        rounds = max(ROUNDS_MIN, min(ROUNDS, int(SIZE_S_MAX / max(round_s, 1e-7))))
         blocks: list[list[float]] = [[] for _ in candidates]
-        for turn in range(ROUNDS):
+        for turn in range(rounds):
             for step in range(len(candidates)):
                 index = (turn + step) % len(candidates)  # nobody always runs in the same neighbour's cache
                 blocks[index].append(_block(candidates[index][0], batches[index], runs[index], turn, clock))
         # What else the machine does hits a round as a whole, and only ever slows it down.
-        quiet = sorted(range(ROUNDS), key=lambda turn: sum(times[turn] for times in blocks))[: ROUNDS // 2 + 1]
+        quiet = sorted(range(rounds), key=lambda turn: sum(times[turn] for times in blocks))[: rounds // 2 + 1]
         for index, times in enumerate(blocks):
             found[index][str(size)] = round(statistics.median(times[turn] for turn in quiet) * 1e6, 2)
     return found
@@ -61,14 +71,17 @@ def _batches(rows: Rows, size: int) -> list[dict[str, Array]]:
     ]  # fmt: skip
 
 
-def _runs_per_block(run: Run, pool: Sequence[Rows], clock: Callable[[], float]) -> int:
+def _one_run(run: Run, pool: Sequence[Rows], clock: Callable[[], float]) -> float:
+    """About how long one run takes, in seconds."""
     run(pool[0])
-    best_s = BLOCK_S
+    best_s = math.inf
     for batch in pool[-CALIBRATION_RUNS:]:
         started_at = clock()
         run(batch)
         best_s = min(best_s, clock() - started_at)
-    return max(1, min(500, round(BLOCK_S / max(best_s, 1e-7))))
+        if best_s > SIZE_S_MAX / ROUNDS:
+            break  # slow enough to know it from a single run
+    return best_s
 
 
 def _block(run: Run, pool: Sequence[Rows], runs: int, turn: int, clock: Callable[[], float]) -> float:

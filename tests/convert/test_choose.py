@@ -131,6 +131,12 @@ def test_a_refusal_says_what_to_do(case: str, advice: str) -> None:
     assert advice in str(refused.value)
 
 
+def test_a_refusal_names_the_nearest_candidates_not_all() -> None:
+    bad = [verdict(f"c{place}", 1, difference=0.1 * (5 - place)) for place in range(5)]
+    with pytest.raises(OutOfTolerance, match=r"c4: differs by 0\.1 .*; c3: .*; c2: .*; and 2 others, further away"):
+        choose(bad, tolerance_of("close", 1.0), "auto")
+
+
 def test_force_publishes_the_nearest_when_none_is_within() -> None:
     bad = [verdict("far", 1, difference=0.9), verdict("near", 9, difference=0.2)]
     assert choose(bad, tolerance_of("close", 1.0), "auto", force=True) == 1

@@ -49,3 +49,18 @@ def test_rows_rotate_and_few_rows_are_repeated() -> None:
     machine, rows = Machine(), {"x": np.arange(3, dtype=np.float32).reshape(-1, 1)}
     latencies([(machine.slow, rows)], sizes=(1, 5), clock=machine.clock)
     assert {(0.0,), (1.0,), (2.0,), (0.0, 1.0, 2.0, 0.0, 1.0)} == set(machine.seen)
+
+
+def test_slow_graphs_are_timed_in_fewer_rounds() -> None:
+    """A graph of three seconds must not hold its author up for minutes; fast ones are timed in full."""
+    machine, rows = Machine(), {"x": np.zeros((1, 1), np.float32)}
+
+    def minutes(_: Mapping[str, Array]) -> None:
+        machine.now += 3.0
+
+    found = latencies([(minutes, rows), (machine.fast, rows)], sizes=(1,), clock=machine.clock)
+    assert found == [{"1": 3e6}, {"1": 10.0}]
+    assert machine.now < 30
+    began = machine.now
+    latencies([(machine.fast, rows)], sizes=(1,), clock=machine.clock)
+    assert machine.now - began > 15 * 0.002 * 0.9
