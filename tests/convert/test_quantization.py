@@ -22,13 +22,16 @@ def verdict(name: str, us: float, size: int = 1000, *, difference: float = 0.0, 
     return Verdict(name, size, parity, {"1": us, "64": us * 4, "1024": us * 50}, "int8" in name, "")
 
 
+QUANTIZED = tolerance_of("quantized", 1.0)
+
+
 @dataclass(frozen=True)
 class Found:
     """As much of a conversion as the sentence is about."""
 
     verdicts: tuple[Verdict, ...]
     chosen: int
-    tolerance: Tolerance = tolerance_of("quantized", 1.0)
+    tolerance: Tolerance = QUANTIZED
     task: str = "classifier"
     batches: Batches = USUAL
     skipped: dict[str, str] = field(default_factory=dict)
