@@ -25,9 +25,11 @@ from server.routing.routes import Routes
 from server.settings import Settings
 from server.threads import LoopWorkers
 from server.transport.grpcio import PredictionService, make_server
+from server.transport.intake import Intake
 from server.transport.listener import PREDICT, CannotListen, Listener, listen
 from server.transport.models import SelfDescription
-from server.transport.skylane_v1.intake import Intake
+from server.transport.permission import Permission
+from server.transport.skylane_v1.requests import RequestDecoder
 from server.transport.turns import share_in_turn
 
 if TYPE_CHECKING:
@@ -53,10 +55,11 @@ class App:
         self._routes = Routes()
         self._repository = Repository(settings.models, load, self._serve)
         self._readiness = Readiness()
-        self._about = SelfDescription(self._readiness)
-        self._intake = Intake(self._engine, time.monotonic, settings.message_bytes_max)
-        self._prediction = PredictionService(self._intake)
-        self._server = make_server(settings.message_bytes_max, share_port=settings.supervised)
+        permission = Permission(self._guard)
+        self._about = SelfDescription(self._readiness, permission)
+        self._intake = Intake(self._engine, RequestDecoder(), time.monotonic, settings.message_bytes_max)
+        self._prediction = PredictionService(self._intake, permission)
+        self._server = make_server(settings.message_bytes_max, permission, share_port=settings.supervised)
         self._prediction.add_to(self._server)
         self._about.add_to(self._server)
         self.listener: Listener
@@ -70,7 +73,7 @@ class App:
         if self._settings.http_port is not None:
             self.http = self._bind_http()
         try:
-            self.listener = listen(self._settings, self._server, {PREDICT: self._intake})
+            self.listener = listen(self._settings, self._server, {PREDICT: self._intake}, self._guard)
         except CannotListen as error:
             if self.http:
                 self.http.release()
@@ -124,17 +127,6 @@ class App:
         if self.http:
             url = f"{self.http.scheme}://{self._settings.host}:{self.http.port}"
             log.info("HTTP on %s; what can be asked: %s/docs", url, url)
-            self._warn_of_grpc()
-
-    def _warn_of_grpc(self) -> None:
-        """What holds for the HTTP port alone must not be believed of the other."""
-        alone = [option for option in ("tls_cert", "tokens") if getattr(self._settings, option) is not None]
-        for option in alone:
-            log.warning(
-                "%s: holds for the HTTP port alone; the gRPC port %d asks nobody: keep it where only friends reach it",
-                option.replace("_", "-"),
-                self.listener.port,
-            )
 
     async def watch(self) -> None:
         """Follow the repository until cancelled."""

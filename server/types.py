@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from server.credentials import ANYONE, Grant
 from server.errors import ServingError
 from server.values import ValueLimits
 from skylane.manifest import ColumnSpec, Manifest, OutputSpec, TensorSpec
@@ -19,9 +20,11 @@ NO_DEADLINE = math.inf
 class Call:
     """One request, from its arrival until its reply is with the transport."""
 
-    __slots__ = ("cancelled", "deadline", "done", "followers", "handle", "key", "sink", "tail")
+    __slots__ = ("cancelled", "deadline", "done", "followers", "grant", "handle", "key", "sink", "tail")
 
-    def __init__(self, handle: Any, sink: "Sink", deadline: float = NO_DEADLINE, tail: bytes = b"") -> None:
+    def __init__(
+        self, handle: Any, sink: "Sink", deadline: float = NO_DEADLINE, tail: bytes = b"", grant: Grant = ANYONE
+    ) -> None:
         self.handle = handle
         """What the transport needs to find the caller again."""
         self.sink = sink
@@ -29,6 +32,8 @@ class Call:
         """Instant on the engine's clock after which nobody waits."""
         self.tail = tail
         """Bytes that belong at the end of this caller's reply and no other's: its request id."""
+        self.grant = grant
+        """What the caller's credentials allow."""
         self.cancelled = False
         """Set by the transport when the caller has gone."""
         self.done = False

@@ -10,11 +10,11 @@ from server.http.bodies import Bodies
 from server.http.context import Context, Metrics
 from server.http.exchange import Exchange
 from server.http.listener import HttpListener
-from server.http.tls import context_of
 from server.readiness import Readiness
 from server.repository.repository import ModelStatus
 from server.routing.routes import Routes
 from server.settings import Settings
+from server.tls import context_of
 from server.wording import cannot_bind
 
 

@@ -10,9 +10,9 @@ from typing import Any, Final
 import grpc
 
 from server.errors import ServingError, ShuttingDown
-from server.transport.skylane_v1.intake import Intake
+from server.transport.intake import Intake
+from server.transport.permission import Permission, refuse
 from server.transport.skylane_v1.stream import Stream
-from server.transport.status import Status, status_of
 from server.types import NO_DEADLINE, Call
 
 PREDICTION_SERVICE: Final = "skylane.v1.PredictionService"
@@ -22,9 +22,10 @@ MESSAGE_SLACK: Final = 2**20
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
-def make_server(message_bytes_max: int, *, share_port: bool = False) -> grpc.aio.Server:
+def make_server(message_bytes_max: int, permission: Permission, *, share_port: bool = False) -> grpc.aio.Server:
     """A server with limits that suit tensors, not yet bound. With `share_port` other processes may bind it as well."""
     return grpc.aio.server(
+        interceptors=[permission],
         options=[
             ("grpc.max_receive_message_length", message_bytes_max + MESSAGE_SLACK),
             ("grpc.max_send_message_length", -1),
@@ -32,16 +33,16 @@ def make_server(message_bytes_max: int, *, share_port: bool = False) -> grpc.aio
             ("grpc.so_reuseport", int(share_port)),  # else a second server is a mistake to hear of at once
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # clients that keep idle connections alive
-        ]
+        ],
     )
 
 
 class PredictionService:
     """Predict and PredictStream on an event loop."""
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, permission: Permission) -> None:
         """Belongs to the running event loop."""
-        self._intake = intake
+        self._intake, self._permission = intake, permission
         self._loop = asyncio.get_running_loop()
         self._arrived: list[tuple[Call, bytes]] = []
         self._draining = asyncio.Event()
@@ -65,31 +66,30 @@ class PredictionService:
     async def _predict(self, payload: bytes, context: Context) -> bytes:
         self._count(context)
         reply: asyncio.Future[bytes | ServingError] = self._loop.create_future()
-        call = Call(reply, self, self._deadline(context))
+        call = Call(reply, self, self._deadline(context), grant=self._permission.grant(context))
         self._arrive(call, payload)
         try:
             result = await reply
         except asyncio.CancelledError:
             call.cancelled = True
             raise
-        if isinstance(result, bytes):
-            return result
-        await _abort(context, status_of(result))
-        raise AssertionError("abort does not return")
+        if not isinstance(result, bytes):
+            await refuse(context, result)
+        return result
 
     async def _predict_stream(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         self._count(context)
-        stream, deadline = Stream(), self._deadline(context)
+        stream, deadline, grant = Stream(), self._deadline(context), self._permission.grant(context)
 
         def arrive(payload: bytes) -> None:
-            call = Call(stream, self, deadline)
+            call = Call(stream, self, deadline, grant=grant)
             stream.opened(call)
             self._arrive(call, payload)
 
         async for reply in stream.run(requests, arrive, self._draining):
             yield reply
         if self._draining.is_set():
-            await _abort(context, status_of(ShuttingDown("the server is shutting down; the stream has ended")))
+            await refuse(context, ShuttingDown("the server is shutting down; the stream has ended"))
 
     def _count(self, context: Context) -> None:
         self.open += 1
@@ -141,7 +141,3 @@ def _hand_over(calls: Sequence[Call], results: Sequence[bytes | ServingError]) -
             call.handle.closed(call, result)
         elif not call.handle.done():
             call.handle.set_result(result)
-
-
-async def _abort(context: Context, status: Status) -> None:
-    await context.abort(status.code, status.message, status.trailing)

@@ -8,7 +8,9 @@ from typing import Final, Protocol
 
 import grpc
 
+from server.guard import Guard
 from server.settings import Settings
+from server.tls import TlsFiles, files_of
 from server.transport.grpcio import PREDICTION_SERVICE
 from server.transport.h2.front import BACKLOG, Front
 from server.transport.h2.inbox import Intake
@@ -40,13 +42,14 @@ class Listener(Protocol):
         """Close every connection at once."""
 
 
-def listen(settings: Settings, server: grpc.aio.Server, intakes: Mapping[str, Intake]) -> Listener:
-    """Bind as the settings say. `intakes`: path of a hot method → who answers it. Raises CannotListen."""
+def listen(settings: Settings, server: grpc.aio.Server, intakes: Mapping[str, Intake], guard: Guard) -> Listener:
+    """Bind as the settings say. `intakes`: path of a hot method → who answers it. Raises CannotListen, CannotStart."""
     address = f"{settings.host}:{settings.port}"
+    tls = files_of(settings, "h2")
     try:
         if settings.transport == "grpcio":
-            return GrpcioListener(server, address)
-        return FrontListener(server, settings, intakes)
+            return GrpcioListener(server, address, tls)
+        return FrontListener(server, settings, intakes, guard, tls)
     except (OSError, RuntimeError) as error:
         raise CannotListen(cannot_bind(address, error)) from error
 
@@ -56,10 +59,13 @@ class GrpcioListener:
 
     name = "grpcio"
 
-    def __init__(self, server: grpc.aio.Server, address: str) -> None:
+    def __init__(self, server: grpc.aio.Server, address: str, tls: TlsFiles | None = None) -> None:
         """Bind. Raises RuntimeError if the port cannot be bound."""
         self._server = server
-        self.port = server.add_insecure_port(address)
+        if tls is None:
+            self.port = server.add_insecure_port(address)
+        else:
+            self.port = server.add_secure_port(address, _credentials(tls))
 
     async def start(self) -> None:
         """See Listener."""
@@ -80,7 +86,14 @@ class FrontListener:
 
     name = "native"
 
-    def __init__(self, server: grpc.aio.Server, settings: Settings, intakes: Mapping[str, Intake]) -> None:
+    def __init__(
+        self,
+        server: grpc.aio.Server,
+        settings: Settings,
+        intakes: Mapping[str, Intake],
+        guard: Guard,
+        tls: TlsFiles | None = None,
+    ) -> None:
         """Bind. Raises OSError if the port cannot be bound."""
         listening = bind(settings.host, settings.port, share_port=settings.supervised)
         self.port: int = listening.getsockname()[1]
@@ -90,7 +103,9 @@ class FrontListener:
         self._server.add_insecure_port(target)
         self._tunnels = Tunnels(target, lambda connection, job: self._front.change(connection, job))
         limits = Limits(message_bytes=settings.message_bytes_max)
-        self._front = Front(listening, intakes, self._tunnels.open, limits)
+        self._front = Front(
+            listening, intakes, self._tunnels.open, limits, guard.grant, tls=None if tls is None else tls.newest
+        )
 
     async def start(self) -> None:
         """See Listener."""
@@ -114,3 +129,22 @@ def bind(host: str, port: int, *, share_port: bool) -> socket.socket:
     """A socket that listens. With `share_port` other processes of this user may bind it as well. Raises OSError."""
     family, *_, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     return socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=share_port)
+
+
+def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
+    """The same files for grpcio, which asks before each handshake whether there are newer ones."""
+    used = tls.newest()
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        key, cert, client_ca = tls.contents()
+        return grpc.ssl_server_certificate_configuration([(key, cert)], client_ca)
+
+    def newer() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal used
+        if tls.newest() is used:
+            return None
+        used = tls.newest()
+        return configuration()
+
+    # The stubs do not know that None means: as before.
+    return grpc.dynamic_ssl_server_credentials(configuration(), newer, tls.asks_clients)  # type: ignore[arg-type]

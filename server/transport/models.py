@@ -1,19 +1,18 @@
 """ModelService and the standard health service: what the server says of itself."""
 
-import asyncio
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from server.errors import BadRequest, ModelNotFound, ServingError
+from server.errors import BadRequest, ServingError
 from server.readiness import Readiness
 from server.repository.repository import ModelStatus, State
 from server.routing.routes import Routes
 from server.transport.grpcio import PREDICTION_SERVICE
-from server.transport.status import status_of
+from server.transport.permission import Permission, refuse
 from server.types import Interface, Route
 from skylane import manifest as manifests
 from skylane.dtypes import TO_PROTO
@@ -39,9 +38,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class SelfDescription:
     """Models, health and reflection on an asyncio server. What it tells is pushed to it by `tell`."""
 
-    def __init__(self, readiness: Readiness) -> None:
+    def __init__(self, readiness: Readiness, permission: Permission) -> None:
         self._health = health.aio.HealthServicer()
-        self._models = _ModelService()
+        self._models = _ModelService(permission)
         self._readiness = readiness
         self._shown: dict[str, bool] = {}
 
@@ -79,13 +78,16 @@ class SelfDescription:
 class _ModelService(models_pb2_grpc.ModelServiceServicer):
     """See proto/skylane/v1/models.proto."""
 
-    def __init__(self) -> None:
+    def __init__(self, permission: Permission) -> None:
+        self._permission = permission
         self.status: Mapping[str, ModelStatus] = {}
         self.routes = Routes()
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802, ARG002
-        """See the .proto."""
-        return pb.ListModelsResponse(models=[_status_message(name, model) for name, model in self.status.items()])
+        """See the .proto. Names those that the caller may ask."""
+        grant = self._permission.grant(context)
+        seen = [(name, model) for name, model in self.status.items() if grant.may("predict", name)]
+        return pb.ListModelsResponse(models=[_status_message(name, model) for name, model in seen])
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802
         """See the .proto."""
@@ -93,6 +95,7 @@ class _ModelService(models_pb2_grpc.ModelServiceServicer):
         try:
             if not request.model:
                 raise BadRequest("model: expected the name of a model, received nothing")
+            self._permission.grant(context).check("predict", request.model)
             lane = self.routes.lane(
                 Route(
                     request.model,
@@ -100,15 +103,9 @@ class _ModelService(models_pb2_grpc.ModelServiceServicer):
                     request.label if which == "label" else None,
                 )
             )
-        except (BadRequest, ModelNotFound) as error:
-            await _refuse(context, error)
+        except ServingError as error:
+            await refuse(context, error)
         return pb.GetModelResponse(model=_model_message(lane.model.interface, lane.model.manifest_json))
-
-
-async def _refuse(context: Context, error: ServingError) -> NoReturn:
-    status = status_of(error)
-    await context.abort(status.code, status.message, status.trailing)
-    raise asyncio.CancelledError  # abort does not return
 
 
 def _status_message(name: str, model: ModelStatus) -> pb.ModelStatus:

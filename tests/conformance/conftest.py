@@ -1,9 +1,13 @@
 """One server for all tests of HTTP that leave it as it is."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
+
+from support.security import Certificates
 
 if TYPE_CHECKING:
     from support.http import Http
@@ -35,3 +39,17 @@ def http(http_server: "RunningServer") -> Iterator["Http"]:
 
     with Http(http_server.http_port) as http:
         yield http
+
+
+@pytest.fixture(scope="session")
+def authorities() -> tuple[trustme.CA, trustme.CA]:
+    """Two who sign certificates."""
+    return trustme.CA(), trustme.CA()
+
+
+@pytest.fixture
+def certificates(tmp_path: Path, authorities: tuple[trustme.CA, trustme.CA]) -> Certificates:
+    """A server's, by the first."""
+    made = Certificates(tmp_path)
+    made.issue(authorities[0])
+    return made

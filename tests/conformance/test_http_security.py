@@ -12,20 +12,17 @@ from typing import Any
 import pytest
 import trustme
 
-from server.credentials import Action, Token, entry, hash_of
+from server.credentials import hash_of
 from server.errors import CannotStart
-from server.http.tls import LOOK_S, TlsFiles
+from server.tls import LOOK_S, TlsFiles
 from support import models
 from support.calls import features
 from support.http import Http, infer, tensor
+from support.security import Certificates, section, trusting
 from support.server import RunningServer, serving
 
 ONE = infer(tensor("features", features(1)))
 ROWS = {"instances": features(1).tolist()}
-
-
-def section(name: str, *actions: Action, models: tuple[str, ...] = ("*",), expires_at: datetime | None = None) -> str:
-    return entry(name, Token(sha256=hash_of(name), actions=actions, models=models, expires_at=expires_at))
 
 
 class TestTokens:
@@ -129,43 +126,6 @@ def test_no_token_and_no_header_reaches_the_log(tmp_path: Path, caplog: pytest.L
     assert hash_of("secret-caller") not in caplog.text
 
 
-class Certificates:
-    """Files in the form that the server reads."""
-
-    def __init__(self, directory: Path) -> None:
-        self.cert, self.key, self.client_ca = directory / "cert.pem", directory / "key.pem", directory / "ca.pem"
-
-    def settings(self, *, mutual: bool = False) -> dict[str, Any]:
-        more = {"tls_client_ca": self.client_ca} if mutual else {}
-        return {"tls_cert": self.cert, "tls_key": self.key, **more}
-
-    def issue(self, authority: trustme.CA, clients: trustme.CA | None = None) -> None:
-        issued = authority.issue_cert("localhost")
-        issued.private_key_pem.write_to_path(self.key)
-        self.cert.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
-        (clients or authority).cert_pem.write_to_path(self.client_ca)
-
-
-def trusting(authority: trustme.CA, as_client_of: trustme.CA | None = None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    if as_client_of is not None:
-        as_client_of.issue_cert("client@example.org").configure_cert(context)
-    return context
-
-
-@pytest.fixture(scope="module")
-def authorities() -> tuple[trustme.CA, trustme.CA]:
-    return trustme.CA(), trustme.CA()
-
-
-@pytest.fixture
-def certificates(tmp_path: Path, authorities: tuple[trustme.CA, trustme.CA]) -> Certificates:
-    made = Certificates(tmp_path)
-    made.issue(authorities[0])
-    return made
-
-
 class TestTls:
     """The port speaks TLS alone."""
 
@@ -207,13 +167,6 @@ class TestTls:
                     break
             assert kept.get("/healthz").status == 200
 
-    def test_the_grpc_port_is_told_of(
-        self, small_models: Path, certificates: Certificates, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        with serving(small_models, http_port=0, **certificates.settings()):
-            pass
-        assert "tls-cert: holds for the HTTP port alone" in caplog.text
-
 
 class TestRotation:
     """Files that change while the server runs."""
@@ -241,7 +194,7 @@ class TestRotation:
 
     @pytest.fixture
     def files(self, certificates: Certificates, clock: list[float]) -> TlsFiles:
-        return TlsFiles(certificates.cert, certificates.key, certificates.client_ca, lambda: clock[0])
+        return TlsFiles(certificates.cert, certificates.key, certificates.client_ca, "http/1.1", lambda: clock[0])
 
     def test_new_connections_get_the_new_certificate_and_authority(
         self,

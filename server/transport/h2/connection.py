@@ -11,6 +11,7 @@ from typing import Final
 
 from grpc import StatusCode
 
+from server.credentials import Grant
 from server.transport.h2 import fields, frames
 from server.transport.h2.frames import ACK, END_HEADERS, END_STREAM, Code, ConnectionFault, Kind, Setting
 from server.transport.h2.heads import Head, Heads, StreamFault
@@ -24,6 +25,8 @@ from server.types import Call, Sink
 
 CONNECTION_WINDOW_STEP: Final = 2**29
 """The connection's own window is never the limit (streams and the budget are): it is refilled in large steps."""
+KNOWN_S: Final = 1.0
+"""For so long a head seen before is believed: its token may expire or be withdrawn meanwhile."""
 IDLE_FRAMES_S: Final = 10.0
 """Over which frames that bring no request are counted."""
 IDLE_FRAMES_FORGIVEN: Final = 100
@@ -41,6 +44,8 @@ class Services:
     inboxes: dict[str, Inbox]
     """Path → where calls of a hot method gather."""
     open_tunnel: OpenTunnel
+    grant_of: Callable[[str | None], Grant]
+    """Value of an authorization field → what it allows; raises Unauthenticated."""
     sink: Sink
     limits: Limits
     budget: Budget
@@ -54,7 +59,7 @@ class Connection:
         self.taken: dict[int, Call] = {}
         """Stream → the call that was handed over and is not yet answered."""
         self._services, self._limits = services, services.limits
-        self._heads = Heads(services.inboxes.get, services.limits.header_bytes)
+        self._heads = Heads(services.inboxes.get, services.grant_of, services.limits.header_bytes)
         self._coming: dict[int, Head | Request] = {}
         """Stream → what is known of a request that is not whole."""
         self._rest = b""
@@ -62,6 +67,7 @@ class Connection:
         """A header block that goes on in CONTINUATION frames."""
         self._block_stream, self._block_flags = 0, 0
         self._last_stream = 0
+        self._known_until = 0.0
         self._unacknowledged = 0
         """Bytes of DATA since the connection's window was refilled."""
         self._idle_frames, self._patience_until = 0, 0.0
@@ -77,6 +83,9 @@ class Connection:
     def feed(self, data: bytes, now: float) -> None:
         """Take what the peer sent; calls go to their inbox, answers of the protocol to the outbox. Raises
         ConnectionFault, after which the connection is of no more use."""
+        if now >= self._known_until:  # whom a token lets in may have changed
+            self._heads.known.clear()
+            self._known_until = now + KNOWN_S
         if self._rest:
             data = self._rest + data
         position, size = 0, len(data)
@@ -194,7 +203,9 @@ class Connection:
     def _take(self, stream_id: int, head: Head, message: bytes, now: float) -> None:
         inbox = head.inbox
         assert inbox is not None
-        self.taken[stream_id] = call = Call((self, stream_id), self._services.sink, now + head.timeout_s)
+        self.taken[stream_id] = call = Call(
+            (self, stream_id), self._services.sink, now + head.timeout_s, grant=head.grant
+        )
         inbox.calls.append(call)
         inbox.payloads.append(message)
         self._idle_frames -= IDLE_FRAMES_FORGIVEN

@@ -10,6 +10,7 @@ import errno
 import logging
 import math
 import socket
+import ssl
 import threading
 import time
 from collections import deque
@@ -17,12 +18,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from server.credentials import ANYONE, Grant
 from server.errors import ServingError
 from server.transport.h2.connection import Connection, OpenTunnel, Services
 from server.transport.h2.inbox import Inbox, Intake
 from server.transport.h2.limits import Budget, Limits
 from server.transport.h2.link import Ended, Link
 from server.transport.h2.poller import READ, WRITE, make_poller
+from server.transport.h2.secure import SecureLink
 from server.transport.status import Status, status_of
 from server.types import Call
 
@@ -45,12 +48,19 @@ class Front:
         intakes: Mapping[str, Intake],
         open_tunnel: OpenTunnel,
         limits: Limits,
+        grant_of: Callable[[str | None], Grant] = lambda _: ANYONE,
         clock: Callable[[], float] = time.monotonic,
+        tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
-        """`intakes`: path of a hot method → who answers it. The socket is bound; nothing is accepted before `start`."""
+        """`intakes`: path of a hot method → who answers it. The socket is bound; nothing is accepted before `start`.
+
+        `grant_of`: value of an authorization field → what it allows; raises Unauthenticated. `tls` gives the context
+        for a new connection.
+        """
+        self._tls = tls
         self._listening, self._limits, self._clock = listening, limits, clock
         self._inboxes = {path: Inbox(intake) for path, intake in intakes.items()}
-        self._services = Services(self._inboxes, open_tunnel, self, limits, Budget(limits.partial_bytes))
+        self._services = Services(self._inboxes, open_tunnel, grant_of, self, limits, Budget(limits.partial_bytes))
         self._links: dict[int, Link] = {}
         self._touched: set[Link] = set()
         """Those with something to write."""
@@ -152,18 +162,26 @@ class Front:
             if link.outbox.frames:
                 self._touched.add(link)
             if link.wary:
+                self._watch(link)
                 self._look_at = min(self._look_at, now + LOOK_S)
 
     def _flush(self, link: Link, now: float) -> None:
-        before = link.events
         try:
             link.flush(now)
         except Ended:
             self._end(link)
             return
-        if link.events != before:
-            self._poller.modify(link.fd, link.events)
+        if self._watch(link):
             self._look_at = min(self._look_at, now + LOOK_S)
+
+    def _watch(self, link: Link) -> bool:
+        """Look for what the link now waits for; whether that has changed."""
+        wanted = link.events
+        if wanted == link.watched:
+            return False
+        self._poller.modify(link.fd, wanted)
+        link.watched = wanted
+        return True
 
     def _wake_up(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -194,9 +212,15 @@ class Front:
             if len(self._links) >= self._limits.connections:
                 sock.close()
                 continue
-            link = Link(self._services, sock, now)
+            link = self._linked(sock, now)
             self._links[link.fd] = link
             self._poller.register(link.fd, READ)
+            self._look_at = min(self._look_at, now + LOOK_S)  # it might say nothing
+
+    def _linked(self, sock: socket.socket, now: float) -> Link:
+        if self._tls is None:
+            return Link(self._services, sock, now)
+        return SecureLink(self._services, sock, self._tls(), now)
 
     def _end(self, link: Link) -> None:
         if self._links.pop(link.fd, None) is not None:

@@ -12,9 +12,12 @@ from typing import Final
 
 from hpack import Decoder, HPACKError, OversizedHeaderListError
 
+from server.credentials import ANYONE, Grant
+from server.errors import Unauthenticated
 from server.transport.h2 import fields
 from server.transport.h2.frames import Code, ConnectionFault
 from server.transport.h2.inbox import Inbox
+from server.transport.status import status_of
 from server.types import NO_DEADLINE
 
 KNOWN_MAX: Final = 256
@@ -40,6 +43,8 @@ class Head:
     timeout_s: float
     encoding: str
     """Of messages that say they are compressed."""
+    grant: Grant
+    """What the caller may do; asked for hot methods only, the server behind asks for the others."""
     metadata: Metadata
     """What is the service's business, not the transport's."""
     refusal: bytes | None = None
@@ -49,10 +54,16 @@ class Head:
 class Heads:
     """The header fields that one connection receives."""
 
-    def __init__(self, inbox_of: Callable[[str], Inbox | None], header_bytes_max: int) -> None:
+    def __init__(
+        self,
+        inbox_of: Callable[[str], Inbox | None],
+        grant_of: Callable[[str | None], Grant],
+        header_bytes_max: int,
+    ) -> None:
+        """`grant_of`: what the value of an authorization field allows; raises Unauthenticated."""
         self.known: dict[bytes, Head] = {}
         """Blocks whose meaning holds until the table changes."""
-        self._inbox_of = inbox_of
+        self._inbox_of, self._grant_of = inbox_of, grant_of
         self._decoder = Decoder(header_bytes_max)
 
     def decode(self, block: bytes) -> Head:
@@ -64,6 +75,8 @@ class Heads:
             self.known.clear()  # the numbers in those blocks mean something else now
             return self._head(said)
         head = self._head(said)
+        if head.refusal is not None:
+            return head
         if len(self.known) >= KNOWN_MAX:
             self.known.clear()
         self.known[block] = head
@@ -93,9 +106,16 @@ class Heads:
             refusal = fields.not_grpc(415, f"content-type: expected application/grpc, received {content_type!r}")
         elif method != "POST":
             refusal = fields.not_grpc(405, f"method: expected POST, received {method}")
+        inbox, grant = self._inbox_of(path), ANYONE
+        if inbox is not None and refusal is None:
+            try:
+                grant = self._grant_of(_authorization(rest))
+            except Unauthenticated as error:
+                refusal = fields.OPENING + fields.closing(status_of(error))
         return Head(
             path=path,
-            inbox=self._inbox_of(path) if refusal is None else None,
+            inbox=inbox,
+            grant=grant,
             timeout_s=seconds(own.get("grpc-timeout")),
             encoding=own.get("grpc-encoding", "identity"),
             metadata=rest,
@@ -129,6 +149,10 @@ def _sorted(said: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], dict[s
         else:
             rest.append((name, raw_value.decode("latin-1")))
     return pseudo, own, tuple(rest)
+
+
+def _authorization(metadata: Metadata) -> str | None:
+    return next((str(value) for name, value in metadata if name == "authorization"), None)
 
 
 def _bytes(text: bytes) -> bytes:

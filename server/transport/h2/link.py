@@ -28,6 +28,8 @@ class Link(Connection):
         super().__init__(services)
         self.fd = sock.fileno()
         self.is_open = True
+        self.watched = READ
+        """What the poller looks for."""
         self._socket = sock
         self._backlog: deque[memoryview] = deque()
         self._backlog_bytes = 0

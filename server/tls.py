@@ -10,7 +10,7 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from server.errors import CannotStart
 from server.settings import Settings
@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
 """A change is seen by the first connection after this time."""
+
+Protocol = Literal["h2", "http/1.1"]
+"""As ALPN names it."""
 
 _Stamp = tuple[tuple[int, int, int], ...]
 
@@ -44,9 +47,15 @@ class TlsFiles:
     """The files of a certificate, its key, and the authority whose clients are let in, as a context."""
 
     def __init__(
-        self, cert: Path, key: Path, client_ca: Path | None, clock: Callable[[], float] = time.monotonic
+        self,
+        cert: Path,
+        key: Path,
+        client_ca: Path | None,
+        protocol: Protocol,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """With `client_ca`, connections without a certificate by it are refused. Raises CannotStart."""
+        self._protocol = protocol
         self._cert, self._key, self._client_ca, self._clock = cert, key, client_ca, clock
         self._looked_at = clock()
         try:
@@ -61,6 +70,16 @@ class TlsFiles:
             self._looked_at = self._clock()
             self._look()
         return self._context
+
+    @property
+    def asks_clients(self) -> bool:
+        """Whether clients need a certificate."""
+        return self._client_ca is not None
+
+    def contents(self) -> tuple[bytes, bytes, bytes | None]:
+        """Key, certificate chain and authority as they are on disk. Raises OSError."""
+        client_ca = None if self._client_ca is None else self._client_ca.read_bytes()
+        return self._key.read_bytes(), self._cert.read_bytes(), client_ca
 
     def _look(self) -> None:
         try:
@@ -81,7 +100,7 @@ class TlsFiles:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(self._cert, self._key)
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols([self._protocol])
         if self._client_ca is not None:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(self._client_ca)
@@ -97,8 +116,14 @@ def _told(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
 
 
-def context_of(settings: Settings) -> ssl.SSLContext | None:
-    """What the settings say of TLS; None: none. Raises CannotStart."""
+def files_of(settings: Settings, protocol: Protocol) -> TlsFiles | None:
+    """What the settings say of TLS, for a port that speaks this protocol; None: none. Raises CannotStart."""
     if settings.tls_cert is None or settings.tls_key is None:
         return None
-    return RotatingContext.of(TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca))
+    return TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca, protocol)
+
+
+def context_of(settings: Settings) -> ssl.SSLContext | None:
+    """The same for HTTP, as asyncio wants it. Raises CannotStart."""
+    files = files_of(settings, "http/1.1")
+    return None if files is None else RotatingContext.of(files)
