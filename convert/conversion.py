@@ -13,7 +13,7 @@ from convert.answers import Answers, by_graph
 from convert.batches import USUAL, Batches
 from convert.candidates import RECIPES, Built, NotApplicable, Recipe, Source
 from convert.choose import Preset, Quantize, Verdict, choose, tolerance_of
-from convert.errors import OutOfTolerance, Unconvertible
+from convert.errors import OutOfTolerance, Refused, Unconvertible
 from convert.gaps import settle
 from convert.gate import CHUNK_ROWS, Gate, expected_of, named, scale_of
 from convert.parity import Parity, metric
@@ -141,6 +141,8 @@ def _first_graph(source: Source) -> Callable[[Layout, pd.DataFrame], Answers]:
     for numbers, make in makers:
         try:
             session = Session(make().SerializeToString())
+        except Refused:
+            raise
         except Unconvertible as error:
             failure = error
             continue

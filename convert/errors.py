@@ -43,6 +43,10 @@ class Unconvertible(ConversionError):
     exit_code = 4
 
 
+class Refused(Unconvertible):
+    """A step does what no graph does as scikit-learn does it: there is no point in trying other ways."""
+
+
 class OutOfTolerance(ConversionError):
     """There are graphs, but none answers as scikit-learn does."""
 

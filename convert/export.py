@@ -12,13 +12,14 @@ from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.pipeline import Pipeline
 
 from convert.errors import Unconvertible
 from convert.graph import keep_outputs, rename, set_locale, single_opset
 from convert.mended import mended
 from convert.schema import Layout, NumberType
-from convert.structure import Task, branches, final_of, front_transformers
+from convert.structure import Task, branches, final_of, front_transformers, parts
 from convert.trees import restore_missing_directions
 
 OPSETS: Final = {"": 18, "ai.onnx.ml": 3}
@@ -53,6 +54,8 @@ def outputs_of(estimator: Any, task: Task) -> tuple[str, ...]:
 
 def export(estimator: Any, layout: Layout, numbers: NumberType, task: Task) -> onnx.ModelProto:
     """The graph as skl2onnx makes it, with known faults mended. Raises Unconvertible if there is none."""
+    if any(isinstance(part, CountVectorizer) for part in parts(estimator)):
+        raise Unconvertible("skl2onnx splits words at letters that are not ASCII, and joins blanks differently")
     addressed = _addressed(estimator, layout) if layout.named else estimator
     inputs = [
         (spec.name, (StringTensorType if spec.dtype == "string" else TENSOR_TYPES[numbers])(list(spec.shape)))

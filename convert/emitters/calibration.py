@@ -7,11 +7,12 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.isotonic import IsotonicRegression
 
 from convert.emitters.affine import two_sided
+from convert.emitters.bayes import softmax
 from convert.emitters.emission import Emission
 from convert.emitters.ensembles import averaged, normalized
 from convert.emitters.features import Features
 from convert.emitters.registry import Declined, emits
-from convert.errors import Unconvertible
+from convert.errors import Refused
 
 
 @emits("predict_proba", CalibratedClassifierCV)
@@ -25,12 +26,10 @@ def calibrated(model: Any, features: Features, emission: Emission) -> Features:
 def _of_fold(fold: Any, features: Features, emission: Emission) -> Features:
     member, classes = fold.estimator, len(fold.classes)
     if not np.array_equal(member.classes_, fold.classes):
-        raise Unconvertible(f"the step {emission.graph.path} has a fold that lacks a class: give it more rows of each")
+        raise Refused(f"the step {emission.graph.path} has a fold that lacks a class: give it more rows of each")
     scores, probable = _scores(member, features, emission)
     if fold.method == "temperature":
-        raise Unconvertible(
-            f"the step {emission.graph.path} has method='temperature', which has no graph: use 'sigmoid'"
-        )
+        return _cooled(fold.calibrators[0].beta_, scores, probable, emission)
     if fold.method == "sigmoid":
         slopes = np.array([one.a_ for one in fold.calibrators])
         shifts = np.array([one.b_ for one in fold.calibrators])
@@ -47,6 +46,19 @@ def _of_fold(fold: Any, features: Features, emission: Emission) -> Features:
     if classes == 2:
         return curves[0].times(np.array([[-1.0, 1.0]]), np.array([1.0, 0.0]))
     return normalized(Features.joined([emission.settled(curve) for curve in curves]), emission, otherwise=1.0 / classes)
+
+
+def _cooled(factor: float, scores: Features, probable: bool, emission: Emission) -> Features:
+    """Softmax of all scores times one factor; probabilities count as their logarithms."""
+    if probable:
+        graph = emission.graph
+        if scores.width == 1:
+            scores = scores.times(np.array([[-1.0, 1.0]]), np.array([1.0, 0.0]))
+        shares = emission.tensor(scores, "float64")
+        above = graph.node("Add", [shares, graph.constant(1e-12, "float64")], "float64", shares.width)  # as it does
+        return softmax(Features.of(graph.node("Log", [above], "float64", shares.width)).then("Mul", factor), emission)
+    x = emission.tensor(two_sided(scores).then("Mul", factor))
+    return softmax(Features.of(x), emission)
 
 
 def _scores(member: Any, features: Features, emission: Emission) -> tuple[Features, bool]:

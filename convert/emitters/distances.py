@@ -10,11 +10,12 @@ import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestCentroid
 
+from convert.emitters.bayes import softmax
 from convert.emitters.emission import Emission
 from convert.emitters.features import Features
 from convert.emitters.graph import Tensor
 from convert.emitters.registry import Declined, emits
-from convert.errors import Unconvertible
+from convert.errors import Refused
 from convert.schema import Array
 
 EUCLIDEAN = ("euclidean", "l2", "sqeuclidean")
@@ -41,15 +42,40 @@ def to_centres(model: Any, features: Features, emission: Emission) -> Features:
     return Features.of(graph.node("Sqrt", [positive], "float64", len(centres)))
 
 
+@emits("decision_function", NearestCentroid)
+def centroid_scores(model: Any, features: Features, emission: Emission) -> Features:
+    """How near each class's centre is, by the spread within classes; of two classes, by how much the second is."""
+    each = _discriminants(model, features, emission)
+    return each.times(np.array([[-1.0], [1.0]])) if each.width == 2 else each
+
+
+@emits("predict_proba", NearestCentroid)
+def centroid_probabilities(model: Any, features: Features, emission: Emission) -> Features:
+    """Softmax of nearness."""
+    return softmax(Features.of(emission.tensor(_discriminants(model, features, emission), "float64")), emission)
+
+
 @emits("predict", NearestCentroid)
 def centroid(model: Any, features: Features, emission: Emission) -> Features:
-    """The class with the nearest centre."""
-    if model.metric != "euclidean" or not np.allclose(model.class_prior_, 1.0 / len(model.classes_)):
-        raise Unconvertible(
-            f"the step {emission.graph.path} has metric={model.metric!r} and priors={model.priors!r}: only the "
-            f"Euclidean distance with priors='uniform' has a graph"
+    """The class with the nearest centre; with other priors than equal ones, the likeliest."""
+    _euclidean(model, emission)
+    if np.allclose(model.class_prior_, 1.0 / len(model.classes_)):
+        return emission.likeliest(nearness(features, model.centroids_))
+    return emission.likeliest(_discriminants(model, features, emission))
+
+
+def _discriminants(model: Any, features: Features, emission: Emission) -> Features:
+    _euclidean(model, emission)
+    spread = np.where(model.within_class_std_dev_ != 0, model.within_class_std_dev_, 1.0)
+    near = nearness(features.then("Div", spread), model.centroids_ / spread)
+    return near.then("Add", 2.0 * np.log(model.class_prior_))
+
+
+def _euclidean(model: Any, emission: Emission) -> None:
+    if model.metric != "euclidean":
+        raise Refused(
+            f"the step {emission.graph.path} has metric={model.metric!r}: only the Euclidean distance has a graph"
         )
-    return emission.likeliest(nearness(features, model.centroids_))
 
 
 def nearness(features: Features, points: Any) -> Features:

@@ -15,7 +15,7 @@ from convert.emitters.features import Features
 from convert.emitters.graph import Tensor
 from convert.emitters.imputers import text_of
 from convert.emitters.registry import emits
-from convert.errors import Unconvertible
+from convert.errors import Refused
 from convert.schema import Array
 
 NEVER_SEEN = "\0 never seen"
@@ -97,7 +97,7 @@ def _answers(encoder: Any, emission: Emission) -> list[tuple[int, Array]]:
         each: Array = np.concatenate([values, last])
         answers.append((place, each[:, varying]))
     if not answers:
-        raise Unconvertible(f"the step {emission.graph.path} has no columns")
+        raise Refused(f"the step {emission.graph.path} has no columns")
     return answers
 
 
@@ -133,7 +133,7 @@ def _codes(encoder: Any, place: int, features: Features, codes: Array, unknown: 
     """(rows) int64: the code of the category in each row."""
     texts = [text_of(category) for category in encoder.categories_[place].tolist()]
     if len(set(texts)) < len(texts):
-        raise Unconvertible(
+        raise Refused(
             f"in the step {emission.graph.path}, a gap and a text of a column are both written "
             f"{max(texts, key=texts.count)!r}: rename that category"
         )
@@ -157,7 +157,7 @@ def _same(encoder: Any, place: int, features: Features, emission: Emission) -> T
     try:
         categories = np.asarray(encoder.categories_[place], dtype=np.float64)
     except ValueError as error:
-        raise Unconvertible(
+        raise Refused(
             f"the step {emission.graph.path} learnt texts in a column in which the rows have numbers"
         ) from error
     same = graph.node("Equal", [tensor, graph.constant(categories, tensor.dtype)], "bool", len(categories))

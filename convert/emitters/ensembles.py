@@ -26,7 +26,7 @@ from convert.emitters.features import Features
 from convert.emitters.functions import apply
 from convert.emitters.kernels import with_confidence
 from convert.emitters.registry import Method, emits
-from convert.errors import Unconvertible
+from convert.errors import Refused
 from convert.schema import Array
 
 
@@ -215,11 +215,9 @@ def _confidences(members: Sequence[Any], features: Features, emission: Emission)
 
 def _whole(model: Any, emission: Emission) -> None:
     if getattr(model, "multilabel_", False):
-        raise Unconvertible(
-            f"the step {emission.graph.path} answers several questions at once: train one model for each"
-        )
+        raise Refused(f"the step {emission.graph.path} answers several questions at once: train one model for each")
     if any(type(member).__name__ == "_ConstantPredictor" for member in model.estimators_):
-        raise Unconvertible(f"the step {emission.graph.path} met classes without rows in training: give it some")
+        raise Refused(f"the step {emission.graph.path} met classes without rows in training: give it some")
 
 
 @emits("decision_function", OneVsRestClassifier)
@@ -262,7 +260,7 @@ def rest_decided(model: Any, features: Features, emission: Emission) -> Features
 def each_against_each(model: Any, features: Features, emission: Emission) -> Features:
     """Votes of all pairs, with their confidence as a tie-break."""
     if model.pairwise_indices_ is not None:
-        raise Unconvertible(f"the step {emission.graph.path} has a precomputed kernel, which has no graph")
+        raise Refused(f"the step {emission.graph.path} has a precomputed kernel, which has no graph")
     scores, probable = _confidences(model.estimators_, features, emission)
     if len(scores) == 1:
         return scores[0]
@@ -298,7 +296,7 @@ def transformed_back(model: Any, features: Features, emission: Emission) -> Feat
             return answer.then("Add", undo.mean_) if undo.with_mean else answer
         case MinMaxScaler() if not undo.clip:
             return answer.then("Sub", undo.min_).then("Div", undo.scale_)
-    raise Unconvertible(
+    raise Refused(
         f"the step {emission.graph.path} undoes {type(undo).__name__} on the target, which has no graph: use a "
         f"function of numpy, StandardScaler or MinMaxScaler, or train on the transformed target and undo it yourself"
     )

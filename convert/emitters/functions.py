@@ -11,7 +11,7 @@ from convert.emitters.emission import Emission
 from convert.emitters.features import Features
 from convert.emitters.graph import Tensor
 from convert.emitters.registry import emits
-from convert.errors import Unconvertible
+from convert.errors import Refused
 
 OPERATORS: Final[Mapping[Any, str]] = {
     np.log: "Log", np.exp: "Exp", np.sqrt: "Sqrt", np.abs: "Abs", np.negative: "Neg", np.reciprocal: "Reciprocal",
@@ -31,18 +31,18 @@ def function(transformer: Any, features: Features, emission: Emission) -> Featur
     if transformer.func is None:
         return features
     if transformer.kw_args:
-        raise Unconvertible(f"the step {emission.graph.path} gives its function arguments: {transformer.kw_args}")
+        raise Refused(f"the step {emission.graph.path} gives its function arguments: {transformer.kw_args}")
     return apply(transformer.func, features, emission)
 
 
 def apply(func: Any, features: Features, emission: Emission) -> Features:
-    """A function of numpy on every number, computed as exactly as the numbers come. Raises Unconvertible."""
+    """A function of numpy on every number, computed as exactly as the numbers come. Raises Refused."""
     try:
         known = func in OPERATORS or func in COMPOSED
     except TypeError:
         known = False
     if not known:
-        raise Unconvertible(
+        raise Refused(
             f"the step {emission.graph.path} calls {getattr(func, '__name__', func)!r}, which has no graph: do it "
             f"before the pipeline, or use one of numpy's {KNOWN}"
         )
@@ -92,9 +92,14 @@ def threshold(value: float, x: Tensor, emission: Emission) -> str:
 @emits("transform", Normalizer)
 def normalizer(step: Any, features: Features, emission: Emission) -> Features:
     """Each row divided by its length; rows of noughts stay as they are."""
+    return normalized(features, step.norm, emission)
+
+
+def normalized(features: Features, norm: str, emission: Emission) -> Features:
+    """Each row divided by its length as the norm measures it."""
     graph, x = emission.graph, emission.exact(features)
-    op = {"l1": "ReduceL1", "l2": "ReduceL2", "max": "ReduceMax"}[step.norm]
-    measured = graph.node("Abs", [x], x.dtype, x.width) if step.norm == "max" else x
+    op = {"l1": "ReduceL1", "l2": "ReduceL2", "max": "ReduceMax"}[norm]
+    measured = graph.node("Abs", [x], x.dtype, x.width) if norm == "max" else x
     length = graph.node(op, [measured, graph.constant([1], "int64")], x.dtype, 1, keepdims=1)
     nought = graph.node("Equal", [length, graph.constant(0.0, x.dtype)], "bool", 1)
     divisor = graph.node("Where", [nought, graph.constant(1.0, x.dtype), length], x.dtype, 1)

@@ -11,7 +11,7 @@ from convert.emitters.emission import Emission
 from convert.emitters.features import Features
 from convert.emitters.graph import Tensor
 from convert.emitters.registry import Declined, emits
-from convert.errors import Unconvertible
+from convert.errors import Refused
 from convert.schema import Array
 
 
@@ -54,9 +54,7 @@ def _support(model: Any, features: Features, emission: Emission) -> Features:
     """The kernel of each row with each support vector."""
     kernel = Kernel(features, model.support_vectors_, emission)
     if callable(model.kernel) or model.kernel == "precomputed":
-        raise Unconvertible(
-            f"the step {emission.graph.path} has a kernel of its own, which has no graph: use a named one"
-        )
+        raise Refused(f"the step {emission.graph.path} has a kernel of its own, which has no graph: use a named one")
     gamma = float(model._gamma)
     if model.kernel == "linear":
         return kernel.products(1.0, 0.0)
@@ -196,7 +194,7 @@ def _evaluated(kernel: Any, of: Kernel) -> Features:
             sine = of.node("Sin", of.distances(1.0, np.pi / kernel.periodicity))
             squared = of.node("Mul", of.node("Mul", sine, sine), of.number(-2.0 / kernel.length_scale**2))
             return Features.of(of.node("Exp", squared))
-    raise Unconvertible(
+    raise Refused(
         f"the step {of.emission.graph.path} has the kernel {type(kernel).__name__}, which has no graph: use RBF, "
         f"Matern, RationalQuadratic, ExpSineSquared or DotProduct, their sums and products"
     )
@@ -206,7 +204,7 @@ def _matern(kernel: Any, of: Kernel) -> Tensor:
     if kernel.nu == np.inf:
         return of.node("Exp", of.minus_squares(kernel.length_scale, 0.5))
     if kernel.nu not in (0.5, 1.5, 2.5):
-        raise Unconvertible(f"the step {of.emission.graph.path} has Matern(nu={kernel.nu}): use 0.5, 1.5, 2.5 or inf")
+        raise Refused(f"the step {of.emission.graph.path} has Matern(nu={kernel.nu}): use 0.5, 1.5, 2.5 or inf")
     far = of.distances(kernel.length_scale, np.sqrt(2.0 * kernel.nu))
     fading = of.node("Exp", of.node("Neg", far))
     if kernel.nu == 0.5:

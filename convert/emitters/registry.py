@@ -12,7 +12,7 @@ Method = Literal["transform", "predict", "predict_proba", "decision_function"]
 """What is asked of an estimator, in scikit-learn's words; a classifier's `predict` answers places in `classes_`."""
 
 Emitter = Callable[[Any, Features, "Emission"], Features]
-"""A fitted estimator and its input → its answers. Raises Declined, or Unconvertible for what can have no graph."""
+"""A fitted estimator and its input → its answers. Raises Declined, or Refused for what can have no graph."""
 
 EMITTERS: dict[tuple[type, Method], list[Emitter]] = {}
 """Tried in this order until one does not decline."""

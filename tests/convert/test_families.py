@@ -22,7 +22,7 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier, SGDClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
@@ -207,13 +207,47 @@ def test_a_vectorizer_in_a_column_transformer_is_right_whatever_the_locale() -> 
     assert found.verdicts[found.chosen].parity.worst_difference < 1e-6
 
 
-def test_sublinear_counts_of_words_are_refused_by_the_gate() -> None:
-    """skl2onnx gets the logarithm wrong, and says nothing."""
+@pytest.mark.parametrize(
+    "vectorizer",
+    [
+        pytest.param(TfidfVectorizer(sublinear_tf=True), id="logarithms of counts"),
+        pytest.param(TfidfVectorizer(ngram_range=(1, 2)), id="pairs of words, across those of one letter"),
+        pytest.param(TfidfVectorizer(norm="l1", use_idf=False), id="shares"),
+        pytest.param(TfidfVectorizer(token_pattern=r"\S+", lowercase=False), id="whatever stands between blanks"),
+        pytest.param(CountVectorizer(binary=True, stop_words=["wind"]), id="whether a word occurs"),
+    ],
+)
+def test_words_are_told_apart_as_in_python(vectorizer: Any) -> None:
+    """Letters of all alphabets; texts without a word."""
     random = np.random.default_rng(0)
-    words = ["rain", "snow", "sun", "wind", "late", "crew"]
-    texts = pd.DataFrame({"text": [" ".join(random.choice(words, random.integers(2, 9))) for _ in CLASSES]})
-    with pytest.raises(OutOfTolerance, match="differs by"):
-        convert(on_text(TfidfVectorizer(sublinear_tf=True)), texts, texts["text"].str.contains("rain|snow"))
+    words = ["Köln", "ÜBER", "naïve", "don't", "a", "日本", "e-mail", "wind", "x_1", "№ 5"]
+    texts = pd.DataFrame({"text": [" ".join(random.choice(words, random.integers(0, 9))) for _ in CLASSES]})
+    found = convert(on_text(vectorizer), texts, texts["text"].str.contains("Köln|wind"))
+    assert found.verdicts[found.chosen].parity.worst_difference < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("vectorizer", "message"),
+    [
+        pytest.param(TfidfVectorizer(analyzer="char"), "analyzer='char', .* use analyzer='word'", id="characters"),
+        pytest.param(CountVectorizer(strip_accents="unicode"), "use strip_accents=None", id="accents"),
+        pytest.param(CountVectorizer(token_pattern="[a-z]+"), "use one of", id="a pattern of one's own"),
+        pytest.param(TfidfVectorizer(tokenizer=str.split, token_pattern=None), "code of your own", id="own code"),
+        pytest.param(
+            TfidfVectorizer(ngram_range=(1, 2), stop_words=["and"]), "use ngram_range=", id="pairs across stop words"
+        ),
+        pytest.param(HashingVectorizer(n_features=8), "use TfidfVectorizer", id="hashed words"),
+    ],
+)
+def test_words_that_graphs_would_tell_apart_otherwise_are_refused(vectorizer: Any, message: str) -> None:
+    with pytest.raises(Unconvertible, match=f"the step columntransformer/text .*{message}"):
+        convert(on_text(vectorizer), LETTERS, CLASSES)
+
+
+def test_capitals_that_python_lowers_to_a_final_sigma_are_refused() -> None:
+    texts = LETTERS.assign(text=LETTERS["text"] + " ΟΔΟΣ")
+    with pytest.raises(Unconvertible, match="'οδος' with a final sigma"):
+        convert(on_text(TfidfVectorizer()), texts, CLASSES)
 
 
 def test_a_vectorizer_without_a_column_says_what_to_do() -> None:
