@@ -149,6 +149,7 @@ class App:
         await asyncio.sleep(settings.linger_s)
         self._engine.stop()
         self._prediction.drain()
+        self.listener.drain()
         ends_at = time.monotonic() + settings.grace_s
         while (busy := self._busy()) and time.monotonic() < ends_at:
             await asyncio.sleep(DRAIN_LOOK_S)

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version as version_of
 from pathlib import Path
 
 import numpy as np
@@ -111,10 +112,25 @@ def _check_golden(manifest: Manifest, outputs: Sequence[Array]) -> None:
             )
         expected = _array(rows, spec.dtype, f"answers of {spec.name!r}")
         if expected.shape != output.shape or not _agree(expected, output, spec):
+            row = _first_that_differs(expected, output, spec)
             raise BrokenVersion(
-                f"golden rows: output {spec.name!r} differs from what the manifest promises: "
-                f"expected {_short(expected)}, the graph gives {_short(output)}"
+                f"golden rows: output {spec.name!r} differs from what the manifest promises, first in row {row}: "
+                f"expected {_short(expected[row:])}, the graph gives {_short(output[row:])}{_other_runtime(manifest)}"
             )
+
+
+def _first_that_differs(expected: Array, output: Array, spec: OutputSpec) -> int:
+    """Index of a row; 0 if the shapes differ already."""
+    rows = range(len(expected)) if expected.shape == output.shape else range(0)
+    return next((row for row in rows if not _agree(expected[row], output[row], spec)), 0)
+
+
+def _other_runtime(manifest: Manifest) -> str:
+    """The likely reason, and what to do, where the graph was checked with another ONNX Runtime than this one."""
+    there, here = manifest.lineage.libraries.get("onnxruntime"), version_of("onnxruntime")
+    if there in (None, here):
+        return ""
+    return f"; it was made with ONNX Runtime {there}, this is {here}: run that one, or convert the model again with this"
 
 
 def _agree(expected: Array, output: Array, spec: OutputSpec) -> bool:

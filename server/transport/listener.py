@@ -16,9 +16,11 @@ from server.transport.h2.front import BACKLOG, Front
 from server.transport.h2.inbox import Intake
 from server.transport.h2.limits import Limits
 from server.transport.h2.tunnels import Tunnels
+from server.transport.skylane_v1.stream import message_of
 from server.wording import cannot_bind
 
 PREDICT: Final = f"/{PREDICTION_SERVICE}/Predict"
+PREDICT_STREAM: Final = f"/{PREDICTION_SERVICE}/PredictStream"
 
 
 class CannotListen(Exception):
@@ -37,6 +39,9 @@ class Listener(Protocol):
     @property
     def busy(self) -> bool:
         """Whether a reply is still on its way to a connection, as far as the transport can tell."""
+
+    def drain(self) -> None:
+        """Let streams answer what they have read, and end."""
 
     async def close(self) -> None:
         """Close every connection at once."""
@@ -76,6 +81,9 @@ class GrpcioListener:
         """See Listener. What grpcio has open, its services count themselves."""
         return False
 
+    def drain(self) -> None:
+        """See Listener. The services of grpcio end their streams themselves."""
+
     async def close(self) -> None:
         """See Listener."""
         await self._server.stop(None)
@@ -104,7 +112,13 @@ class FrontListener:
         self._tunnels = Tunnels(target, lambda connection, job: self._front.change(connection, job))
         limits = Limits(message_bytes=settings.message_bytes_max)
         self._front = Front(
-            listening, intakes, self._tunnels.open, limits, guard.grant, tls=None if tls is None else tls.newest
+            listening,
+            intakes,
+            self._tunnels.open,
+            limits,
+            streaming={PREDICT_STREAM: (intakes[PREDICT], message_of)},
+            grant_of=guard.grant,
+            tls=None if tls is None else tls.newest,
         )
 
     async def start(self) -> None:
@@ -116,6 +130,10 @@ class FrontListener:
     def busy(self) -> bool:
         """See Listener."""
         return self._front.busy
+
+    def drain(self) -> None:
+        """See Listener."""
+        self._front.drain()
 
     async def close(self) -> None:
         """See Listener. The server behind goes first: its calls pass through the front."""

@@ -44,6 +44,8 @@ class Services:
     inboxes: dict[str, Inbox]
     """Path → where calls of a hot method gather."""
     open_tunnel: OpenTunnel
+    is_ours: Callable[[str], bool]
+    """Whether the front itself answers this path."""
     grant_of: Callable[[str | None], Grant]
     """Value of an authorization field → what it allows; raises Unauthenticated."""
     sink: Sink
@@ -59,7 +61,7 @@ class Connection:
         self.taken: dict[int, Call] = {}
         """Stream → the call that was handed over and is not yet answered."""
         self._services, self._limits = services, services.limits
-        self._heads = Heads(services.inboxes.get, services.grant_of, services.limits.header_bytes)
+        self._heads = Heads(services.inboxes.get, services.is_ours, services.grant_of, services.limits.header_bytes)
         self._coming: dict[int, Head | Request] = {}
         """Stream → what is known of a request that is not whole."""
         self._rest = b""
@@ -113,6 +115,9 @@ class Connection:
                 self._on_control(kind, flags, stream_id, data[start:end], now)
             position = end
         self._rest = data[position:]
+        if self._unacknowledged >= CONNECTION_WINDOW_STEP:
+            self.outbox.frames.append(frames.window_update(0, self._unacknowledged))
+            self._unacknowledged = 0
 
     def _greet(self, data: bytes) -> None:
         if not data.startswith(frames.PREFACE):
@@ -214,9 +219,6 @@ class Connection:
         self, flags: int, stream_id: int, known: Head | Request | None, payload: bytes, now: float
     ) -> None:
         """DATA of a request in pieces, of a tunnel, padded, compressed, or of no stream at all."""
-        if self._unacknowledged >= CONNECTION_WINDOW_STEP:
-            self.outbox.frames.append(frames.window_update(0, self._unacknowledged))
-            self._unacknowledged = 0
         if known is None:
             if stream_id > self._last_stream or not stream_id:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, f"DATA on stream {stream_id}, which has not begun")
@@ -227,11 +229,12 @@ class Connection:
         request = known if isinstance(known, Request) else self._in_pieces(stream_id, known, now)
         if not request.spend(len(payload)):
             self._drop(stream_id, Code.FLOW_CONTROL_ERROR)
+            request.cancel()
             return
         try:
             request.feed(frames.without_padding(flags & frames.PADDED, payload))
         except MessageFault as fault:
-            self._refuse(stream_id, fields.OPENING + fields.closing(fault.status))
+            self._fail(stream_id, request, fault.status)
             return
         if flags & END_STREAM:
             self._finish(stream_id, request, now)
@@ -265,6 +268,15 @@ class Connection:
         self._forget_request(stream_id)
         self.outbox.refuse(stream_id, block)
         self._reset(stream_id, Code.NO_ERROR)  # what still comes of it is not looked at
+
+    def _fail(self, stream_id: int, request: Request, status: Status) -> None:
+        """End a request for a fault in its messages, which may come after a part of its answer."""
+        request.cancel()
+        if request.answered:
+            self._forget_request(stream_id)
+            self.outbox.close(stream_id, fields.closing(status))
+        else:
+            self._refuse(stream_id, fields.OPENING + fields.closing(status))
 
     def _drop(self, stream_id: int, code: Code) -> None:
         """End a request that is still coming without an answer."""
@@ -378,8 +390,8 @@ class Connection:
             call.cancelled = True
         request = self._coming.get(stream_id)
         self._forget_request(stream_id)
-        if isinstance(request, Request) and request.tunnel is not None:
-            request.tunnel.cancel()
+        if isinstance(request, Request):
+            request.cancel()
 
     def _on_settings(self, flags: int, payload: bytes) -> None:
         if flags & ACK:
@@ -410,8 +422,8 @@ class Connection:
         self.taken.clear()
         for stream_id, known in list(self._coming.items()):
             self._forget_request(stream_id)
-            if isinstance(known, Request) and known.tunnel is not None:
-                known.tunnel.cancel()
+            if isinstance(known, Request):
+                known.cancel()
 
     def stalled(self, now: float) -> bool:
         """Whether a request to a hot method began long ago and is not whole."""

@@ -16,16 +16,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 from server.credentials import ANYONE, Grant
 from server.errors import ServingError
 from server.transport.h2.connection import Connection, OpenTunnel, Services
+from server.transport.h2.heads import Head
 from server.transport.h2.inbox import Inbox, Intake
 from server.transport.h2.limits import Budget, Limits
 from server.transport.h2.link import Ended, Link
 from server.transport.h2.poller import READ, WRITE, make_poller
+from server.transport.h2.requests import Tunnel
 from server.transport.h2.secure import SecureLink
+from server.transport.h2.streams import StreamMethod, Streams, Wrap
 from server.transport.status import Status, status_of
 from server.types import Call
 
@@ -48,19 +52,37 @@ class Front:
         intakes: Mapping[str, Intake],
         open_tunnel: OpenTunnel,
         limits: Limits,
+        *,
+        streaming: Mapping[str, tuple[Intake, Wrap]] = MappingProxyType({}),
         grant_of: Callable[[str | None], Grant] = lambda _: ANYONE,
         clock: Callable[[], float] = time.monotonic,
         tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
-        """`intakes`: path of a hot method → who answers it. The socket is bound; nothing is accepted before `start`.
+        """The socket is bound; nothing is accepted before `start`.
 
+        `intakes`: path of a hot method → who answers it. `streaming`: path of a method whose messages are calls → who
+        answers them, and how an answer is wrapped. All other paths go to `open_tunnel`.
         `grant_of`: value of an authorization field → what it allows; raises Unauthenticated. `tls` gives the context
         for a new connection.
         """
         self._tls = tls
         self._listening, self._limits, self._clock = listening, limits, clock
-        self._inboxes = {path: Inbox(intake) for path, intake in intakes.items()}
-        self._services = Services(self._inboxes, open_tunnel, grant_of, self, limits, Budget(limits.partial_bytes))
+        self._tunnels = open_tunnel
+        self._streams = Streams(self)
+        unary = {path: Inbox(intake, self) for path, intake in intakes.items()}
+        self._methods = {
+            path: StreamMethod(Inbox(intake, self._streams), wrap) for path, (intake, wrap) in streaming.items()
+        }
+        self._inboxes = (*unary.values(), *(method.inbox for method in self._methods.values()))
+        self._services = Services(
+            unary,
+            self._open_tunnel,
+            (unary.keys() | self._methods.keys()).__contains__,
+            grant_of,
+            self,
+            limits,
+            Budget(limits.partial_bytes),
+        )
         self._links: dict[int, Link] = {}
         self._touched: set[Link] = set()
         """Those with something to write."""
@@ -95,6 +117,26 @@ class Front:
         self.post(self._close)
         self._thread.join()
 
+    def drain(self) -> None:
+        """Let every stream answer what it has read, and end."""
+        self.post(self._streams.drain)
+
+    def clock(self) -> float:
+        """The engine's time in seconds."""
+        return self._clock()
+
+    def do(self, job: Callable[[], object]) -> None:
+        """Do this on the front's thread: now, if it is this one. From any thread."""
+        if threading.get_ident() == self._thread.ident:
+            job()
+        else:
+            self.post(job)
+
+    def touch(self, connection: Connection) -> None:
+        """Write what this connection has to say, in this turn. On the front's thread."""
+        assert isinstance(connection, Link)
+        self._touched.add(connection)
+
     def post(self, job: Callable[[], object]) -> None:
         """Do this on the front's thread, soon. From any thread."""
         self._jobs.append(job)
@@ -108,10 +150,14 @@ class Front:
         self.post(partial(self._change, connection, job))
 
     def _change(self, connection: Connection, job: Callable[[], object]) -> None:
-        assert isinstance(connection, Link)
-        if connection.is_open:
-            job()
-            self._touched.add(connection)
+        job()
+        self.touch(connection)
+
+    def _open_tunnel(self, connection: Connection, stream_id: int, head: Head) -> Tunnel:
+        method = self._methods.get(head.path)
+        if method is None:
+            return self._tunnels(connection, stream_id, head)
+        return self._streams.open(method, connection, stream_id, head)
 
     # --- A turn -----------------------------------------------------------------------------------------------------
 
@@ -134,15 +180,15 @@ class Front:
                 self._wake_up()
             else:
                 self._accept(now)
-        for inbox in self._inboxes.values():
+        for inbox in self._inboxes:
             if inbox.calls:
-                inbox.hand_over(self)
+                inbox.hand_over()
         while self._jobs:
             self._jobs.popleft()()
-        for link in self._touched:
+        touched, self._touched = self._touched, set()
+        for link in touched:
             if link.is_open:
                 self._flush(link, now)
-        self._touched.clear()
         if now >= self._look_at:
             self._look_for_stalled(now)
 
@@ -228,7 +274,9 @@ class Front:
             link.close()
 
     def _pause(self) -> float | None:
-        """How long to wait for events: for ever if nobody could stall."""
+        """How long to wait for events: for ever if nobody could stall, and not at all if there is work."""
+        if any(inbox.calls for inbox in self._inboxes):  # a stream went on when its replies were out
+            return 0.0
         return None if self._look_at == math.inf else max(self._look_at - self._clock(), 0.0)
 
     def _look_for_stalled(self, now: float) -> None:
@@ -254,10 +302,7 @@ class Front:
         """See Sink."""
         for call in calls:
             call.done = True
-        if threading.get_ident() == self._thread.ident:
-            self._answer(calls, replies)
-        else:
-            self.post(partial(self._answer, calls, replies))
+        self.do(partial(self._answer, calls, replies))
 
     def _answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
         touched = self._touched
@@ -270,10 +315,7 @@ class Front:
         """See Sink."""
         for call in calls:
             call.done = True
-        if threading.get_ident() == self._thread.ident:
-            self._refuse(calls, status_of(error))
-        else:
-            self.post(partial(self._refuse, calls, status_of(error)))
+        self.do(partial(self._refuse, calls, status_of(error)))
 
     def _refuse(self, calls: Sequence[Call], status: Status) -> None:
         for call in calls:

@@ -44,7 +44,7 @@ class Head:
     encoding: str
     """Of messages that say they are compressed."""
     grant: Grant
-    """What the caller may do; asked for hot methods only, the server behind asks for the others."""
+    """What the caller may do, of methods that the front answers; the server behind asks for the others."""
     metadata: Metadata
     """What is the service's business, not the transport's."""
     refusal: bytes | None = None
@@ -57,13 +57,15 @@ class Heads:
     def __init__(
         self,
         inbox_of: Callable[[str], Inbox | None],
+        is_ours: Callable[[str], bool],
         grant_of: Callable[[str | None], Grant],
         header_bytes_max: int,
     ) -> None:
-        """`grant_of`: what the value of an authorization field allows; raises Unauthenticated."""
+        """`is_ours`: whether the front itself answers this path, and so asks for a token. `grant_of`: what the value of
+        an authorization field allows; raises Unauthenticated."""
         self.known: dict[bytes, Head] = {}
         """Blocks whose meaning holds until the table changes."""
-        self._inbox_of, self._grant_of = inbox_of, grant_of
+        self._inbox_of, self._is_ours, self._grant_of = inbox_of, is_ours, grant_of
         self._decoder = Decoder(header_bytes_max)
 
     def decode(self, block: bytes) -> Head:
@@ -107,7 +109,7 @@ class Heads:
         elif method != "POST":
             refusal = fields.not_grpc(405, f"method: expected POST, received {method}")
         inbox, grant = self._inbox_of(path), ANYONE
-        if inbox is not None and refusal is None:
+        if refusal is None and self._is_ours(path):
             try:
                 grant = self._grant_of(_authorization(rest))
             except Unauthenticated as error:

@@ -20,15 +20,16 @@ class Intake(Protocol):
 class Inbox:
     """Where the connections put what came for one method."""
 
-    __slots__ = ("calls", "intake", "payloads")
+    __slots__ = ("_sink", "calls", "intake", "payloads")
 
-    def __init__(self, intake: Intake) -> None:
-        self.intake = intake
+    def __init__(self, intake: Intake, sink: Sink) -> None:
+        """`sink` gets the replies."""
+        self.intake, self._sink = intake, sink
         self.calls: list[Call] = []
         self.payloads: list[bytes] = []
 
-    def hand_over(self, sink: Sink) -> None:
+    def hand_over(self) -> None:
         """Give what has come to the intake."""
         calls, payloads = self.calls, self.payloads
         self.calls, self.payloads = [], []
-        self.intake.take(calls, payloads, sink)
+        self.intake.take(calls, payloads, self._sink)

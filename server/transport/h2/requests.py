@@ -99,6 +99,11 @@ class Request:
         self._unconsumed -= size
         self._settle()
 
+    def cancel(self) -> None:
+        """Tell the service behind that nobody waits any more."""
+        if self.tunnel is not None:
+            self.tunnel.cancel()
+
     def forget(self) -> None:
         """Give back what was taken from the budget."""
         self._budget.give_back(self._budgeted)

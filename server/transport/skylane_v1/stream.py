@@ -31,7 +31,7 @@ class Stream:
     def closed(self, call: Call, result: bytes | ServingError) -> None:
         """A request was answered."""
         self._open.discard(call)
-        self._replies.put_nowait(_message(call, result))
+        self._replies.put_nowait(message_of(call, result))
         self._finish_if_done()
 
     async def run(
@@ -68,7 +68,8 @@ class Stream:
             self._replies.put_nowait(None)
 
 
-def _message(call: Call, result: bytes | ServingError) -> bytes:
+def message_of(call: Call, result: bytes | ServingError) -> bytes:
+    """What a stream says of a call: its reply, or why there is none."""
     request_id = PredictResponse.FromString(call.tail).request_id
     if isinstance(result, bytes):
         head = PredictStreamResponse(request_id=request_id).SerializeToString()

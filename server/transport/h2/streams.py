@@ -1,0 +1,178 @@
+"""Streams of requests to a hot method: each message is a call like any other, and batches with all of them.
+
+They never leave the front's thread. A stream has so many calls open at once; what comes beyond waits, and when the
+window is full the client waits.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol
+
+from grpc import StatusCode
+
+from server.errors import ServingError, ShuttingDown
+from server.transport.h2.connection import Connection
+from server.transport.h2.heads import Head
+from server.transport.h2.inbox import Inbox
+from server.transport.status import Status, status_of
+from server.types import Call
+
+OPEN_MAX: Final = 256
+"""Calls of one stream that are under way, or whose replies the client has no room for."""
+
+Wrap = Callable[[Call, bytes | ServingError], bytes]
+"""(call, its reply or error) → the message of the stream that tells of it."""
+
+
+class Thread(Protocol):
+    """The front, as far as streams need it."""
+
+    def clock(self) -> float:
+        """The engine's time in seconds."""
+        ...
+
+    def do(self, job: Callable[[], object]) -> None:
+        """Do this on the front's thread: now, if it is this one."""
+
+    def touch(self, connection: Connection) -> None:
+        """Write what this connection has to say."""
+
+
+@dataclass(frozen=True)
+class StreamMethod:
+    """A method whose messages are calls, and what its replies look like."""
+
+    inbox: Inbox
+    wrap: Wrap
+
+
+class Streams:
+    """All open streams. A Sink of their calls, see server.types; the rest belongs to the front's thread."""
+
+    def __init__(self, thread: Thread) -> None:
+        self._thread = thread
+        self._open: set[CallStream] = set()
+
+    def open(self, method: StreamMethod, connection: Connection, stream_id: int, head: Head) -> "CallStream":
+        """A new one."""
+        stream = CallStream(self, self._thread, method, connection, stream_id, head)
+        self._open.add(stream)
+        return stream
+
+    def closed(self, stream: "CallStream") -> None:
+        """This one has ended."""
+        self._open.discard(stream)
+
+    def drain(self) -> None:
+        """Let every stream answer what it has read, and end."""
+        for stream in list(self._open):
+            stream.drain()
+
+    def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
+        """See Sink."""
+        self._deliver(calls, replies)
+
+    def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
+        """See Sink."""
+        self._deliver(calls, [error] * len(calls))
+
+    def _deliver(self, calls: Sequence[Call], results: Sequence[bytes | ServingError]) -> None:
+        for call in calls:
+            call.done = True
+        self._thread.do(partial(_hand_over, calls, results))
+
+
+def _hand_over(calls: Sequence[Call], results: Sequence[bytes | ServingError]) -> None:
+    for call, result in zip(calls, results, strict=True):
+        call.handle.answered(call, result)
+
+
+class CallStream:
+    """One stream. See requests.Tunnel for the side of the connection."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        thread: Thread,
+        method: StreamMethod,
+        connection: Connection,
+        stream_id: int,
+        head: Head,
+    ) -> None:
+        self._streams, self._thread, self._method = streams, thread, method
+        self._connection, self._stream_id, self._head = connection, stream_id, head
+        self._deadline = thread.clock() + head.timeout_s
+        self._waiting: deque[bytes] = deque()
+        self._calls: set[Call] = set()
+        self._open = 0
+        self._begun = self._ended = self._drains = False
+
+    # --- From the connection ----------------------------------------------------------------------------------------
+
+    def message(self, message: bytes) -> None:
+        """See Tunnel."""
+        self._waiting.append(message)
+        self._take()
+
+    def half_close(self) -> None:
+        """See Tunnel."""
+        self._ended = True
+        self._close_if_done()
+
+    def cancel(self) -> None:
+        """See Tunnel."""
+        for call in self._calls:
+            call.cancelled = True
+        self._waiting.clear()
+        self._streams.closed(self)
+
+    # --- From the engine --------------------------------------------------------------------------------------------
+
+    def answered(self, call: Call, result: bytes | ServingError) -> None:
+        """One call has its reply."""
+        self._calls.discard(call)
+        if call.cancelled:
+            return
+        if not self._begun:
+            self._begun = True
+            self._connection.tunnel_open(self._stream_id, b"")
+        self._connection.tunnel_send(self._stream_id, self._method.wrap(call, result), self._sent)
+        self._thread.touch(self._connection)
+        self._close_if_done()
+
+    def drain(self) -> None:
+        """Take no more; answer what was taken, and end."""
+        self._drains = True
+        self._waiting.clear()
+        self._close_if_done()
+        self._thread.touch(self._connection)
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _take(self) -> None:
+        """Make calls of what waits, as many as may be open."""
+        inbox = self._method.inbox
+        while self._waiting and self._open < OPEN_MAX and not self._drains:
+            message = self._waiting.popleft()
+            call = Call(self, self._streams, self._deadline, grant=self._head.grant)
+            self._open += 1
+            self._calls.add(call)
+            inbox.calls.append(call)
+            inbox.payloads.append(message)
+            self._connection.tunnel_consumed(self._stream_id, len(message))
+
+    def _sent(self) -> None:
+        """A reply is on its way to the client."""
+        self._open -= 1
+        self._take()
+
+    def _close_if_done(self) -> None:
+        if self._calls or self._waiting or not (self._ended or self._drains):
+            return
+        status = Status(StatusCode.OK, "")
+        if self._drains:
+            status = status_of(ShuttingDown("the server is shutting down; the stream has ended"))
+        self._connection.tunnel_close(self._stream_id, status, b"")
+        self._streams.closed(self)
