@@ -40,6 +40,7 @@ class Exchange:
         if not self._arrived:
             self._loop.call_soon(self._flush)
         self._arrived.append(make(call))
+        del make  # it may hold a body as Python objects, ten times its size, which the engine has read by then
         try:
             await asyncio.sleep(0)  # the flush has run when we are back
             found = result.result() if result.done() else await self._wait(result, deadline, gone)

@@ -17,6 +17,7 @@ LIMITS: Final = Limits()
 BACKLOG: Final = 1024
 CLOSE_S_MAX: Final = 1.0
 """What connections get to take the last bytes of their answers."""
+CLOSE_LOOK_S: Final = 0.01
 
 
 class Application(Protocol):
@@ -47,6 +48,7 @@ class HttpListener:
         self._sockets = _bound(host, port, share_port, limits)
         self.port: int = self._sockets[0].getsockname()[1]
         self.scheme = "http" if tls is None else "https"
+        self._tls = tls
         self._server = uvicorn.Server(
             uvicorn.Config(
                 application,
@@ -60,7 +62,6 @@ class HttpListener:
                 date_header=False,
                 backlog=BACKLOG,
                 timeout_keep_alive=limits.idle_s,
-                ssl_context_factory=None if tls is None else lambda *_: tls,
             )
         )
 
@@ -68,6 +69,7 @@ class HttpListener:
         """Begin to receive."""
         config = self._server.config
         config.load()
+        config.ssl = self._tls
         self._server.lifespan = config.lifespan_class(config)
         await self._server.startup(sockets=self._sockets)
 
@@ -82,17 +84,18 @@ class HttpListener:
             each.close()
 
     async def close(self) -> None:
-        """Close every connection; answers that are written already get a moment to leave."""
-        state = self._server.server_state
+        """Close every connection; answers that are written already get a moment to leave.
+
+        Requests still open learn that their caller has gone, and end: cancelled, uvicorn would log each as a fault.
+        """
+        state, loop = self._server.server_state, asyncio.get_running_loop()
         for server in self._server.servers:
             server.close()
-        for task in list(state.tasks):
-            task.cancel()
         for connection in list(state.connections):
             connection.transport.close()
-        ends_at = asyncio.get_running_loop().time() + CLOSE_S_MAX
-        while state.connections and asyncio.get_running_loop().time() < ends_at:
-            await asyncio.sleep(0.01)
+        ends_at = loop.time() + CLOSE_S_MAX
+        while (state.connections or state.tasks) and loop.time() < ends_at:
+            await asyncio.sleep(CLOSE_LOOK_S)
         for connection in list(state.connections):
             connection.transport.abort()
 

@@ -1,5 +1,6 @@
 """`/v1/models/…`: rows as JSON for everybody, and TensorFlow Serving's paths for its clients."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ from starlette.routing import Route as HttpRoute
 from server.http.context import Context, cached_header, entered, gone, json_response
 from server.http.prediction import SIGNATURE, Prediction, PredictionAsk
 from server.repository.repository import State, VersionStatus
-from server.types import Interface
+from server.types import Call, Interface, Route
 from skylane.dtypes import DType
 
 _STATES: Final = {
@@ -57,11 +58,16 @@ def routes(context: Context) -> list[HttpRoute]:
 async def _predict(context: Context, request: Request) -> Response:
     route, deadline = context.route(request), context.deadline(request)
     with context.bodies.room() as room:
-        prediction = Prediction(await context.bodies.read(request, room))
         reply = await context.exchange.ask(
-            lambda call: PredictionAsk(route, call, prediction), deadline, lambda: gone(request)
+            _reading(route, await context.bodies.read(request, room)), deadline, lambda: gone(request)
         )
     return Response(reply.json, headers=cached_header(reply), media_type="application/json")
+
+
+def _reading(route: Route, body: bytes) -> Callable[[Call], PredictionAsk]:
+    """Reads the body. Raises BadRequest or InputMismatch."""
+    prediction = Prediction(body)
+    return lambda call: PredictionAsk(route, call, prediction)
 
 
 async def _index(context: Context, request: Request) -> Response:

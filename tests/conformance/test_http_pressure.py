@@ -271,6 +271,21 @@ def test_a_server_that_drains_says_so_and_finishes_what_it_has(tmp_path: Path) -
             probe.get("/healthz")
 
 
+def test_when_the_grace_period_is_over_connections_are_closed_without_a_fault(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    models.linear(tmp_path)
+    gate = Gate()
+    with contextlib.ExitStack() as connections:
+        with serving(tmp_path, load=gate.load, http_port=0, grace_s=0.01) as server:
+            first = Held(server, gate, connections).occupy()
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            first.answer()
+        gate.opened.set()
+    assert "the grace period is over" in caplog.text
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 def test_a_port_in_use_is_heard_of_at_once(tmp_path: Path) -> None:
     from server.errors import CannotStart
 
