@@ -1,10 +1,12 @@
 """scikit-learn pipelines → verified, timed ONNX graphs in a model repository.
 
-    from convert import publish
-    publish(pipeline, held_out_rows, name="flights_late", target=truth)
+    from convert import convert_pipeline
+    report = convert_pipeline(pipeline, held_out, target="late", training=train)
+    report  # in a notebook: the model card
+    report.publish("flights_late")
 
 `skylane convert --help` does the same from a file. The steps, one module each: load, schema, export, candidates,
-parity, timing, choose, describe, store, report; `publish` calls them.
+parity, timing, choose, profile, describe, store, report, card; `publish` calls them.
 """
 
 from convert.choose import Preset, Quantize
@@ -18,7 +20,7 @@ from convert.errors import (
     Untrusted,
     Unwritable,
 )
-from convert.publish import Published, publish
+from convert.publish import Published, Report, convert_pipeline, publish
 from convert.report import show
 
 __all__ = [
@@ -29,10 +31,12 @@ __all__ = [
     "Preset",
     "Published",
     "Quantize",
+    "Report",
     "Unconvertible",
     "Unreadable",
     "Untrusted",
     "Unwritable",
+    "convert_pipeline",
     "publish",
     "show",
 ]

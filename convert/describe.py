@@ -10,14 +10,16 @@ import numpy as np
 from convert.choose import Verdict, why_outside
 from convert.conversion import Conversion
 from convert.golden import golden, golden_frame
+from convert.quantization import on_quantization
 from convert.report import sentence
 from convert.schema import Array
 from convert.structure import Task, final_of
 from skylane.dtypes import dtype_of
 from skylane.manifest import Candidate, Lineage, Manifest, OutputSpec, identity_of
+from skylane.profile import Profile
 
 
-def describe(conversion: Conversion, name: str, origin: Lineage) -> Manifest:
+def describe(conversion: Conversion, name: str, origin: Lineage, profile: Profile) -> Manifest:
     """The manifest of the chosen candidate, as version 1."""
     item = conversion.tried[conversion.chosen]
     layout, numbers = conversion.layout, item.built.numbers
@@ -29,9 +31,16 @@ def describe(conversion: Conversion, name: str, origin: Lineage) -> Manifest:
         task=conversion.task,
         tensors=layout.tensor_specs(numbers),
         columns=layout.column_specs(numbers),
-        outputs=_outputs(conversion, conversion.chosen),
+        outputs=outputs_of(conversion, conversion.chosen),
         tolerance=msgspec.structs.replace(conversion.tolerance, forced=forced),
         candidates=tuple(_candidate(verdict, conversion, index) for index, verdict in enumerate(conversion.verdicts)),
+        skipped=conversion.skipped,
+        held_out_rows=len(conversion.frame),
+        metric=conversion.metric if conversion.metric is None else _finite(conversion.metric),
+        batches={str(size): share for size, share in conversion.batches.shares.items()},
+        quantization=on_quantization(conversion),
+        notes=conversion.notes,
+        profile=profile,
         lineage=origin,
         golden=golden(layout, golden_frame(layout, conversion.frame), numbers, item.session.named),
     )
@@ -44,11 +53,11 @@ def identity(conversion: Conversion, index: int) -> str:
         sha256(built.content).hexdigest(),
         layout.tensor_specs(built.numbers),
         layout.column_specs(built.numbers),
-        _outputs(conversion, index),
+        outputs_of(conversion, index),
     )
 
 
-def _outputs(conversion: Conversion, index: int) -> tuple[OutputSpec, ...]:
+def outputs_of(conversion: Conversion, index: int) -> tuple[OutputSpec, ...]:
     """Types and shapes as the graph really gives them: what graphs declare is often less."""
     item, layout = conversion.tried[index], conversion.layout
     answered = item.session.named(layout.tensors(golden_frame(layout, conversion.frame), item.built.numbers))

@@ -2,18 +2,23 @@
 
 import datetime
 import hashlib
+import os
 import pickle
+import platform
 import subprocess
-from collections.abc import Mapping
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import pandas as pd
 import skops.io
 
 from skylane.manifest import Lineage
 
-LIBRARIES: Final = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "pandas")
+LIBRARIES: Final = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "scipy", "pandas", "skops")
+"""Those that every conversion uses; others are recorded where the pipeline is made of them."""
 
 
 def lineage(
@@ -23,6 +28,7 @@ def lineage(
     data_sha256: str | None,
     metrics: Mapping[str, float],
     code: Path,
+    loaded: str | None = None,
 ) -> Lineage:
     """Everything about the origin of a version made now. `code`: a directory of the checkout that trained it."""
     return Lineage(
@@ -31,9 +37,58 @@ def lineage(
         pipeline_sha256=pipeline_sha256 or _sha256_of(estimator),
         data_sha256=data_sha256,
         code_revision=_revision(code),
-        libraries={name: version(name) for name in LIBRARIES},
+        libraries=_libraries(estimator),
+        machine=_machine(),
+        loaded=loaded,
         metrics={name: float(value) for name, value in metrics.items()},
     )
+
+
+def fingerprint(rows: Any) -> str:
+    """SHA-256 over the values, and a frame's column names, in their order: equal for equal rows in memory."""
+    if not isinstance(rows, pd.DataFrame):
+        array = np.ascontiguousarray(rows)
+        content = array.tobytes() if array.dtype.kind != "O" else repr(array.tolist()).encode()
+        return hashlib.sha256(f"{array.dtype.str} {array.shape}\n".encode() + content).hexdigest()
+    digest = hashlib.sha256("\n".join(f"{name}\t{dtype}" for name, dtype in rows.dtypes.items()).encode())
+    digest.update(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _libraries(estimator: Any) -> dict[str, str]:
+    """Versions of Python, of what always takes part, and of the packages that the pipeline's classes come from."""
+    packages = {type(step).__module__.partition(".")[0] for step in _steps(estimator)}
+    of_package = packages_distributions()
+    others = sorted({name for package in packages for name in of_package.get(package, ())} - set(LIBRARIES))
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
+        **{name: version(name) for name in others},
+    }
+
+
+def _steps(estimator: Any) -> Iterator[Any]:
+    """The estimator and all that it was given, however deep."""
+    yield estimator
+    if hasattr(estimator, "get_params"):
+        for value in estimator.get_params(deep=True).values():
+            if hasattr(value, "get_params"):
+                yield value
+
+
+def _machine() -> str:
+    """Such as "AMD EPYC 7B13, 2 cores, Linux x86_64"."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return f"{_processor()}, {cores} core{'s' * (cores != 1)}, {platform.system()} {platform.machine()}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or "unknown processor"
 
 
 def _sha256_of(estimator: Any) -> str:

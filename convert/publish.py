@@ -3,24 +3,35 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, get_args
 
 import numpy as np
 import pandas as pd
 
+import convert.card as card
+from convert import lineage
 from convert.batches import batches_of
 from convert.choose import Quantize, preset_of, why_outside
 from convert.conversion import Conversion, Say, convert
-from convert.describe import describe, identity
+from convert.describe import describe, identity, outputs_of
 from convert.errors import BadArgument, BadRows
-from convert.lineage import lineage
-from convert.schema import Array
+from convert.explain import explained
+from convert.profile import profile
+from convert.report import as_text
+from convert.schema import Array, infer
 from convert.store import numbered, put, read, versions
-from skylane.manifest import Candidate, Manifest
+from skylane.manifest import Candidate, Lineage, Manifest
+from skylane.profile import Profile
+
+Rows = pd.DataFrame | Array
 
 NOISE: Final = 1.25
 """Two timings of the same graph on a busy machine may differ by this factor."""
+
+UNNAMED: Final = "unnamed"
+"""What a model is called in a report before it is published."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,8 @@ class Published:
     manifest: Manifest
     """As published; if the version is an older one, as it would have been."""
     conversion: Conversion
+    before: Manifest | None = None
+    """Of the newest version before, if there was one."""
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -41,35 +54,87 @@ class Published:
         return self.manifest.candidates
 
 
-def publish(
+@dataclass(frozen=True)
+class Report:
+    """What came of a conversion; nothing is published yet. In a notebook it shows itself as the model card."""
+
+    conversion: Conversion
+    lineage: Lineage
+    profile: Profile
+    quantize: Quantize = "auto"
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """All that was found out, as it would be published."""
+        return describe(self.conversion, UNNAMED, self.lineage, self.profile)
+
+    @property
+    def graph(self) -> bytes:
+        """The chosen candidate, an ONNX file."""
+        return self.conversion.tried[self.conversion.chosen].built.content
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row for each candidate, losers too: size, times, differences, and what came of it."""
+        return pd.DataFrame([_flat(candidate) for candidate in self.manifest.candidates]).set_index("name")
+
+    def explain(self) -> str:
+        """The chosen graph's nodes as a table, each with the step of the pipeline that it came from."""
+        return explained(self.graph)
+
+    def save(self, path: Path | str) -> None:
+        """Write the model card, one HTML file that needs nothing else."""
+        Path(path).write_text(card.page(self.manifest), "utf-8")
+
+    def publish(self, name: str, repository: Path | str = Path("models")) -> Published:
+        """Publish it as the next version of a model. Raises BadArgument or Unwritable."""
+        repository = Path(repository)
+        newest = _newest(repository, name)
+        conversion = _steady(self.conversion, newest, self.quantize)
+        manifest = describe(conversion, name, self.lineage, self.profile)
+        graph = conversion.tried[conversion.chosen].built.content
+        version, path, created = put(repository, graph, manifest)
+        return Published(version, path, created, numbered(manifest, version), conversion, newest if created else None)
+
+    def _repr_html_(self) -> str:
+        return card.cell(self.manifest)
+
+    def __str__(self) -> str:
+        """The table of candidates and the verdict, as the command line prints them."""
+        return as_text(self.conversion)
+
+
+def convert_pipeline(
     estimator: Any,
-    rows: pd.DataFrame | Array,
+    data: Rows,
     *,
-    name: str,
-    repository: Path = Path("models"),
     target: "Array | pd.Series[Any] | str | None" = None,
+    training: Rows | None = None,
     tolerance: str = "close",
     quantize: Quantize = "auto",
     batches: str = "1,64",
     metrics: Mapping[str, float] | None = None,
     data_sha256: str | None = None,
     pipeline_sha256: str | None = None,
+    loaded: str | None = None,
     force: bool = False,
     say: Say = lambda _: None,
-) -> Published:
-    """Convert a fitted estimator, verify it on held-out rows, and publish the fastest graph within the tolerance.
+) -> Report:
+    """Convert a fitted estimator and verify it on held-out rows. Nothing is written before `Report.publish`.
 
-    `rows` are rows that the estimator was not trained on, in the form that it takes; a few thousand are enough.
+    `data` are rows that the estimator was not trained on, in the form that it takes; a few thousand are enough.
     `target`, the truth about them or the name of the column that has it, makes accuracy or R² part of the gate.
-    `tolerance` is "exact", "close" or "quantized"; "quantized:0.01" lets it cost so much of accuracy or R². `quantize`
-    is "auto", "never" or "require". `batches` are the sizes that callers send, "1,64" or with shares "1:80,64:20": the
-    fastest graph for them is published. `metrics` are the task's own figures, for the record. `say` is told each step
-    as it begins. Takes seconds; raises ConversionError.
+    `training` are the rows that it was trained on: they are fingerprinted, and histograms of them are kept for drift;
+    without them, of the held-out rows. `tolerance` is "exact", "close" or "quantized"; "quantized:0.01" lets it cost so
+    much of accuracy or R². `quantize` is "auto", "never" or "require". `batches` are the sizes that callers send,
+    "1,64" or with shares "1:80,64:20": the fastest graph for them is chosen. `metrics` are the task's own figures, for
+    the record, as are the sums and `loaded`, how the pipeline came into memory. `say` is told each step as it begins.
+    Takes seconds; raises ConversionError.
     """
-    _check(name, repository, quantize, data_sha256)
+    _check(quantize, data_sha256)
     preset, max_metric_drop = preset_of(tolerance)
-    profile = batches_of(batches)
-    rows, truth = _split_target(rows, target)
+    sizes = batches_of(batches)
+    rows, truth = _split_target(data, target)
     if max_metric_drop is not None and truth is None:
         raise BadArgument(f"tolerance {tolerance!r} is about accuracy or R², which takes the truth: give the target")
     conversion = convert(
@@ -81,29 +146,80 @@ def publish(
         force=force,
         say=say,
         max_metric_drop=max_metric_drop,
-        batches=profile,
+        batches=sizes,
     )
-    conversion = _steady(conversion, name, repository, quantize)
-    origin = lineage(
-        estimator,
-        pipeline_sha256=pipeline_sha256,
-        data_sha256=data_sha256,
-        metrics=metrics or {},
-        code=Path.cwd(),
+    say("taking the profile of the inputs")
+    return Report(
+        conversion,
+        lineage.lineage(
+            estimator,
+            pipeline_sha256=pipeline_sha256,
+            data_sha256=data_sha256 or (None if training is None else lineage.fingerprint(training)),
+            metrics=metrics or {},
+            code=Path.cwd(),
+            loaded=loaded,
+        ),
+        _profile(conversion, training),
+        quantize,
     )
+
+
+def publish(
+    estimator: Any,
+    rows: Rows,
+    *,
+    name: str,
+    repository: Path = Path("models"),
+    say: Say = lambda _: None,
+    **options: Any,
+) -> Published:
+    """`convert_pipeline`, with its options, and `Report.publish` in one call. Raises ConversionError."""
+    versions(repository, name)  # a name that cannot be fails before the work, not after it
+    report = convert_pipeline(estimator, rows, say=say, **options)
     say("publishing")
-    graph = conversion.tried[conversion.chosen].built.content
-    manifest = describe(conversion, name, origin)
-    version, path, created = put(repository, graph, manifest)
-    return Published(version, path, created, numbered(manifest, version), conversion)
+    return report.publish(name, repository)
 
 
-def _steady(conversion: Conversion, name: str, repository: Path, quantize: Quantize) -> Conversion:
+def _profile(conversion: Conversion, training: Rows | None) -> Profile:
+    item, layout, frame = conversion.tried[conversion.chosen], conversion.layout, conversion.frame
+    if training is not None:
+        try:
+            seen, frame = infer(conversion.estimator, training)
+        except BadRows as error:
+            raise BadRows(f"training data: {error}") from error
+        for here, there in zip(layout.columns, seen.columns, strict=True):
+            if here.kind != there.kind:
+                raise BadRows(
+                    f"training data: column {here.name!r} holds {there.kind}s, but {here.kind}s in the held-out rows"
+                )
+    outputs = outputs_of(conversion, conversion.chosen)
+    return profile(
+        layout,
+        frame,
+        item.built.numbers,
+        outputs,
+        item.session.named,
+        "held-out" if training is None else "training",
+    )
+
+
+def _flat(candidate: Candidate) -> dict[str, Any]:
+    """One row of the table."""
+    fields = {name: getattr(candidate, name) for name in candidate.__struct_fields__ if name != "latency_us"}
+    note = fields.pop("note")
+    return {**fields, **{f"µs for {rows}": value for rows, value in candidate.latency_us.items()}, "note": note}
+
+
+def _newest(repository: Path, name: str) -> Manifest | None:
+    """The manifest of the newest version that is intact."""
+    return next((manifest for _, path in versions(repository, name) if (manifest := read(path)) is not None), None)
+
+
+def _steady(conversion: Conversion, newest: Manifest | None, quantize: Quantize) -> Conversion:
     """Keep to the candidate of the newest version where another one won by no more than noise.
 
     Without this, publishing one pipeline twice could make two versions, by the clock's whim.
     """
-    newest = next((manifest for _, path in versions(repository, name) if (manifest := read(path)) is not None), None)
     if newest is None:
         return conversion
     cost = conversion.batches.cost
@@ -119,9 +235,8 @@ def _steady(conversion: Conversion, name: str, repository: Path, quantize: Quant
     return conversion
 
 
-def _check(name: str, repository: Path, quantize: str, data_sha256: str | None) -> None:
+def _check(quantize: str, data_sha256: str | None) -> None:
     """Fail before the work, not after it."""
-    versions(repository, name)
     if quantize not in get_args(Quantize):
         raise BadArgument(f"quantize {quantize!r} is not known: choose auto, never or require")
     if data_sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", data_sha256):

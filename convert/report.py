@@ -1,5 +1,6 @@
 """What the author sees: every candidate, losers too, and what quantization bought. Text and tables; decides nothing."""
 
+import io
 from typing import Final
 
 from rich import box
@@ -42,6 +43,14 @@ def show(conversion: Conversion, console: Console) -> None:
     console.print(on_quantization(conversion), highlight=False, markup=False)
 
 
+def as_text(conversion: Conversion, width: int = 120) -> str:
+    """What `show` prints, as plain text."""
+    console = Console(width=width, color_system=None, file=io.StringIO())
+    with console.capture() as captured:
+        show(conversion, console)
+    return captured.get()
+
+
 def _row(conversion: Conversion, index: int, verdict: Verdict) -> list[str]:
     return [
         f"{verdict.name} ←" if index == conversion.chosen else verdict.name,
@@ -51,7 +60,7 @@ def _row(conversion: Conversion, index: int, verdict: Verdict) -> list[str]:
         f"{verdict.parity.p99_difference:.1e}",
         f"{verdict.parity.bad_rows:.2%}",
         _labels(verdict),
-        "–" if verdict.parity.metric_drop is None else f"{0.0 - verdict.parity.metric_drop:+.4f}",
+        "–" if verdict.parity.metric_drop is None else f"{round(-verdict.parity.metric_drop, 4) + 0.0:+.4f}",
     ]
 
 

@@ -4,6 +4,7 @@ A version is a directory `models/<name>/<version>/` that never changes once it h
 
     model.onnx      the graph
     manifest.json   this module's `Manifest`
+    card.html       the same for people, if the converter wrote one
     SHA256SUMS      the SHA-256 of every other file, in the format of `sha256sum --check`
 
 The converter writes it, the server verifies it before anything is loaded. Pure but for `verify_files`, which reads.
@@ -17,10 +18,15 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from skylane.dtypes import DType
+from skylane.profile import Profile
 
 MODEL_FILE: Final = "model.onnx"
 MANIFEST_FILE: Final = "manifest.json"
+CARD_FILE: Final = "card.html"
 SUMS_FILE: Final = "SHA256SUMS"
+
+SCHEMA: Final = 1
+"""Of manifests that are written now. Fields with a default may be added without a new one."""
 
 MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """What a model may be called: it is a directory's name and travels in messages and metric labels."""
@@ -117,10 +123,15 @@ class Lineage(_Record, frozen=True, kw_only=True):
     pipeline_sha256: str
     """Of the file that was converted."""
     data_sha256: str | None
-    """Of the training data, as the author gave it."""
+    """Of the training data, as the author gave it: of the file, or of the rows if they came from memory."""
     code_revision: str | None
     """Commit of the code that trained it."""
     libraries: dict[str, str]
+    """Name → version, of all that made the pipeline and the graph; Python is one of them."""
+    machine: str | None = None
+    """On which the candidates were timed: processor, cores, system."""
+    loaded: str | None = None
+    """How the pipeline's file was opened, and what it could have done meanwhile."""
     metrics: dict[str, float] = {}
     """The task's own figures on held-out rows, as the author reported them ("auc", "log_loss", …)."""
 
@@ -150,6 +161,20 @@ class Manifest(_Record, frozen=True, kw_only=True):
     outputs: Annotated[tuple[OutputSpec, ...], msgspec.Meta(min_length=1)]
     tolerance: Tolerance
     candidates: tuple[Candidate, ...]
+    skipped: dict[str, str] = {}
+    """Candidates that could not be made → why."""
+    held_out_rows: int | None = None
+    """Rows on which the candidates were compared with scikit-learn, besides those made to be awkward."""
+    metric: float | None = None
+    """Accuracy or R² of scikit-learn on them, where the truth was given."""
+    batches: dict[str, float] = {}
+    """Rows of a batch → its share: for which the fastest candidate was chosen."""
+    quantization: str | None = None
+    """What quantization bought, in one sentence."""
+    notes: tuple[str, ...] = ()
+    """What the author was told besides."""
+    profile: Profile | None = None
+    """What the rows looked like, for drift."""
     lineage: Lineage
     golden: Golden
 
@@ -193,11 +218,30 @@ def encode(manifest: Manifest) -> bytes:
 
 
 def decode(content: bytes) -> Manifest:
-    """Read a manifest. Raises BrokenVersion with the path of the offending field."""
+    """Read a manifest, of this release or an earlier one. Raises BrokenVersion with the path of the offending field."""
     try:
         return msgspec.json.decode(content, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BrokenVersion(f"{MANIFEST_FILE}: {error}") from error
+        raise BrokenVersion(f"{MANIFEST_FILE}: {error}{_advice(content, str(error))}") from error
+
+
+def _advice(content: bytes, error: str) -> str:
+    """What to do about a manifest that a later release wrote; nothing if it is simply wrong."""
+    try:
+        schema = msgspec.json.decode(content, type=_Schema).schema
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    if schema != SCHEMA:
+        return f"; it has schema {schema}, and this release reads {SCHEMA}: upgrade skylane, or convert the model again"
+    if "unknown field" in error:
+        return "; if a later release of skylane wrote it, upgrade skylane here, or convert the model with this one"
+    return ""
+
+
+class _Schema(msgspec.Struct):
+    """What can be read of a manifest of any release."""
+
+    schema: int
 
 
 def identity_of(

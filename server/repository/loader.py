@@ -130,7 +130,7 @@ def _other_runtime(manifest: Manifest) -> str:
     there, here = manifest.lineage.libraries.get("onnxruntime"), version_of("onnxruntime")
     if there in (None, here):
         return ""
-    return f"; it was made with ONNX Runtime {there}, this is {here}: run that one, or convert the model again with this"
+    return f"; it was made with ONNX Runtime {there}, this is {here}: run that one, or convert the model again"
 
 
 def _agree(expected: Array, output: Array, spec: OutputSpec) -> bool:

@@ -214,3 +214,30 @@ def test_damaged_files_are_named(version: Path, file: str, content: bytes | None
     with pytest.raises(BrokenVersion) as broken:
         manifests.verify_files(version)
     assert says in str(broken.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param({"schema": 2}, "it has schema 2, and this release reads 1: upgrade skylane", id="a later schema"),
+        pytest.param({"signature": "x"}, "`signature`.*; if a later release of skylane wrote it", id="a later field"),
+        pytest.param({"task": "dance"}, r"Invalid enum value 'dance' - at `\$.task`$", id="simply wrong"),
+    ],
+)
+def test_what_to_do_about_a_manifest_of_a_later_release(changes: dict[str, Any], message: str) -> None:
+    content = msgspec.json.decode(manifests.encode(manifest())) | changes
+    with pytest.raises(BrokenVersion, match=message):
+        manifests.decode(msgspec.json.encode(content))
+
+
+def test_a_manifest_of_the_first_release_is_read() -> None:
+    """It has none of the fields that came later."""
+    content = msgspec.json.decode(manifests.encode(manifest()))
+    for later in ("skipped", "held_out_rows", "metric", "batches", "quantization", "notes", "profile"):
+        del content[later]
+    for later in ("machine", "loaded", "metrics"):
+        del content["lineage"][later]
+    for later in ("label_flips_below", "p99_difference", "bad_rows", "metric_drop"):
+        del content["candidates"][0][later]
+    del content["tolerance"]["max_metric_drop"]
+    assert manifests.decode(msgspec.json.encode(content)) == manifest()

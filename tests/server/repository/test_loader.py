@@ -204,13 +204,23 @@ ZEROS = "0" * 64
         ),
         pytest.param(
             put("golden", "outputs", "label", 0, value=7),
-            "golden rows: output 'label' differs from what the manifest promises: expected [7 ",
+            "output 'label' differs from what the manifest promises, first in row 0: expected [7 ",
             id="another golden label",
         ),
         pytest.param(
             put("golden", "outputs", "score", 3, value=[0.25]),
-            "golden rows: output 'score' differs from what the manifest promises: expected [",
+            "output 'score' differs from what the manifest promises, first in row 3: expected [0.25], the graph",
             id="another golden score",
+        ),
+        pytest.param(
+            edit(
+                lambda content: (
+                    content["golden"]["outputs"]["label"].__setitem__(2, 7),
+                    content["lineage"]["libraries"].update(onnxruntime="1.2.3"),
+                )
+            ),
+            "; it was made with ONNX Runtime 1.2.3, this is ",
+            id="another golden label, and another runtime",
         ),
         pytest.param(
             put("golden", "outputs", "score", 3, value=[None]), "the graph gives [", id="a score that is a gap"
