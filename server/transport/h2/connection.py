@@ -224,7 +224,9 @@ class Connection:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, f"DATA on stream {stream_id}, which has not begun")
             self._lose_patience(now)  # a stream that we have ended, which the peer may not know yet
             return
-        if not payload and not flags & END_STREAM:
+        if payload:
+            self._idle_frames -= 1
+        elif not flags & END_STREAM:
             self._lose_patience(now)
         request = known if isinstance(known, Request) else self._in_pieces(stream_id, known, now)
         if not request.spend(len(payload)):
@@ -358,7 +360,7 @@ class Connection:
     # --- Everything else --------------------------------------------------------------------------------------------
 
     def _on_control(self, kind: int, flags: int, stream_id: int, payload: bytes, now: float) -> None:
-        if kind != Kind.WINDOW_UPDATE or not self.outbox.unsent:
+        if kind != Kind.WINDOW_UPDATE:  # of which a client that reads a stream sends one for each message
             self._lose_patience(now)
         match kind:
             case Kind.WINDOW_UPDATE:
