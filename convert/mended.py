@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import onnx.helper
 from skl2onnx.common import tree_ensemble
+
+PLAIN: Final = frozenset({int, float, str, bytes})
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -55,5 +57,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        # A forest has millions of numbers, nearly all plain: looking at each took longer than the rest of the export.
+        return value if PLAIN.issuperset(map(type, value)) else [_plain(item) for item in value]
     return int(value) if isinstance(value, bool) else value

@@ -47,7 +47,7 @@ def _gains(conversion: Conversion, one: Verdict, base: Verdict) -> str:
     changed = f"{one.parity.label_flips:.2%} of labels changed"
     metric = one.parity.metric_drop
     figure = "R²" if conversion.task == "regressor" else "accuracy"
-    cost = () if metric is None else (f"{0.0 - metric:+.4f} of {figure}",)
+    cost = () if metric is None else (f"{round(-metric, 4) + 0.0:+.4f} of {figure}",)
     labels = () if one.parity.label_flips_below is None else (changed,)
     return ", ".join((*times, smaller, *labels, *cost))
 

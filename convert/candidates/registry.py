@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pandas as pd
 
-from convert.emitters.emit import emit
+from convert.emitters.emit import emit, knows
 from convert.errors import Unconvertible
 from convert.export import export
 from convert.graph import fuse_products
@@ -42,7 +42,7 @@ class Source:
     frame: pd.DataFrame
     """The held-out rows."""
     _exported: dict[NumberType, onnx.ModelProto] = field(default_factory=dict)
-    _emitted: dict[tuple[NumberType, NumberType], onnx.ModelProto] = field(default_factory=dict)
+    _emitted: dict[tuple[NumberType, NumberType], onnx.ModelProto | Unconvertible] = field(default_factory=dict)
 
     def exported(self, numbers: NumberType) -> onnx.ModelProto:
         """A copy of the graph as skl2onnx makes it, which takes numbers of this type. Raises Unconvertible."""
@@ -58,15 +58,20 @@ class Source:
         Raises Unconvertible, also where an emitter fails: there are other candidates, and the report says so.
         """
         key = numbers, precision
+        if not self._emitted and not knows(self.estimator):
+            raise Unconvertible("no step of the pipeline has an emitter of its own")
         if key not in self._emitted:
             try:
                 self._emitted[key] = emit(self.estimator, self.layout, numbers, self.task, precision)
-            except (NotApplicable, Unconvertible):
-                raise
+            except Unconvertible as error:
+                self._emitted[key] = error  # a large forest takes seconds to fail, and is asked about again
             except Exception as error:  # of a family or a setting that its emitter was not tried with
                 said = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-                raise Unconvertible(f"the emitter fails: {said}") from error
-        return _copy(self._emitted[key])
+                self._emitted[key] = Unconvertible(f"the emitter fails: {said}")
+        found = self._emitted[key]
+        if isinstance(found, Unconvertible):
+            raise found
+        return _copy(found)
 
     def single(self) -> onnx.ModelProto:
         """A copy of the best graph in single precision: our own, else the exported one, its products fused."""

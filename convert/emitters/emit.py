@@ -8,12 +8,12 @@ import onnx
 from convert.emitters.emission import Emission
 from convert.emitters.features import Features
 from convert.emitters.graph import Tensor
-from convert.emitters.registry import Method
+from convert.emitters.registry import EMITTERS, Method
 from convert.errors import Unconvertible
-from convert.export import outputs_of
+from convert.export import check_numbers, outputs_of
 from convert.graph import keep_outputs
 from convert.schema import Layout, NumberType
-from convert.structure import Task, column_names
+from convert.structure import Task, column_names, parts
 
 METHOD_OF: Final[dict[str, Method]] = {
     "prediction": "predict",
@@ -33,8 +33,9 @@ def emit(
 ) -> onnx.ModelProto:
     """A graph that takes numbers of one type and computes in another; by default in the same.
 
-    Raises Unconvertible if there is none, or none in which an emitter of ours has a part.
+    Raises Unconvertible if there is none, or, in single precision, none in which an emitter of ours has a part.
     """
+    check_numbers(estimator, layout, numbers)
     emission = Emission(precision or numbers)
     inputs = [
         Tensor(spec.name, "string" if spec.dtype == "string" else numbers, spec.shape[1])
@@ -42,11 +43,17 @@ def emit(
     ]
     features = _features(estimator, layout, inputs)
     outputs = [(name, _output(name, estimator, features, emission, task)) for name in outputs_of(estimator, task)]
-    if not emission.own.difference(FRAMES):
+    if numbers == "float32" and not emission.own.difference(FRAMES):
         raise Unconvertible(f"no emitter of its own for {', '.join(sorted(emission.others))}")
     model = emission.graph.model(inputs, outputs)
     keep_outputs(model, len(outputs))
     return model
+
+
+def knows(estimator: Any) -> bool:
+    """Whether an emitter of ours would have a part in the graph; to find it out by emitting one can take long."""
+    own = {family for family, _ in EMITTERS if family.__name__ not in FRAMES}
+    return any(type(part) in own for part in parts(estimator))
 
 
 def _features(estimator: Any, layout: Layout, inputs: list[Tensor]) -> Features:
