@@ -21,6 +21,7 @@ it has begun. How a model is batched and cached is written in MODELS/<name>/mode
 
 examples:
   skylane serve --models models
+  skylane serve --models models --http-port 8501
   skylane serve --models /srv/models --host 0.0.0.0 --port 8500 --grace-s 60
 """
 
@@ -66,7 +67,7 @@ def _run(settings: Settings, argv: Sequence[str]) -> Coroutine[Any, Any, None]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="skylane serve",
-        description="Serve the models of a repository over gRPC.",
+        description="Serve the models of a repository over gRPC, and over HTTP with --http-port.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

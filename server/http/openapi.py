@@ -162,9 +162,18 @@ def _example(model: LoadedModel) -> dict[str, Any]:
 
 def _row(interface: Interface, golden: Golden, row: int) -> dict[str, Any]:
     if not interface.columns:
-        return {tensor.name: golden.inputs[tensor.name][row] for tensor in interface.tensors}
+        return {
+            tensor.name: [_short(value, tensor.dtype) for value in golden.inputs[tensor.name][row]]
+            for tensor in interface.tensors
+        }
     made = {}
     for column in interface.columns:
         value = golden.inputs[column.tensor][row][column.index]
-        made[column.name] = None if column.missing is not None and value == column.missing else value
+        gap = column.missing is not None and value == column.missing
+        made[column.name] = None if gap else _short(value, column.dtype)
     return made
+
+
+def _short(value: Any, dtype: DType) -> Any:
+    """A float with no more digits than its type holds, as people would write it."""
+    return float(str(NUMPY[dtype].type(value))) if isinstance(value, float) else value
