@@ -5,14 +5,17 @@ import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from convert.apart import how_loaded, run_apart
 from convert.batches import batches_of
 from convert.choose import preset_of
 from convert.console import Reporter
 from convert.errors import BadArgument, ConversionError, Unreadable
 from convert.load import load
-from convert.publish import publish
-from convert.sample import read_sample
+from convert.publish import convert_pipeline
+from convert.sample import holds_rows, read_sample
+from convert.store import versions
 from convert.structure import text_columns
 
 DESCRIPTION = """\
@@ -33,10 +36,17 @@ tolerances (largest difference of a number; share of labels that may change):
   With --target, at most 0.005 of accuracy or R² is given up, or what is said so.
   For predictions and scores, differences are counted in standard deviations.
 
+files that run code:
+  A skops file names the types in it, so they can be looked at before any is made: those
+  that are not known to be harmless are refused and named. Pickle and joblib files are
+  programs. With --trust they are run, in a process of its own, without network where the
+  system allows that; the manifest says so. It can still read and write your files.
+
 examples:
-  skylane convert pipeline.skops --name churn --rows held_out.csv --target churned
-  skylane convert net.skops --name digits --rows held_out.npz --tolerance quantized
-  skylane convert old.pkl --trust --name churn --rows held_out.csv
+  skylane convert pipeline.skops --name churn --data held_out.csv --target churned
+  skylane convert pipeline.skops --name churn --data held_out.parquet --training train.parquet
+  skylane convert net.skops --name digits --data held_out.npz --tolerance quantized
+  skylane convert old.pkl --trust --name churn --data held_out.csv
 
 exit codes: 0 published, or already there; 2 wrong arguments or files; 3 not trusted;
   4 no graph exists for this pipeline; 5 outside the tolerance; 6 repository not writable"""
@@ -44,7 +54,10 @@ exit codes: 0 published, or already there; 2 wrong arguments or files; 3 not tru
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert and publish one pipeline. Returns the exit code; raises SystemExit for wrong arguments."""
+    argv = list(sys.argv[1:] if argv is None else argv)
     arguments = _parser().parse_args(argv)
+    if arguments.trust and how_loaded() is None:
+        return run_apart("convert", argv)
     reporter = Reporter()
     try:
         _run(arguments, reporter)
@@ -58,28 +71,43 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, reporter: Reporter) -> None:
+    versions(arguments.models, arguments.name)  # a name that cannot be fails before the work, not after it
     with reporter.working(arguments.name):
         reporter.say(f"loading {arguments.pipeline}")
         loaded = load(arguments.pipeline, trust=arguments.trust, trust_types=arguments.trust_types)
+        how = f"{loaded.kind}, {how_loaded() or 'whose types were looked at first'}"
         for note in loaded.notes:
             reporter.note(note)
-        rows, target = read_sample(arguments.rows, arguments.target, text_columns(loaded.estimator))
-        published = publish(
+        rows, target = read_sample(arguments.data, arguments.target, text_columns(loaded.estimator))
+        report = convert_pipeline(
             loaded.estimator,
             rows,
-            name=arguments.name,
-            repository=arguments.models,
             target=target,
+            training=_training_rows(arguments.training, loaded.estimator),
             tolerance=arguments.tolerance,
             quantize=arguments.quantize,
             batches=arguments.batches,
             metrics=dict(arguments.metric),
-            data_sha256=_data_sha256(arguments.data),
+            data_sha256=_data_sha256(arguments.training),
             pipeline_sha256=loaded.sha256,
+            loaded=how,
             force=arguments.force,
             say=reporter.say,
         )
+        reporter.say("publishing")
+        published = report.publish(arguments.name, arguments.models)
+    if arguments.trust:
+        reporter.note(f"loaded as {how}")
+    if arguments.explain:
+        reporter.explained(report.explain())
     reporter.published(published)
+
+
+def _training_rows(path: Path | None, estimator: Any) -> Any:
+    """The rows of a training file; None if there is none, or it is of a kind that is not read here."""
+    if path is None or not holds_rows(path):
+        return None
+    return read_sample(path, None, text_columns(estimator))[0]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,13 +125,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--name", required=True, help="the model's name in the repository")
     parser.add_argument(
+        "--data",
         "--rows",
+        action=_Once,
         type=Path,
         required=True,
         metavar="FILE",
-        help="held-out rows: .csv or .parquet for data frames, .npz with X (and y) for arrays",
+        help="held-out rows: .csv, .parquet or .arrow for data frames, .npz with X (and y) for arrays",
     )
-    parser.add_argument("--target", metavar="COLUMN", help="where the truth is in the rows: makes accuracy or R² count")
+    parser.add_argument("--target", metavar="COLUMN", help="where the truth is in the data: makes accuracy or R² count")
+    parser.add_argument("--explain", action="store_true", help="print the graph's nodes with what each came from")
     parser.add_argument("--models", type=Path, default=Path("models"), help="the repository (default: %(default)s)")
     gate = parser.add_argument_group("what is accepted")
     gate.add_argument(
@@ -139,7 +170,12 @@ def _parser() -> argparse.ArgumentParser:
         "--trust", action="store_true", help="run whatever the file asks for; needed for pickle and joblib files"
     )
     record = parser.add_argument_group("for the record")
-    record.add_argument("--data", type=Path, metavar="FILE", help="the training data: its SHA-256 is recorded")
+    record.add_argument(
+        "--training",
+        type=Path,
+        metavar="FILE",
+        help="the training data: its SHA-256 is recorded, and histograms of its columns for drift",
+    )
     record.add_argument(
         "--metric",
         type=_metric,
@@ -149,6 +185,21 @@ def _parser() -> argparse.ArgumentParser:
         help="a figure of yours, such as auc=0.81; may be given again",
     )
     return parser
+
+
+class _Once(argparse.Action):
+    """An option that is given once. Held-out rows and training data were told apart by other names once."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option_string}: the held-out rows were given already; training data is --training")
+        setattr(namespace, self.dest, values)
 
 
 def _checked(read: Callable[[str], object]) -> Callable[[str], str]:

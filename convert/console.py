@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.status import Status
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from convert.publish import Published
 from convert.report import show
@@ -23,28 +24,35 @@ class Reporter:
         self._out = Console(quiet=quiet, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
         self._progress = Console(quiet=quiet, stderr=True, width=None if sys.stderr.isatty() else PLAIN_WIDTH)
         self._errors = Console(stderr=True, soft_wrap=True)
-        self._status: Status | None = None
+        self._steps: Progress | None = None
         self._name = ""
 
     @contextmanager
     def working(self, name: str) -> Iterator[None]:
-        """While this is open, each step is shown: on a terminal as one line that changes, elsewhere as lines."""
+        """While this is open, each step is shown with its time: on a terminal as it runs, elsewhere as lines."""
         self._name = name
         started_at = time.perf_counter()
         if self._progress.is_terminal:
-            with self._progress.status(name) as self._status:
+            columns = (SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), TimeElapsedColumn())
+            with Progress(*columns, console=self._progress, transient=True) as self._steps:
                 yield
-            self._status = None
+            self._steps = None
         else:
             yield
         self._progress.print(f"{name}: done in {time.perf_counter() - started_at:.1f} s", highlight=False)
 
     def say(self, step: str) -> None:
         """A step begins."""
-        if self._status is not None:
-            self._status.update(f"{self._name}: {step} …")
-        else:
-            self._progress.print(f"{self._name}: {step}", highlight=False)
+        if self._steps is None:
+            self._progress.print(f"{self._name}: {step}", highlight=False, markup=False)
+            return
+        for task in self._steps.tasks:
+            self._steps.update(task.id, total=1, completed=1)
+        self._steps.add_task(escape(step), total=None)
+
+    def explained(self, text: str) -> None:
+        """The graph's nodes."""
+        self._out.print(text, highlight=False, markup=False)
 
     def published(self, published: Published) -> None:
         """Everything about a version that is in the repository now."""

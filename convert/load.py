@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import joblib
 import numpy as np
@@ -35,6 +35,7 @@ class Loaded:
     estimator: Any
     sha256: str
     """Of the file."""
+    kind: Literal["skops file", "pickle or joblib file"] = "skops file"
     notes: tuple[str, ...] = ()
     """What the author should know although the file was loaded."""
 
@@ -51,10 +52,16 @@ def load(path: Path, *, trust: bool = False, trust_types: Sequence[str] = ()) ->
         raise Unreadable(f"{path}: cannot be read: {error.strerror}") from error
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        estimator = _skops(path, content, trust, trust_types) if _is_skops(content) else _pickle(path, content, trust)
+        skops_file = _is_skops(content)
+        estimator = _skops(path, content, trust, trust_types) if skops_file else _pickle(path, content, trust)
     if not hasattr(estimator, "get_params") or not hasattr(estimator, "fit"):
         raise Unreadable(f"{path}: it holds a {type(estimator).__name__}, not a scikit-learn estimator; save that")
-    return Loaded(estimator, hashlib.sha256(content).hexdigest(), _version_notes(caught))
+    return Loaded(
+        estimator,
+        hashlib.sha256(content).hexdigest(),
+        "skops file" if skops_file else "pickle or joblib file",
+        _version_notes(caught),
+    )
 
 
 def _is_skops(content: bytes) -> bool:

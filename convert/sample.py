@@ -1,4 +1,4 @@
-"""Files of held-out rows → a data frame or an array, and the target. Reads CSV, Parquet and NumPy's npz."""
+"""Files of held-out rows → a data frame or an array, and the target. Reads CSV, Parquet, Arrow and NumPy's npz."""
 
 import warnings
 from collections.abc import Callable, Collection
@@ -13,6 +13,9 @@ from convert.schema import Array
 ROWS_NAMES = ("X", "rows", "features", "x")
 TARGET_NAMES = ("y", "target", "labels")
 
+ARROW_FILE = b"ARROW1"
+"""With which a file of Arrow's begins, and a stream does not."""
+
 Reader = Callable[[Path, Collection[str]], pd.DataFrame | dict[str, Array]]
 
 
@@ -23,12 +26,12 @@ def read_sample(
 
     `texts` are columns that are text even where they look like numbers. Raises Unreadable or BadRows.
     """
-    readers: dict[str, Reader] = {".csv": _csv, ".parquet": _parquet, ".npz": _npz}
-    names = [suffix for suffix in path.suffixes if suffix in readers]  # held_out.csv.gz is a CSV file
-    if not names:
-        raise Unreadable(f"{path}: rows are read from .csv, .parquet or .npz files, not from {path.suffix or 'this'!r}")
+    reader = _reader(path)
+    if reader is None:
+        kinds = ".csv, .parquet, .arrow or .npz"
+        raise Unreadable(f"{path}: rows are read from {kinds} files, not from {path.suffix or 'this'!r}")
     try:
-        rows = readers[names[-1]](path, texts)
+        rows = reader(path, texts)
     except (ImportError, OSError, ValueError, KeyError) as error:  # pandas' and numpy's own errors are ValueErrors
         raise Unreadable(f"{path}: the rows cannot be read: {_said(error)}") from error
     if isinstance(rows, dict):
@@ -40,6 +43,25 @@ def read_sample(
     return rows.drop(columns=target), rows[target].to_numpy()
 
 
+def holds_rows(path: Path) -> bool:
+    """Whether the file, by its name, is of a kind that is read here."""
+    return _reader(path) is not None
+
+
+def _reader(path: Path) -> Reader | None:
+    readers: dict[str, Reader] = {
+        ".csv": _csv,
+        ".parquet": _parquet,
+        ".arrow": _arrow,
+        ".arrows": _arrow,
+        ".feather": _arrow,
+        ".ipc": _arrow,
+        ".npz": _npz,
+    }
+    names = [suffix for suffix in path.suffixes if suffix in readers]  # held_out.csv.gz is a CSV file
+    return readers[names[-1]] if names else None
+
+
 def _csv(path: Path, texts: Collection[str]) -> pd.DataFrame:
     # Types are guessed from the whole file: guessed from pieces, one column could be numbers here and text there.
     return pd.read_csv(path, low_memory=False, dtype=dict.fromkeys(texts, "str"))
@@ -47,6 +69,18 @@ def _csv(path: Path, texts: Collection[str]) -> pd.DataFrame:
 
 def _parquet(path: Path, _: Collection[str]) -> pd.DataFrame:
     return pd.read_parquet(path)
+
+
+def _arrow(path: Path, _: Collection[str]) -> pd.DataFrame:
+    """An IPC file, as Feather is one, or an IPC stream: their names do not tell them apart."""
+    import pyarrow as pa  # 40 MB that only these two formats need
+
+    with pa.OSFile(str(path)) as source:
+        stream = source.read(len(ARROW_FILE)) != ARROW_FILE
+        source.seek(0)
+        table = (pa.ipc.open_stream(source) if stream else pa.ipc.open_file(source)).read_all()
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 def _npz(path: Path, _: Collection[str]) -> dict[str, Array]:
@@ -66,7 +100,7 @@ def _from_arrays(path: Path, arrays: dict[str, Array], target: str | None) -> tu
 
 def _said(error: Exception) -> str:
     if isinstance(error, ImportError) and "pyarrow" in str(error):
-        return "Parquet needs pyarrow: pip install pyarrow, or give the rows as .csv or .npz"
+        return "Parquet and Arrow need pyarrow: pip install 'skylane[convert]', or give the rows as .csv or .npz"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split())[:200]

@@ -13,7 +13,7 @@ DESCRIPTION: Final = "Turn scikit-learn pipelines into ONNX models and serve the
 
 EPILOG: Final = """\
 examples:
-  skylane convert late.skops --name flights_late --rows held_out.csv
+  skylane convert late.skops --name flights_late --data held_out.csv
   skylane serve --models models
   skylane models
   skylane predict flights_late --csv .demo/flights_late/questions.csv

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import skops.io
 
 from convert.__main__ import main
 
@@ -22,7 +23,7 @@ def command(saved: Saved, tmp_path: Path) -> Callable[..., int]:
 
     def run(*arguments: str) -> int:
         return main(
-            [str(pipeline), "--name", "m", "--rows", str(rows), "--models", str(tmp_path / "models"), *arguments]
+            [str(pipeline), "--name", "m", "--data", str(rows), "--models", str(tmp_path / "models"), *arguments]
         )
 
     return run
@@ -31,7 +32,7 @@ def command(saved: Saved, tmp_path: Path) -> Callable[..., int]:
 def test_publishing_shows_steps_candidates_and_where_it_is(
     command: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command("--target", "outcome", "--metric", "auc=0.75", "--data", __file__) == 0
+    assert command("--target", "outcome", "--metric", "auc=0.75", "--training", __file__) == 0
     said = capsys.readouterr()
     assert "m: exporting the graph" in said.err
     assert "float32 ←" in said.out
@@ -49,7 +50,7 @@ def test_a_target_of_other_labels_is_worth_a_note(
     saved: Saved, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pipeline, rows = saved
-    arguments = [str(pipeline), "--name", "m", "--rows", str(rows), "--target", "other", "--models", str(tmp_path)]
+    arguments = [str(pipeline), "--name", "m", "--data", str(rows), "--target", "other", "--models", str(tmp_path)]
     rows.write_text("\n".join(f"{line},{'no' if at else 'other'}" for at, line in enumerate(rows.read_text().split())))
     assert main(arguments) == 0
     assert "the target's values (no) and the pipeline's labels (leaves, stays) have none in common" in " ".join(
@@ -70,8 +71,10 @@ def test_publishing_again_says_that_it_is_there(
     [
         pytest.param(["--target", "nope"], 2, "there is no column 'nope'", id="no such target"),
         pytest.param(["--name", "../up"], 2, "cannot be a model's name", id="a name that is a path"),
-        pytest.param(["--rows", "nope.csv"], 2, "nope.csv: the rows cannot be read: No such file", id="no rows"),
-        pytest.param(["--data", "nope.csv"], 2, "nope.csv: cannot be read: No such file", id="no data"),
+        pytest.param(
+            ["--training", "nope.csv"], 2, "nope.csv: the rows cannot be read: No such", id="no training data"
+        ),
+        pytest.param(["--training", "nope.bin"], 2, "nope.bin: cannot be read: No such file", id="nor of unknown kind"),
         pytest.param(["--quantize", "require"], 4, "impossible here: 0 of", id="quantization of what has no weights"),
         pytest.param(["--tolerance", "exact"], 0, "", id="exact, which doubles or trees may reach"),
         pytest.param(["--models", "/dev/null"], 6, "was not published", id="a repository that cannot be"),
@@ -91,6 +94,7 @@ def test_exit_codes(
     [
         pytest.param(["--metric", "auc"], "expected NAME=VALUE", id="a metric without a value"),
         pytest.param(["--tolerance", "loose"], "tolerance 'loose' is not known", id="an unknown tolerance"),
+        pytest.param(["--data", "x.csv"], "training data is --training", id="held-out rows twice"),
         pytest.param(["--batches", "0"], "a batch has 1 to 65536 rows, not 0", id="a batch of no rows"),
     ],
 )
@@ -112,22 +116,28 @@ def test_wrong_arguments(
     ],
 )
 def test_strange_files(
-    saved: Saved, tmp_path: Path, content: bytes, trust: list[str], code: int, message: str, capsys: Any
+    saved: Saved, tmp_path: Path, content: bytes, trust: list[str], code: int, message: str, capfd: Any
 ) -> None:
     path = tmp_path / "strange.pkl"
     path.write_bytes(content)
-    assert main([str(path), "--name", "m", "--rows", str(saved[1]), *trust]) == code
-    assert message in capsys.readouterr().err
+    assert main([str(path), "--name", "m", "--data", str(saved[1]), *trust]) == code
+    assert message in capfd.readouterr().err
+
+
+def test_no_rows(saved: Saved, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(saved[0]), "--name", "m", "--data", str(tmp_path / "nope.csv")]) == 2
+    assert "nope.csv: the rows cannot be read: No such file" in capsys.readouterr().err
 
 
 def test_an_array_pipeline_from_an_npz_file(linear: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pipeline, rows = tmp_path / "p.pkl", tmp_path / "r.npz"
-    pipeline.write_bytes(pickle.dumps(linear.estimator))
+    pipeline, rows = tmp_path / "p.skops", tmp_path / "r.npz"
+    skops.io.dump(linear.estimator, pipeline)
     np.savez(rows, X=linear.rows, y=linear.target)
-    arguments = [str(pipeline), "--name", "m", "--rows", str(rows), "--trust", "--models", str(tmp_path / "models")]
+    arguments = [str(pipeline), "--name", "m", "--data", str(rows), "--explain", "--models", str(tmp_path / "models")]
     assert main(arguments) == 0
     assert (tmp_path / "models/m/1/model.onnx").exists()
     said = " ".join(capsys.readouterr().out.split())
+    assert "input float" in said, "the graph is explained"
     assert "time counts 50% for batches of 1 row and 50% for batches of 64 rows" in said
 
 

@@ -1,10 +1,12 @@
 """Files of held-out rows."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from convert.errors import BadRows, ConversionError, Unreadable
@@ -55,7 +57,7 @@ def test_an_npz_file_is_an_array(tmp_path: Path, arrays: dict[str, Any], named: 
         pytest.param(
             "r.csv", b"a\n1\n", "y", BadRows, "no column 'y' for the target; there are a", id="no such target"
         ),
-        pytest.param("r.xlsx", b"a", None, Unreadable, "read from .csv, .parquet or .npz", id="another kind of file"),
+        pytest.param("r.xlsx", b"a", None, Unreadable, "read from .csv, .parquet, .arrow or .npz", id="another kind"),
         pytest.param("rows", b"a", None, Unreadable, "not from 'this'", id="no suffix"),
         pytest.param("r.npz", b"a", None, Unreadable, "cannot be read", id="not an archive"),
         pytest.param("r.npz", {"data": [[1.0]]}, None, BadRows, "there are data", id="an archive without rows"),
@@ -67,3 +69,38 @@ def test_unusable_rows(
 ) -> None:
     with pytest.raises(error, match=message):
         read_sample(write(tmp_path / name, content), target)
+
+
+FRAME = pd.DataFrame({"a": [1, 2], "b": [0.5, None], "c": ["x", None], "d": pd.Categorical(["u", "v"]), "y": [0, 1]})
+
+
+def write_stream(path: Path) -> None:
+    table = pa.Table.from_pandas(FRAME)
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
+        stream.write_table(table)
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [
+        pytest.param("r.parquet", FRAME.to_parquet, id="Parquet"),
+        pytest.param("r.feather", FRAME.to_feather, id="Feather, which is an Arrow file"),
+        pytest.param("r.arrow", FRAME.to_feather, id="an Arrow file"),
+        pytest.param("r.arrows", write_stream, id="an Arrow stream"),
+        pytest.param("r.arrow", write_stream, id="an Arrow stream under a file's name"),
+    ],
+)
+def test_columnar_files_keep_types_and_gaps(tmp_path: Path, name: str, save: Callable[[Path], object]) -> None:
+    save(tmp_path / name)
+    rows, target = read_sample(tmp_path / name, "y")
+    assert isinstance(rows, pd.DataFrame)
+    assert target is not None
+    pd.testing.assert_frame_equal(rows, FRAME.drop(columns="y"))
+    assert target.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["r.parquet", "r.arrow"])
+def test_damaged_columnar_files(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"ARROW1\0\0 and nothing that fits")
+    with pytest.raises(Unreadable, match="the rows cannot be read"):
+        read_sample(tmp_path / name, None)
