@@ -12,9 +12,12 @@ from starlette.types import Receive, Scope, Send
 from server.http.listener import HttpListener
 from server.http.protocol import Limits
 
+LARGE = b"x" * 50_000_000
+"""More than the sockets on the way hold."""
+
 
 class Echo:
-    """Answers each request with its path and the length of its body."""
+    """Answers each request with its path and the length of its body, or with much."""
 
     open = 0
 
@@ -23,7 +26,7 @@ class Echo:
         while more:
             message = await receive()
             size, more = size + len(message.get("body", b"")), message.get("more_body", False)
-        content = f"{scope['path']} {size}".encode()
+        content = LARGE if scope["path"] == "/large" else f"{scope['path']} {size}".encode()
         headers = [(b"content-length", str(len(content)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
@@ -208,3 +211,13 @@ def test_who_rests_between_requests_is_cut_off_after_a_longer_time() -> None:
     with listening(Limits(request_s=60, idle_s=0)) as port, socket.create_connection(("127.0.0.1", port), 30) as idle:
         idle.sendall(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
         assert rest(idle).endswith(b"/a 0")
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system does not count what peers take")
+def test_who_never_reads_an_answer_is_cut_off() -> None:
+    """Seen by the next connection: there is room for one alone."""
+    with listening(Limits(unread_s=0.1, connections=1)) as port, socket.create_connection(("127.0.0.1", port)) as deaf:
+        deaf.sendall(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert deaf.recv(1) == b"H"
+        while not talk(port, LAST):
+            pass

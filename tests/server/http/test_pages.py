@@ -1,0 +1,76 @@
+"""The page of metrics, where somebody gives one."""
+
+import time
+from typing import Any
+
+import pytest
+
+from server.engine.engine import Engine
+from server.errors import MessageTooLarge
+from server.guard import Guard
+from server.http.application import Application
+from server.http.bodies import Bodies
+from server.http.context import Context
+from server.http.exchange import Exchange
+from server.readiness import Readiness
+from server.routing.routes import Routes
+
+
+class NoWorkers:
+    """Nothing runs here."""
+
+    def run(self, work: Any) -> None:
+        """See server.engine.engine.Workers."""
+        raise AssertionError
+
+    def call_at(self, due_at: float, work: Any) -> None:
+        """See server.engine.engine.Workers."""
+        raise AssertionError
+
+
+async def get(path: str, metrics: Any) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Status, headers and body, from the application itself."""
+    context = Context(
+        exchange=Exchange(Engine(NoWorkers(), time.monotonic), time.monotonic),
+        bodies=Bodies(1, lambda size: MessageTooLarge(f"{size}")),
+        guard=Guard(None),
+        readiness=Readiness(),
+        routes=Routes,
+        status=dict,
+        metrics=metrics,
+    )
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [], "root_path": ""}
+    await Application(context)(scope, receive, send)
+    start, body = sent
+    return start["status"], dict(start["headers"]), body["body"]
+
+
+async def test_metrics_are_told_as_they_are_given() -> None:
+    status, headers, body = await get("/metrics", lambda: (b"x 1\n", "text/plain; version=0.0.4"))
+    assert (status, body) == (200, b"x 1\n")
+    assert headers[b"content-type"].startswith(b"text/plain; version=0.0.4")
+
+
+async def test_a_fault_of_ours_is_told_in_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+    def metrics() -> tuple[bytes, str]:
+        raise RuntimeError("a secret")
+
+    assert await get("/metrics", metrics) == (
+        500,
+        {b"content-length": b"44", b"content-type": b"application/json"},
+        b'{"error":"internal error; the log has more"}',
+    )
+    assert "GET '/metrics' met a fault of the server" in caplog.text
+
+
+async def test_a_server_that_knows_no_models_is_alive_and_not_ready() -> None:
+    assert (await get("/healthz", None))[0] == 200
+    assert (await get("/readyz", None))[0] == 503
