@@ -131,7 +131,7 @@ def _strange_target(expected: Answers, target: Array) -> list[str]:
 
 def _first_graph(source: Source) -> Callable[[Layout, pd.DataFrame], Answers]:
     """Runs the first graph that can be made, the most exact first. Raises Unconvertible with skl2onnx's reason."""
-    failure: Unconvertible | None = None
+    failures: dict[str, None] = {}
     makers: tuple[tuple[NumberType, Callable[[], onnx.ModelProto]], ...] = (
         ("float64", lambda: source.emitted("float64", "float64")),
         ("float32", lambda: source.emitted("float32", "float32")),
@@ -144,11 +144,11 @@ def _first_graph(source: Source) -> Callable[[Layout, pd.DataFrame], Answers]:
         except Refused:
             raise
         except Unconvertible as error:
-            failure = error
+            failures[str(error)] = None
             continue
         return lambda layout, frame: by_graph(named(session, layout.tensors(frame, numbers)))
-    assert failure is not None, "every maker either returns or fails"
-    raise failure
+    reasons = [reason for reason in failures if "no emitter of its own" not in reason]
+    raise Unconvertible("; ".join(reasons) + _hint(source.estimator))
 
 
 def _build(source: Source, quantize: Quantize) -> tuple[list[Tried], dict[str, str]]:

@@ -19,7 +19,7 @@ from convert.errors import Unconvertible
 from convert.graph import keep_outputs, rename, set_locale, single_opset
 from convert.mended import mended
 from convert.schema import Layout, NumberType
-from convert.structure import Task, branches, final_of, front_transformers, parts
+from convert.structure import Task, branches, final_of, front_transformers, parts, rounds_first
 from convert.trees import restore_missing_directions
 
 OPSETS: Final = {"": 18, "ai.onnx.ml": 3}
@@ -56,6 +56,7 @@ def export(estimator: Any, layout: Layout, numbers: NumberType, task: Task) -> o
     """The graph as skl2onnx makes it, with known faults mended. Raises Unconvertible if there is none."""
     if any(isinstance(part, CountVectorizer) for part in parts(estimator)):
         raise Unconvertible("skl2onnx splits words at letters that are not ASCII, and joins blanks differently")
+    check_numbers(estimator, layout, numbers)
     addressed = _addressed(estimator, layout) if layout.named else estimator
     inputs = [
         (spec.name, (StringTensorType if spec.dtype == "string" else TENSOR_TYPES[numbers])(list(spec.shape)))
@@ -69,6 +70,12 @@ def export(estimator: Any, layout: Layout, numbers: NumberType, task: Task) -> o
     model.graph.name = "skylane"
     model.producer_name, model.producer_version, model.doc_string = "skylane", "", ""
     return model
+
+
+def check_numbers(estimator: Any, layout: Layout, numbers: NumberType) -> None:
+    """Raises Unconvertible if the pipeline sees differences that are gone when its input is rounded to this type."""
+    if numbers == "float32" and layout.doubles and not rounds_first(estimator):
+        raise Unconvertible(f"single precision cannot hold the numbers of {', '.join(map(repr, layout.doubles[:3]))}")
 
 
 def export_step(estimator: Any, method: str, dtype: str, width: int) -> onnx.ModelProto:

@@ -138,6 +138,8 @@ def in_batches(session: Session, tensors: dict[str, Array], rows: int, size: int
         named(session, {name: array[start : start + size] for name, array in tensors.items()})
         for start in range(0, rows, size)
     ]
+    if any(len({part[name].shape[1:] for part in parts}) > 1 for name in parts[0]):
+        raise Unconvertible("the graph's answers have another shape for fewer rows")
     return by_graph({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 

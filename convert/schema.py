@@ -20,6 +20,9 @@ Array = np.ndarray[Any, Any]
 Kind = Literal["number", "string"]
 NumberType = Literal["float32", "float64"]
 
+LOST_MAX: Final = 2.0**-18
+"""Part of a column's range by which rounding to single precision may move its numbers."""
+
 FEATURES: Final = "features"
 TENSOR_OF: Final[dict[Kind, str]] = {"number": "numbers", "string": "strings"}
 
@@ -36,6 +39,8 @@ class Column:
     """What stands in the tensor for a gap; None: gaps are refused."""
     infinity: bool = True
     """False if infinities are refused."""
+    double: bool = False
+    """True if single precision cannot hold the sample's numbers here: long ids, seconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,14 @@ class Layout:
             for position, column in enumerate(self.columns)
         )
 
+    @property
+    def doubles(self) -> tuple[str, ...]:
+        """Columns that single precision cannot hold.
+
+        One is enough for all numbers to come as doubles: another tensor for a few of them costs more than their bytes.
+        """
+        return tuple(column.name for column in self.columns if column.double)
+
     def with_missing(self, missing: Mapping[str, float | str | None]) -> "Layout":
         """The same layout with other stand-ins for gaps."""
         return replace(self, columns=tuple(replace(c, missing=missing.get(c.name, c.missing)) for c in self.columns))
@@ -156,7 +169,7 @@ def _infer_array(estimator: Any, rows: pd.DataFrame | Array) -> tuple[Layout, pd
     if array.shape[1] != expected:
         raise BadRows(f"the pipeline was trained on {expected} features, but the rows have {array.shape[1]}")
     frame = pd.DataFrame(array.astype(np.float64), columns=[str(place) for place in range(array.shape[1])])
-    columns = tuple(Column(str(name), "number") for name in frame.columns)
+    columns = tuple(Column(str(name), "number", double=_beyond_single(frame[name])) for name in frame.columns)
     return Layout(columns, named=False, order={FEATURES: tuple(range(len(columns)))}), frame
 
 
@@ -165,9 +178,9 @@ def _column(name: str, values: "pd.Series[Any]") -> Column:
     if isinstance(dtype, pd.CategoricalDtype):
         dtype = dtype.categories.dtype
     if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_integer_dtype(dtype):
-        return Column(name, "number", whole=True)
+        return Column(name, "number", whole=True, double=_beyond_single(values))
     if pd.api.types.is_float_dtype(dtype):
-        return Column(name, "number")
+        return Column(name, "number", double=_beyond_single(values))
     present = values.dropna()
     if isinstance(dtype, pd.StringDtype) or all(isinstance(value, str) for value in present):
         return Column(name, "string")
@@ -175,6 +188,19 @@ def _column(name: str, values: "pd.Series[Any]") -> Column:
         f"column {name!r} holds {values.dtype} values such as {present.iloc[0]!r}: "
         f"a graph takes numbers and text; turn it into one of them before the pipeline"
     )
+
+
+def _beyond_single(values: "pd.Series[Any]") -> bool:
+    """Whether rounding to single precision changes a whole number, or moves others by a visible part of their range."""
+    numbers = values.astype(object).to_numpy(np.float64, na_value=np.nan)
+    numbers = numbers[np.isfinite(numbers)]
+    if not len(numbers):
+        return False
+    with np.errstate(over="ignore"):
+        lost = float(np.abs(numbers - numbers.astype(np.float32)).max())
+    if np.array_equal(numbers, np.round(numbers)):
+        return lost > 0
+    return lost > LOST_MAX * float(np.ptp(numbers))
 
 
 def _order(estimator: Any, names: Sequence[str], columns: Sequence[Column]) -> dict[str, tuple[int, ...]]:

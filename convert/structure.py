@@ -127,6 +127,18 @@ def has_trees(estimator: Any) -> bool:
     return any(hasattr(part, "tree_") for part in parts(estimator))
 
 
+def rounds_first(estimator: Any) -> bool:
+    """Whether scikit-learn itself rounds every number to single precision before it does anything: trees do."""
+    if isinstance(estimator, Pipeline):
+        return rounds_first(estimator.steps[0][1])
+    if hasattr(estimator, "best_estimator_"):
+        return rounds_first(estimator.best_estimator_)
+    if hasattr(estimator, "tree_"):
+        return True
+    members = np.asarray(getattr(estimator, "estimators_", ()), dtype=object).ravel()
+    return len(members) > 0 and not hasattr(estimator, "final_estimator_") and all(map(rounds_first, members))
+
+
 def compares_doubles(estimator: Any) -> bool:
     """Whether histogram gradient boosting is among the parts: its thresholds do not fit into single precision."""
     return any(type(part).__name__.startswith("HistGradientBoosting") for part in parts(estimator))

@@ -16,12 +16,13 @@ from sklearn.feature_selection import (
     SequentialFeatureSelector,
     VarianceThreshold,
 )
-from sklearn.preprocessing import KBinsDiscretizer, PolynomialFeatures
+from sklearn.preprocessing import KBinsDiscretizer, PolynomialFeatures, QuantileTransformer
 
 from convert.emitters.emission import Emission
 from convert.emitters.features import Features
 from convert.emitters.graph import Tensor
 from convert.emitters.registry import emits
+from convert.errors import Refused
 
 
 @emits("transform", SelectKBest, SelectPercentile, SelectFpr, SelectFdr, SelectFwe, GenericUnivariateSelect,
@@ -74,6 +75,42 @@ def bins(step: Any, features: Features, emission: Emission) -> Features:
     below = np.array([_just_below(edge, x.dtype) for edges in inner for edge in edges])
     reached = graph.node("Greater", [spread, graph.constant(below, x.dtype)], "bool", len(places))
     return Features.of(emission.cast(reached)).times(matrix, offset)
+
+
+@emits("transform", QuantileTransformer)
+def quantiles(step: Any, features: Features, emission: Emission) -> Features:
+    """How much of each quantile's width a number is past; where quantiles are equal, which of them count."""
+    if step.output_distribution != "uniform":
+        raise Refused(
+            f"the step {emission.graph.path} has output_distribution={step.output_distribution!r}, which needs the "
+            f"inverse of the normal distribution, and graphs have none: use 'uniform'"
+        )
+    graph, x = emission.graph, emission.tensor(features, "float64")
+    edges, rises = step.quantiles_.T, np.diff(step.references_)
+    start, width = edges[:, :-1], np.diff(edges, axis=1)
+
+    def node(op: str, *inputs: Tensor | str, **attributes: Any) -> Tensor:
+        return graph.node(op, inputs, "float64", None, **attributes)
+
+    column = node("Unsqueeze", x, graph.constant([2], "int64"))
+    past = node("Sub", column, graph.constant(start))
+    share = node("Div", past, graph.constant(np.where(width > 0, width, 1.0)))
+    share = node("Clip", share, graph.constant(0.0, "float64"), graph.constant(1.0, "float64"))
+    if (width == 0).any():
+        reached = node(
+            "Cast", graph.node("GreaterOrEqual", [past, graph.constant(0.0, "float64")], "bool", None), to=11
+        )
+        passed = node("Cast", graph.node("Greater", [past, graph.constant(0.0, "float64")], "bool", None), to=11)
+        weight = np.where(start == edges[:, -1:], 1.0, np.where(start == edges[:, :1], 0.0, 0.5))
+        both = node(
+            "Add", node("Mul", reached, graph.constant(weight)), node("Mul", passed, graph.constant(1 - weight))
+        )
+        share = node("Where", graph.constant(width == 0), both, share)
+    total = node("ReduceSum", node("Mul", share, graph.constant(rises)), graph.constant([2], "int64"), keepdims=0)
+    whole = Tensor(total.name, "float64", x.width)
+    if not np.isnan(edges).any():
+        return Features.of(whole)
+    raise Refused(f"the step {emission.graph.path} met columns without numbers in training: leave them out")
 
 
 def _just_below(edge: float, dtype: str) -> float:

@@ -23,6 +23,10 @@ def by_skl2onnx(estimator: Any, method: Method, features: Features, emission: "E
     for dtype in _dtypes(estimator, tensor):
         try:
             part = export_step(estimator, method, dtype, features.width)
+            if part.functions:
+                raise Unconvertible(
+                    f"skl2onnx makes functions for {type(estimator).__name__}, which cannot be embedded"
+                )
             Session(part.SerializeToString())
         except Unconvertible as error:
             failures.append(error)
