@@ -13,8 +13,25 @@ class Cut:
 
     blocks: list[Block] = field(default_factory=list)
     """The batch, oldest first; empty if nothing is due."""
+    arrivals: list[float] = field(default_factory=list)
+    """When each of them came."""
     gone: list[Call] = field(default_factory=list)
     """Calls whose callers no longer wait; nothing runs for them."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of the batch."""
+        return sum(block.rows for block in self.blocks)
+
+    def halves(self) -> "tuple[Cut, Cut]":
+        """The batch in two: its blocks, or the calls of its only block. It has more than one call."""
+        if len(self.blocks) > 1:
+            half = len(self.blocks) // 2
+            return Cut(self.blocks[:half], self.arrivals[:half]), Cut(self.blocks[half:], self.arrivals[half:])
+        (block,) = self.blocks
+        half, count = len(block.calls) // 2, len(block.calls)
+        first, second = block.select(range(half)), block.select(range(half, count))
+        return Cut([first], self.arrivals), Cut([second], self.arrivals)
 
 
 class BatchQueue:
@@ -57,6 +74,7 @@ class BatchQueue:
                 block, room = block.select(range(fitting)), 0
             if block.calls:
                 cut.blocks.append(block)
+                cut.arrivals.append(arrived_at)
                 room -= block.rows
         return cut
 

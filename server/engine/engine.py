@@ -21,6 +21,7 @@ from server.engine import assembly
 from server.engine.admission import Refusal
 from server.engine.batching import Cut
 from server.engine.lane import FAILURES_TOLD_S, Lane
+from server.engine.statistics import Times
 from server.errors import CallCancelled, DeadlineExpired, ModelFailed, ServingError, ShuttingDown
 from server.routing.routes import Routes
 from server.types import Call
@@ -73,19 +74,24 @@ class Engine:
             if self._stopping:
                 raise ShuttingDown("the server is shutting down and takes no new requests")
             lane = self._routes.lane(ask.route)
-            block = ask.bind(lane.model.interface)
-            lane.admission.check_size(block)
+            block = _bind(lane, ask)
             if block.rows_each == 0:
                 _answer(block.calls, block.encode(lane.model.empty))
+                with lane.lock:
+                    lane.statistics.empty += len(block.calls)
                 return lane
+            now = self._clock()
             with lane.lock:
                 if lane.retired:
                     continue  # the routes changed after we read them
-                kept, refused = _admit_to(lane, block, self._clock())
+                kept, refused = _admit_to(lane, block, now)
             if kept:
                 _answer([call for call, _ in kept], [reply for _, reply in kept])
+                ended_at = self._clock()
+                with lane.lock:
+                    lane.statistics.hit(len(kept), ended_at - now, ended_at)
             for call, error in refused:
-                call.sink.refuse([call], error)
+                _refuse(lane, [call], error)
             return lane
 
     def _drive(self, lane: Lane, here_s_max: float) -> None:
@@ -100,63 +106,65 @@ class Engine:
                 else:
                     self._set_alarm(lane, now)
             for call in gone:
-                call.sink.refuse([call], _why_gone(call, now))
+                _refuse(lane, [call], _why_gone(call, now))
             if not cut.blocks:
                 return
-            rows = sum(block.rows for block in cut.blocks)
+            rows = cut.rows
             if here_s_max < math.inf and lane.model.cost.seconds(rows) > here_s_max:
-                self._workers.run(partial(self._work, lane, cut.blocks, rows))
+                self._workers.run(partial(self._work, lane, cut, rows))
             else:
-                self._run_and_free(lane, cut.blocks, rows)
+                self._run_and_free(lane, cut, rows)
 
-    def _work(self, lane: Lane, blocks: Sequence[Block], rows: int) -> None:
+    def _work(self, lane: Lane, cut: Cut, rows: int) -> None:
         """On a worker: run this batch, and whatever has queued up meanwhile."""
-        self._run_and_free(lane, blocks, rows)
+        self._run_and_free(lane, cut, rows)
         self._drive(lane, math.inf)
 
-    def _run_and_free(self, lane: Lane, blocks: Sequence[Block], rows: int) -> None:
-        began_at, ran_whole = self._clock(), False
+    def _run_and_free(self, lane: Lane, cut: Cut, rows: int) -> None:
+        seconds = None
         try:
-            ran_whole = self._run(lane, blocks)
+            seconds = self._run(lane, cut)
         finally:
             with lane.lock:
-                lane.ran(rows, self._clock() - began_at if ran_whole else None)
+                lane.ran(rows, seconds)
             if lane.retired and lane.idle:
                 self._forget(lane)
 
-    def _run(self, lane: Lane, blocks: Sequence[Block]) -> bool:
-        """Run one batch and answer its calls. False if it failed, and its calls were answered apart."""
+    def _run(self, lane: Lane, cut: Cut) -> float | None:
+        """Run one batch and answer its calls, in so many seconds. None if it failed: they were answered apart."""
+        clock, blocks = self._clock, cut.blocks
+        began_at = clock()
         try:
-            outputs = lane.model.runner.run(assembly.gather(blocks))
+            arrays = assembly.gather(blocks)
+            gathered_at = clock()
+            outputs = lane.model.runner.run(arrays)
+            ran_at = clock()
             encoded = [(block, block.encode(part)) for block, part in assembly.scatter(blocks, outputs)]
-        except Exception as raised:  # whatever the runtime raises for rows that it cannot take
-            error = raised
-        else:
-            for block, replies in encoded:
-                _answer(block.calls, replies)
-                if lane.cache is not None:
-                    self._keep(lane, block, replies)
-            return True
-        self._run_apart(lane, blocks, error)
-        return False
+        except Exception as error:  # whatever the runtime raises for rows that it cannot take
+            self._run_apart(lane, cut, error)
+            return None
+        for block, replies in encoded:
+            _answer(block.calls, replies)
+            if lane.cache is not None:
+                self._keep(lane, block, replies)
+        ended_at = clock()
+        calls = [(at, len(block.calls)) for at, block in zip(cut.arrivals, blocks, strict=True)]
+        with lane.lock:
+            lane.statistics.answered(calls, cut.rows, Times(began_at, gathered_at, ran_at, ended_at))
+        return ended_at - began_at
 
-    def _run_apart(self, lane: Lane, blocks: Sequence[Block], error: Exception) -> None:
+    def _run_apart(self, lane: Lane, cut: Cut, error: Exception) -> None:
         """Halve a batch that failed until the calls at fault are alone, so that their neighbours get answers."""
-        calls = [call for block in blocks for call in block.calls]
-        if len(calls) == 1:
-            with lane.lock:
-                calls, is_news = _with_followers(lane, calls), lane.failed(self._clock())
-            if is_news:
-                log.error("%s failed on a request (told once in %g s)", lane, FAILURES_TOLD_S, exc_info=error)
-            for call in calls:
-                call.sink.refuse([call], ModelFailed(f"the model failed on these rows: {error}"))
-        elif len(blocks) > 1:
-            self._run(lane, blocks[: len(blocks) // 2])
-            self._run(lane, blocks[len(blocks) // 2 :])
-        else:
-            half = len(calls) // 2
-            self._run(lane, [blocks[0].select(range(half))])
-            self._run(lane, [blocks[0].select(range(half, len(calls)))])
+        calls = [call for block in cut.blocks for call in block.calls]
+        if len(calls) > 1:
+            for half in cut.halves():
+                self._run(lane, half)
+            return
+        with lane.lock:
+            calls, is_news = _with_followers(lane, calls), lane.failed(self._clock())
+        if is_news:
+            log.error("%s failed on a request (told once in %g s)", lane, FAILURES_TOLD_S, exc_info=error)
+        _refuse(lane, calls, ModelFailed(f"the model failed on these rows: {error}"))
 
     def _keep(self, lane: Lane, block: Block, replies: Sequence[bytes]) -> None:
         """Keep the replies for those who ask the same later, and give them to those who already have."""
@@ -168,6 +176,7 @@ class Engine:
                 if call.key is not None:  # it ran for itself beside an equal one
                     lane.cache.keep(call.key, key_bytes, reply, now)
             following = [lane.cache.settle(call) for call in block.calls]
+            lane.statistics.coalesced += sum(map(len, following))
         for followers, reply in zip(following, marked, strict=True):
             for follower in followers:
                 _answer([follower], [reply])
@@ -216,6 +225,18 @@ class Engine:
         return all(lane.idle for lane in self._lanes)
 
 
+def _bind(lane: Lane, ask: Ask) -> Block:
+    """Hold inputs against the lane's model. Raises InputMismatch or TooManyRows."""
+    try:
+        block = ask.bind(lane.model.interface)
+        lane.admission.check_size(block)
+    except ServingError as error:
+        with lane.lock:
+            lane.statistics.failed(error, len(ask.calls))
+        raise
+    return block
+
+
 def _admit_to(lane: Lane, block: Block, now: float) -> tuple[list[tuple[Call, bytes]], list[Refusal]]:
     """With the lane's lock held: queue what must run. Returns the calls with a kept reply, and those refused."""
     kept: list[tuple[Call, bytes]] = []
@@ -239,6 +260,14 @@ def _why_gone(call: Call, now: float) -> ServingError:
     if now >= call.deadline:
         return DeadlineExpired("the deadline passed before the model ran; it did not run")
     return CallCancelled("the caller cancelled before the model ran; it did not run")
+
+
+def _refuse(lane: Lane, calls: Sequence[Call], error: ServingError) -> None:
+    """Tell calls that were queued why they get no answer."""
+    with lane.lock:
+        lane.statistics.failed(error, len(calls))
+    for call in calls:
+        call.sink.refuse([call], error)
 
 
 def _answer(calls: Sequence[Call], replies: Sequence[bytes]) -> None:

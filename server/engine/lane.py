@@ -13,6 +13,7 @@ from server.cache.replies import ReplyCache
 from server.engine.admission import Admission
 from server.engine.batching import BatchQueue
 from server.engine.cost import CostModel
+from server.engine.statistics import Statistics
 from server.types import Array, Interface
 from skylane.policy import Batching, Policy
 
@@ -58,6 +59,7 @@ class Lane:
         """Instances that are not running."""
         self.alarm_at: float | None = None
         """When the engine will look at the queue again although nothing arrives; None if no alarm is set."""
+        self.statistics = Statistics()
         self._quiet_until = -math.inf
         self.retired = False
         """True from the moment that the routes stop naming it; it takes nothing new, and finishes what it has."""

@@ -179,6 +179,22 @@ def test_every_call_ends_once_and_right(seed: int) -> None:
     assert world.engine.idle
     assert all(lane.idle for lane in world.lanes)
     assert all(lane.cache is None or lane.cache.used_bytes <= 0.01 * 2**20 for lane in world.lanes)
+    _check_statistics(world)
+
+
+def _check_statistics(world: World) -> None:
+    """Every call that found its model is counted once, as what it became."""
+    ended = Counter(type(outcome).__name__ for sent in world.sent for outcome in sent.outcomes)
+    told = [lane.statistics for lane in world.lanes]
+    assert sum(each.succeeded for each in told) == ended["PredictResponse"]
+    failures = sum((each.failures for each in told), Counter[str]())
+    assert failures == {name: ended[name] for name in failures}
+    assert set(ended) - set(failures) <= {"PredictResponse", "ModelNotFound", "ShuttingDown"}
+    for each in told:
+        assert each.executions == each.run.count == sum(size.executions for size in each.batches.values())
+        assert each.rows == sum(rows * size.executions for rows, size in each.batches.items())
+        assert each.queue.count == each.total.count == sum(each.total.buckets)
+        assert 0 <= each.queue.seconds <= each.total.seconds
 
 
 def _check(sent: Sent, outcome: PredictResponse | ServingError, seed: int) -> None:

@@ -1,0 +1,123 @@
+"""What one loaded version has answered: the one source of what metrics and statistics tell.
+
+Recorded once for each batch, not for each request: calls of a block came together, waited together and were answered
+together. The lane's lock guards it. Times are seconds.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+BOUNDS_S: Final = (
+    50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
+)  # fmt: skip
+"""Upper bounds of the histograms' buckets; one more is for what took longer."""
+
+
+class Histogram:
+    """How often something took how long, as Prometheus counts it."""
+
+    __slots__ = ("buckets", "count", "seconds")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(BOUNDS_S) + 1)
+        """Calls in each bucket alone, not in those below."""
+        self.count, self.seconds = 0, 0.0
+
+    def add(self, calls: int, seconds: float) -> None:
+        """So many calls took so long each."""
+        self.buckets[bisect_left(BOUNDS_S, seconds)] += calls
+        self.count += calls
+        self.seconds += calls * seconds
+
+
+@dataclass(slots=True)
+class BatchSize:
+    """All batches of so many rows."""
+
+    executions: int = 0
+    gather_s: float = 0.0
+    run_s: float = 0.0
+    reply_s: float = 0.0
+
+
+@dataclass(slots=True, frozen=True)
+class Times:
+    """When a batch left the queue, had its arrays, had its outputs, and had answered everybody."""
+
+    began_at: float
+    gathered_at: float
+    ran_at: float
+    ended_at: float
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Counts and times since the version was loaded."""
+
+    total: Histogram = field(default_factory=Histogram)
+    """From a call's arrival in the queue to its answer, of calls for which the model ran."""
+    queue: Histogram = field(default_factory=Histogram)
+    """What of that was waiting."""
+    gather_s: float = 0.0
+    """Calls' time while their inputs became arrays, each call counting that of its whole batch; so the next two."""
+    run_s: float = 0.0
+    reply_s: float = 0.0
+    run: Histogram = field(default_factory=Histogram)
+    """What executions took, one entry for each."""
+    rows: int = 0
+    executions: int = 0
+    batches: dict[int, BatchSize] = field(default_factory=dict)
+    """Rows of a batch → all of that size; the policy bounds how many sizes there are."""
+    hits: int = 0
+    """Calls answered from the cache."""
+    hit_s: float = 0.0
+    coalesced: int = 0
+    """Calls answered by the run of an equal one."""
+    empty: int = 0
+    """Calls without rows, for which nothing ran."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """Name of the error's class → calls refused with it."""
+    last_at: float = 0.0
+    """Instant on the engine's clock of the last answer."""
+
+    @property
+    def succeeded(self) -> int:
+        """Calls that got their answer."""
+        return self.total.count + self.hits + self.coalesced + self.empty
+
+    def answered(self, calls: Sequence[tuple[float, int]], rows: int, times: Times) -> None:
+        """A batch of so many rows was run; `calls` has (arrival, number of calls) of each of its blocks."""
+        gather_s, run_s = times.gathered_at - times.began_at, times.ran_at - times.gathered_at
+        reply_s = times.ended_at - times.ran_at
+        count = 0
+        for arrived_at, together in calls:
+            self.queue.add(together, times.began_at - arrived_at)
+            self.total.add(together, times.ended_at - arrived_at)
+            count += together
+        self.gather_s += count * gather_s
+        self.run_s += count * run_s
+        self.reply_s += count * reply_s
+        self.run.add(1, run_s)
+        self.rows += rows
+        self.executions += 1
+        size = self.batches.get(rows)
+        if size is None:
+            size = self.batches[rows] = BatchSize()
+        size.executions += 1
+        size.gather_s += gather_s
+        size.run_s += run_s
+        size.reply_s += reply_s
+        self.last_at = times.ended_at
+
+    def hit(self, calls: int, seconds: float, now: float) -> None:
+        """So many calls were answered from the cache, which took so long for all."""
+        self.hits += calls
+        self.hit_s += seconds
+        self.last_at = now
+
+    def failed(self, error: Exception, calls: int) -> None:
+        """So many calls were refused with this."""
+        self.failures[type(error).__name__] += calls
