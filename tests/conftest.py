@@ -14,6 +14,11 @@ settings.register_profile("skylane", deadline=None)  # how long an example takes
 settings.load_profile("skylane")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--exhaustive`: everything that can be drawn, where the default is a few examples."""
+    parser.addoption("--exhaustive", action="store_true", help="draw all that can be drawn, instead of a few examples")
+
+
 @pytest.fixture(scope="session")
 def small_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with `linear`, `mixed` and `touchy`. Read-only: a test that publishes makes its own."""

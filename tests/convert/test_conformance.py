@@ -1,0 +1,188 @@
+"""Every family on every kind of rows: right on rows that no gate has seen, or refused with a reason. Never else.
+
+By default each family is tried on two kinds of rows with one drawing of settings. All of them, five drawings each, and
+the table in docs/families.md: `pytest tests/convert/test_conformance.py --exhaustive` (some minutes).
+"""
+
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
+
+from convert import ConversionError, conversion
+from convert.answers import by_estimator, by_graph
+from convert.parity import TIE, difference, flips
+from convert.schema import infer
+from convert.structure import task_of
+from support.families import FAMILIES, KINDS, Drawn, Family, Rows, drawn
+
+DRAWINGS: Final = 5
+INTRODUCTION: Final = """\
+# Estimator families
+
+What becomes of scikit-learn's families when they are converted: the graph answers rightly, or the conversion is refused
+with a reason. Written by `pytest tests/convert/test_conformance.py --exhaustive`, which draws settings and data
+{drawings} times for each cell, converts with the tolerance `close`, and asks the graph and scikit-learn about rows that
+the conversion has not seen. With {versions}.
+
+*right, 1e-07*: the largest difference of a probability, or of another number in standard deviations. *tame* rows are
+normally distributed; *hard* ones hold seconds since 1970, ids up to 2^31 and numbers that hardly differ; *gaps* are NaN
+in a tenth of the places, filled by an imputer where the family takes none; *strings* are a data frame of texts, codes,
+numbers and gaps, or texts of several alphabets. Tree families have a scaler in front, or none, as drawn.
+"""
+
+TABLE: Final = Path(__file__).parents[2] / "docs" / "families.md"
+
+
+@dataclass
+class Found:
+    """What came of one family on one kind of rows."""
+
+    right: int = 0
+    worst: float = 0.0
+    """Largest difference on fresh rows: of a probability, or of a number in standard deviations."""
+    chosen: set[str] = field(default_factory=set)
+    refusals: dict[str, int] = field(default_factory=dict)
+
+
+Table = dict[tuple[str, Rows], Found]
+
+
+@pytest.fixture(scope="module")
+def table(request: pytest.FixtureRequest) -> Iterator[Table]:
+    """Collects what was found; written to the docs after an exhaustive run."""
+    found: Table = {}
+    yield found
+    if request.config.getoption("--exhaustive") and len({name for name, _ in found}) == len(FAMILIES):
+        TABLE.write_text(page(found), encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is right is asked here, not what is fast."""
+
+    def latencies(candidates: list[Any], sizes: Any) -> list[dict[str, float]]:
+        return [dict.fromkeys(("1", "64", "1024"), float(index + 1)) for index in range(len(candidates))]
+
+    monkeypatch.setattr(conversion, "latencies", latencies)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Large numbers and one other kind of rows for each family; all kinds if wanted."""
+    exhaustive = metafunc.config.getoption("--exhaustive")
+    if "kind" in metafunc.fixturenames:
+        metafunc.parametrize(
+            ("family", "kind"),
+            [
+                pytest.param(family, kind, id=f"{family.name} on {kind} rows")
+                for place, family in enumerate(FAMILIES)
+                for kind in family.kinds
+                if exhaustive or kind in ("hard", family.kinds[place % len(family.kinds)])
+            ],
+        )
+
+
+def test_right_or_refused(family: Family, kind: Rows, table: Table, request: pytest.FixtureRequest) -> None:
+    exhaustive = request.config.getoption("--exhaustive")
+    found = table.setdefault((family.name, kind), Found())
+
+    @settings(
+        max_examples=DRAWINGS if exhaustive else 1,
+        derandomize=True,
+        database=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+        deadline=None,
+    )
+    @given(st.data())
+    def every_drawing(data: st.DataObject) -> None:
+        with threadpool_limits(1):
+            examine(drawn(family, kind, data.draw), found)
+
+    every_drawing()
+
+
+def examine(case: Drawn, found: Found) -> None:
+    """Convert, and compare on rows that the conversion has not seen."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = conversion.convert(
+                case.estimator,
+                case.held_out,
+                target=None,
+                tolerance="close",
+                quantize="never",
+                force=False,
+                say=lambda _: None,
+            )
+    except ConversionError as refused:
+        found.refusals[str(refused)] = found.refusals.get(str(refused), 0) + 1
+        return
+    item, task = made.tried[made.chosen], task_of(case.estimator)
+    fresh = infer(case.estimator, case.fresh)[1]
+    expected = by_estimator(case.estimator, made.layout, fresh, task)
+    actual = by_graph(item.session.named(made.layout.tensors(fresh, item.built.numbers)))
+    gap = float(difference(expected, actual).max(initial=0.0))
+    assert gap <= made.tolerance.max_difference, f"{item.recipe.name} is silently wrong: {case.estimator}"
+    assert not (flips(expected, actual) & ~_tied(expected.numbers)).any(), f"labels of {item.recipe.name} differ"
+    unit = made.tolerance.max_difference / 1e-3
+    found.right, found.worst = found.right + 1, max(found.worst, gap / unit)
+    found.chosen.add(item.recipe.name)
+
+
+def _tied(numbers: Any) -> Any:
+    if numbers is None or numbers.shape[1] < 2:
+        return np.False_
+    ordered = np.sort(numbers, axis=1)
+    return ordered[:, -1] - ordered[:, -2] <= TIE
+
+
+def page(found: Table) -> str:
+    """The table for people: each kind of rows a column, each reason of a refusal a note below."""
+    reasons: list[str] = []
+    lines = [f"| {' | '.join(('family', *KINDS, 'graphs'))} |", "|---" * (len(KINDS) + 2) + "|"]
+    for family in FAMILIES:
+        cells = [_cell(found.get((family.name, kind)), reasons) for kind in KINDS]
+        chosen = sorted({name for kind in KINDS if (one := found.get((family.name, kind))) for name in one.chosen})
+        lines.append(f"| {' | '.join((family.name, *cells, ', '.join(chosen) or '–'))} |")
+    notes = [f"{place}. {reason.replace('|', ' ')}" for place, reason in enumerate(reasons, 1)]
+    versions = ", ".join(f"{name} {version(name)}" for name in ("scikit-learn", "onnxruntime", "skl2onnx"))
+    return (
+        "\n".join(
+            (
+                INTRODUCTION.format(drawings=DRAWINGS, versions=versions),
+                *lines,
+                "",
+                "Refused, in their own words:",
+                "",
+                *notes,
+            )
+        )
+        + "\n"
+    )
+
+
+def _cell(one: Found | None, reasons: list[str]) -> str:
+    if one is None:
+        return "–"
+    notes = []
+    for text in one.refusals:
+        reason = re.sub(r"\d\.\d+(e-?\d+)?|\d+ rows", "…", text)  # what differs from drawing to drawing
+        if reason not in reasons:
+            reasons.append(reason)
+        notes.append(f"[{reasons.index(reason) + 1}]")
+    refused = f"refused {', '.join(dict.fromkeys(notes))}" if notes else ""
+    if not one.right:
+        return refused
+    right = f"right, {one.worst:.0e}"
+    return f"{right}; {sum(one.refusals.values())} of {DRAWINGS} {refused}" if refused else right
