@@ -22,17 +22,20 @@ DESCRIPTION = """\
 Turn a fitted scikit-learn pipeline into an ONNX graph, prove that it answers as the
 pipeline does, and publish it as the next version of a model.
 
-Several graphs are tried: single precision, double precision, int8 weights. Each is
-compared with scikit-learn on your held-out rows, and on rows made from them with gaps,
-texts never seen and the ends of each range. The fastest one within the tolerance is
-published: times for one row and for 64 rows count alike. If none is within it,
-nothing is published, and you are told why."""
+Several graphs are tried: emitted anew and as skl2onnx exports them, in single and double
+precision, with weights in half precision, with int8. Each is compared with scikit-learn
+on your held-out rows, in batches of several sizes, and on rows made from them: gaps,
+infinities, texts never seen, ends of ranges, large integers, and numbers at thresholds.
+The fastest one within the tolerance is published: by default, times for one row and for
+64 rows count alike (--batches). If none is within it, nothing is published, and you are
+told why."""
 
 EPILOG = """\
 tolerances (largest difference of a number; share of labels that may change):
   exact      1e-6, none       what single precision can do for most trees
   close      1e-3, 0.1%       the default: rounding, nothing that a decision would notice
-  quantized  0.25, 2%         int8; quantized:0.01 lets it cost 0.01 of accuracy or R²
+  quantized  0.25, 2%         int8; quantized:0.01 lets it cost 0.01 of accuracy or R².
+                              At and beyond the ends of the sample's ranges it may differ
   With --target, at most 0.005 of accuracy or R² is given up, or what is said so.
   For predictions and scores, differences are counted in standard deviations.
 
