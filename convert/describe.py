@@ -98,6 +98,7 @@ def _candidate(verdict: Verdict, conversion: Conversion, index: int) -> Candidat
         metric_drop=None if parity.metric_drop is None else _finite(parity.metric_drop),
         latency_us=dict(verdict.latency_us),
         chosen=index == conversion.chosen,
+        outside=why_outside(parity, conversion.tolerance),
         note=sentence(conversion, index),
     )
 

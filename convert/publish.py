@@ -93,11 +93,11 @@ class Report:
         conversion = _steady(self.conversion, newest, self.quantize)
         manifest = describe(conversion, name, self.lineage, self.profile)
         graph = conversion.tried[conversion.chosen].built.content
-        version, path, created = put(repository, graph, manifest)
+        version, path, created = put(repository, graph, manifest, card.page)
         return Published(version, path, created, numbered(manifest, version), conversion, newest if created else None)
 
     def _repr_html_(self) -> str:
-        return card.cell(self.manifest)
+        return card.cell(self.manifest, draft=True)
 
     def __str__(self) -> str:
         """The table of candidates and the verdict, as the command line prints them."""
@@ -157,7 +157,7 @@ def convert_pipeline(
             data_sha256=data_sha256 or (None if training is None else lineage.fingerprint(training)),
             metrics=metrics or {},
             code=Path.cwd(),
-            loaded=loaded,
+            loaded=loaded or "it was in memory",
         ),
         _profile(conversion, training),
         quantize,

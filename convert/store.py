@@ -8,13 +8,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from convert.errors import BadArgument, Unwritable
 from skylane.manifest import (
+    CARD_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
     MODEL_NAME,
@@ -63,10 +64,13 @@ def numbered(manifest: Manifest, version: int) -> Manifest:
     return msgspec.structs.replace(manifest, version=version)
 
 
-def put(repository: Path, graph: bytes, manifest: Manifest) -> tuple[int, Path, bool]:
+def put(
+    repository: Path, graph: bytes, manifest: Manifest, page: Callable[[Manifest], str] | None = None
+) -> tuple[int, Path, bool]:
     """Publish a graph under the next free number, unless a version with this content exists.
 
-    Returns number, directory, and whether it is new. Any number of processes may do this at once. Raises Unwritable.
+    `page` makes the model card of the manifest, which lies beside it. Returns number, directory, and whether it is
+    new. Any number of processes may do this at once. Raises Unwritable.
     """
     name = manifest.model
     try:
@@ -77,16 +81,18 @@ def put(repository: Path, graph: bytes, manifest: Manifest) -> tuple[int, Path, 
             if existing is not None:
                 return *existing, False
             directory = repository / name / str(number)
-            if _publish(directory, graph, numbered(manifest, number)):
+            if _publish(directory, graph, numbered(manifest, number), page):
                 return number, directory, True
     except OSError as error:
         raise Unwritable(f"{error.filename or repository}: the version was not published: {error.strerror}") from error
 
 
-def _publish(directory: Path, graph: bytes, manifest: Manifest) -> bool:
+def _publish(directory: Path, graph: bytes, manifest: Manifest, page: Callable[[Manifest], str] | None) -> bool:
     """Write a version and give it its name. False if somebody else was first."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     files = {MODEL_FILE: graph, MANIFEST_FILE: encode(manifest)}
+    if page is not None:
+        files[CARD_FILE] = page(manifest).encode()
     staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=directory.parent))
     try:
         for name, content in {**files, SUMS_FILE: sums_of(files)}.items():

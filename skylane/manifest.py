@@ -97,6 +97,8 @@ class Candidate(_Record, frozen=True, kw_only=True):
     latency_us: dict[str, float]
     """Rows of a batch ("1", "64", …) → median microseconds of one run on the machine that converted."""
     chosen: bool
+    outside: str | None = None
+    """Why it is outside the tolerance; null if it is within, or nobody recorded it."""
     note: str
     """What was changed and what came of it, in one sentence."""
 

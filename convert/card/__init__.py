@@ -1,13 +1,8 @@
-"""The model card: a manifest as one HTML page. Reads the manifest alone, so old versions have one as well."""
+"""The model card: a manifest as one HTML page, for people. Reads the manifest alone, so every version can have one.
 
-from skylane.manifest import Manifest
+python -m convert.card models/flights_late/3 > card.html
+"""
 
+from convert.card.page import cell, page
 
-def page(manifest: Manifest) -> str:
-    """A whole file, styles and drawings inside."""
-    return cell(manifest)
-
-
-def cell(manifest: Manifest) -> str:
-    """The same for a notebook's cell."""
-    return f"<p>{manifest.model}</p>"
+__all__ = ["cell", "page"]

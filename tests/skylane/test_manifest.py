@@ -237,7 +237,7 @@ def test_a_manifest_of_the_first_release_is_read() -> None:
         del content[later]
     for later in ("machine", "loaded", "metrics"):
         del content["lineage"][later]
-    for later in ("label_flips_below", "p99_difference", "bad_rows", "metric_drop"):
+    for later in ("label_flips_below", "p99_difference", "bad_rows", "metric_drop", "outside"):
         del content["candidates"][0][later]
     del content["tolerance"]["max_metric_drop"]
     assert manifests.decode(msgspec.json.encode(content)) == manifest()
