@@ -36,7 +36,7 @@ PURE = [
     "transport/skylane_v1/inputs",
     "transport/skylane_v1/replies",
     "transport/skylane_v1/requests",
-    "transport/skylane_v1/wire",
+    "transport/wire",
 ]
 EDGES = {"asyncio", "concurrent", "grpc", "onnxruntime", "random", "socket", "threading", "time"}
 

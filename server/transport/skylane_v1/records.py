@@ -5,18 +5,20 @@ values lie in many places, so the comparison is one of whole numbers: the payloa
 one type are gathered from all payloads at once, whatever their number, and laid into the model's tensors.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from server import binding
-from server.block import Ask, Block
+from server.block import Block
 from server.errors import InputMismatch
-from server.transport.skylane_v1 import wire
-from server.transport.skylane_v1.blocks import ArraysBlock, Shape
+from server.transport import wire
+from server.transport.blocks import ArraysBlock, Shape
 from server.transport.skylane_v1.inputs import read_tensors
 from server.transport.skylane_v1.replies import ReplyForm, reply_form
+from server.transport.templates import GrowingAsk, bind_apart
 from server.types import Array, Call, Interface, Route, Sink
 from server.values import ValueLimits
 from skylane.dtypes import FROM_PROTO, NUMPY, DType
@@ -68,7 +70,7 @@ class RecordTemplate:
         return self._plan[1]
 
 
-class RecordAsk(Ask):
+class RecordAsk(GrowingAsk):
     """Calls of one form, as they came."""
 
     __slots__ = ("_payloads", "_template")
@@ -87,41 +89,13 @@ class RecordAsk(Ask):
         plan = self._template.plan(interface)
         arrays = plan.gather(self._payloads) if plan else None
         if plan is None or arrays is None:
-            return bind_apart(self, interface, self._payloads, _read, self._template.outputs)
+            reply = partial(reply_form, wanted=self._template.outputs)
+            return bind_apart(self, interface, self._payloads, _read, reply)
         return ArraysBlock(self.calls, plan.reply, arrays, plan.rows)
 
 
 def _read(payload: bytes) -> Mapping[str, Array]:
     return read_tensors(PredictRequest.FromString(payload).tensors)
-
-
-def bind_apart(
-    ask: Ask,
-    interface: Interface,
-    sent: Sequence[bytes],
-    read: Callable[[bytes], Mapping[str, Array]],
-    outputs: tuple[str, ...],
-) -> ArraysBlock:
-    """Bind calls of one shape whose values decide whether they are right: the wrong ones are refused alone.
-
-    Raises InputMismatch for the last call if none is right, for the engine to refuse it as if it had been alone.
-    """
-    calls, stacks = list[Call](), list[list[Array]]()
-    for call, content in zip(ask.calls, sent, strict=True):
-        try:
-            stacks.append(binding.bind(interface, read(content)))
-        except InputMismatch as error:
-            if call is ask.calls[-1] and not calls:
-                ask.calls = [call]
-                raise
-            ask.sink.refuse([call], error)
-        else:
-            calls.append(call)
-    ask.calls = calls
-    rows = len(stacks[0][0])
-    return ArraysBlock(
-        calls, reply_form(interface, outputs), [np.concatenate(each) for each in zip(*stacks, strict=True)], rows
-    )
 
 
 @dataclass(frozen=True)

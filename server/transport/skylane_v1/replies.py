@@ -11,7 +11,7 @@ from itertools import repeat
 from typing import Final
 
 from server import binding
-from server.transport.skylane_v1 import wire
+from server.transport import wire
 from server.types import Array, Interface
 from skylane.dtypes import NUMPY, TO_PROTO
 from skylane.manifest import OutputSpec
@@ -35,6 +35,7 @@ class ReplyForm:
     def __init__(self, interface: Interface, wanted: Sequence[str]) -> None:
         """Raises InputMismatch if an output is not known; no name means all outputs."""
         self.outputs = tuple(wanted)
+        self.cached = CACHED
         places = binding.output_places(interface, wanted)
         self._fields = [(place, _field_of(interface.outputs[place])) for place in places]
         self._head = PredictResponse(model=interface.model, version=interface.version).SerializeToString()

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from server.errors import ServingError
-from server.transport.skylane_v1 import wire
+from server.transport import wire
 from server.transport.status import status_of
 from server.types import Call
 from skylane.v1.prediction_pb2 import PredictError, PredictResponse, PredictStreamResponse

@@ -13,17 +13,10 @@ from hypothesis.extra import numpy as hnp
 from fakes import RecordingSink
 from server.block import Ask
 from server.errors import ServingError
-from server.transport.skylane_v1 import wire
+from server.transport import wire
 from server.transport.skylane_v1.records import RECORD_BYTES_MAX
-from server.transport.skylane_v1.requests import (
-    ALIKE_MAX,
-    REQUEST_ID_BYTES_MAX,
-    TEMPLATES_MAX,
-    MessageAsk,
-    RequestDecoder,
-    Template,
-    TemplateAsk,
-)
+from server.transport.skylane_v1.requests import REQUEST_ID_BYTES_MAX, MessageAsk, RequestDecoder
+from server.transport.templates import ALIKE_MAX, TEMPLATES_MAX, Template, TemplateAsk
 from server.types import Call, Interface, Route
 from skylane.dtypes import NUMPY, TO_PROTO, DType
 from skylane.manifest import ColumnSpec, OutputSpec, TensorSpec

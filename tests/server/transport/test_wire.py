@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.transport.skylane_v1 import wire
+from server.transport import wire
 from skylane.v1.prediction_pb2 import Column, Int64List, PredictRequest, PredictResponse, Tensor
 
 numbers = st.integers(0, 2**63 - 1)

@@ -1,16 +1,23 @@
-"""Blocks of PredictRequests: bound to a model, their rows stacked, their replies in the bytes of PredictResponse."""
+"""Blocks of requests that came as bytes: bound to a model, their replies bytes again."""
 
 from collections.abc import Hashable, Sequence
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 
 from server.block import Block
+from server.stacked import ReplyForm as StackedReplyForm
 from server.stacked import StackedBlock
-from server.transport.skylane_v1.replies import CACHED, ReplyForm
 from server.types import Array, Call
 
 Shape = tuple[int, ...]
+
+
+class ReplyForm(StackedReplyForm, Protocol):
+    """How a protocol over gRPC writes replies with certain outputs of one model."""
+
+    cached: bytes
+    """What is appended to a reply for which the model did not run."""
 
 
 class NumbersPlan:
@@ -54,13 +61,17 @@ class NumbersBlock(Block):
         return self._plan.reply.encode(outputs, len(self.calls), self.rows_each)
 
     def mark_cached(self, reply: bytes) -> bytes:
-        return reply + CACHED
+        return reply + self._plan.reply.cached
 
 
 class ArraysBlock(StackedBlock):
     """Calls with their arrays, stacked already."""
 
-    __slots__ = ()
+    __slots__ = ("_cached",)
+
+    def __init__(self, calls: list[Call], reply: ReplyForm, arrays: Sequence[Array], rows_each: int) -> None:
+        super().__init__(calls, reply, arrays, rows_each)
+        self._cached = reply.cached
 
     def mark_cached(self, reply: bytes) -> bytes:
-        return reply + CACHED
+        return reply + self._cached
