@@ -69,6 +69,8 @@ class Part:
     def folded(self) -> "Part":
         """The same with one subtraction and one product at most; rounded differently."""
         centre, slope, offset = self.affine()
+        if (slope != 0).all() and np.isfinite(slope).all():
+            centre, offset = centre - offset / slope, np.zeros(self.width)
         steps: list[Pointwise] = []
         for op, by, neutral in (("Sub", centre, 0.0), ("Mul", slope, 1.0), ("Add", offset, 0.0)):
             if (by != neutral).any():

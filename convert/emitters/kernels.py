@@ -163,10 +163,11 @@ def _evaluated(kernel: Any, of: Kernel) -> Features:
     """A kernel of scikit-learn between rows and points; noise has no part in it."""
     match kernel:
         case kernels.Sum():
-            both = [_evaluated(one, of) for one in (kernel.k1, kernel.k2)]
-            if any(one.matrix is not None for one in both):
-                both = [of.emission.settled(one) for one in both]
-            return Features.of(of.node("Add", *map(of.emission.tensor, both)))
+            for constant, other in ((kernel.k1, kernel.k2), (kernel.k2, kernel.k1)):
+                if isinstance(constant, kernels.WhiteKernel | kernels.ConstantKernel):
+                    return _evaluated(other, of).then("Add", getattr(constant, "constant_value", 0.0))
+            both = [of.emission.tensor(_evaluated(one, of)) for one in (kernel.k1, kernel.k2)]
+            return Features.of(of.node("Add", *both))
         case kernels.Product():
             for constant, other in ((kernel.k1, kernel.k2), (kernel.k2, kernel.k1)):
                 if isinstance(constant, kernels.ConstantKernel):
