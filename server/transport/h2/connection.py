@@ -73,6 +73,10 @@ class Connection:
         self._unacknowledged = 0
         """Bytes of DATA since the connection's window was refilled."""
         self._idle_frames, self._patience_until = 0, 0.0
+        self._late: dict[int, int] = {}
+        """Stream that we ended while the peer was sending → bytes that may still come, which are no fault."""
+        self._moved, self._moved_at = 0, 0.0
+        """Of the outbox, and since when."""
         self._greeted = False
 
     @property
@@ -86,7 +90,7 @@ class Connection:
         """Take what the peer sent; calls go to their inbox, answers of the protocol to the outbox. Raises
         ConnectionFault, after which the connection is of no more use."""
         if now >= self._known_until:  # whom a token lets in may have changed
-            self._heads.known.clear()
+            self._heads.forget()
             self._known_until = now + KNOWN_S
         if self._rest:
             data = self._rest + data
@@ -99,6 +103,7 @@ class Connection:
             position = len(frames.PREFACE)
         while size - position >= frames.HEAD_BYTES:
             high, low, kind, flags, stream_id = frames.read_head(data, position)
+            stream_id &= 0x7FFF_FFFF
             start = position + frames.HEAD_BYTES
             end = start + (high << 8 | low)
             if end - start > frames.FRAME_BYTES_MAX:
@@ -163,9 +168,8 @@ class Connection:
         """A whole header block: a new request, or a client's trailers."""
         if not block:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "an empty header block")
-        if stream_id in self._coming:
-            self._heads.skip(block)
-            self._finish(stream_id, self._coming[stream_id], now)
+        if stream_id in self._coming or stream_id in self._late:
+            self._on_trailers(flags, stream_id, block, now)
             return
         try:
             head = self._heads.known.get(block) or self._heads.decode(block)
@@ -176,7 +180,7 @@ class Connection:
             self._reset(stream_id, Code.PROTOCOL_ERROR)
             return
         if head.refusal is not None:
-            self._refuse(stream_id, head.refusal)
+            self._refuse(stream_id, head.refusal, ended=bool(flags & END_STREAM))
         elif head.inbox is not None:
             self._coming[stream_id] = head
             if flags & END_STREAM:
@@ -184,12 +188,27 @@ class Connection:
         else:
             self._open_tunnel(flags, stream_id, head, now)
 
+    def _on_trailers(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
+        self._heads.skip(block)
+        known = self._coming.get(stream_id)
+        if known is None:  # of a stream that we have ended
+            self._lose_patience(now)
+        elif not flags & END_STREAM or (isinstance(known, Request) and known.ended):
+            self._drop(stream_id, Code.PROTOCOL_ERROR)
+        else:
+            self._finish(stream_id, known, now)
+
     def _admit(self, stream_id: int) -> bool:
         """Whether a stream may begin here. Raises ConnectionFault if it cannot be new."""
         if stream_id <= self._last_stream or not stream_id & 1:
-            raise ConnectionFault(Code.STREAM_CLOSED, f"stream {stream_id} cannot begin here")
+            code = Code.STREAM_CLOSED if stream_id & 1 else Code.PROTOCOL_ERROR
+            raise ConnectionFault(code, f"stream {stream_id} cannot begin here")
         self._last_stream = stream_id
-        if len(self._coming) + len(self.taken) < self._limits.streams:
+        outbox = self.outbox
+        if (
+            len(self._coming) + len(self.taken) + outbox.finishing < self._limits.streams
+            and outbox.unsent <= self._limits.unsent_bytes
+        ):
             return True
         self._reset(stream_id, Code.REFUSED_STREAM)
         return False
@@ -222,16 +241,15 @@ class Connection:
         if known is None:
             if stream_id > self._last_stream or not stream_id:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, f"DATA on stream {stream_id}, which has not begun")
-            self._lose_patience(now)  # a stream that we have ended, which the peer may not know yet
+            self._on_late_data(stream_id, payload, now)
             return
         if payload:
             self._idle_frames -= 1
         elif not flags & END_STREAM:
             self._lose_patience(now)
         request = known if isinstance(known, Request) else self._in_pieces(stream_id, known, now)
-        if not request.spend(len(payload)):
-            self._drop(stream_id, Code.FLOW_CONTROL_ERROR)
-            request.cancel()
+        if request.ended or not request.spend(len(payload)):
+            self._drop(stream_id, Code.STREAM_CLOSED if request.ended else Code.FLOW_CONTROL_ERROR)
             return
         try:
             request.feed(frames.without_padding(flags & frames.PADDED, payload))
@@ -243,6 +261,14 @@ class Connection:
         else:
             self._refill(stream_id, request)
 
+    def _on_late_data(self, stream_id: int, payload: bytes, now: float) -> None:
+        """DATA of a stream that has ended. If we ended it the peer may not know, and send what the window allows."""
+        left = self._late.get(stream_id, 0) - len(payload)
+        if left >= 0 and payload:
+            self._late[stream_id] = left
+        else:
+            self._lose_patience(now)
+
     def _in_pieces(self, stream_id: int, head: Head, now: float) -> Request:
         assert head.inbox is not None
         limits = self._services.limits
@@ -252,37 +278,50 @@ class Connection:
 
     def _finish(self, stream_id: int, known: Head | Request, now: float) -> None:
         """The client sends no more on this stream."""
-        if isinstance(known, Request) and known.tunnel is not None:
+        if isinstance(known, Request):
             known.ended = True
-            known.tunnel.half_close()
-            return
+            if known.tunnel is not None and known.between_messages:
+                known.tunnel.half_close()
+                return
         whole = known.whole if isinstance(known, Request) and known.between_messages else None
         if whole is None:
-            status = Status(StatusCode.INTERNAL, "the request ended before its message was whole")
-            self._refuse(stream_id, fields.OPENING + fields.closing(status))
+            self._fail(stream_id, known, Status(StatusCode.INTERNAL, "the request ended before its message was whole"))
             return
         self._forget_request(stream_id)
         head = known.head if isinstance(known, Request) else known
         self._take(stream_id, head, whole, now)
 
-    def _refuse(self, stream_id: int, block: bytes) -> None:
-        """End a request that is still coming with this answer."""
+    def _refuse(self, stream_id: int, block: bytes, *, ended: bool) -> None:
+        """End a request with this answer. `ended`: the client has said its last."""
         self._forget_request(stream_id)
         self.outbox.refuse(stream_id, block)
-        self._reset(stream_id, Code.NO_ERROR)  # what still comes of it is not looked at
+        if not ended:
+            self._reset(stream_id, Code.NO_ERROR)  # what still comes of it is not looked at
 
-    def _fail(self, stream_id: int, request: Request, status: Status) -> None:
+    def _fail(self, stream_id: int, known: Head | Request, status: Status) -> None:
         """End a request for a fault in its messages, which may come after a part of its answer."""
-        request.cancel()
-        if request.answered:
-            self._forget_request(stream_id)
-            self.outbox.close(stream_id, fields.closing(status))
+        if isinstance(known, Request):
+            known.cancel()
+            self._close(stream_id, known, fields.closing(status))
         else:
-            self._refuse(stream_id, fields.OPENING + fields.closing(status))
+            self._refuse(stream_id, fields.OPENING + fields.closing(status), ended=True)
+
+    def _close(self, stream_id: int, request: Request, closing: bytes) -> None:
+        """End a request with these trailers, after what was sent of its answer."""
+        if not request.answered:
+            self._refuse(stream_id, fields.OPENING + closing, ended=request.ended)
+            return
+        self._forget_request(stream_id)
+        self.outbox.close(stream_id, closing, resets=not request.ended)
+        if not request.ended:
+            self._expect_late(stream_id, request.window)
 
     def _drop(self, stream_id: int, code: Code) -> None:
         """End a request that is still coming without an answer."""
+        known = self._coming.get(stream_id)
         self._forget_request(stream_id)
+        if isinstance(known, Request):
+            known.cancel()
         self._reset(stream_id, code)
 
     def _forget_request(self, stream_id: int) -> None:
@@ -293,6 +332,12 @@ class Connection:
     def _reset(self, stream_id: int, code: Code) -> None:
         self.outbox.forget(stream_id)
         self.outbox.frames.append(frames.reset(stream_id, code))
+        self._expect_late(stream_id, Request.WINDOW)
+
+    def _expect_late(self, stream_id: int, window: int) -> None:
+        if len(self._late) >= self._limits.streams:
+            del self._late[next(iter(self._late))]
+        self._late[stream_id] = window
 
     def _refill(self, stream_id: int, request: Request) -> None:
         """Let the client send more of this request, if it may."""
@@ -345,12 +390,7 @@ class Connection:
         request = self._coming.get(stream_id)
         if not isinstance(request, Request):
             return
-        self._forget_request(stream_id)
-        closing = fields.closing(status) + trailing
-        if request.answered:
-            self.outbox.close(stream_id, closing)
-        else:
-            self.outbox.refuse(stream_id, fields.OPENING + closing)
+        self._close(stream_id, request, fields.closing(status) + trailing)
 
     def tunnel_reset(self, stream_id: int) -> None:
         """There will be no answer."""
@@ -366,7 +406,10 @@ class Connection:
             case Kind.WINDOW_UPDATE:
                 self._on_window_update(stream_id, frames.u32_in(payload))
             case Kind.RST_STREAM:
+                frames.u32_in(payload)
                 self._on_reset(stream_id)
+            case Kind.SETTINGS | Kind.PING | Kind.GOAWAY if stream_id:
+                raise ConnectionFault(Code.PROTOCOL_ERROR, f"{Kind(kind).name} on stream {stream_id}; expected 0")
             case Kind.SETTINGS:
                 self._on_settings(flags, payload)
             case Kind.PING if not flags & ACK:
@@ -383,9 +426,11 @@ class Connection:
             self.outbox.widen(increment)
         elif stream_id in self.taken or stream_id in self._coming or self.outbox.has(stream_id):
             self.outbox.widen_stream(stream_id, increment)
+        elif stream_id > self._last_stream:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, f"a window of stream {stream_id}, which has not begun")
 
     def _on_reset(self, stream_id: int) -> None:
-        if stream_id > self._last_stream:
+        if stream_id > self._last_stream or not stream_id:
             raise ConnectionFault(Code.PROTOCOL_ERROR, f"a reset of stream {stream_id}, which has not begun")
         self.outbox.forget(stream_id)
         if (call := self.taken.pop(stream_id, None)) is not None:
@@ -398,7 +443,7 @@ class Connection:
     def _on_settings(self, flags: int, payload: bytes) -> None:
         if flags & ACK:
             return
-        for setting, value in frames.settings_in(payload):
+        for setting, value in dict(frames.settings_in(payload)).items():  # the last of each: a frame may have thousands
             self.outbox.apply(setting, value)
         self.outbox.frames.append(frames.frame(Kind.SETTINGS, ACK, 0))
 
@@ -412,10 +457,15 @@ class Connection:
 
     # --- The end ----------------------------------------------------------------------------------------------------
 
+    def announce_end(self) -> None:
+        """Ask the peer to begin nothing new. What it begins before it hears this is still answered."""
+        if self._greeted:
+            self.outbox.frames.append(frames.goaway(frames.STREAM_ID_MAX, Code.NO_ERROR))
+
     def say_goodbye(self, code: Code = Code.NO_ERROR, message: str = "") -> None:
-        """Tell the peer that no more is taken: after an error nothing of what came last, else nothing new."""
-        last = frames.STREAM_ID_MAX if code == Code.NO_ERROR else self._last_stream
-        self.outbox.frames.append(frames.goaway(last, code, message))
+        """Tell the peer that nothing more is taken: what it began later than the last we saw may safely be sent again
+        elsewhere."""
+        self.outbox.frames.append(frames.goaway(self._last_stream, code, message))
 
     def lose(self) -> None:
         """The peer has gone: nobody waits any more."""
@@ -428,7 +478,13 @@ class Connection:
                 known.cancel()
 
     def stalled(self, now: float) -> bool:
-        """Whether a request to a hot method began long ago and is not whole."""
-        oldest = now - self._services.limits.stalled_s
-        requests = [known for known in self._coming.values() if isinstance(known, Request)]
-        return any(request.tunnel is None and request.began_at < oldest for request in requests)
+        """Whether a message began long ago and is not whole, or a reply waits for windows that do not move. To be asked
+        every second or so: of a request that is a head and no more, time runs since the first time it is seen here."""
+        limit = self._limits.stalled_s
+        for stream_id, known in list(self._coming.items()):
+            request = known if isinstance(known, Request) else self._in_pieces(stream_id, known, now)
+            if request.stalled(now, limit):
+                return True
+        if self._moved != self.outbox.moved or not self.outbox.owes_reply:
+            self._moved, self._moved_at = self.outbox.moved, now
+        return now - self._moved_at > limit

@@ -43,6 +43,10 @@ LOOK_S: Final = 1.0
 """How often peers that could stall are looked at."""
 
 
+def _nothing() -> None:
+    """A job that brings the next turn."""
+
+
 class Front:
     """Serves hot methods through their intakes, and all others through tunnels."""
 
@@ -113,13 +117,20 @@ class Front:
         """Say goodbye to every connection, and close it."""
         if self._thread.ident is None:
             self._listening.close()
+            self._close_own()
             return
         self.post(self._close)
         self._thread.join()
 
     def drain(self) -> None:
-        """Let every stream answer what it has read, and end."""
-        self.post(self._streams.drain)
+        """Let every stream answer what it has read, and end; ask clients to begin nothing new here."""
+        self.post(self._drain)
+
+    def _drain(self) -> None:
+        self._streams.drain()
+        for link in self._links.values():
+            link.announce_end()
+            self.touch(link)
 
     def clock(self) -> float:
         """The engine's time in seconds."""
@@ -167,7 +178,8 @@ class Front:
                 self._turn()
             except Exception:  # a fault of ours must not end the thread that serves everybody
                 log.exception("a turn of the front met a fault of the server")
-        self._poller.close()
+                self.post(_nothing)  # what this turn left undone must not wait for the next event
+        self._close_own()
 
     def _turn(self) -> None:
         events = self._poller.poll(self._pause())
@@ -183,14 +195,20 @@ class Front:
         for inbox in self._inboxes:
             if inbox.calls:
                 inbox.hand_over()
-        while self._jobs:
-            self._jobs.popleft()()
+        for _ in range(len(self._jobs)):  # not those that come meanwhile: sockets must have their turn
+            self._do(self._jobs.popleft())
         touched, self._touched = self._touched, set()
         for link in touched:
             if link.is_open:
                 self._flush(link, now)
         if now >= self._look_at:
             self._look_for_stalled(now)
+
+    def _do(self, job: Callable[[], object]) -> None:
+        try:
+            job()
+        except Exception:  # those behind it, and the answers of this turn, must not be lost
+            log.exception("a job of the front met a fault of the server")
 
     def _look(self, link: Link, event: int, now: float) -> None:
         if event & WRITE:
@@ -217,7 +235,11 @@ class Front:
         except Ended:
             self._end(link)
             return
-        if self._watch(link):
+        except Exception:  # see _look
+            log.exception("a connection met a fault of the server")
+            self._end(link)
+            return
+        if self._watch(link) or link.outbox.unsent:
             self._look_at = min(self._look_at, now + LOOK_S)
 
     def _watch(self, link: Link) -> bool:
@@ -258,7 +280,12 @@ class Front:
             if len(self._links) >= self._limits.connections:
                 sock.close()
                 continue
-            link = self._linked(sock, now)
+            try:
+                link = self._linked(sock, now)
+            except OSError as error:  # it has gone already, or its certificate cannot be read
+                log.warning("a connection could not be set up: %s", error)
+                sock.close()
+                continue
             self._links[link.fd] = link
             self._poller.register(link.fd, READ)
             self._look_at = min(self._look_at, now + LOOK_S)  # it might say nothing
@@ -286,6 +313,11 @@ class Front:
         if not self._accepts:
             self._listen()
         self._look_at = now + LOOK_S if any(link.wary for link in self._links.values()) else math.inf
+
+    def _close_own(self) -> None:
+        self._poller.close()
+        self._waker.close()
+        self._alarm.close()
 
     def _close(self) -> None:
         self._closing = True

@@ -22,9 +22,16 @@ from server.types import NO_DEADLINE
 
 KNOWN_MAX: Final = 256
 """Blocks kept for one connection; a client that never repeats itself must not grow without end."""
+KNOWN_BYTES_MAX: Final = 2**16
+"""Of these blocks and what they say, for one connection: there may be thousands of those."""
+_HEAD_BYTES: Final = 256
+_FIELD_BYTES: Final = 160
+"""That it takes to keep a head and one of its fields, beside their text."""
 
 _UNIT_S: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT_DIGITS_MAX: Final = 8
+
+_GRPC: Final = "application/grpc"
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
@@ -67,6 +74,7 @@ class Heads:
         """Blocks whose meaning holds until the table changes."""
         self._inbox_of, self._is_ours, self._grant_of = inbox_of, is_ours, grant_of
         self._decoder = Decoder(header_bytes_max)
+        self._known_bytes = 0
 
     def decode(self, block: bytes) -> Head:
         """The head in this block. Raises StreamFault, and ConnectionFault when the table is lost."""
@@ -74,20 +82,29 @@ class Heads:
         newest, entries = table[0] if table else None, len(table)
         said = self._fields(block)
         if block[0] & 0xE0 == 0x20 or len(table) != entries or (table and table[0] is not newest):
-            self.known.clear()  # the numbers in those blocks mean something else now
+            self.forget()  # the numbers in those blocks mean something else now
             return self._head(said)
         head = self._head(said)
         if head.refusal is not None:
             return head
-        if len(self.known) >= KNOWN_MAX:
-            self.known.clear()
-        self.known[block] = head
+        size = len(block) + len(head.path) + _HEAD_BYTES
+        size += sum(len(name) + len(value) + _FIELD_BYTES for name, value in head.metadata)
+        if len(self.known) >= KNOWN_MAX or self._known_bytes + size > KNOWN_BYTES_MAX:
+            self.forget()
+        if size <= KNOWN_BYTES_MAX:
+            self.known[block] = head
+            self._known_bytes += size
         return head
+
+    def forget(self) -> None:
+        """Decode every block anew."""
+        self.known.clear()
+        self._known_bytes = 0
 
     def skip(self, block: bytes) -> None:
         """Decode a block that nobody needs, such as a client's trailers: the table must stay the same on both sides."""
         self._fields(block)
-        self.known.clear()
+        self.forget()
 
     def _fields(self, block: bytes) -> list[tuple[bytes, bytes]]:
         try:
@@ -104,7 +121,7 @@ class Heads:
             raise StreamFault("a request without :method, :path or :scheme")
         content_type = own.get("content-type", "")
         refusal = None
-        if not content_type.startswith("application/grpc"):
+        if content_type != _GRPC and not content_type.startswith((f"{_GRPC}+", f"{_GRPC};")):  # nor grpc-web
             refusal = fields.not_grpc(415, f"content-type: expected application/grpc, received {content_type!r}")
         elif method != "POST":
             refusal = fields.not_grpc(405, f"method: expected POST, received {method}")

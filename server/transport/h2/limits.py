@@ -18,6 +18,8 @@ class Limits:
     """Of requests that have not come whole. At least one request of the largest size fits."""
     unread_bytes: int = 4 * 2**20
     """Of replies that one peer does not read, before we stop reading what it sends."""
+    unsent_bytes: int = 64 * 2**20
+    """Of replies that one peer's windows have no room for, before its new requests are refused."""
     idle_frames: int = 10_000
     """Frames on one connection, in ten seconds, that bring no request: pings, settings, resets, empty data. Each
     request that comes makes up for a hundred."""

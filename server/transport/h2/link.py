@@ -1,5 +1,6 @@
 """A connection with its socket: reads into it, writes what it has to say, and keeps what the peer does not take."""
 
+import contextlib
 import socket
 from collections import deque
 from typing import Final
@@ -10,6 +11,8 @@ from server.transport.h2.poller import READ, WRITE
 
 READ_BYTES: Final = 2**17
 """Taken from a socket at once."""
+LAST_READS: Final = 8
+"""Of a peer that has heard our last words."""
 
 NOT_HTTP2: Final = (
     b"HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
@@ -62,6 +65,7 @@ class Link(Connection):
             else:
                 self.outbox.frames.append(NOT_HTTP2)
             self.flush(now)
+            self._hang_up()
             raise Ended from fault
 
     def flush(self, now: float) -> None:
@@ -96,6 +100,8 @@ class Link(Connection):
                 self._backlog.appendleft(part[sent:])
                 return
         self.outbox.hold(False)
+        if self.outbox.frames:  # what was held back; the peer may have nothing to say that would bring us here again
+            self.flush(now)
 
     def stalled(self, now: float) -> bool:
         """Whether the peer has kept us waiting for too long."""
@@ -105,7 +111,7 @@ class Link(Connection):
     @property
     def wary(self) -> bool:
         """Whether this one could stall."""
-        return bool(self._backlog or not self._greeted or self._coming)
+        return bool(self._backlog or not self._greeted or self._coming or self.outbox.unsent)
 
     @property
     def busy(self) -> bool:
@@ -117,6 +123,14 @@ class Link(Connection):
         self.is_open = False
         self.lose()
         self._socket.close()
+
+    def _hang_up(self) -> None:
+        """Read what is here: a kernel that closes a socket with bytes in it throws away our last words."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+            for _ in range(LAST_READS):
+                if not self._socket.recv(READ_BYTES):
+                    return
 
     # --- The socket -------------------------------------------------------------------------------------------------
 

@@ -38,11 +38,14 @@ class Assembler:
 
     def __init__(self, encoding: str, bytes_max: int, too_large: Callable[[int], MessageTooLarge]) -> None:
         self._encoding, self._bytes_max, self._too_large = encoding, bytes_max, too_large
-        self._pieces: list[bytes] = []
-        self.held = 0
-        """Bytes of what is not whole: a prefix, or a message with its prefix."""
+        self._buffer = bytearray()  # not a list of pieces: a stranger's may be of one byte, and an object has fifty
         self._needed = PREFIX_BYTES
         """Bytes at which we can go on."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of what is not whole: a prefix, or a message with its prefix."""
+        return len(self._buffer)
 
     @property
     def missing(self) -> int:
@@ -51,21 +54,22 @@ class Assembler:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The messages that these bytes complete. Raises MessageFault."""
-        self._pieces.append(data)
-        self.held += len(data)
+        self._buffer += data
         while self.held >= self._needed:
-            whole = b"".join(self._pieces)
-            self._pieces = [whole]
-            compressed, length = read_prefix(whole, 0)
+            compressed, length = read_prefix(self._buffer, 0)
             if length > self._bytes_max:
                 raise MessageFault(status_of(self._too_large(length)))
+            if compressed > 1:
+                text = f"a message begins with the byte {compressed}; expected 0, or 1 if it is compressed"
+                raise MessageFault(Status(StatusCode.INTERNAL, text))
             end = PREFIX_BYTES + length
             if self.held < end:
                 self._needed = end
                 return
-            self._pieces, self._needed = [whole[end:]], PREFIX_BYTES
-            self.held -= end
-            message = whole[PREFIX_BYTES:end]
+            with memoryview(self._buffer) as view:
+                message = view[PREFIX_BYTES:end].tobytes()
+            del self._buffer[:end]
+            self._needed = PREFIX_BYTES
             yield self._unpacked(message) if compressed else message
 
     def _unpacked(self, message: bytes) -> bytes:
@@ -89,4 +93,7 @@ class Assembler:
             raise MessageFault(status_of(self._too_large(len(unpacked))))
         if not unpacker.eof:
             raise MessageFault(Status(StatusCode.INTERNAL, f"the message's {self._encoding} ends too early"))
+        if unpacker.unused_data:
+            text = f"the message goes on for {len(unpacker.unused_data)} bytes after its {self._encoding} has ended"
+            raise MessageFault(Status(StatusCode.INTERNAL, text))
         return unpacked

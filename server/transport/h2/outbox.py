@@ -31,10 +31,14 @@ def _nobody() -> None:
 class _Flow:
     """The sending half of a stream that is more than one small message."""
 
-    __slots__ = ("closing", "parts", "window")
+    __slots__ = ("closing", "is_reply", "parts", "resets", "window")
 
     def __init__(self, window: int) -> None:
         self.window = window
+        self.is_reply = False
+        """Whether it is the whole answer to a unary call, for which a caller has no reason to make us wait."""
+        self.resets = False
+        """Whether the client is to hear at the end that we want no more from it."""
         self.parts: deque[tuple[memoryview, Sent]] = deque()
         """Bytes that no window had room for yet, and whom to tell when they are out."""
         self.closing: bytes | None = None
@@ -49,6 +53,10 @@ class Outbox:
         """Ready to be written; whoever writes them empties it."""
         self.unsent = 0
         """Bytes of messages that wait for the peer's windows."""
+        self.finishing = 0
+        """Answers that are known to their end, and wait for the peer's windows."""
+        self.moved = 0
+        """Frames that the windows had room for; whether the peer gives any shows in whether this grows."""
         self._window = self._window_of_streams = frames.WINDOW_DEFAULT
         self._frame_max = frames.FRAME_BYTES_MAX
         self._at_once_max = frames.FRAME_BYTES_MAX
@@ -56,6 +64,9 @@ class Outbox:
         self._first_in_block = b""
         """What the next header block must begin with."""
         self._flows: dict[int, _Flow] = {}
+        self._starved: dict[int, _Flow] = {}
+        """Those that wait for the connection's window alone: looking at all of them for each update that a stranger
+        sends would cost us more than it costs the stranger."""
         self._is_held = False
 
     def reply(self, stream_id: int, message: bytes) -> None:
@@ -63,6 +74,7 @@ class Outbox:
         size = len(message) + PREFIX_BYTES
         if size > self._at_once_max or size > self._window:
             self.open(stream_id)
+            self._flow(stream_id).is_reply = True
             self.send(stream_id, message)
             self.close(stream_id, fields.OK)
             return
@@ -93,10 +105,12 @@ class Outbox:
         self.unsent += len(message) + PREFIX_BYTES
         self._pump(stream_id, flow)
 
-    def close(self, stream_id: int, closing: bytes) -> None:
-        """End an answer with these trailers, once all its messages are out."""
+    def close(self, stream_id: int, closing: bytes, *, resets: bool = False) -> None:
+        """End an answer with these trailers, once all its messages are out; `resets` tells a client that has not said
+        its last that nobody listens."""
         flow = self._flow(stream_id)
-        flow.closing = closing
+        flow.closing, flow.resets = closing, resets
+        self.finishing += 1
         self._pump(stream_id, flow)
 
     def refuse(self, stream_id: int, block: bytes) -> None:
@@ -124,18 +138,24 @@ class Outbox:
     def forget(self, stream_id: int) -> None:
         """Drop what this stream still had to send."""
         if (flow := self._flows.pop(stream_id, None)) is not None:
+            self._starved.pop(stream_id, None)
             self.unsent -= sum(len(part) for part, _ in flow.parts)
+            self.finishing -= flow.closing is not None
 
     @property
     def busy(self) -> bool:
         """Whether answers wait, begun or ready."""
         return bool(self.frames or self._flows)
 
+    @property
+    def owes_reply(self) -> bool:
+        """Whether the whole answer to a unary call waits for the peer. Looks at all that is open."""
+        return any(flow.is_reply for flow in self._flows.values())
+
     def hold(self, is_held: bool) -> None:
         """Keep messages back while the peer does not read, whatever its windows say."""
         self._is_held = is_held
-        if not is_held:
-            self._pump_all()
+        self._feed_starved()
 
     # --- What the peer allows ---------------------------------------------------------------------------------------
 
@@ -145,9 +165,9 @@ class Outbox:
             if value > frames.WINDOW_MAX:
                 raise ConnectionFault(Code.FLOW_CONTROL_ERROR, f"initial window of {value} bytes")
             change, self._window_of_streams = value - self._window_of_streams, value
-            for flow in self._flows.values():
+            for stream_id, flow in list(self._flows.items()):
                 flow.window += change
-            self._pump_all()
+                self._pump(stream_id, flow)
         elif setting == Setting.MAX_FRAME_SIZE:
             if not frames.FRAME_BYTES_MAX <= value < 2**24:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, f"largest frame of {value} bytes")
@@ -159,7 +179,7 @@ class Outbox:
     def widen(self, increment: int) -> None:
         """The peer takes so many bytes more on the connection. Raises ConnectionFault."""
         self._window = _widened(self._window, increment)
-        self._pump_all()
+        self._feed_starved()
 
     def widen_stream(self, stream_id: int, increment: int) -> None:
         """The peer takes so many bytes more on an open stream. Raises ConnectionFault."""
@@ -176,9 +196,10 @@ class Outbox:
             flow = self._flows[stream_id] = _Flow(self._window_of_streams)
         return flow
 
-    def _pump_all(self) -> None:
-        for stream_id, flow in list(self._flows.items()):
-            self._pump(stream_id, flow)
+    def _feed_starved(self) -> None:
+        while self._starved and self._window > 0 and not self._is_held:
+            stream_id = next(iter(self._starved))  # the longest; what is left of it goes to the end of the line
+            self._pump(stream_id, self._starved.pop(stream_id))
 
     def _pump(self, stream_id: int, flow: _Flow) -> None:
         """Send what the windows have room for, and the trailers after the last byte."""
@@ -191,10 +212,16 @@ class Outbox:
             self._window -= len(part)
             flow.window -= len(part)
             self.unsent -= len(part)
+            self.moved += 1
             sent()
-        if not flow.parts and flow.closing is not None:
-            del self._flows[stream_id]
+        if flow.parts:
+            if flow.window > 0:
+                self._starved[stream_id] = flow
+        elif flow.closing is not None:
+            self.forget(stream_id)
             self.headers(stream_id, flow.closing, ends=True)
+            if flow.resets:
+                self.frames.append(frames.reset(stream_id, Code.NO_ERROR))
 
 
 def _widened(window: int, increment: int) -> int:

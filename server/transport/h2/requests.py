@@ -30,7 +30,7 @@ class Request:
         "_assembler",
         "_budget",
         "_budgeted",
-        "_spent",
+        "_moved",
         "_unconsumed",
         "_window",
         "answered",
@@ -43,6 +43,8 @@ class Request:
 
     WINDOW: Final = 2**20
     """Bytes that a client may send before we have seen how long its message is."""
+    KEPT: Final = 256
+    """Bytes that it takes to keep a message in a tunnel, beside its own: empty ones must count as well."""
 
     def __init__(
         self, head: Head, assembler: Assembler, budget: Budget, began_at: float, tunnel: Tunnel | None = None
@@ -58,21 +60,27 @@ class Request:
         self._budgeted = 0
         self._window = self.WINDOW
         """Bytes that the client may still send."""
-        self._spent = 0
-        """Bytes that it has sent since the window was refilled."""
         self._unconsumed = 0
         """Bytes of messages in the tunnel."""
+        self._moved = False
+        """Whether a message came whole since anybody asked."""
 
     @property
     def between_messages(self) -> bool:
         """Whether nothing has come of a message that is not whole."""
         return not self._assembler.held
 
+    @property
+    def window(self) -> int:
+        """Bytes that may still come, even if nobody wants them any more."""
+        return 0 if self.ended else max(self._window, 0)
+
     def feed(self, data: bytes) -> None:
         """More bytes. Raises MessageFault."""
         for message in self._assembler.feed(data):
             if self.tunnel is not None:
-                self._unconsumed += len(message)
+                self._unconsumed += len(message) + self.KEPT
+                self._moved = True
                 self.tunnel.message(message)
             elif self.whole is None:
                 self.whole = message
@@ -83,26 +91,31 @@ class Request:
     def spend(self, size: int) -> bool:
         """Whether the window had room for so many bytes, which have come."""
         self._window -= size
-        self._spent += size
         return self._window >= 0
 
     def refill(self) -> int:
         """Bytes by which the window shall grow now; 0 if it shall not."""
         increment = max(self._assembler.missing - self._window, 0)  # a message longer than the window must come
-        if self.tunnel is not None and self._unconsumed < self.WINDOW and self._spent >= self.WINDOW // 2:
-            increment, self._spent = max(increment, self._spent), 0
+        if self.tunnel is not None and self._unconsumed < self.WINDOW and self._window <= self.WINDOW // 2:
+            increment = max(increment, self.WINDOW - self._window)
         self._window += increment
         return 0 if self.ended else increment
 
     def consumed(self, size: int) -> None:
-        """The service behind the tunnel took so many bytes."""
-        self._unconsumed -= size
+        """The service behind the tunnel took a message of so many bytes."""
+        self._unconsumed -= size + self.KEPT
         self._settle()
 
     def cancel(self) -> None:
         """Tell the service behind that nobody waits any more."""
         if self.tunnel is not None:
             self.tunnel.cancel()
+
+    def stalled(self, now: float, stalled_s: float) -> bool:
+        """Whether a message began so long ago and is not whole. Of a tunnel this is known if it is asked often."""
+        if self.tunnel is not None and (self._moved or self.between_messages):
+            self.began_at, self._moved = now, False
+        return now - self.began_at > stalled_s
 
     def forget(self) -> None:
         """Give back what was taken from the budget."""

@@ -19,6 +19,8 @@ from server.transport.h2.inbox import Inbox
 from server.transport.status import Status, status_of
 from server.types import Call
 
+UNSENT_BYTES_MAX: Final = 2**20
+"""Of one stream's replies that its client has no room for; then no more calls are made."""
 OPEN_MAX: Final = 256
 """Calls of one stream that are under way, or whose replies the client has no room for."""
 
@@ -106,7 +108,7 @@ class CallStream:
         self._deadline = thread.clock() + head.timeout_s
         self._waiting: deque[bytes] = deque()
         self._calls: set[Call] = set()
-        self._open = 0
+        self._open = self._unsent = 0
         self._begun = self._ended = self._drains = False
 
     # --- From the connection ----------------------------------------------------------------------------------------
@@ -138,7 +140,9 @@ class CallStream:
         if not self._begun:
             self._begun = True
             self._connection.tunnel_open(self._stream_id, b"")
-        self._connection.tunnel_send(self._stream_id, self._method.wrap(call, result), self._sent)
+        message = self._method.wrap(call, result)
+        self._unsent += len(message)
+        self._connection.tunnel_send(self._stream_id, message, partial(self._sent, len(message)))
         self._thread.touch(self._connection)
         self._close_if_done()
 
@@ -154,7 +158,7 @@ class CallStream:
     def _take(self) -> None:
         """Make calls of what waits, as many as may be open."""
         inbox = self._method.inbox
-        while self._waiting and self._open < OPEN_MAX and not self._drains:
+        while self._waiting and self._open < OPEN_MAX and self._unsent <= UNSENT_BYTES_MAX and not self._drains:
             message = self._waiting.popleft()
             call = Call(self, self._streams, self._deadline, grant=self._head.grant)
             self._open += 1
@@ -163,9 +167,10 @@ class CallStream:
             inbox.payloads.append(message)
             self._connection.tunnel_consumed(self._stream_id, len(message))
 
-    def _sent(self) -> None:
-        """A reply is on its way to the client."""
+    def _sent(self, size: int) -> None:
+        """A reply of so many bytes is on its way to the client."""
         self._open -= 1
+        self._unsent -= size
         self._take()
 
     def _close_if_done(self) -> None:

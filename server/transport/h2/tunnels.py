@@ -104,7 +104,11 @@ class GrpcTunnel:
         """Pass everything on until the call ends."""
         method: Any = channel.stream_stream(head.path)
         timeout = None if math.isinf(head.timeout_s) else head.timeout_s
-        call = method(self._requests(), timeout=timeout, metadata=grpc.aio.Metadata(*head.metadata))
+        try:
+            call = method(self._requests(), timeout=timeout, metadata=grpc.aio.Metadata(*head.metadata))
+        except (ValueError, TypeError, grpc.aio.UsageError) as error:  # metadata that grpcio does not take; closing
+            self._close(Status(grpc.StatusCode.INTERNAL, f"the call could not be passed on: {error}"))
+            return
         try:
             await self._pass_on(call)
         except asyncio.CancelledError:
@@ -116,21 +120,23 @@ class GrpcTunnel:
         except Exception:  # a fault of ours, of which the client must hear as well
             log.exception("a tunnel to %s met a fault of the server", head.path)
             call.cancel()
-        status = Status(await call.code(), await call.details() or "")
+        finally:
+            self._messages.put_nowait(None)  # whoever passes requests on must not wait for ever
         trailing = fields.custom(_metadata(await call.trailing_metadata()))
-        self._post(self._connection.tunnel_close, self._stream_id, status, trailing)
+        self._close(Status(await call.code(), await call.details() or ""), trailing)
 
     async def _pass_on(self, call: Any) -> None:
         initial = fields.custom(_metadata(await call.initial_metadata()))
-        opened = False
+        if opened := bool(initial):  # a client may wait for it before any message
+            self._post(self._connection.tunnel_open, self._stream_id, initial)
         while (message := await call.read()) is not grpc.aio.EOF:
             if not opened:
                 self._post(self._connection.tunnel_open, self._stream_id, initial)
                 opened = True
             self._unsent += len(message)
-            self._sent.clear()
             self._post(self._connection.tunnel_send, self._stream_id, message, self._told_sent(len(message)))
             while self._unsent > UNSENT_BYTES_MAX:
+                self._sent.clear()  # here: waiting for an event that is set gives nobody else a turn
                 await self._sent.wait()
 
     async def _requests(self) -> AsyncIterator[bytes]:
@@ -145,6 +151,9 @@ class GrpcTunnel:
     def _on_sent(self, size: int) -> None:
         self._unsent -= size
         self._sent.set()
+
+    def _close(self, status: Status, trailing: bytes = b"") -> None:
+        self._post(self._connection.tunnel_close, self._stream_id, status, trailing)
 
     def _post(self, change: Callable[..., object], *arguments: object) -> None:
         self._to_front(self._connection, lambda: change(*arguments))
