@@ -1,0 +1,20 @@
+"""The comparison of our graphs with skl2onnx's."""
+
+from sklearn.linear_model import Ridge
+
+from bench.graphs import SUBJECTS, Ratio, Subject, measure, page
+
+
+def test_a_pipeline_is_measured_in_every_type_of_numbers() -> None:
+    ratios = measure(Subject("Ridge", Ridge(), "numbers"))
+    assert set(ratios) == {"float32", "mixed", "float64"}
+    assert all(ratio.size > 0 and ratio.load > 0 and len(ratio.latency) == 3 for ratio in ratios.values())
+
+
+def test_the_page_has_a_row_for_each_graph() -> None:
+    text = page({"trees": {"float32": Ratio(2.0, 1.25, (120.4, 9.5, 1.0))}})
+    assert "| trees | float32 | 2.00 | 1.25 | 120 | 9.50 | 1.00 |" in text.splitlines()
+
+
+def test_pipelines_are_told_apart_by_name() -> None:
+    assert len({subject.name for subject in SUBJECTS}) == len(SUBJECTS)
