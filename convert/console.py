@@ -11,6 +11,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from convert.publish import Published
 from convert.report import show
+from skylane.cli.diff import diff_text
+from skylane.compare import changes
+from skylane.manifest import CARD_FILE
 
 PLAIN_WIDTH = 120
 """Columns of a line where nobody can say how wide the terminal is."""
@@ -58,9 +61,15 @@ class Reporter:
         """Everything about a version that is in the repository now."""
         show(published.conversion, self._out)
         what = "published as" if published.created else "nothing new: the same content is already"
-        self._out.print(
-            f"{published.manifest.model}: {what} version {published.version} in {published.path}\n", highlight=False
-        )
+        name = published.manifest.model
+        if published.before is not None:
+            found = changes(published.before, published.manifest)
+            text = diff_text(published.before, published.manifest, found)
+            self._out.print(text, highlight=False, markup=False, soft_wrap=True)
+            self._out.print()
+        self._out.print(f"{name}: {what} version {published.version} in {published.path}", highlight=False)
+        if published.created:
+            self._out.print(f"its model card: {published.path / CARD_FILE}\n", highlight=False)
 
     def note(self, text: str) -> None:
         """Something that the author should know."""

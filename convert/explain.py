@@ -2,32 +2,65 @@
 
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import onnx
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import FeatureUnion, Pipeline
 
 NODES_MAX: Final = 200
 """Of longer graphs, the first nodes are listed and the others counted."""
 
 UNNAMED: Final = "–"
 
+PLUMBING: Final = frozenset({"Gather", "Concat", "Reshape", "Identity", "Cast"})
+"""Operators that only carry values between steps, or from columns to them."""
 
-def explained(graph: bytes, width: int = 120) -> str:
-    """The graph as a table in plain text: inputs, nodes in the order in which they run, and outputs."""
+
+MADE_FOR: Final = {
+    "Imputer": ("SimpleImputer",),
+    "Scaler": ("StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler"),
+    "OneHotEncoder": ("OneHotEncoder",),
+    "Normalizer": ("Normalizer",),
+    "Binarizer": ("Binarizer",),
+    "TfIdfVectorizer": ("TfidfVectorizer", "CountVectorizer"),
+    "Tokenizer": ("TfidfVectorizer", "CountVectorizer"),
+}
+"""Operator → classes that skl2onnx writes it for. It does not say for which step, but a step may be the only one."""
+
+FINAL: Final = frozenset(
+    {
+        "LinearClassifier",
+        "LinearRegressor",
+        "SVMClassifier",
+        "SVMRegressor",
+        "TreeEnsemble",
+        "TreeEnsembleClassifier",
+        "TreeEnsembleRegressor",
+    }
+)
+"""Operators that are a predictor."""
+
+
+def explained(graph: bytes, estimator: Any = None, width: int = 120) -> str:
+    """The graph as a table in plain text: inputs, nodes in the order in which they run, and outputs.
+
+    Nodes that do not name their step are traced by the estimator's own, if it is given.
+    """
     model = onnx.load_from_string(graph)
     console = Console(width=width, color_system=None, file=io.StringIO())
     with console.capture() as captured:
-        show_graph(model, console)
+        show_graph(model, console, estimator)
     return captured.get()
 
 
-def show_graph(model: onnx.ModelProto, console: Console) -> None:
+def show_graph(model: onnx.ModelProto, console: Console, estimator: Any = None) -> None:
     """Print the graph's inputs, its nodes and its outputs."""
-    graph = model.graph
+    graph, leaves = model.graph, list(_leaves(estimator))
     weights = {weight.name: weight for weight in graph.initializer}
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("node")
@@ -41,7 +74,7 @@ def show_graph(model: onnx.ModelProto, console: Console) -> None:
         taken = ", ".join(_short(name) for name in node.input if name and name not in weights)
         constants = [weights[name] for name in node.input if name in weights]
         settings = ", ".join((*map(_weight, constants), *_attributes(node)))
-        table.add_row(_operator(node), step_of(node), taken, settings, ", ".join(map(_short, node.output)))
+        table.add_row(_operator(node), _source(node, leaves), taken, settings, ", ".join(map(_short, node.output)))
     for value in graph.output:
         table.add_row("output", "", value.name, _type(value), "")
     console.print(table, highlight=False, markup=False)
@@ -51,14 +84,42 @@ def show_graph(model: onnx.ModelProto, console: Console) -> None:
     versions = ", ".join(f"{opset.domain or 'ai.onnx'} {opset.version}" for opset in model.opset_import)
     counted = f"{len(graph.node)} nodes, {len(graph.initializer)} constants"
     console.print(f"  {counted}, {model.ByteSize() / 1e3:.1f} kB; operators of {versions}", highlight=False)
-    if all(step_of(node) == UNNAMED for node in graph.node):
-        console.print("  skl2onnx made this graph; it does not tell which step a node is for", highlight=False)
+    if any(_source(node, leaves) == UNNAMED for node in graph.node if node.op_type not in PLUMBING):
+        console.print("  –: nobody says; skl2onnx, which made these nodes, does not name steps", highlight=False)
 
 
 def step_of(node: onnx.NodeProto) -> str:
     """The step that a node was made for, "columntransformer/numbers/standardscaler"; "–" if nobody says."""
     path, slash, _ = node.name.rpartition("/")
     return path if slash else UNNAMED
+
+
+def _source(node: onnx.NodeProto, leaves: Sequence[tuple[str, Any]]) -> str:
+    """The step that the node names, or the only one of the pipeline that such a node is written for."""
+    named = step_of(node)
+    if named != UNNAMED:
+        return named
+    if node.op_type in FINAL:
+        fitting = [path for path, step in leaves[-1:] if hasattr(step, "predict")]
+    else:
+        fitting = [path for path, step in leaves if type(step).__name__ in MADE_FOR.get(node.op_type, ())]
+    return fitting[0] if len(fitting) == 1 else UNNAMED
+
+
+def _leaves(estimator: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The steps that are made of no others, with their names behind those that they are nested in."""
+    if isinstance(estimator, Pipeline):
+        inner = estimator.steps
+    elif isinstance(estimator, ColumnTransformer):
+        inner = [(name, part) for name, part, _ in estimator.transformers_]
+    elif isinstance(estimator, FeatureUnion):
+        inner = estimator.transformer_list
+    else:
+        if estimator is not None and not isinstance(estimator, str):
+            yield path or type(estimator).__name__, estimator
+        return
+    for name, step in inner:
+        yield from _leaves(step, f"{path}/{name}" if path else name)
 
 
 def _operator(node: onnx.NodeProto) -> str:

@@ -80,7 +80,7 @@ class Report:
 
     def explain(self) -> str:
         """The chosen graph's nodes as a table, each with the step of the pipeline that it came from."""
-        return explained(self.graph)
+        return explained(self.graph, self.conversion.estimator)
 
     def save(self, path: Path | str) -> None:
         """Write the model card, one HTML file that needs nothing else."""

@@ -22,16 +22,22 @@ MODULES: Final = {
     "doctor": "server.doctor",
     "token": "server.tokens",
     "convert": "convert.__main__",
+    "models diff": "skylane.cli.diff",
 }
 """Command → module whose `main` it is. Its package has the name of the extra that installs what it needs."""
+
+MANIFESTS: Final = "server"
+"""The extra that installs what reading manifests takes; the converter's has it as well."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0 done, 1 refused by the server, 2 wrong usage, 130 Ctrl-C."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        if argv and argv[0] in MODULES:
-            return _delegate(argv[0], argv[1:])
+        for words in (1, 2):
+            command = " ".join(argv[:words])
+            if len(argv) >= words and command in MODULES:
+                return _delegate(command, argv[words:])
         return _ask(argv)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -49,7 +55,8 @@ def _delegate(command: str, argv: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("skylane", "server", "convert") and error.name != package:
             raise  # ours, and not there: a broken installation, or a bug
-        print(f"skylane {command} needs the {package} extra: pip install 'skylane[{package}]'", file=sys.stderr)
+        extra = MANIFESTS if package == "skylane" else package
+        print(f"skylane {command} needs the {extra} extra: pip install 'skylane[{extra}]'", file=sys.stderr)
         return USAGE
     return code
 

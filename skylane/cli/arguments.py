@@ -27,6 +27,7 @@ examples:
   skylane models                       every model, with its versions
   skylane models flights_late          what its latest version takes and gives
   skylane models flights_late --label stable --format json
+  skylane models diff flights_late     what its newest version changed
 """
 
 PREDICT_USAGE: Final = "MODEL (--row ... | --json TEXT | --csv FILE)"

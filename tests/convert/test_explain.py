@@ -38,7 +38,23 @@ def test_each_node_names_its_step_its_inputs_and_its_weights() -> None:
 
 
 def test_a_graph_that_does_not_tell_says_so() -> None:
-    assert "does not tell which step" in explained(graph([node("Sub", "Sub", ["x", "w"], "y")]))
+    assert "–: nobody says" in explained(graph([node("Sub", "Sub", ["x", "w"], "y")]))
+
+
+def test_nodes_of_skl2onnx_are_traced_where_one_step_alone_fits(mixed: Any) -> None:
+    operators = [("Imputer", "a"), ("Scaler", "b"), ("OneHotEncoder", "c"), ("LinearClassifier", "d"), ("Concat", "y")]
+    names = ["x", *(made for _, made in operators)]
+    nodes = [node("", op, [taken], made) for (op, made), taken in zip(operators, names, strict=False)]
+    lines = [line.split() for line in explained(graph(nodes), mixed.estimator).splitlines()]
+    said = {words[0]: words[1] for words in lines if len(words) > 1}
+    assert {op: said[op] for op, _ in operators} == {
+        "Imputer": "columntransformer/numbers/simpleimputer",
+        "Scaler": "columntransformer/numbers/standardscaler",
+        "OneHotEncoder": "columntransformer/texts",
+        "LinearClassifier": "logisticregression",
+        "Concat": "–",
+    }
+    assert "nobody says" not in explained(graph(nodes), mixed.estimator), "carrying values needs no step"
 
 
 def test_long_graphs_are_cut_and_counted() -> None:

@@ -1,0 +1,110 @@
+"""`skylane models diff`: what changed between two published versions. Reads a repository; needs no server."""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from skylane.cli import tables
+from skylane.compare import Change, changes
+from skylane.manifest import MANIFEST_FILE, MODEL_NAME, BrokenVersion, Manifest, decode, verify_files
+
+WIDTH: Final = 40
+"""Characters of a value that are shown: of longer ones, those where the two begin to differ."""
+
+EPILOG: Final = """\
+examples:
+  skylane models diff flights_late          the newest version, against the one before
+  skylane models diff flights_late 1        the newest version, against version 1
+  skylane models diff flights_late 1 3 --models /srv/models
+
+The exit code is 0, or 2 if a version is not there or is damaged. Changes marked
+with ! may break callers of the old version.
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Compare and print. Returns 0, or 2 if there is nothing to compare."""
+    options = _parser().parse_args(argv)
+    try:
+        old, new = _two(options.models, options.name, options.old, options.new)
+    except BrokenVersion as error:
+        print(f"skylane models diff: {error}", file=sys.stderr)
+        return 2
+    found = changes(old, new)
+    if options.format == "json":
+        print(tables.json_text([asdict(change) for change in found]))
+    else:
+        print(diff_text(old, new, found))
+    return 0
+
+
+def diff_text(old: Manifest, new: Manifest, found: Sequence[Change]) -> str:
+    """What changed, as a table; or that nothing did."""
+    versions = f"{new.model}: version {old.version} → {new.version}"
+    if not found:
+        return f"{versions}: nothing but the dates"
+    rows = [
+        ["!" if change.breaks else "", change.part, change.what, *_near(change.before, change.after)]
+        for change in found
+    ]
+    text = tables.table(["", "PART", "WHAT", f"VERSION {old.version}", f"VERSION {new.version}"], rows)
+    breaking = sum(change.breaks for change in found)
+    warning = f"\n\n{breaking} of these may break callers of version {old.version}" if breaking else ""
+    return f"{versions}\n\n{text}{warning}"
+
+
+def _near(before: str, after: str) -> tuple[str, str]:
+    """Both, cut to where they begin to differ."""
+    if max(len(before), len(after)) <= WIDTH:
+        return before, after
+    same = next((place for place, (one, other) in enumerate(zip(before, after, strict=False)) if one != other), 0)
+    start = max(0, same - WIDTH // 4)
+    return _cut(before, start), _cut(after, start)
+
+
+def _cut(text: str, start: int) -> str:
+    shown = text[start : start + WIDTH]
+    return f"{'…' if start and shown else ''}{shown}{'…' if start + WIDTH < len(text) else ''}"
+
+
+def _two(models: Path, name: str, old: int | None, new: int | None) -> tuple[Manifest, Manifest]:
+    """The manifests to compare. Raises BrokenVersion with what is missing and what there is."""
+    if not MODEL_NAME.fullmatch(name):
+        raise BrokenVersion(f"{name!r} cannot be a model's name")
+    directory = models / name
+    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    numbers = sorted(int(found) for found in names if re.fullmatch("[1-9][0-9]*", found))
+    if not numbers:
+        raise BrokenVersion(f"{directory}: no version is published there; name another repository with --models")
+    if old is None and len(numbers) < 2:
+        raise BrokenVersion(f"{directory}: version {numbers[0]} is the only one; there is nothing to compare it with")
+    return _read(directory, numbers[-2] if old is None else old, numbers), _read(directory, new or numbers[-1], numbers)
+
+
+def _read(directory: Path, number: int, numbers: Sequence[int]) -> Manifest:
+    if number not in numbers:
+        raise BrokenVersion(f"{directory}: there is no version {number}; there are {', '.join(map(str, numbers))}")
+    try:
+        verify_files(directory / str(number))
+        return decode((directory / str(number) / MANIFEST_FILE).read_bytes())
+    except (BrokenVersion, OSError) as error:
+        raise BrokenVersion(f"{directory / str(number)}: {error}") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="skylane models diff",
+        description="Tell what changed between two published versions of a model.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", metavar="NAME", help="the model")
+    parser.add_argument("old", nargs="?", type=int, metavar="OLD", help="a version (default: the newest but one)")
+    parser.add_argument("new", nargs="?", type=int, metavar="NEW", help="a version (default: the newest)")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="the repository (default: %(default)s)")
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="how to print it (default: table)")
+    return parser
