@@ -164,8 +164,8 @@ def page(found: dict[str, dict[str, Ratio]]) -> str:
         "# Graphs of our emitters beside skl2onnx's\n",
         "Written by `python -m bench.graphs --write`. Ratios to the graph that skl2onnx makes in single precision,",
         "all graphs of a pipeline timed interleaved in one process on rotating rows, one thread, CPU time: above 1 is",
-        f"in our favour. {FEATURES} normal features, {ROWS} rows. Numbers: as they come in and are computed; *mixed* takes",
-        "doubles and computes in single precision behind the first subtraction.\n",
+        f"in our favour. {FEATURES} normal features, {ROWS} rows. Numbers: as they come in and are computed; *mixed*",
+        "takes doubles and computes in single precision behind the first subtraction.\n",
         f"{_machine()}\n",
     )
     return "\n".join((*text, *lines)) + "\n"

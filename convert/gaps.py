@@ -43,13 +43,15 @@ def settle(
         if expected is None:
             continue  # the pipeline refuses gaps here, so the server will
         stand_ins: tuple[float | str, ...] = (np.nan,) if column.kind == "number" else STAND_INS
-        proved = [
-            stand_in
+        known = set(frame[column.name].dropna())
+        proved = {
+            stand_in: (error, stand_in in known)
             for stand_in in stand_ins
-            if _agrees(run, layout.with_missing({column.name: stand_in}), rows, expected, max_difference)
-        ]
+            if (error := _error(run, layout.with_missing({column.name: stand_in}), rows, expected)) <= max_difference
+        }
         if proved:
-            missing[column.name] = proved[0]
+            # A category of little weight nearly answers as a gap does: what is nearest, and no category, is meant.
+            missing[column.name] = min(proved, key=lambda stand_in: proved[stand_in])
         elif not frame[column.name].isna().any():
             notes.append(f"gaps in {column.name!r} will be refused: the graph would answer them differently")
         elif column.kind == "number":
@@ -74,7 +76,7 @@ def _infinities(
         expected = _asked(estimator, layout, rows, task)
         if expected is None:
             refused.add(column.name)
-        elif not _agrees(run, layout, rows, expected, max_difference):
+        elif _error(run, layout, rows, expected) > max_difference:
             refused.add(column.name)
             notes.append(f"infinities in {column.name!r} will be refused: the graph would answer them differently")
     return refused, notes
@@ -87,12 +89,13 @@ def _asked(estimator: Any, layout: Layout, rows: pd.DataFrame, task: Task) -> An
         return None
 
 
-def _agrees(run: Run, layout: Layout, rows: pd.DataFrame, expected: Answers, max_difference: float) -> bool:
+def _error(run: Run, layout: Layout, rows: pd.DataFrame, expected: Answers) -> float:
+    """How far the graph is off; infinite if a label differs, or if it fails."""
     try:
         actual = run(layout, rows)
     except Unconvertible:  # some graphs fail on a text that is no category
-        return False
-    return difference(expected, actual).max(initial=0.0) <= max_difference and not flips(expected, actual).any()
+        return np.inf
+    return np.inf if flips(expected, actual).any() else float(difference(expected, actual).max(initial=0.0))
 
 
 def _untold(column: Column) -> OutOfTolerance:

@@ -16,7 +16,7 @@ from sklearn.feature_selection import (
     SequentialFeatureSelector,
     VarianceThreshold,
 )
-from sklearn.preprocessing import KBinsDiscretizer, PolynomialFeatures, QuantileTransformer
+from sklearn.preprocessing import KBinsDiscretizer, PolynomialFeatures, QuantileTransformer, SplineTransformer
 
 from convert.emitters.emission import Emission
 from convert.emitters.features import Features
@@ -111,6 +111,14 @@ def quantiles(step: Any, features: Features, emission: Emission) -> Features:
     if not np.isnan(edges).any():
         return Features.of(whole)
     raise Refused(f"the step {emission.graph.path} met columns without numbers in training: leave them out")
+
+
+@emits("transform", SplineTransformer)
+def splines(_step: Any, _features: Features, emission: Emission) -> Features:
+    """Nothing: nobody has written splines of any degree in operators of ONNX."""
+    raise Refused(
+        f"the step {emission.graph.path} makes splines, which have no graph: use PolynomialFeatures or KBinsDiscretizer"
+    )
 
 
 def _just_below(edge: float, dtype: str) -> float:

@@ -29,7 +29,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
@@ -281,3 +281,12 @@ def test_law_forests_send_every_row_where_scikit_learn_does(
     asked = np.vstack([rows, np.where(np.eye(3, dtype=bool), np.nan, rows[:3]), np.full((1, 3), np.nan)])
     _, probabilities = session.run({"features": asked.astype(np.float32)})
     np.testing.assert_allclose(probabilities, forest.predict_proba(asked), atol=1e-6)
+
+
+def test_a_gap_is_told_to_the_graph_by_a_text_that_is_no_category() -> None:
+    """The empty text is a category here, of so little weight that it nearly answers as a gap does."""
+    random = np.random.default_rng(0)
+    rows = pd.DataFrame({"plan": random.choice(["", "paid"], 200), "size": random.normal(size=200)})
+    columns = ColumnTransformer([("texts", OneHotEncoder(handle_unknown="ignore"), ["plan"])], remainder="passthrough")
+    found = convert(make_pipeline(columns, LogisticRegression(C=1e-7)), rows, rows["size"] > 0)
+    assert found.layout.columns[0].missing == "nan"
