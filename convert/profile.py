@@ -70,12 +70,18 @@ def _spread(frame: pd.DataFrame, rows_max: int) -> pd.DataFrame:
 
 
 def quantile_bins(values: Array, bins: int) -> Bins | None:
-    """Finite numbers, (any) float64, in bins of about as many each; fewer where numbers repeat. None without any."""
+    """Finite numbers, (any) float64, in bins of about as many each; a few repeated ones in a bin for each number.
+
+    None without any.
+    """
     if not len(values):
         return None
-    edges = np.unique(np.quantile(values, np.linspace(0.0, 1.0, bins + 1), method="inverted_cdf"))
-    if len(edges) == 1:
-        edges = np.repeat(edges, 2)
+    distinct = np.unique(values)
+    if len(distinct) <= bins:
+        middles = distinct[:-1] / 2 + distinct[1:] / 2
+        edges = np.concatenate([distinct[:1], middles, distinct[-1:]])
+    else:
+        edges = np.unique(np.quantile(values, np.linspace(0.0, 1.0, bins + 1), method="inverted_cdf"))
     counts, _ = np.histogram(values, edges)
     return Bins(edges=tuple(edges.tolist()), counts=tuple(counts.tolist()))
 

@@ -182,6 +182,7 @@ def run(models: Path = Path("models"), demo: Path = Path(".demo"), reporter: Rep
             name=NAME,
             repository=models,
             target=held_out_late,
+            training=parts.train,
             metrics=found,
             data_sha256=data_sha256(),
             pipeline_sha256=pipeline_sha256,

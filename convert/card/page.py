@@ -11,6 +11,9 @@ from skylane.manifest import Candidate, Manifest
 
 FIGURE: Final = {"classifier": "accuracy", "regressor": "R²"}
 
+REPORTED_MAX: Final = 3
+"""Figures of the author's own that have a tile each; more are listed."""
+
 
 def page(manifest: Manifest) -> str:
     """A whole file that needs nothing else."""
@@ -50,6 +53,7 @@ def _head(manifest: Manifest, published: str) -> Html:
         tag("h1", text(manifest.model), tag("small", text(f" {published}"))),
         tag("p", text(_summary(manifest))),
         tag("div", *_figures(manifest, chosen), class_="figures"),
+        _reported(manifest),
         forced if manifest.tolerance.forced else None,
         *notes,
     )
@@ -70,8 +74,6 @@ def _figures(manifest: Manifest, chosen: Candidate | None) -> list[Html]:
         name = FIGURE.get(manifest.task, "metric")
         shipped = manifest.metric - chosen.metric_drop
         figures.append(_figure(f"{shipped:.4f}", name, f"scikit-learn: {manifest.metric:.4f}"))
-    for name, value in manifest.lineage.metrics.items():
-        figures.append(_figure(f"{value:.4g}", name, "as its author says"))
     if chosen.label_flips_below is not None:
         below = f"fewer than {chosen.label_flips_below:.2%} with 95 % confidence"
         figures.append(_figure(f"{chosen.label_flips:.2%}", "labels changed", below))
@@ -80,7 +82,19 @@ def _figures(manifest: Manifest, chosen: Candidate | None) -> list[Html]:
     if chosen.latency_us:
         rows, time = next(iter(chosen.latency_us.items()))
         figures.append(_figure(f"{time:.1f} µs", f"for {rows} row{'s' * (rows != '1')}", _size(chosen.bytes)))
+    if len(manifest.lineage.metrics) <= REPORTED_MAX:
+        said = "as its author reports"
+        figures += [_figure(f"{value:.4g}", name, said) for name, value in manifest.lineage.metrics.items()]
     return figures
+
+
+def _reported(manifest: Manifest) -> Html | None:
+    """The author's own figures, where they are too many to stand with the others."""
+    metrics = manifest.lineage.metrics
+    if len(metrics) <= REPORTED_MAX:
+        return None
+    listed = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+    return tag("p", text(f"As its author reports: {listed}."))
 
 
 def _figure(value: str, name: str, more: str) -> Html:

@@ -61,7 +61,14 @@ def test_a_published_version_has_a_card_that_says_what_the_manifest_says(publish
     html = (published.path / "card.html").read_text("utf-8")
     said = words(html)
     assert said.startswith("leaving 1")
-    for word in ("leaving version 1", "labels changed", "0.75 auc", "income", "Köln", "probability of stays"):
+    for word in (
+        "leaving version 1",
+        "labels changed",
+        "0.75 auc as its author reports",
+        "income",
+        "Köln",
+        "probability of stays",
+    ):
         assert word in said
     for candidate in published.candidates:
         assert candidate.note in said
@@ -107,6 +114,11 @@ def first_release(manifest: Manifest) -> Manifest:
     )
 
 
+def reporting_much(manifest: Manifest) -> Manifest:
+    lineage = msgspec.structs.replace(manifest.lineage, metrics={f"figure_{place}": 0.5 for place in range(9)})
+    return msgspec.structs.replace(manifest, lineage=lineage)
+
+
 def hostile(manifest: Manifest) -> Manifest:
     """With markup in every text that its author may choose."""
     attack = "<script>alert(1)</script>\"'"
@@ -122,6 +134,7 @@ def hostile(manifest: Manifest) -> Manifest:
         pytest.param(first_release, id="a manifest of the first release"),
         pytest.param(lambda m: msgspec.structs.replace(m, candidates=()), id="no candidates"),
         pytest.param(lambda m: msgspec.structs.replace(m, columns=(), profile=None), id="no columns"),
+        pytest.param(reporting_much, id="many figures of the author's own"),
         pytest.param(hostile, id="markup in names and notes"),
     ],
 )

@@ -53,13 +53,20 @@ def profiled(frame: pd.DataFrame, *columns: Column, answers: Any = None) -> Any:
     ("values", "expected"),
     [
         pytest.param([1.0, 1.0], NumberProfile(bins=Bins(edges=(1, 1), counts=(2,)), missing=0.0), id="a constant"),
+        pytest.param(
+            [1, 2, 2, 7],
+            NumberProfile(bins=Bins(edges=(1, 1.5, 4.5, 7), counts=(1, 2, 1)), missing=0.0),
+            id="a few numbers have a bin each",
+        ),
         pytest.param([np.nan] * 4, NumberProfile(bins=None, missing=1.0), id="gaps alone"),
         pytest.param(
             [0.0, np.inf, np.nan, 0.0],
             NumberProfile(bins=Bins(edges=(0, 0), counts=(2,)), missing=0.25, infinite=0.25),
             id="infinities and gaps are counted apart",
         ),
-        pytest.param([True, False], NumberProfile(bins=Bins(edges=(0, 1), counts=(2,)), missing=0.0), id="booleans"),
+        pytest.param(
+            [True, False], NumberProfile(bins=Bins(edges=(0, 0.5, 1), counts=(1, 1)), missing=0.0), id="booleans"
+        ),
     ],
 )
 def test_numbers(values: list[Any], expected: NumberProfile) -> None:
