@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 import onnx
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
+from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer
@@ -150,6 +151,11 @@ def _reason(estimator: Any, error: Exception) -> str:
     text = f"{estimator if step is None else step!r} {said}"
     advice = next((advice for name, advice in ADVICE.items() if name in text), None)
     named = "this pipeline" if step is None else f"the step {type(step).__name__}"
+    if step is not None and isinstance(error, MissingShapeCalculator | MissingConverter):
+        return (
+            f"skl2onnx knows no class {type(step).__name__}. "
+            f"What helps: {advice or 'replace the step by another of scikit-learn, or do its work before the pipeline'}"
+        )
     return (
         f"skl2onnx cannot make a graph of {named}: {said[:200]}{'…' if len(said) > 200 else ''}. "
         f"What helps: {advice or 'replace the step by another of scikit-learn that skl2onnx knows'}"

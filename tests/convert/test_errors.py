@@ -1,0 +1,51 @@
+"""What authors are told of a pipeline that has no graph: which step, why, and what to do; once."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from convert import Unconvertible, convert_pipeline
+
+
+class Own(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """A transformer of the author's own."""
+
+    def fit(self, rows: Any, target: Any = None) -> "Own":
+        self.fitted_ = True
+        return self
+
+    def transform(self, rows: Any) -> Any:
+        return rows
+
+
+def union() -> Pipeline:
+    parts = FeatureUnion([("scaled", StandardScaler()), ("odd", Own())])
+    return Pipeline([("features", parts), ("model", LogisticRegression())])
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "step", "why"),
+    [
+        pytest.param(make_pipeline(Own(), LogisticRegression()), "own", "skl2onnx knows no class Own", id="a step"),
+        pytest.param(union(), "features/odd", "skl2onnx knows no class Own", id="a step inside of another"),
+        pytest.param(
+            make_pipeline(FunctionTransformer(np.sort), LogisticRegression()),
+            "functiontransformer",
+            "do it before the pipeline",
+            id="a function that has no graph",
+        ),
+    ],
+)
+def test_the_step_is_named_once_with_what_to_do(pipeline: Any, step: str, why: str, linear: Any) -> None:
+    with pytest.raises(Unconvertible) as refused:
+        convert_pipeline(pipeline.fit(linear.rows, linear.target), linear.rows)
+    said = str(refused.value)
+    assert f"the step {step}" in said
+    assert said.count(why) == 1
+    assert "\n" not in said
+    assert len(said) < 450
