@@ -58,6 +58,11 @@ def export(estimator: Any, layout: Layout, numbers: NumberType, task: Task) -> o
     if any(isinstance(part, CountVectorizer) for part in parts(estimator)):
         raise Unconvertible("skl2onnx splits words at letters that are not ASCII, and joins blanks differently")
     check_numbers(estimator, layout, numbers)
+    if layout.crossed:  # it passes a tensor on as it is when a branch takes as many columns as it has
+        raise Unconvertible(
+            f"skl2onnx mixes up columns where branches of a ColumnTransformer take all of the tensor "
+            f"{layout.crossed[0]!r}, in different orders or twice: list them in the same order in each"
+        )
     addressed = _addressed(estimator, layout) if layout.named else estimator
     inputs = [
         (spec.name, (StringTensorType if spec.dtype == "string" else TENSOR_TYPES[numbers])(list(spec.shape)))

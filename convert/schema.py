@@ -53,6 +53,8 @@ class Layout:
     """False if the pipeline was trained on an array: its columns have no names, only places."""
     order: Mapping[str, tuple[int, ...]]
     """Tensor name → positions in `columns` of what it holds, in the tensor's own order."""
+    crossed: tuple[str, ...] = ()
+    """Tensors that several branches of a ColumnTransformer take whole, each in another order."""
 
     def native(self, frame: pd.DataFrame) -> Any:
         """The rows as the pipeline itself takes them: a frame, or (rows, features) float64."""
@@ -155,7 +157,8 @@ def infer(estimator: Any, rows: pd.DataFrame | Array) -> tuple[Layout, pd.DataFr
     for column in columns:
         if column.kind == "number" and column.name in texts and frame[column.name].notna().any():
             raise BadRows(f"column {column.name!r} was text in training, but the rows have numbers: read it as text")
-    return Layout(columns, named=True, order=_order(estimator, names, columns)), frame
+    order, crossed = _order(estimator, names, columns)
+    return Layout(columns, named=True, order=order, crossed=crossed), frame
 
 
 def _infer_array(estimator: Any, rows: pd.DataFrame | Array) -> tuple[Layout, pd.DataFrame]:
@@ -203,11 +206,17 @@ def _beyond_single(values: "pd.Series[Any]") -> bool:
     return lost > LOST_MAX * float(np.ptp(numbers))
 
 
-def _order(estimator: Any, names: Sequence[str], columns: Sequence[Column]) -> dict[str, tuple[int, ...]]:
-    """Tensor → positions in `columns`: the pipeline's order, unless a branch takes the whole tensor in another one."""
+def _order(
+    estimator: Any, names: Sequence[str], columns: Sequence[Column]
+) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
+    """Tensor → positions in `columns`: the pipeline's order, unless a branch takes the whole tensor in another one.
+
+    And the tensors of which several branches want another order each.
+    """
     kinds: list[Kind] = [kind for kind in TENSOR_OF if any(column.kind == kind for column in columns)]
     place = {column.name: position for position, column in enumerate(columns)}
     made: dict[str, tuple[int, ...]] = {}
+    crossed = list[str]()
     for kind in kinds:
         tensor = FEATURES if kinds == ["number"] else TENSOR_OF[kind]
         order = tuple(position for position, column in enumerate(columns) if column.kind == kind)
@@ -218,14 +227,12 @@ def _order(estimator: Any, names: Sequence[str], columns: Sequence[Column]) -> d
             if len(taken := tuple(p for p in (place[names[q]] for q in positions) if columns[p].kind == kind))
             == len(order)
         }
-        # skl2onnx passes a tensor on as it is when a branch takes as many columns as it has, whatever their order.
+        made[tensor] = order
         if len(wholes) > 1 or any(set(taken) != set(order) for taken in wholes):
-            raise Unconvertible(
-                f"several branches of the ColumnTransformer take all {kind} columns, in different orders or twice: "
-                f"list them in the same order in each"
-            )
-        made[tensor] = wholes.pop() if wholes else order
-    return made
+            crossed.append(tensor)
+        elif wholes:
+            made[tensor] = wholes.pop()
+    return made, tuple(crossed)
 
 
 def _texts(values: "pd.Series[Any]", column: Column) -> Array:

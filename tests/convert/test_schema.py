@@ -16,9 +16,12 @@ from threadpoolctl import threadpool_limits
 from convert.answers import Answers
 from convert.conversion import Conversion
 from convert.conversion import convert as run
+from convert.emitters import emit
 from convert.errors import BadRows, ConversionError, Unconvertible
+from convert.export import export
 from convert.gaps import settle
 from convert.schema import Layout, infer
+from convert.session import Session
 
 FRAME = pd.DataFrame(
     {
@@ -85,10 +88,15 @@ def test_a_frame_without_texts_needs_no_column_transformer() -> None:
     assert places(estimator) == {"features": ["b", "a"]}, "the order of training, not of the rows given"
 
 
-def test_one_tensor_in_two_orders_is_refused() -> None:
+def test_one_tensor_in_two_orders_is_for_our_own_emitters() -> None:
     """skl2onnx would pass the tensor on unsorted to one of them, and say nothing."""
+    estimator = fitted((StandardScaler(), ["a", "b"]), (MinMaxScaler(), ["b", "a"]))
+    layout, frame = infer(estimator, FRAME)
     with pytest.raises(Unconvertible, match="different orders"):
-        infer(fitted((StandardScaler(), ["a", "b"]), (MinMaxScaler(), ["b", "a"])), FRAME)
+        export(estimator, layout, "float64", "regressor")
+    session = Session(emit(estimator, layout, "float64", "regressor").SerializeToString())
+    answers = session.named(layout.tensors(frame, "float64"))["prediction"]
+    np.testing.assert_allclose(answers.ravel(), estimator.predict(FRAME))
 
 
 @pytest.mark.parametrize(

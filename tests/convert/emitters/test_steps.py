@@ -1,0 +1,142 @@
+"""Steps one by one: what each makes of single precision, of doubles, and what it refuses."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.decomposition import PCA
+from sklearn.gaussian_process import GaussianProcessRegressor, kernels
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    Binarizer,
+    FunctionTransformer,
+    Normalizer,
+    PowerTransformer,
+    QuantileTransformer,
+    SplineTransformer,
+)
+from sklearn.svm import SVC, LinearSVC
+from threadpoolctl import threadpool_limits
+
+from convert.answers import by_estimator, by_graph
+from convert.emitters import emit
+from convert.emitters.functions import COMPOSED, OPERATORS
+from convert.errors import Refused
+from convert.graph import operators
+from convert.parity import difference, flips
+from convert.schema import NumberType, infer
+from convert.session import Session
+from convert.structure import task_of
+
+ROWS = np.abs(np.random.default_rng(0).normal(size=(120, 4))) + 0.1
+CLASSES = (ROWS[:, 0] > 0.6).astype(int) + (ROWS[:, 1] > 0.9)
+NUMBERS = ROWS @ [1.0, -2.0, 0.5, 3.0]
+
+
+def fitted(estimator: Any, target: Any = None) -> Any:
+    with threadpool_limits(1):
+        return estimator.fit(ROWS, target)
+
+
+def worst(estimator: Any, numbers: NumberType, precision: NumberType) -> float:
+    """How far the graph is from scikit-learn, in standard deviations; infinite if a label differs."""
+    layout, frame = infer(estimator, ROWS)
+    task = task_of(estimator)
+    graph = emit(estimator, layout, numbers, task, precision).SerializeToString()
+    actual = by_graph(Session(graph).named(layout.tensors(frame, numbers)))
+    expected = by_estimator(estimator, layout, frame, task)
+    scale = 1.0 if expected.numbers is None or task == "classifier" else float(np.std(expected.numbers)) or 1.0
+    return np.inf if flips(expected, actual).any() else float(difference(expected, actual).max()) / scale
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        *(pytest.param(FunctionTransformer(known), id=known.__name__) for known in (*OPERATORS, *COMPOSED)),
+        pytest.param(FunctionTransformer(), id="no function"),
+        pytest.param(PowerTransformer("box-cox"), id="Box and Cox's powers"),
+        pytest.param(Normalizer("max"), id="divided by the largest"),
+        pytest.param(Normalizer("l1"), id="divided by the sum"),
+        pytest.param(Binarizer(threshold=0.7), id="above a threshold"),
+        pytest.param(QuantileTransformer(n_quantiles=30), id="quantiles"),
+        pytest.param(PCA(2, whiten=True), id="whitened"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("numbers", "precision", "allowed"),
+    [("float32", "float32", 5e-6), ("float64", "float32", 1e-6), ("float64", "float64", 1e-12)],
+)
+def test_transformers(step: Any, numbers: NumberType, precision: NumberType, allowed: float) -> None:
+    """Behind a linear model, which folds what it can."""
+    assert worst(fitted(make_pipeline(step, Ridge()), NUMBERS), numbers, precision) < allowed
+
+
+KERNELS = (
+    kernels.RBF([1.0, 2.0, 3.0, 1.0]),
+    kernels.Matern(nu=0.5),
+    kernels.Matern(nu=1.5) * kernels.DotProduct(),
+    kernels.Matern(nu=2.5) + kernels.ConstantKernel(0.5),
+    kernels.Matern(nu=np.inf) ** 2,
+    kernels.RationalQuadratic(alpha=0.7) + kernels.RBF(),
+    2.0 * kernels.ExpSineSquared(periodicity=3.0),
+)
+
+
+@pytest.mark.parametrize("kernel", [pytest.param(kernel, id=str(kernel)) for kernel in KERNELS])
+def test_kernels(kernel: Any) -> None:
+    process = GaussianProcessRegressor(kernel + kernels.WhiteKernel(0.3), optimizer=None, normalize_y=True, alpha=20.0)
+    # The distance of a row to itself is 1e-8, not 0: the root of what is left of a difference of equal squares.
+    assert worst(fitted(process, NUMBERS), "float64", "float64") < 1e-7
+
+
+def test_models_of_the_same_columns_are_one_product() -> None:
+    estimator = fitted(OneVsRestClassifier(LinearSVC()), CLASSES)
+    model = emit(estimator, infer(estimator, ROWS)[0], "float32", "classifier")
+    assert operators(model) == {"Gemm": 1, "ArgMax": 1}
+
+
+@pytest.mark.parametrize(
+    ("estimator", "target", "message"),
+    [
+        pytest.param(
+            make_pipeline(FunctionTransformer(lambda rows: rows + 1), Ridge()), NUMBERS,
+            "the step functiontransformer calls '<lambda>'.*do it before", id="a function of one's own",
+        ),
+        pytest.param(
+            make_pipeline(QuantileTransformer(n_quantiles=9, output_distribution="normal"), Ridge()), NUMBERS,
+            "use 'uniform'", id="quantiles of the normal distribution",
+        ),
+        pytest.param(make_pipeline(SplineTransformer(), Ridge()), NUMBERS, "use PolynomialFeatures", id="splines"),
+        pytest.param(NearestCentroid(metric="manhattan"), CLASSES, "only the Euclidean", id="centres, another metric"),
+        pytest.param(
+            GaussianProcessRegressor(kernels.Matern(nu=3.0), optimizer=None, alpha=0.1), NUMBERS,
+            r"Matern\(nu=3.0\): use 0.5, 1.5, 2.5 or inf", id="Bessel functions",
+        ),
+        pytest.param(
+            SVC(kernel=lambda a, b: a @ b.T), CLASSES, "a kernel of its own", id="a kernel of one's own"
+        ),
+        pytest.param(
+            TransformedTargetRegressor(Ridge(), transformer=PowerTransformer()), NUMBERS,
+            "undoes PowerTransformer on the target", id="a target that cannot be turned back",
+        ),
+    ],
+)  # fmt: skip
+def test_refused_by_name_with_advice(estimator: Any, target: Any, message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        worst(fitted(estimator, target), "float64", "float64")
+
+
+def test_another_metric_is_for_skl2onnx() -> None:
+    assert worst(fitted(KNeighborsClassifier(3, metric="manhattan"), CLASSES), "float64", "float64") < 1e-12
+
+
+def test_probabilities_of_two_classes_sum_to_one() -> None:
+    estimator = fitted(LogisticRegression(), CLASSES > 0)
+    layout, frame = infer(estimator, ROWS)
+    session = Session(emit(estimator, layout, "float32", "classifier").SerializeToString())
+    shares = session.named(layout.tensors(frame, "float32"))["probabilities"]
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0, atol=2e-7)
