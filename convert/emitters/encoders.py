@@ -20,26 +20,38 @@ from convert.schema import Array
 
 NEVER_SEEN = "\0 never seen"
 
+CHUNK = 256
+"""Categories that an encoder is asked about at once: its answers are a matrix with a column for each category."""
+
 
 @emits("transform", OneHotEncoder)
 def one_hot(encoder: Any, features: Features, emission: Emission) -> Features:
     """A column of zeros and ones for each category that is kept."""
     made = []
-    for place, values in _answers(encoder, emission):
-        texts = _is_text(features, place)
-        width = values.shape[1]
-        unknown = np.flatnonzero(values[-1])
-        codes = np.where(values[:-1].any(axis=1), values[:-1].argmax(axis=1), width)
-        other = int(unknown[0]) if len(unknown) else width
-        if texts:
+    for place in range(len(encoder.categories_)):
+        codes, other, width = _kept(encoder, place, emission)
+        if _is_text(features, place):
+            # Behind the last column is what is no category: all noughts.
             made.append(Features.coded(_codes(encoder, place, features, codes, other, emission), width))
-        else:
-            same = _same(encoder, place, features, emission)
-            kept = Features.of(emission.cast(same))
-            if len(unknown) or not np.array_equal(codes, np.arange(width)):
-                kept = Features.of(emission.tensor(kept.times(values[:-1] - values[-1], values[-1])))
-            made.append(kept)
+            continue
+        same = Features.of(emission.cast(_same(encoder, place, features, emission)))
+        if other < width or not np.array_equal(codes, np.arange(width)):
+            each = np.eye(width + 1)[:, :width]
+            same = Features.of(emission.tensor(same.times(each[codes] - each[other], each[other])))
+        made.append(same)
     return Features.joined(made)
+
+
+def _kept(encoder: Any, place: int, emission: Emission) -> tuple[Array, int, int]:
+    """The column of each category, that of what was never seen, and how many there are; that many stands for none."""
+    count = len(encoder.categories_[place])
+    chunks = [_answers(encoder, place, slice(start, start + CHUNK)) for start in range(0, count, CHUNK)]
+    if not chunks:
+        raise Refused(f"the step {emission.graph.path} met a column without categories in training: leave it out")
+    width = chunks[0].shape[1]
+    codes = np.concatenate([np.where(chunk.any(axis=1), chunk.argmax(axis=1), width)[:-1] for chunk in chunks])
+    last = chunks[0][-1]
+    return codes, int(last.argmax()) if last.any() else width, width
 
 
 @emits("transform", OrdinalEncoder)
@@ -57,7 +69,8 @@ def target(encoder: Any, features: Features, emission: Emission) -> Features:
 
 def _looked_up(encoder: Any, features: Features, emission: Emission, columns: int = 1) -> Features:
     made, graph = [], emission.graph
-    for place, values in _answers(encoder, emission):
+    for place in range(len(encoder.categories_)):
+        values = _answers(encoder, place, slice(None))
         if _is_text(features, place):
             codes = _codes(encoder, place, features, np.arange(len(values) - 1), len(values) - 1, emission)
             rows = graph.constant(values, emission.precision)
@@ -81,24 +94,20 @@ def _gaps(values: Array, same: Tensor, found: Tensor, emission: Emission) -> Ten
     return graph.node("Where", [above, graph.constant(np.nan, found.dtype), found], found.dtype, found.width)
 
 
-def _answers(encoder: Any, emission: Emission) -> list[tuple[int, Array]]:
-    """For each column, what the encoder makes of each category, and last of one never seen: (categories + 1, any)."""
-    answers, names = [], getattr(encoder, "feature_names_in_", None)
-    for place, categories in enumerate(encoder.categories_):
-        others = [known[0] for known in encoder.categories_]
-        known = [[*others[:place], category, *others[place + 1 :]] for category in categories]
-        values = _transformed(encoder, known, names)
-        unseen = [*others[:place], _never_seen(categories), *others[place + 1 :]]
-        try:
-            last = _transformed(encoder, [unseen], names)
-        except ValueError:  # handle_unknown="error": callers are refused before a graph is asked
-            last = np.zeros((1, values.shape[1]))
-        varying = _columns_of(encoder, place, values.shape[1])
-        each: Array = np.concatenate([values, last])
-        answers.append((place, each[:, varying]))
-    if not answers:
-        raise Refused(f"the step {emission.graph.path} has no columns")
-    return answers
+def _answers(encoder: Any, place: int, some: slice) -> Array:
+    """What the encoder makes of some of a column's categories, and last of one never seen: (categories + 1, any)."""
+    names = getattr(encoder, "feature_names_in_", None)
+    others = [known[0] if len(known) else np.nan for known in encoder.categories_]
+    categories = encoder.categories_[place]
+    known = [[*others[:place], category, *others[place + 1 :]] for category in categories[some]]
+    values = _transformed(encoder, known, names)
+    unseen = [*others[:place], _never_seen(categories), *others[place + 1 :]]
+    try:
+        last = _transformed(encoder, [unseen], names)
+    except ValueError:  # handle_unknown="error": callers are refused before a graph is asked
+        last = np.zeros((1, values.shape[1]))
+    each: Array = np.concatenate([values, last])
+    return np.asarray(each[:, _columns_of(encoder, place, values.shape[1])])
 
 
 def _transformed(encoder: Any, rows: list[list[Any]], names: Any) -> Array:

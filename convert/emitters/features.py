@@ -156,8 +156,16 @@ class Features:
         if self.matrix is not None:
             assert self.offset is not None
             return replace(self, matrix=self.matrix[:, list(places)], offset=self.offset[list(places)])
-        owner = [(part, place) for part in self.parts for place in range(part.width)]
-        return Features.joined([Features((part.take([at]),)) for part, at in (owner[place] for place in places)])
+        taken = np.asarray(list(places), dtype=np.int64)
+        starts = np.cumsum([0, *(part.width for part in self.parts)])
+        owners = np.searchsorted(starts, taken, side="right") - 1
+        runs = np.split(np.arange(len(taken)), np.flatnonzero(np.diff(owners)) + 1) if len(taken) else []
+        return Features.joined(
+            [
+                Features((self.parts[owners[run[0]]].take((taken[run] - starts[owners[run[0]]]).tolist()),))
+                for run in runs
+            ]
+        )
 
     def folded(self) -> "Features":
         """The same with fewer operations, where they are rounded differently: for what does not compare."""
