@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts" if sys.platform == "win32" else "bin") / "python"
 PROTOS = ("proto/skylane/v1/prediction.proto", "proto/skylane/v1/models.proto")
+FOREIGN_PROTOS = ("proto/inference/inference.proto", "proto/tensorflow/serving.proto")
+FOREIGN_DESCRIPTORS = "server/transport/foreign.binpb"
 
 
 def demo(arguments: Sequence[str]) -> int:
@@ -38,10 +40,12 @@ def check(_: Sequence[str]) -> int:
 
 
 def proto(_: Sequence[str]) -> int:
-    """Generate skylane/v1 from proto/ anew."""
+    """Generate skylane/v1 and the descriptors of other people's protocols from proto/ anew."""
     install("dev")
     outputs = ("--python_out=.", "--pyi_out=.", "--grpc_python_out=.")
-    return run("-m", "grpc_tools.protoc", "-Iproto", *outputs, *PROTOS)
+    foreign = (f"--descriptor_set_out={FOREIGN_DESCRIPTORS}", "--include_imports")
+    compiler = ("-m", "grpc_tools.protoc", "-Iproto")
+    return max(run(*compiler, *outputs, *PROTOS), run(*compiler, *foreign, *FOREIGN_PROTOS))
 
 
 def bench(arguments: Sequence[str]) -> int:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 
 from server import demand, signals
+from server.directory import Directory
 from server.engine.engine import Engine
 from server.errors import CannotStart
 from server.guard import Guard
@@ -24,12 +25,12 @@ from server.repository.repository import Load, ModelStatus, Repository, State
 from server.routing.routes import Routes
 from server.settings import Settings
 from server.threads import LoopWorkers
-from server.transport.grpcio import PredictionService, make_server
-from server.transport.intake import Intake
-from server.transport.listener import PREDICT, CannotListen, Listener, listen
+from server.transport.grpcio import HotServices, make_server
+from server.transport.listener import CannotListen, Listener, listen
 from server.transport.models import SelfDescription
 from server.transport.permission import Permission
-from server.transport.skylane_v1.requests import RequestDecoder
+from server.transport.protocols import Service, hot_methods, services
+from server.transport.skylane_v1.requests import PREDICT
 from server.transport.turns import share_in_turn
 
 if TYPE_CHECKING:
@@ -57,11 +58,20 @@ class App:
         self._readiness = Readiness()
         permission = Permission(self._guard)
         self._about = SelfDescription(self._readiness, permission)
-        self._intake = Intake(self._engine, RequestDecoder(), time.monotonic, settings.message_bytes_max)
-        self._prediction = PredictionService(self._intake, permission)
+        self._directory = Directory(
+            routes=lambda: self._routes,
+            repository=self._repository,
+            readiness=self._readiness,
+            clock=time.monotonic,
+            refresh=self.refresh,
+            shares_port=settings.supervised,
+        )
+        self._hot = hot_methods(self._engine, time.monotonic, settings.message_bytes_max)
+        self._prediction = HotServices(self._hot, permission, time.monotonic)
         self._server = make_server(settings.message_bytes_max, permission, share_port=settings.supervised)
-        self._prediction.add_to(self._server)
-        self._about.add_to(self._server)
+        told: tuple[Service, ...] = (self._prediction, self._about, *services(self._directory, permission))
+        for service in told:
+            service.add_to(self._server)
         self.listener: Listener
         self.http: HttpListener | None = None
         """None where no HTTP was asked for."""
@@ -73,7 +83,7 @@ class App:
         if self._settings.http_port is not None:
             self.http = self._bind_http()
         try:
-            self.listener = listen(self._settings, self._server, {PREDICT: self._intake}, self._guard)
+            self.listener = listen(self._settings, self._server, self._hot, self._guard)
         except CannotListen as error:
             if self.http:
                 self.http.release()
@@ -87,10 +97,8 @@ class App:
             self._engine,
             time.monotonic,
             guard=self._guard,
-            readiness=self._readiness,
-            routes=lambda: self._routes,
-            status=lambda: self._repository.status,
-            too_large=self._intake.too_large,
+            directory=self._directory,
+            too_large=self._hot.unary[PREDICT].too_large,
         )
 
     def _serve(self, routes: Routes) -> None:

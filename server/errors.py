@@ -33,6 +33,10 @@ class PermissionDenied(ServingError):
     """The credentials do not cover this; the message does not tell whether it exists."""
 
 
+class NotHere(ServingError):
+    """This server does not do that, as it is set up; says what to do instead."""
+
+
 class MessageTooLarge(ServingError):
     """The message is over the listener's limit. It was not decoded."""
 

@@ -5,13 +5,17 @@ Source: github.com/kserve/open-inference-protocol, and the binary data extension
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from server.errors import InputMismatch
-from server.types import Array, Interface
+from server.engine.lane import Lane
+from server.engine.statistics import Statistics
+from server.errors import InputMismatch, ModelNotFound
+from server.repository.repository import ModelStatus, State
+from server.routing.routes import Routes
+from server.types import Array, Interface, Route
 from server.wording import listed, quoted
 from skylane.dtypes import NUMPY, DType
 from skylane.manifest import OutputSpec, TensorSpec
@@ -35,6 +39,16 @@ DATATYPE_OF: Final[dict[DType, str]] = {
     "string": "BYTES",
 }
 DTYPE_OF: Final[dict[str, DType]] = {datatype: dtype for dtype, datatype in DATATYPE_OF.items()}
+
+EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
+"""Those that work here, and no others: clients believe it."""
+
+_STATES: Final = {
+    State.LOADING: "LOADING",
+    State.READY: "READY",
+    State.FAILED: "UNAVAILABLE",
+    State.RETIRING: "UNLOADING",
+}
 
 _LENGTH: Final = struct.Struct("<I")
 
@@ -120,6 +134,86 @@ def model_config(interface: Interface, batching: Batching) -> dict[str, Any]:
         },
         "instance_group": [{"name": interface.model, "kind": "KIND_CPU", "count": batching.instances}],
     }
+
+
+def model_metadata(interface: Interface, versions: Iterable[int]) -> dict[str, Any]:
+    """What a model takes and gives, as JSON of `ModelMetadataResponse`; the rows come first, and are -1."""
+    return {
+        "name": interface.model,
+        "versions": [str(version) for version in sorted(versions)],
+        "platform": "onnxruntime_onnx",
+        "inputs": [_metadata_of(spec) for spec in interface.tensors],
+        "outputs": [_metadata_of(spec) for spec in interface.outputs],
+    }
+
+
+def model_statistics(interface: Interface, told: Statistics, last_ms: int) -> dict[str, Any]:
+    """What a version has answered, as JSON of `ModelStatistics`. `last_ms`: when last, in milliseconds since 1970."""
+    ran = told.total.count
+    return {
+        "name": interface.model,
+        "version": str(interface.version),
+        "last_inference": last_ms,
+        "inference_count": told.rows,
+        "execution_count": told.executions,
+        "inference_stats": {
+            "success": _duration(told.succeeded, told.total.seconds + told.hit_s),
+            "fail": _duration(sum(told.failures.values()), 0.0),
+            "queue": _duration(ran, told.queue.seconds),
+            "compute_input": _duration(ran, told.gather_s),
+            "compute_infer": _duration(ran, told.run_s),
+            "compute_output": _duration(ran, told.reply_s),
+            "cache_hit": _duration(told.hits, told.hit_s),
+            "cache_miss": _duration(ran if told.caches else 0, 0.0),
+        },
+        "batch_stats": [
+            {
+                "batch_size": rows,
+                "compute_input": _duration(size.executions, size.gather_s),
+                "compute_infer": _duration(size.executions, size.run_s),
+                "compute_output": _duration(size.executions, size.reply_s),
+            }
+            for rows, size in sorted(told.batches.items())
+        ],
+    }
+
+
+def index(status: Mapping[str, ModelStatus]) -> list[dict[str, str]]:
+    """Every version of these models with its state, as JSON of `RepositoryIndexResponse.models`."""
+    return [
+        {"name": name, "version": str(version), "state": _STATES[told.state], "reason": told.reason}
+        for name, model in status.items()
+        for version, told in model.versions.items()
+    ]
+
+
+def is_ready(route: Route, status: Mapping[str, ModelStatus], routes: Routes) -> bool:
+    """Whether what the route names answers. Raises ModelNotFound if it is not known at all."""
+    known = status.get(route.model)
+    if known is None or (route.version is not None and route.version not in known.versions):
+        routes.lane(route)  # raises what a request for it would hear
+    try:
+        routes.lane(route)
+    except ModelNotFound:
+        return False
+    return True
+
+
+def lanes_of(routes: Routes, route: Route | None) -> list[Lane]:
+    """Whose statistics are asked for: of one version, of a model's versions, or of all. Raises ModelNotFound."""
+    if route is None:
+        return [lane for model in routes.models.values() for lane in model.versions.values()]
+    lane = routes.lane(route)
+    return [lane] if route.version is not None else list(routes.models[route.model].versions.values())
+
+
+def _duration(count: int, seconds: float) -> dict[str, int]:
+    return {"count": count, "ns": round(seconds * 1e9)}
+
+
+def _metadata_of(spec: TensorSpec | OutputSpec) -> dict[str, Any]:
+    shape = [-1 if size is None else size for size in spec.shape]
+    return {"name": spec.name, "datatype": DATATYPE_OF[spec.dtype], "shape": shape}
 
 
 def _config_of(spec: TensorSpec | OutputSpec) -> dict[str, Any]:

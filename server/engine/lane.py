@@ -59,7 +59,7 @@ class Lane:
         """Instances that are not running."""
         self.alarm_at: float | None = None
         """When the engine will look at the queue again although nothing arrives; None if no alarm is set."""
-        self.statistics = Statistics()
+        self.statistics = Statistics(caches=policy.cache.enabled)
         self._quiet_until = -math.inf
         self.retired = False
         """True from the moment that the routes stop naming it; it takes nothing new, and finishes what it has."""

@@ -78,6 +78,8 @@ class Statistics:
     """Calls answered by the run of an equal one."""
     empty: int = 0
     """Calls without rows, for which nothing ran."""
+    caches: bool = False
+    """Whether answers are kept, so that a call may hit or miss."""
     failures: Counter[str] = field(default_factory=Counter)
     """Name of the error's class → calls refused with it."""
     last_at: float = 0.0

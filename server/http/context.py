@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.credentials import Grant
+from server.directory import Directory
 from server.errors import BadRequest, ModelFailed, ServingError
 from server.guard import Guard
 from server.http.bodies import Bodies
@@ -41,11 +42,24 @@ class Context:
     exchange: Exchange
     bodies: Bodies
     guard: Guard
-    readiness: Readiness
-    routes: Callable[[], Routes]
-    status: Callable[[], Mapping[str, ModelStatus]]
+    directory: Directory
     metrics: Metrics | None = None
     """None: there is no page of metrics."""
+
+    @property
+    def readiness(self) -> Readiness:
+        """Which models are ready."""
+        return self.directory.readiness
+
+    @property
+    def routes(self) -> Callable[[], Routes]:
+        """Gives who answers now."""
+        return self.directory.routes
+
+    @property
+    def status(self) -> Callable[[], Mapping[str, ModelStatus]]:
+        """Gives every model by name."""
+        return self.directory.status
 
     def grant(self, request: Request) -> Grant:
         """What the caller may do. Raises Unauthenticated."""

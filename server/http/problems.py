@@ -21,6 +21,7 @@ STATUS_OF: Final[Mapping[type[ServingError], int]] = {
     errors.MessageTooLarge: 413,  # caller: send less at once
     errors.CallCancelled: 499,  # nobody: the caller has gone
     errors.ModelFailed: 500,  # us: logged with its traceback
+    errors.NotHere: 501,  # caller: do it another way
     errors.Overloaded: 503,  # caller: come back later; what other model servers say here, and balancers understand
     errors.ShuttingDown: 503,  # caller: another server
     errors.DeadlineExpired: 504,  # nobody: the caller has given up

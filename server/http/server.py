@@ -1,7 +1,8 @@
 """Puts the HTTP server together for the composition root, and binds its port."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
+from server.directory import Directory
 from server.engine.engine import Engine
 from server.errors import CannotStart, MessageTooLarge
 from server.guard import Guard
@@ -10,9 +11,6 @@ from server.http.bodies import Bodies
 from server.http.context import Context, Metrics
 from server.http.exchange import Exchange
 from server.http.listener import HttpListener
-from server.readiness import Readiness
-from server.repository.repository import ModelStatus
-from server.routing.routes import Routes
 from server.settings import Settings
 from server.tls import context_of
 from server.wording import cannot_bind
@@ -24,9 +22,7 @@ def bind(
     clock: Callable[[], float],
     *,
     guard: Guard,
-    readiness: Readiness,
-    routes: Callable[[], Routes],
-    status: Callable[[], Mapping[str, ModelStatus]],
+    directory: Directory,
     too_large: Callable[[int], MessageTooLarge],
     metrics: Metrics | None = None,
 ) -> HttpListener:
@@ -39,9 +35,7 @@ def bind(
         exchange=Exchange(engine, clock),
         bodies=Bodies(settings.message_bytes_max, too_large),
         guard=guard,
-        readiness=readiness,
-        routes=routes,
-        status=status,
+        directory=directory,
         metrics=metrics,
     )
     tls = context_of(settings)

@@ -1,5 +1,6 @@
 """The Open Inference Protocol over HTTP: `/v2/…`."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -8,24 +9,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
 
-from server.errors import BadRequest, ModelNotFound
+from server.engine.lane import Lane
+from server.errors import BadRequest
 from server.http.context import Context, Handler, cached_header, entered, gone, json_response
 from server.http.inference import Inference, InferenceAsk, json_of
-from server.open_inference import DATATYPE_OF, model_config
-from server.repository.repository import ModelStatus, State
+from server.open_inference import (
+    EXTENSIONS,
+    index,
+    is_ready,
+    lanes_of,
+    model_config,
+    model_metadata,
+)
 from server.wording import quoted
 from skylane import __version__
-from skylane.manifest import OutputSpec, TensorSpec
 
 JSON_SIZE_HEADER: Final = "inference-header-content-length"
-EXTENSIONS: Final = ("binary_tensor_data", "model_configuration")
-
-_STATES: Final = {
-    State.LOADING: "LOADING",
-    State.READY: "READY",
-    State.FAILED: "UNAVAILABLE",
-    State.RETIRING: "UNLOADING",
-}
 
 
 class _IndexBody(msgspec.Struct):
@@ -45,6 +44,9 @@ def routes(context: Context) -> list[HttpRoute]:
         at("/v2/health/live", _live),
         at("/v2/health/ready", _ready),
         at("/v2/repository/index", _index, "POST"),
+        at("/v2/repository/models/{model}/load", _load, "POST"),
+        at("/v2/repository/models/{model}/unload", _unload, "POST"),
+        at("/v2/models/stats", _all_statistics),
         *(
             at(f"{base}{path}", handler, method)
             for base in (model, version)
@@ -52,6 +54,7 @@ def routes(context: Context) -> list[HttpRoute]:
                 ("", _model, "GET"),
                 ("/ready", _model_ready, "GET"),
                 ("/config", _config, "GET"),
+                ("/stats", _statistics, "GET"),
                 ("/infer", _infer, "POST"),
             )
         ),
@@ -81,28 +84,14 @@ async def _server(context: Context, request: Request) -> Response:
 async def _model_ready(context: Context, request: Request) -> Response:
     """404 for a model that is not known, 503 for one that is and has nothing that answers."""
     route = context.route(request)
-    known = context.status().get(route.model)
-    if known is None or (route.version is not None and route.version not in known.versions):
-        context.routes().lane(route)  # raises what a request for it would hear
-    try:
-        context.routes().lane(route)
-    except ModelNotFound:
-        return ready_response(False)
-    return ready_response(not context.readiness.draining)
+    answers = is_ready(route, context.status(), context.routes())
+    return ready_response(answers and not context.readiness.draining)
 
 
 async def _model(context: Context, request: Request) -> Response:
     interface = context.routes().lane(context.route(request)).model.interface
     versions = context.routes().models[interface.model].versions
-    return json_response(
-        {
-            "name": interface.model,
-            "versions": [str(version) for version in sorted(versions)],
-            "platform": "onnxruntime_onnx",
-            "inputs": [_described(spec) for spec in interface.tensors],
-            "outputs": [_described(spec) for spec in interface.outputs],
-        }
-    )
+    return json_response(model_metadata(interface, versions))
 
 
 async def _config(context: Context, request: Request) -> Response:
@@ -110,9 +99,31 @@ async def _config(context: Context, request: Request) -> Response:
     return json_response(model_config(lane.model.interface, lane.policy))
 
 
-def _described(spec: TensorSpec | OutputSpec) -> dict[str, Any]:
-    shape = [-1 if size is None else size for size in spec.shape]
-    return {"name": spec.name, "datatype": DATATYPE_OF[spec.dtype], "shape": shape}
+async def _statistics(context: Context, request: Request) -> Response:
+    return _told(context, lanes_of(context.routes(), context.route(request)))
+
+
+async def _all_statistics(context: Context, request: Request) -> Response:
+    """Of the models that the caller may use."""
+    grant = context.grant(request)
+    lanes = lanes_of(context.routes(), None)
+    return _told(context, [lane for lane in lanes if grant.may("predict", lane.model.interface.model)])
+
+
+def _told(context: Context, lanes: Sequence[Lane]) -> Response:
+    return json_response({"model_stats": [context.directory.statistics(lane) for lane in lanes]})
+
+
+async def _load(context: Context, request: Request) -> Response:
+    context.grant(request).check("admin", request.path_params["model"])
+    await context.directory.load(request.path_params["model"])
+    return json_response({})
+
+
+async def _unload(context: Context, request: Request) -> Response:
+    context.grant(request).check("admin", request.path_params["model"])
+    await context.directory.unload(request.path_params["model"])
+    return json_response({})
 
 
 async def _index(context: Context, request: Request) -> Response:
@@ -121,14 +132,8 @@ async def _index(context: Context, request: Request) -> Response:
     with context.bodies.room() as room:
         body = await context.bodies.read(request, room)
     ready_only = _asks_ready_only(body)
-    found = [
-        entry
-        for name, status in context.status().items()
-        if grant.may("predict", name)
-        for entry in _versions(name, status)
-        if not ready_only or entry["state"] == "READY"
-    ]
-    return json_response(found)
+    seen = {name: status for name, status in context.status().items() if grant.may("predict", name)}
+    return json_response([entry for entry in index(seen) if not ready_only or entry["state"] == "READY"])
 
 
 def _asks_ready_only(body: bytes) -> bool:
@@ -136,13 +141,6 @@ def _asks_ready_only(body: bytes) -> bool:
         return msgspec.json.decode(body, type=_IndexBody).ready if body else False
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the body is not a request for the index: {error}") from error
-
-
-def _versions(name: str, status: ModelStatus) -> list[dict[str, str]]:
-    return [
-        {"name": name, "version": str(version), "state": _STATES[told.state], "reason": told.reason}
-        for version, told in status.versions.items()
-    ]
 
 
 def _json_size(request: Request) -> int | None:

@@ -80,6 +80,8 @@ class Repository:
         self._models: dict[str, _Served] = {}
         self._loading: tuple[str, int] | None = None
         self._unreadable = ""
+        self.withheld: frozenset[str] = frozenset()
+        """Models that are not served although they are there."""
         self._status: Mapping[str, ModelStatus] = {}
         self.refreshed = False
         """Whether everything that was on disk at the start has been loaded or refused."""
@@ -104,6 +106,7 @@ class Repository:
             self._unreadable = str(error)
             return
         self._unreadable = ""
+        found = {name: model for name, model in found.items() if name not in self.withheld}
         for name in self._models.keys() - found.keys():
             self._update(name, ModelOnDisk({}, b""))
             if not self._models[name].retiring:

@@ -4,18 +4,19 @@ Calls that the event loop hands over in one turn go to the engine as one list.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import grpc
 
 from server.errors import ServingError, ShuttingDown
+from server.transport.hot import HotMethods, StreamMethod
 from server.transport.intake import Intake
 from server.transport.permission import Permission, refuse
-from server.transport.skylane_v1.stream import Stream
+from server.transport.streams import Stream
 from server.types import NO_DEADLINE, Call
 
-PREDICTION_SERVICE: Final = "skylane.v1.PredictionService"
 MESSAGE_SLACK: Final = 2**20
 """grpcio's own limit stands this much above ours, so that messages a little too large get our words, not its."""
 
@@ -37,25 +38,27 @@ def make_server(message_bytes_max: int, permission: Permission, *, share_port: b
     )
 
 
-class PredictionService:
-    """Predict and PredictStream on an event loop."""
+class HotServices:
+    """The hot methods of every protocol on an event loop."""
 
-    def __init__(self, intake: Intake, permission: Permission) -> None:
-        """Belongs to the running event loop."""
-        self._intake, self._permission = intake, permission
+    def __init__(self, hot: HotMethods, permission: Permission, clock: Callable[[], float]) -> None:
+        """Belongs to the running event loop. `clock`: the engine's."""
+        self._hot, self._permission, self._clock = hot, permission, clock
         self._loop = asyncio.get_running_loop()
-        self._arrived: list[tuple[Call, bytes]] = []
+        self._arrived: dict[Intake, list[tuple[Call, bytes]]] = {}
         self._draining = asyncio.Event()
         self.open = 0
         """Calls that have begun and whose status is not yet sent."""
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        """Register both methods. They take and give bytes: the codec is ours."""
+        """Register the methods. They take and give bytes: the codecs are ours."""
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            "Predict": grpc.unary_unary_rpc_method_handler(self._predict),
-            "PredictStream": grpc.stream_stream_rpc_method_handler(self._predict_stream),
+            path: grpc.unary_unary_rpc_method_handler(partial(self._answer, intake))
+            for path, intake in self._hot.unary.items()
         }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(PREDICTION_SERVICE, handlers),))
+        for path, method in self._hot.streams.items():
+            handlers[path] = grpc.stream_stream_rpc_method_handler(partial(self._answer_stream, method))
+        server.add_generic_rpc_handlers((_ByPath(handlers),))
 
     def drain(self) -> None:
         """End the streams: they read no further, answer what they have read, and close."""
@@ -63,11 +66,11 @@ class PredictionService:
 
     # --- Calls in ---------------------------------------------------------------------------------------------------
 
-    async def _predict(self, payload: bytes, context: Context) -> bytes:
+    async def _answer(self, intake: Intake, payload: bytes, context: Context) -> bytes:
         self._count(context)
         reply: asyncio.Future[bytes | ServingError] = self._loop.create_future()
         call = Call(reply, self, self._deadline(context), grant=self._permission.grant(context))
-        self._arrive(call, payload)
+        self._arrive(intake, call, payload)
         try:
             result = await reply
         except asyncio.CancelledError:
@@ -77,14 +80,16 @@ class PredictionService:
             await refuse(context, result)
         return result
 
-    async def _predict_stream(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+    async def _answer_stream(
+        self, method: StreamMethod, requests: AsyncIterator[bytes], context: Context
+    ) -> AsyncIterator[bytes]:
         self._count(context)
-        stream, deadline, grant = Stream(), self._deadline(context), self._permission.grant(context)
+        stream, deadline, grant = Stream(method.wrap), self._deadline(context), self._permission.grant(context)
 
         def arrive(payload: bytes) -> None:
             call = Call(stream, self, deadline, grant=grant)
             stream.opened(call)
-            self._arrive(call, payload)
+            self._arrive(method.intake, call, payload)
 
         async for reply in stream.run(requests, arrive, self._draining):
             yield reply
@@ -98,19 +103,20 @@ class PredictionService:
     def _uncount(self, _: Context) -> None:
         self.open -= 1
 
-    def _arrive(self, call: Call, payload: bytes) -> None:
+    def _arrive(self, intake: Intake, call: Call, payload: bytes) -> None:
         """Put a call with the others of this turn of the loop."""
         if not self._arrived:
             self._loop.call_soon(self._flush)
-        self._arrived.append((call, payload))
+        self._arrived.setdefault(intake, []).append((call, payload))
 
     def _flush(self) -> None:
-        arrived, self._arrived = self._arrived, []
-        self._intake.take([call for call, _ in arrived], [payload for _, payload in arrived], self)
+        arrived, self._arrived = self._arrived, {}
+        for intake, found in arrived.items():
+            intake.take([call for call, _ in found], [payload for _, payload in found], self)
 
     def _deadline(self, context: Context) -> float:
         remaining = context.time_remaining()
-        return NO_DEADLINE if remaining is None else self._intake.clock() + remaining
+        return NO_DEADLINE if remaining is None else self._clock() + remaining
 
     # --- Replies out: see server.types.Sink -------------------------------------------------------------------------
 
@@ -132,6 +138,17 @@ class PredictionService:
             _hand_over(calls, results)
         elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_hand_over, calls, results)
+
+
+class _ByPath(grpc.GenericRpcHandler):
+    """Methods by their whole path; others are somebody else's."""
+
+    def __init__(self, handlers: Mapping[str, "grpc.RpcMethodHandler[Any, Any]"]) -> None:
+        self._handlers = handlers
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        """See grpc.GenericRpcHandler."""
+        return self._handlers.get(handler_call_details.method)
 
 
 def _hand_over(calls: Sequence[Call], results: Sequence[bytes | ServingError]) -> None:

@@ -4,7 +4,7 @@ One for each method whose calls may come many at once; methods differ in their d
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from server.block import Ask
@@ -26,11 +26,9 @@ class Decoder(Protocol):
 class Intake:
     """Where the calls of one method enter, from any transport and thread."""
 
-    def __init__(self, engine: Engine, decoder: Decoder, clock: Callable[[], float], message_bytes_max: int) -> None:
+    def __init__(self, engine: Engine, decoder: Decoder, message_bytes_max: int) -> None:
         self._engine, self._decoder = engine, decoder
         self._message_bytes_max = message_bytes_max
-        self.clock = clock
-        """The engine's: deadlines are instants on it."""
 
     def take(self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink) -> None:
         """Answer these calls, now or later. Never raises."""

@@ -2,25 +2,19 @@
 
 import socket
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 import grpc
 
 from server.guard import Guard
 from server.settings import Settings
 from server.tls import TlsFiles, files_of
-from server.transport.grpcio import PREDICTION_SERVICE
 from server.transport.h2.front import BACKLOG, Front
-from server.transport.h2.inbox import Intake
 from server.transport.h2.limits import Limits
 from server.transport.h2.tunnels import Tunnels
-from server.transport.skylane_v1.stream import message_of
+from server.transport.hot import HotMethods
 from server.wording import cannot_bind
-
-PREDICT: Final = f"/{PREDICTION_SERVICE}/Predict"
-PREDICT_STREAM: Final = f"/{PREDICTION_SERVICE}/PredictStream"
 
 
 class CannotListen(Exception):
@@ -47,14 +41,14 @@ class Listener(Protocol):
         """Close every connection at once."""
 
 
-def listen(settings: Settings, server: grpc.aio.Server, intakes: Mapping[str, Intake], guard: Guard) -> Listener:
-    """Bind as the settings say. `intakes`: path of a hot method → who answers it. Raises CannotListen, CannotStart."""
+def listen(settings: Settings, server: grpc.aio.Server, hot: HotMethods, guard: Guard) -> Listener:
+    """Bind as the settings say; `server` has all methods already. Raises CannotListen or CannotStart."""
     address = f"{settings.host}:{settings.port}"
     tls = files_of(settings, "h2")
     try:
         if settings.transport == "grpcio":
             return GrpcioListener(server, address, tls)
-        return FrontListener(server, settings, intakes, guard, tls)
+        return FrontListener(server, settings, hot, guard, tls)
     except (OSError, RuntimeError) as error:
         raise CannotListen(cannot_bind(address, error)) from error
 
@@ -98,7 +92,7 @@ class FrontListener:
         self,
         server: grpc.aio.Server,
         settings: Settings,
-        intakes: Mapping[str, Intake],
+        hot: HotMethods,
         guard: Guard,
         tls: TlsFiles | None = None,
     ) -> None:
@@ -113,10 +107,10 @@ class FrontListener:
         limits = Limits(message_bytes=settings.message_bytes_max)
         self._front = Front(
             listening,
-            intakes,
+            hot.unary,
             self._tunnels.open,
             limits,
-            streaming={PREDICT_STREAM: (intakes[PREDICT], message_of)},
+            streaming={path: (method.intake, method.wrap) for path, method in hot.streams.items()},
             grant_of=guard.grant,
             tls=None if tls is None else tls.newest,
         )

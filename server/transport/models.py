@@ -5,23 +5,29 @@ from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from server.errors import BadRequest, ServingError
 from server.readiness import Readiness
 from server.repository.repository import ModelStatus, State
 from server.routing.routes import Routes
-from server.transport.grpcio import PREDICTION_SERVICE
+from server.transport.foreign import pool_with
+from server.transport.oip import messages as oip
 from server.transport.permission import Permission, refuse
+from server.transport.skylane_v1.requests import PREDICTION_SERVICE
+from server.transport.tfs import messages as tfs
 from server.types import Interface, Route
 from skylane import manifest as manifests
 from skylane.dtypes import TO_PROTO
 from skylane.v1 import models_pb2 as pb
-from skylane.v1 import models_pb2_grpc
+from skylane.v1 import models_pb2_grpc, prediction_pb2
 
 SERVICES: Final = (
     PREDICTION_SERVICE,
     pb.DESCRIPTOR.services_by_name["ModelService"].full_name,
+    oip.SERVICE,
+    tfs.PREDICTION_SERVICE,
+    tfs.MODEL_SERVICE,
     health.SERVICE_NAME,
 )
 
@@ -48,7 +54,8 @@ class SelfDescription:
         """Register the three services."""
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         models_pb2_grpc.add_ModelServiceServicer_to_server(self._models, server)  # type: ignore[no-untyped-call]
-        reflection.enable_server_reflection((*SERVICES, reflection.SERVICE_NAME), server)
+        known = pool_with((prediction_pb2.DESCRIPTOR, pb.DESCRIPTOR, health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR))
+        reflection.enable_server_reflection((*SERVICES, reflection.SERVICE_NAME), server, known)
 
     async def tell(self, status: Mapping[str, ModelStatus], routes: Routes) -> None:
         """Show this state of affairs, and how ready it makes the server."""

@@ -10,7 +10,11 @@ from server.errors import ServingError, Unauthenticated
 from server.guard import Guard
 from server.transport.status import status_of
 
-OPEN_TO_ALL: Final = ("/grpc.health.v1.Health/",)
+OPEN_TO_ALL: Final = (
+    "/grpc.health.v1.Health/",
+    "/inference.GRPCInferenceService/ServerLive",
+    "/inference.GRPCInferenceService/ServerReady",
+)
 """Balancers ask for health, and hold no tokens; it tells nothing else."""
 
 Context = grpc.aio.ServicerContext[Any, Any]

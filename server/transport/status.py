@@ -16,6 +16,7 @@ STATUS_OF: Final[Mapping[type[ServingError], StatusCode]] = {
     errors.ModelNotFound: StatusCode.NOT_FOUND,  # caller: fix the name
     errors.Unauthenticated: StatusCode.UNAUTHENTICATED,  # caller: send a token that is good
     errors.PermissionDenied: StatusCode.PERMISSION_DENIED,  # caller: ask for a wider one
+    errors.NotHere: StatusCode.UNIMPLEMENTED,  # caller: do it another way
     errors.MessageTooLarge: StatusCode.RESOURCE_EXHAUSTED,  # caller: send less at once
     errors.Overloaded: StatusCode.RESOURCE_EXHAUSTED,  # caller: come back later
     errors.DeadlineExpired: StatusCode.DEADLINE_EXCEEDED,  # nobody: the caller has given up

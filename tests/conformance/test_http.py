@@ -112,7 +112,12 @@ class TestOpenInference:
         assert http.post("/v2/models/linear/versions/1/infer", infer(tensor("features", ONE))).status == 200
 
     def test_what_the_server_says_of_itself(self, http: Http) -> None:
-        assert http.get("/v2").json["extensions"] == ["binary_tensor_data", "model_configuration"]
+        assert http.get("/v2").json["extensions"] == [
+            "binary_tensor_data",
+            "model_configuration",
+            "model_repository",
+            "statistics",
+        ]
         assert http.get("/v2/health/live").status == http.get("/v2/health/ready").status == 200
         assert http.get("/v2/models/linear/ready").status == 200
         about = http.get("/v2/models/linear/versions/1").json

@@ -139,6 +139,9 @@ class TestSelfDescription:
             "grpc.reflection.v1alpha.ServerReflection",
             "skylane.v1.ModelService",
             "skylane.v1.PredictionService",
+            "inference.GRPCInferenceService",
+            "tensorflow.serving.PredictionService",
+            "tensorflow.serving.ModelService",
         }
         service = DescriptorPool(database).FindServiceByName("skylane.v1.PredictionService")
         assert [method.name for method in service.methods] == ["Predict", "PredictStream"]

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 ROOT = Path(__file__).parents[2]
 COMPILER = "1.76.0"
@@ -28,3 +29,15 @@ def test_stubs_are_generated_from_the_contract(tmp_path: Path) -> None:
     }
     assert generated.keys() == committed.keys()
     assert [name for name in generated if generated[name] != committed[name]] == [], "run `make proto` and commit"
+
+
+def test_descriptors_are_compiled_from_the_contracts_of_others(tmp_path: Path) -> None:
+    """Compared as messages: compilers differ in what they write beside them."""
+    written = tmp_path / "foreign.binpb"
+    protos = ["proto/inference/inference.proto", "proto/tensorflow/serving.proto"]
+    arguments = ["-Iproto", f"--descriptor_set_out={written}", "--include_imports", *protos]
+    subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *arguments], cwd=ROOT, check=True, timeout=60)
+    committed = ROOT / "server" / "transport" / "foreign.binpb"
+    compiled, kept = (FileDescriptorSet.FromString(path.read_bytes()) for path in (written, committed))
+    ours = [file for file in compiled.file if not file.name.startswith("google/")]
+    assert ours == [file for file in kept.file if not file.name.startswith("google/")], "run `make proto` and commit"

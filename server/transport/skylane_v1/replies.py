@@ -11,11 +11,13 @@ from itertools import repeat
 from typing import Final
 
 from server import binding
+from server.errors import ServingError
 from server.transport import wire
-from server.types import Array, Interface
+from server.transport.status import status_of
+from server.types import Array, Call, Interface
 from skylane.dtypes import NUMPY, TO_PROTO
 from skylane.manifest import OutputSpec
-from skylane.v1.prediction_pb2 import PredictResponse, Tensor
+from skylane.v1.prediction_pb2 import PredictError, PredictResponse, PredictStreamResponse, Tensor
 
 CACHED: Final = PredictResponse(cached=True).SerializeToString()
 """The field `cached` alone: appended to a message it sets the field, since later fields win."""
@@ -115,3 +117,14 @@ def _tensor_head(spec: OutputSpec, shape: tuple[int, ...]) -> bytes:
 def reply_form(interface: Interface, wanted: tuple[str, ...]) -> ReplyForm:
     """The form for these outputs of this model, made once. Raises InputMismatch if an output is not known."""
     return ReplyForm(interface, wanted)
+
+
+def message_of(call: Call, result: bytes | ServingError) -> bytes:
+    """What a stream says of a call: its reply, or why there is none."""
+    request_id = PredictResponse.FromString(call.tail).request_id
+    if isinstance(result, bytes):
+        head = PredictStreamResponse(request_id=request_id).SerializeToString()
+        return head + wire.field(PredictStreamResponse.RESPONSE_FIELD_NUMBER, result)
+    status = status_of(result)
+    error = PredictError(code=status.number, message=status.message, retry_pushback_ms=status.retry_pushback_ms)
+    return PredictStreamResponse(request_id=request_id, error=error).SerializeToString()

@@ -17,6 +17,9 @@ from server.types import Call, Interface, Route
 from skylane.dtypes import FROM_PROTO
 from skylane.v1.prediction_pb2 import PredictRequest, Tensor
 
+PREDICTION_SERVICE: Final = "skylane.v1.PredictionService"
+PREDICT: Final = f"/{PREDICTION_SERVICE}/Predict"
+PREDICT_STREAM: Final = f"/{PREDICTION_SERVICE}/PredictStream"
 REQUEST_ID_BYTES_MAX: Final = 256
 _TO_DATA: Final = (PredictRequest.TENSORS_FIELD_NUMBER, Tensor.DATA_FIELD_NUMBER)
 

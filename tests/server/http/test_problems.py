@@ -18,6 +18,7 @@ HTTP_OF_GRPC = {
     StatusCode.INTERNAL: {500},
     StatusCode.UNAVAILABLE: {503},
     StatusCode.DEADLINE_EXCEEDED: {504},
+    StatusCode.UNIMPLEMENTED: {501},
 }
 
 

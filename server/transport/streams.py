@@ -1,4 +1,4 @@
-"""One PredictStream: many requests over one call, each answered as soon as it is ready."""
+"""One stream over grpcio: many requests in one call, each answered as soon as it is ready."""
 
 import asyncio
 import contextlib
@@ -6,10 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from server.errors import ServingError
-from server.transport import wire
-from server.transport.status import status_of
+from server.transport.hot import Wrap
 from server.types import Call
-from skylane.v1.prediction_pb2 import PredictError, PredictResponse, PredictStreamResponse
 
 WINDOW: Final = 256
 """Requests of one stream that are read and not yet written back; beyond it we stop reading."""
@@ -18,7 +16,8 @@ WINDOW: Final = 256
 class Stream:
     """The replies of one stream, in the order in which they finish. Belongs to one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, wrap: Wrap) -> None:
+        self._wrap = wrap
         self._replies: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._window = asyncio.Semaphore(WINDOW)
         self._open: set[Call] = set()
@@ -31,7 +30,7 @@ class Stream:
     def closed(self, call: Call, result: bytes | ServingError) -> None:
         """A request was answered."""
         self._open.discard(call)
-        self._replies.put_nowait(message_of(call, result))
+        self._replies.put_nowait(self._wrap(call, result))
         self._finish_if_done()
 
     async def run(
@@ -66,14 +65,3 @@ class Stream:
     def _finish_if_done(self) -> None:
         if self._ended and not self._open:
             self._replies.put_nowait(None)
-
-
-def message_of(call: Call, result: bytes | ServingError) -> bytes:
-    """What a stream says of a call: its reply, or why there is none."""
-    request_id = PredictResponse.FromString(call.tail).request_id
-    if isinstance(result, bytes):
-        head = PredictStreamResponse(request_id=request_id).SerializeToString()
-        return head + wire.field(PredictStreamResponse.RESPONSE_FIELD_NUMBER, result)
-    status = status_of(result)
-    error = PredictError(code=status.number, message=status.message, retry_pushback_ms=status.retry_pushback_ms)
-    return PredictStreamResponse(request_id=request_id, error=error).SerializeToString()

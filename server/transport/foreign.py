@@ -1,0 +1,54 @@
+"""Messages of other people's protocols, in a pool of their own.
+
+Generated modules would enter protobuf's default pool, where a client of such a protocol in the same process has its
+own messages of the same names, and the second to come is refused. So the compiled descriptors are loaded here.
+`tasks.py proto` writes them.
+"""
+
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from typing import Any, Final
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+DESCRIPTORS: Final = "foreign.binpb"
+
+_FILES: Final = descriptor_pb2.FileDescriptorSet.FromString((files(__package__) / DESCRIPTORS).read_bytes()).file
+POOL: Final = descriptor_pool.DescriptorPool()
+for _file in _FILES:  # a file comes after those that it imports
+    POOL.Add(_file)
+
+
+def message(name: str) -> Any:
+    """The class of the message with this full name."""
+    return message_factory.GetMessageClass(POOL.FindMessageTypeByName(name))
+
+
+def methods(service: str) -> Mapping[str, tuple[Any, Any]]:
+    """Method → (class of its request, class of its response)."""
+    found = POOL.FindServiceByName(service)
+    return {
+        each.name: (message(each.input_type.full_name), message(each.output_type.full_name)) for each in found.methods
+    }
+
+
+def pool_with(descriptors: Iterable[Any]) -> descriptor_pool.DescriptorPool:
+    """A pool with these messages and our foreign ones, for reflection to tell of both."""
+    pool = descriptor_pool.DescriptorPool()
+    known: set[str] = set()
+
+    def add(descriptor: Any) -> None:
+        if descriptor.name in known:
+            return
+        known.add(descriptor.name)
+        for imported in descriptor.dependencies:
+            add(imported)
+        pool.AddSerializedFile(descriptor.serialized_pb)
+
+    for descriptor in descriptors:
+        add(descriptor)
+    for file in _FILES:
+        if file.name not in known:
+            known.add(file.name)
+            pool.Add(file)
+    return pool

@@ -1,0 +1,124 @@
+"""Bytes of ModelInferRequest → blocks for the engine. Known forms are recognised: see server.transport.templates."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+
+from server import binding
+from server.block import Ask, Block
+from server.errors import BadRequest, ServingError
+from server.open_inference import DTYPE_OF
+from server.transport import wire
+from server.transport.blocks import ArraysBlock
+from server.transport.oip.inputs import check_parameters, read_inputs
+from server.transport.oip.messages import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
+from server.transport.oip.replies import id_field, reply_form
+from server.transport.status import status_of
+from server.transport.templates import AnyTemplate, OnlyTensor, TemplatingDecoder, learn_numbers
+from server.types import Call, Interface, Route
+from server.wording import quoted
+
+ID_BYTES_MAX: Final = 256
+_TO_DATA: Final = (ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER,)
+
+
+class InferAsk(Ask):
+    """One call as protobuf read it."""
+
+    __slots__ = ("_inputs", "_outputs", "_raw")
+
+    def __init__(self, call: Call, request: Any) -> None:
+        """Raises BadRequest or InputMismatch for what is wrong whatever the model."""
+        super().__init__(_route(request), [call], call.sink)
+        self._outputs = _wanted(request)
+        self._inputs = read_inputs(request)
+        self._raw = bool(request.raw_input_contents)
+
+    def bind(self, interface: Interface) -> Block:
+        """See Ask."""
+        arrays = binding.bind(interface, self._inputs)
+        return ArraysBlock(self.calls, reply_form(interface, self._outputs, raw=self._raw), arrays, len(arrays[0]))
+
+
+class InferDecoder(TemplatingDecoder):
+    """Reads ModelInferRequests."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock`: the engine's, on which deadlines are instants."""
+        super().__init__()
+        self._clock = clock
+
+    def read(self, call: Call, payload: bytes) -> tuple[Ask, AnyTemplate | None]:
+        """See TemplatingDecoder."""
+        try:
+            request = ModelInferRequest.FromString(payload)
+        except DecodeError as error:
+            raise BadRequest(f"the message is not an inference.ModelInferRequest: {error}") from error
+        if len(request.id.encode()) > ID_BYTES_MAX:
+            raise BadRequest(f"id: expected at most {ID_BYTES_MAX} bytes")
+        if request.id:
+            call.tail = id_field(request.id)
+        timeout_s = _timeout_s(request)
+        if timeout_s is not None:
+            call.deadline = min(call.deadline, self._clock() + timeout_s)
+        return InferAsk(call, request), _learn(payload, request)
+
+
+def stream_message(call: Call, result: bytes | ServingError) -> bytes:
+    """What a ModelStreamInfer says of a request: its reply, or why there is none, with its id."""
+    if isinstance(result, bytes):
+        return wire.field(ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER, result)
+    written: bytes = ModelStreamInferResponse(
+        error_message=status_of(result).message, infer_response=ModelInferResponse.FromString(call.tail)
+    ).SerializeToString()
+    return written
+
+
+def _route(request: Any) -> Route:
+    if not request.model_name:
+        raise BadRequest("model_name: expected the name of a model, received nothing")
+    return route_of(request.model_name, request.model_version)
+
+
+def route_of(model: str, version: str) -> Route:
+    """What a name and a version, as text, stand for. Raises BadRequest."""
+    if not version:
+        return Route(model)
+    number = int(version) if version.isdecimal() and len(version) < 19 else None
+    if number is None or number < 1:
+        received = quoted(version) if number is None else number
+        raise BadRequest(f"model_version: expected 1 or more, received {received}")
+    return Route(model, number)
+
+
+def _wanted(request: Any) -> tuple[str, ...]:
+    names = tuple(output.name for output in request.outputs)
+    if len(set(names)) < len(names):
+        raise BadRequest("outputs: a name stands there twice")
+    for output in request.outputs:
+        check_parameters("output", output)
+    return names
+
+
+def _timeout_s(request: Any) -> float | None:
+    """The parameter `timeout`, which is in microseconds; 0 for none."""
+    if "timeout" not in request.parameters:
+        return None
+    told = request.parameters["timeout"]
+    kind = told.WhichOneof("parameter_choice")
+    value = getattr(told, kind) if kind in ("int64_param", "uint64_param") else -1
+    if value < 0:
+        raise BadRequest("parameters: timeout: expected microseconds from 0, as int64_param")
+    return value / 1e6 if value else None
+
+
+def _learn(payload: bytes, request: Any) -> AnyTemplate | None:
+    """The form of a request with one raw tensor, and nothing that would change from call to call."""
+    if len(request.inputs) != 1 or len(request.raw_input_contents) != 1 or request.id or request.parameters:
+        return None
+    (tensor,), (raw,) = request.inputs, request.raw_input_contents
+    told = OnlyTensor(tensor.name, DTYPE_OF[tensor.datatype], tuple(tensor.shape))
+    reply = partial(reply_form, wanted=_wanted(request), raw=True)
+    return learn_numbers(payload, _TO_DATA, raw, _route(request), told, reply)

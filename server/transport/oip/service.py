@@ -1,0 +1,120 @@
+"""The methods of the Open Inference Protocol that tell and administrate. ModelInfer is hot: see requests.py."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import grpc
+from google.protobuf import json_format
+
+from server.directory import Directory
+from server.errors import BadRequest, ServingError
+from server.open_inference import EXTENSIONS, index, is_ready, lanes_of, model_config, model_metadata
+from server.transport.foreign import methods
+from server.transport.oip.messages import SERVICE
+from server.transport.oip.requests import route_of
+from server.transport.permission import Permission, refuse
+from server.types import Route
+from skylane import __version__
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Method = Callable[[Any, Context], Awaitable[dict[str, Any]]]
+"""(request, context) → the response as JSON. Raises ServingError."""
+
+
+class InferenceService:
+    """Everything of inference.GRPCInferenceService that is not hot."""
+
+    def __init__(self, directory: Directory, permission: Permission) -> None:
+        self._directory, self._permission = directory, permission
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register the methods."""
+        told: Mapping[str, Method] = {
+            "ServerLive": self._server_live,
+            "ServerReady": self._server_ready,
+            "ServerMetadata": self._server_metadata,
+            "ModelReady": self._model_ready,
+            "ModelMetadata": self._model_metadata,
+            "ModelConfig": self._model_config,
+            "ModelStatistics": self._model_statistics,
+            "RepositoryIndex": self._index,
+            "RepositoryModelLoad": self._load,
+            "RepositoryModelUnload": self._unload,
+        }
+        types = methods(SERVICE)
+        handlers = {name: _handler(method, *types[name]) for name, method in told.items()}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+
+    async def _server_live(self, _: Any, __: Context) -> dict[str, Any]:
+        return {"live": True}
+
+    async def _server_ready(self, _: Any, __: Context) -> dict[str, Any]:
+        return {"ready": self._directory.readiness.whole}
+
+    async def _server_metadata(self, _: Any, __: Context) -> dict[str, Any]:
+        return {"name": "skylane", "version": __version__, "extensions": EXTENSIONS}
+
+    async def _model_ready(self, request: Any, context: Context) -> dict[str, Any]:
+        route, directory = self._route(request, context), self._directory
+        answers = is_ready(route, directory.status(), directory.routes())
+        return {"ready": answers and not directory.readiness.draining}
+
+    async def _model_metadata(self, request: Any, context: Context) -> dict[str, Any]:
+        routes = self._directory.routes()
+        interface = routes.lane(self._route(request, context)).model.interface
+        return model_metadata(interface, routes.models[interface.model].versions)
+
+    async def _model_config(self, request: Any, context: Context) -> dict[str, Any]:
+        lane = self._directory.routes().lane(self._route(request, context))
+        return {"config": model_config(lane.model.interface, lane.policy)}
+
+    async def _model_statistics(self, request: Any, context: Context) -> dict[str, Any]:
+        grant = self._permission.grant(context)
+        lanes = lanes_of(self._directory.routes(), self._route(request, context) if request.name else None)
+        seen = [lane for lane in lanes if grant.may("predict", lane.model.interface.model)]
+        return {"model_stats": [self._directory.statistics(lane) for lane in seen]}
+
+    async def _index(self, request: Any, context: Context) -> dict[str, Any]:
+        grant = self._permission.grant(context)
+        entries = index({n: told for n, told in self._directory.status().items() if grant.may("predict", n)})
+        return {"models": [entry for entry in entries if not request.ready or entry["state"] == "READY"]}
+
+    async def _load(self, request: Any, context: Context) -> dict[str, Any]:
+        model, is_kserve = self._administrated(request, context)
+        await self._directory.load(model)
+        return {"model_name": model, "is_loaded": True} if is_kserve else {}
+
+    async def _unload(self, request: Any, context: Context) -> dict[str, Any]:
+        model, is_kserve = self._administrated(request, context)
+        await self._directory.unload(model)
+        return {"model_name": model, "is_unloaded": True} if is_kserve else {}
+
+    def _administrated(self, request: Any, context: Context) -> tuple[str, bool]:
+        """The model that the caller may load and unload, and whether it asks as KServe does. Raises ServingError."""
+        is_kserve = not request.model_name  # KServe's message has the name in the first field
+        model = request.repository_name if is_kserve else request.model_name
+        self._permission.grant(context).check("admin", model)
+        if not model:
+            raise BadRequest("model_name: expected the name of a model, received nothing")
+        if request.parameters:
+            raise BadRequest(f"parameters: expected none, received {', '.join(sorted(request.parameters))}")
+        return model, is_kserve
+
+    def _route(self, request: Any, context: Context) -> Route:
+        """What the request names, for those who may use it. Raises ServingError."""
+        if not request.name:
+            raise BadRequest("name: expected the name of a model, received nothing")
+        self._permission.grant(context).check("predict", request.name)
+        return route_of(request.name, request.version)
+
+
+def _handler(method: Method, request_type: Any, response_type: Any) -> Any:
+    async def answer(request: Any, context: Context) -> Any:
+        try:
+            return json_format.ParseDict(await method(request, context), response_type())
+        except ServingError as error:
+            await refuse(context, error)
+
+    return grpc.unary_unary_rpc_method_handler(
+        answer, request_deserializer=request_type.FromString, response_serializer=response_type.SerializeToString
+    )

@@ -1,0 +1,83 @@
+"""TensorProto ↔ numpy arrays, with errors that name the field. Pure."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from server.errors import InputMismatch
+from server.open_inference import read_raw, read_shape, shaped
+from server.transport.tfs.messages import DTYPE_OF, NUMBER_OF, VALUES_OF
+from server.types import Array
+from server.wording import listed, quoted
+from skylane.dtypes import NUMPY, DType
+
+
+def read_inputs(tensors: Mapping[str, Any]) -> dict[str, Array]:
+    """Name → array. Raises InputMismatch."""
+    return {name: _read(name, tensors[name]) for name in tensors}
+
+
+def write(tensor: Any, dtype: DType, array: Array) -> None:
+    """Fill a TensorProto. Elements are listed, as TensorFlow Serving does: its clients in any language read those."""
+    tensor.dtype = NUMBER_OF[dtype]
+    for size in array.shape:
+        tensor.tensor_shape.dim.add(size=size)
+    values = getattr(tensor, VALUES_OF[dtype])
+    if dtype == "string":
+        values.extend([text.encode() for text in array.ravel().tolist()])
+    elif dtype == "float16":
+        values.extend(array.view(np.uint16).ravel().tolist())
+    else:
+        values.extend(array.ravel().tolist())
+
+
+def _read(name: str, tensor: Any) -> Array:
+    dtype = DTYPE_OF.get(tensor.dtype)
+    if dtype is None:
+        raise InputMismatch(
+            f"tensor {quoted(name)}: dtype: expected the DataType of {listed(VALUES_OF)}, received {tensor.dtype}"
+        )
+    if tensor.tensor_shape.unknown_rank:
+        raise InputMismatch(f"tensor {quoted(name)}: tensor_shape: expected sizes, received an unknown rank")
+    shape = read_shape(name, [dim.size for dim in tensor.tensor_shape.dim])
+    if tensor.tensor_content:
+        if dtype == "string":
+            raise InputMismatch(f"tensor {quoted(name)}: tensor_content: strings travel in string_val")
+        return read_raw(name, dtype, shape, tensor.tensor_content)
+    return shaped(name, _filled(_values(name, dtype, tensor), shape), shape)
+
+
+def _values(name: str, dtype: DType, tensor: Any) -> Array:
+    """The elements that are listed, (n). Raises InputMismatch."""
+    values = list(getattr(tensor, VALUES_OF[dtype]))
+    if dtype == "string":
+        texts = np.empty(len(values), object)
+        try:
+            texts[:] = [text.decode() for text in values]
+        except UnicodeDecodeError as error:
+            raise InputMismatch(
+                f"tensor {quoted(name)}: strings: expected UTF-8, received {error.object[:20]!r}"
+            ) from error
+        return texts
+    listed_as = np.dtype(np.uint16) if dtype == "float16" else NUMPY[dtype]  # halves as their bits
+    if values and listed_as.kind in "iu":
+        limits = np.iinfo(listed_as)
+        if not (limits.min <= min(values) and max(values) <= limits.max):
+            raise InputMismatch(
+                f"tensor {quoted(name)}: {VALUES_OF[dtype]}: expected {limits.min} to {limits.max} for {dtype}, "
+                f"received {min(values)} to {max(values)}"
+            )
+    elements = np.array(values, listed_as)
+    return elements.view(np.float16) if dtype == "float16" else elements
+
+
+def _filled(elements: Array, shape: tuple[int, ...]) -> Array:
+    """A single element stands for all of them."""
+    size = math.prod(shape)
+    return np.full(size, elements[0]) if len(elements) == 1 and 1 < size <= FILLED_MAX else elements
+
+
+FILLED_MAX = 2**20
+"""Elements that one may stand for: a few bytes must not become a large array."""
