@@ -241,7 +241,7 @@ class Connection:
         if known is None:
             if stream_id > self._last_stream or not stream_id:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, f"DATA on stream {stream_id}, which has not begun")
-            self._on_late_data(stream_id, payload, now)
+            self._on_late_data(flags, stream_id, payload, now)
             return
         if payload:
             self._idle_frames -= 1
@@ -261,10 +261,10 @@ class Connection:
         else:
             self._refill(stream_id, request)
 
-    def _on_late_data(self, stream_id: int, payload: bytes, now: float) -> None:
+    def _on_late_data(self, flags: int, stream_id: int, payload: bytes, now: float) -> None:
         """DATA of a stream that has ended. If we ended it the peer may not know, and send what the window allows."""
         left = self._late.get(stream_id, 0) - len(payload)
-        if left >= 0 and payload:
+        if left >= 0 and (payload or flags & END_STREAM):
             self._late[stream_id] = left
         else:
             self._lose_patience(now)
@@ -443,9 +443,10 @@ class Connection:
     def _on_settings(self, flags: int, payload: bytes) -> None:
         if flags & ACK:
             return
+        # What makes use of a setting comes after the acknowledgement: before it, a peer holds us to its old ones.
+        self.outbox.frames.append(frames.frame(Kind.SETTINGS, ACK, 0))
         for setting, value in dict(frames.settings_in(payload)).items():  # the last of each: a frame may have thousands
             self.outbox.apply(setting, value)
-        self.outbox.frames.append(frames.frame(Kind.SETTINGS, ACK, 0))
 
     def _lose_patience(self, now: float) -> None:
         """One more frame that brings no request. Too many of them in too short a time end the connection."""

@@ -1,0 +1,183 @@
+"""Header blocks: what is remembered must mean what a decoder without memory says, whatever happened to the table."""
+
+import math
+
+import pytest
+from hpack import Decoder, Encoder
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fakes import Nobody
+from server.credentials import ANYONE, Grant
+from server.errors import Unauthenticated
+from server.transport.h2.fields import field
+from server.transport.h2.frames import Code, ConnectionFault
+from server.transport.h2.heads import KNOWN_BYTES_MAX, KNOWN_MAX, Heads, StreamFault, seconds
+from server.transport.h2.inbox import Inbox
+from support.h2 import HOT, Recorder, fields_of
+
+INBOX = Inbox(Recorder(), Nobody())
+
+
+def made(grant: Grant | None = ANYONE, header_bytes: int = 16_384) -> Heads:
+    def grant_of(_: str | None) -> Grant:
+        if grant is None:
+            raise Unauthenticated("who are you?")
+        return grant
+
+    return Heads({HOT: INBOX}.get, (HOT,).__contains__, grant_of, header_bytes)
+
+
+# Few names and values, so that blocks repeat; some so long that they push others out of a small table.
+MORE = st.lists(
+    st.tuples(st.sampled_from(["a", "b", "user-agent", "x" * 40]), st.sampled_from(["1", "2", "y" * 70, "z" * 200])),
+    max_size=4,
+)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("head"), MORE, st.booleans()),
+        st.tuples(st.just("table"), st.sampled_from([0, 60, 150, 300, 4096])),
+        st.tuples(st.just("trailers"), MORE),
+        st.tuples(st.just("again")),
+    ),
+    max_size=40,
+)
+
+
+@given(STEPS)
+def test_what_is_remembered_is_what_a_decoder_says(steps: list[tuple[object, ...]]) -> None:
+    """The way that Connection uses it: look among the known, decode otherwise."""
+    heads, encoder, fresh = made(), Encoder(), Decoder()
+    before: object = []
+    for step in steps:
+        if step[0] == "table":
+            assert isinstance(step[1], int)
+            if step[1] != encoder.header_table_size:  # hpack forgets to tell of a change made twice
+                encoder.header_table_size = step[1]
+            continue
+        more = before if step[0] == "again" else step[1]
+        before = more
+        assert isinstance(more, list)
+        if step[0] == "trailers":
+            block = encoder.encode(more)
+            if block:
+                fresh.decode(block)
+                heads.skip(block)
+            continue
+        block = encoder.encode(fields_of(HOT, *more), huffman=bool(step[-1]))
+        said = [(str(name), str(value)) for name, value in fresh.decode(block)]
+        assert said == fields_of(HOT, *more)
+        head = heads.known.get(block) or heads.decode(block)
+        assert head.path == HOT
+        assert head.metadata == tuple(more)
+
+
+def test_a_block_is_known_from_its_second_time_on() -> None:
+    heads, encoder = made(), Encoder()
+    blocks = [encoder.encode(fields_of()) for _ in range(3)]
+    heads.decode(blocks[0])
+    assert not heads.known, "its numbers are not what they were"
+    head = heads.decode(blocks[1])
+    assert heads.known == {blocks[2]: head}
+
+
+def test_the_known_have_a_bound_in_number_and_bytes() -> None:
+    heads, encoder = made(), Encoder()
+    encoder.header_table_size = 0
+    for number in range(2 * KNOWN_MAX):
+        heads.decode(encoder.encode(fields_of(HOT, ("a", str(number)))))
+        assert len(heads.known) <= KNOWN_MAX
+    for number in range(50):
+        heads.decode(encoder.encode(fields_of(HOT, ("a", f"{number}" + "x" * 8000)), huffman=False))
+        kept = sum(len(block) + sum(len(value) for _, value in head.metadata) for block, head in heads.known.items())
+        assert kept <= KNOWN_BYTES_MAX
+
+
+def test_a_refusal_is_not_remembered() -> None:
+    heads, encoder = made(grant=None), Encoder()
+    for _ in range(3):
+        assert heads.decode(encoder.encode(fields_of())).refusal is not None
+    assert not heads.known
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        pytest.param([f for f in fields_of() if f[0] != ":path"], "without", id="no path"),
+        pytest.param([f for f in fields_of() if f[0] != ":method"], "without", id="no method"),
+        pytest.param([f for f in fields_of() if f[0] != ":scheme"], "without", id="no scheme"),
+        pytest.param([*fields_of(), (":path", "/")], "after other fields", id="a pseudo-header at the end"),
+        pytest.param([(":path", "/"), *fields_of()], "twice", id="a pseudo-header twice"),
+        pytest.param([*fields_of(), ("Upper", "x")], "lower case", id="a name in upper case"),
+        pytest.param([*fields_of(), ("a-bin", "x")], "base64", id="bytes that are not base64"),
+    ],
+)
+def test_a_malformed_request_costs_its_stream(fields: list[tuple[str, str]], says: str) -> None:
+    with pytest.raises(StreamFault, match=says):
+        made().decode(Encoder().encode(fields))
+
+
+@pytest.mark.parametrize(
+    ("content_type", "is_taken"),
+    [
+        ("application/grpc", True),
+        ("application/grpc+proto", True),
+        ("application/grpc;charset=utf-8", True),
+        ("application/grpc-web", False),
+        ("application/json", False),
+        ("", False),
+    ],
+)
+def test_content_types(content_type: str, is_taken: bool) -> None:
+    fields = [(name, content_type if name == "content-type" else value) for name, value in fields_of()]
+    refusal = made().decode(Encoder().encode(fields)).refusal
+    assert (refusal is None) is is_taken
+    assert is_taken or b"415" in (refusal or b"")
+
+
+@pytest.mark.parametrize(
+    ("block", "code"),
+    [
+        pytest.param(b"\xff\xff\xff\xff\x7f", Code.COMPRESSION_ERROR, id="an entry that the table does not have"),
+        pytest.param(b"\x40\x05ab", Code.COMPRESSION_ERROR, id="a text that is cut off"),
+        pytest.param(b"\x3f\xff\xff\x03", Code.COMPRESSION_ERROR, id="a table larger than we allow"),
+        pytest.param(b"\x88\x20", Code.COMPRESSION_ERROR, id="a table's size after a field"),
+        pytest.param(field("a", bytes(16_400)), Code.ENHANCE_YOUR_CALM, id="one field that is too long"),
+        pytest.param(b"\x40" + field("a", b"x" * 4000)[1:] + b"\xbe" * 5, Code.ENHANCE_YOUR_CALM, id="a bomb"),
+    ],
+)
+def test_a_lost_table_costs_the_connection(block: bytes, code: Code) -> None:
+    with pytest.raises(ConnectionFault) as caught:
+        made().decode(block)
+    assert caught.value.code is code
+
+
+def test_metadata_in_bytes() -> None:
+    fields = fields_of(HOT, ("a-bin", "AAE"), ("b-bin", "AAE=,Ag=="), ("c", "text"))
+    head = made().decode(Encoder().encode(fields))
+    assert head.metadata == (("a-bin", b"\0\1"), ("b-bin", b"\0\1"), ("b-bin", b"\2"), ("c", "text"))
+
+
+@pytest.mark.parametrize(
+    ("timeout", "expected"),
+    [
+        ("1H", 3600.0),
+        ("2M", 120.0),
+        ("3S", 3.0),
+        ("250m", 0.25),
+        ("5u", 5e-6),
+        ("99999999n", 0.099999999),
+        ("0S", 0.0),
+        (None, math.inf),
+        ("", math.inf),
+        ("5", math.inf),
+        ("S", math.inf),
+        ("-1S", math.inf),
+        ("1.5S", math.inf),
+        ("5X", math.inf),
+        ("²S", math.inf),
+        pytest.param("123456789S", math.inf, id="more than eight digits"),
+    ],
+)
+def test_seconds(timeout: str | None, expected: float) -> None:
+    assert seconds(timeout) == pytest.approx(expected)

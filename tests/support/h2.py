@@ -1,0 +1,185 @@
+"""Both ends of an HTTP/2 connection without sockets: one of ours, and frames made and read by hand."""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from hpack import Decoder, Encoder
+
+from fakes import Nobody
+from server.credentials import ANYONE, Grant
+from server.errors import MessageTooLarge
+from server.transport.h2 import frames
+from server.transport.h2.connection import Connection, Services
+from server.transport.h2.frames import ACK, END_HEADERS, END_STREAM, Kind
+from server.transport.h2.heads import Head
+from server.transport.h2.inbox import Inbox
+from server.transport.h2.limits import Budget, Limits
+from server.types import Call, Sink
+
+HOT: Final = "/test.Service/Hot"
+TUNNEL: Final = "/test.Service/Tunnel"
+
+Fields = list[tuple[str, str]]
+
+
+def fields_of(path: str = HOT, *more: tuple[str, str]) -> Fields:
+    """What a client says before its message."""
+    pseudo = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "here")]
+    return [*pseudo, ("content-type", "application/grpc"), ("te", "trailers"), *more]
+
+
+def message(content: bytes, compressed: int = 0) -> bytes:
+    """A message of gRPC with its prefix."""
+    return struct.pack(">BI", compressed, len(content)) + content
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame that was sent."""
+
+    kind: Kind
+    flags: int
+    stream_id: int
+    payload: bytes
+
+    @property
+    def ends(self) -> bool:
+        """Whether nothing more comes on its stream."""
+        return bool(self.flags & END_STREAM) and self.kind in (Kind.DATA, Kind.HEADERS)
+
+    @property
+    def number(self) -> int:
+        """What a RST_STREAM or WINDOW_UPDATE says."""
+        return int.from_bytes(self.payload)
+
+
+def frames_in(data: bytes) -> list[Frame]:
+    """All frames of these bytes, which must be whole."""
+    found, position = [], 0
+    while position < len(data):
+        high, low, kind, flags, stream_id = frames.read_head(data, position)
+        end = position + frames.HEAD_BYTES + (high << 8 | low)
+        assert end <= len(data), "a frame is cut off"
+        found.append(Frame(Kind(kind), flags, stream_id, data[position + frames.HEAD_BYTES : end]))
+        position = end
+    return found
+
+
+class Client:
+    """Makes the bytes of one client."""
+
+    PREFACE = frames.PREFACE + frames.settings({})
+
+    def __init__(self) -> None:
+        self.encoder = Encoder()
+
+    def head(self, stream_id: int, path: str = HOT, *more: tuple[str, str], ends: bool = False) -> bytes:
+        """A HEADERS frame."""
+        block = self.encoder.encode(fields_of(path, *more), huffman=False)
+        return frames.frame(Kind.HEADERS, END_HEADERS | (END_STREAM if ends else 0), stream_id, block)
+
+    def data(self, stream_id: int, payload: bytes, *, ends: bool = True) -> bytes:
+        """DATA frames, as many as it takes."""
+        pieces = [payload[at : at + frames.FRAME_BYTES_MAX] for at in range(0, len(payload), frames.FRAME_BYTES_MAX)]
+        *first, last = pieces or [b""]
+        return b"".join(frames.frame(Kind.DATA, 0, stream_id, piece) for piece in first) + frames.frame(
+            Kind.DATA, END_STREAM if ends else 0, stream_id, last
+        )
+
+    def request(self, stream_id: int, content: bytes = b"request", path: str = HOT) -> bytes:
+        """A whole unary request."""
+        return self.head(stream_id, path) + self.data(stream_id, message(content))
+
+
+class Recorder:
+    """An intake that keeps what comes."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.payloads: list[bytes] = []
+
+    def take(self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink) -> None:
+        """See Intake."""
+        self.calls += calls
+        self.payloads += payloads
+
+    def too_large(self, size: int) -> MessageTooLarge:
+        """See Intake."""
+        return MessageTooLarge(f"{size} bytes")
+
+
+@dataclass
+class TunnelRecord:
+    """What came for a method that is not hot."""
+
+    stream_id: int
+    head: Head
+    messages: list[bytes] = field(default_factory=list)
+    is_half_closed: bool = False
+    is_cancelled: bool = False
+
+    def message(self, message: bytes) -> None:
+        """See Tunnel."""
+        assert not self.is_half_closed
+        self.messages.append(message)
+
+    def half_close(self) -> None:
+        """See Tunnel."""
+        assert not self.is_half_closed
+        self.is_half_closed = True
+
+    def cancel(self) -> None:
+        """See Tunnel."""
+        self.is_cancelled = True
+
+
+class Ours:
+    """A connection under test, and what it heard and said."""
+
+    def __init__(self, limits: Limits | None = None, budget: Budget | None = None, *, greeted: bool = True) -> None:
+        limits = limits or Limits()
+        self.tunnels: list[TunnelRecord] = []
+        self.recorder, self.budget = Recorder(), budget or Budget(limits.partial_bytes)
+        self.inbox = Inbox(self.recorder, Nobody())
+        self.connection = Connection(
+            Services({HOT: self.inbox}, self._open, (HOT,).__contains__, _anyone, Nobody(), limits, self.budget)
+        )
+        self._decoder = Decoder()
+        if greeted:
+            self.feed(Client.PREFACE)
+            self.sent()
+
+    def feed(self, data: bytes, now: float = 0.0) -> None:
+        """The client sent this."""
+        self.connection.feed(data, now)
+
+    def taken(self) -> list[tuple[int, bytes]]:
+        """(stream, message) of the calls that have come since it was asked last."""
+        calls, payloads = self.inbox.calls, self.inbox.payloads
+        self.inbox.calls, self.inbox.payloads = [], []
+        return [(call.handle[1], payload) for call, payload in zip(calls, payloads, strict=True)]
+
+    def sent(self) -> list[Frame]:
+        """What it has said since it was asked last."""
+        data = b"".join(self.connection.outbox.frames)
+        self.connection.outbox.frames.clear()
+        return frames_in(data)
+
+    def status(self, frame: Frame) -> dict[str, str]:
+        """The fields of a HEADERS frame."""
+        assert frame.kind == Kind.HEADERS
+        return {str(name): str(value) for name, value in self._decoder.decode(frame.payload)}
+
+    def _open(self, connection: Connection, stream_id: int, head: Head) -> TunnelRecord:
+        tunnel = TunnelRecord(stream_id, head)
+        self.tunnels.append(tunnel)
+        return tunnel
+
+
+def _anyone(_: str | None) -> Grant:
+    return ANYONE
+
+
+SETTINGS_ACK: Final = frames.frame(Kind.SETTINGS, ACK, 0)
