@@ -1,11 +1,14 @@
 """The page of metrics, where somebody gives one."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from server.directory import Directory
 from server.engine.engine import Engine
+from server.engine.lane import LoadedModel
 from server.errors import MessageTooLarge
 from server.guard import Guard
 from server.http.application import Application
@@ -13,6 +16,7 @@ from server.http.bodies import Bodies
 from server.http.context import Context
 from server.http.exchange import Exchange
 from server.readiness import Readiness
+from server.repository.repository import Repository
 from server.routing.routes import Routes
 
 
@@ -28,15 +32,27 @@ class NoWorkers:
         raise AssertionError
 
 
+def nothing_to_load(*_: object) -> LoadedModel:
+    raise AssertionError("there is no model")
+
+
+async def nobody_looks() -> None:
+    raise AssertionError("nobody asked to look")
+
+
 async def get(path: str, metrics: Any) -> tuple[int, dict[bytes, bytes], bytes]:
     """Status, headers and body, from the application itself."""
     context = Context(
         exchange=Exchange(Engine(NoWorkers(), time.monotonic), time.monotonic),
         bodies=Bodies(1, lambda size: MessageTooLarge(f"{size}")),
         guard=Guard(None),
-        readiness=Readiness(),
-        routes=Routes,
-        status=dict,
+        directory=Directory(
+            routes=Routes,
+            repository=Repository(Path(), nothing_to_load, lambda _: None),
+            readiness=Readiness(),
+            clock=time.monotonic,
+            refresh=nobody_looks,
+        ),
         metrics=metrics,
     )
     sent: list[Any] = []
