@@ -5,6 +5,7 @@ Everything is installed into .venv beside this file, from pyproject.toml; a seco
 
 import argparse
 import hashlib
+import shutil
 import subprocess
 import sys
 import time
@@ -54,12 +55,33 @@ def bench(arguments: Sequence[str]) -> int:
     return run("-m", "bench.saturation", *arguments)
 
 
+PERF_ANALYZER = """\
+perf_analyzer is not on the path. On Debian 12 the one inside an older wheel of NVIDIA's client runs:
+  apt install libb64-0d
+  pip download --no-deps tritonclient==2.46.0 && unzip tritonclient-2.46.0-*.whl 'tritonclient-2.46.0.data/*'
+  pip install --target cuda nvidia-cuda-runtime-cu12   # it is linked against it, and uses none of it here
+  chmod +x tritonclient-2.46.0.data/data/bin/perf_analyzer
+  export PATH=$PWD/tritonclient-2.46.0.data/data/bin:$PATH
+  export LD_LIBRARY_PATH=$PWD/cuda/nvidia/cuda_runtime/lib
+The other clients are tried without it.
+"""
+
+
+def interop(arguments: Sequence[str]) -> int:
+    """Try other people's clients, unmodified, against this server; says how to get those that are not on PyPI."""
+    install("dev")
+    if shutil.which("perf_analyzer") is None:
+        print(PERF_ANALYZER, flush=True)
+    return run("-m", "pytest", "tests/interop", "-rs", *arguments)
+
+
 TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "demo": demo,
     "test": test,
     "check": check,
     "proto": proto,
     "bench": bench,
+    "interop": interop,
 }
 
 
