@@ -127,6 +127,55 @@ class TemplateAsk(GrowingAsk):
         return bind_apart(self, interface, self._numbers, read, self._template.reply)
 
 
+class NamedTemplate(Template):
+    """One form of request: everything but the numbers, and the id that the caller gave it, which stands before them."""
+
+    __slots__ = ("between", "id_of", "id_start", "id_stop")
+
+    def __init__(
+        self,
+        payload: bytes,
+        spans: tuple[Span, Span],
+        route: Route,
+        tensor: OnlyTensor,
+        reply: ReplyFormOf,
+        id_of: Callable[[bytes], bytes],
+    ) -> None:
+        """Spans of the id and of the numbers. `id_of`: the id as sent → the tail of its reply."""
+        (self.id_start, self.id_stop), numbers = spans
+        super().__init__(payload, numbers, route, tensor, reply)
+        self.between = self.prefix[self.id_stop :]
+        self.prefix = self.prefix[: self.id_start]
+        self.id_of = id_of
+
+    def matches(self, payload: bytes) -> bool:
+        """Whether a payload of the right length has this form. An id beyond ASCII may be no text, so it is read."""
+        return (
+            super().matches(payload)
+            and payload[self.id_stop : self.start] == self.between
+            and payload[self.id_start : self.id_stop].isascii()
+        )
+
+    def ask(self, sink: Sink) -> "TemplateAsk":
+        """For calls of this form, none yet."""
+        return NamedTemplateAsk(self, sink)
+
+
+class NamedTemplateAsk(TemplateAsk):
+    """Calls of one form, each with its id."""
+
+    __slots__ = ("_named",)
+
+    def __init__(self, template: NamedTemplate, sink: Sink) -> None:
+        super().__init__(template, sink)
+        self._named = template
+
+    def add(self, call: Call, payload: bytes) -> None:
+        """Take a payload that matches the template."""
+        super().add(call, payload)
+        call.tail = self._named.id_of(payload[self._named.id_start : self._named.id_stop])
+
+
 def bind_apart(
     ask: Ask,
     interface: Interface,
@@ -203,12 +252,18 @@ class TemplatingDecoder(ABC):
 
 
 def learn_numbers(
-    payload: bytes, path: Sequence[int], data: bytes, route: Route, tensor: OnlyTensor, reply: ReplyFormOf
+    payload: bytes,
+    path: Sequence[int],
+    data: bytes,
+    route: Route,
+    tensor: OnlyTensor,
+    reply: ReplyFormOf,
+    named: "Named | None" = None,
 ) -> Template | None:
     """The form of a request with one numeric tensor of any size.
 
-    `path`: numbers of the fields that lead to its data. None unless the message is written in the plain way, each of
-    these fields once, and all its bytes are values.
+    `path`: numbers of the fields that lead to its data; `named` where it has an id that changes from call to call. None
+    unless the message is written in the plain way, each of these fields once, and all its bytes are values.
     """
     if tensor.dtype in ("bool", "string"):  # some bytes are no value, or lengths differ
         return None
@@ -217,7 +272,20 @@ def learn_numbers(
         span = span and _only(payload, span, field)
     if span is None or payload[slice(*span)] != data or len(payload) - len(data) > LEARN_BYTES_MAX:
         return None
-    return Template(payload, span, route, tensor, reply)
+    if named is None:
+        return Template(payload, span, route, tensor, reply)
+    id_span = _only(payload, (0, len(payload)), named.field)
+    if id_span is None or id_span[1] > span[0]:
+        return None
+    return NamedTemplate(payload, (id_span, span), route, tensor, reply, named.tail)
+
+
+class Named(NamedTuple):
+    """Where a request has its id."""
+
+    field: int
+    tail: Callable[[bytes], bytes]
+    """The id as it was sent → the tail of its reply."""
 
 
 def _only(payload: bytes, message: Span, field: int) -> Span | None:

@@ -3,6 +3,8 @@
 Source: https://protobuf.dev/programming-guides/encoding
 """
 
+from collections.abc import Sequence
+
 _VARINT, _I64, _LENGTH, _I32 = 0, 1, 2, 5
 
 
@@ -24,6 +26,22 @@ def field(number: int, content: bytes) -> bytes:
 def field_head(number: int, length: int) -> bytes:
     """What stands before the content of a length-delimited field."""
     return varint(number << 3 | _LENGTH) + varint(length)
+
+
+def nested(levels: Sequence[tuple[int, bytes]], size: int) -> bytes:
+    """What stands before a content of `size` bytes that lies in fields within fields, and ends each of them.
+
+    `levels`: number of each field, from outside in, and what its message holds before the next.
+    """
+    frame = b""
+    for number, before in reversed(levels):
+        frame = field_head(number, len(before) + len(frame) + size) + before + frame
+    return frame
+
+
+def packed(values: Sequence[int]) -> bytes:
+    """Integers as the content of a packed field; negative ones as protobuf has them, in ten bytes."""
+    return b"".join(varint(value & 0xFFFF_FFFF_FFFF_FFFF) for value in values)
 
 
 def spans(message: bytes, start: int, stop: int) -> list[tuple[int, int, int]] | None:

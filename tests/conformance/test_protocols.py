@@ -307,7 +307,7 @@ class TestTensorFlow:
             return  # strings have no content
         sent, request = values(dtype), TensorFlowRequest()
         request.model_spec.name = dtype
-        tensors.write(request.inputs["x"], dtype, sent)
+        foreign.list_elements(request.inputs["x"], dtype, sent)
         if raw:
             request.inputs["x"].CopyFrom(type(request.inputs["x"])(
                 dtype=NUMBER_OF[dtype], tensor_shape=request.inputs["x"].tensor_shape, tensor_content=sent.tobytes()

@@ -33,6 +33,7 @@ PURE = [
     "http/replies",
     "repository/selection",
     "routing/routes",
+    "transport/listed",
     "transport/skylane_v1/inputs",
     "transport/skylane_v1/replies",
     "transport/skylane_v1/requests",

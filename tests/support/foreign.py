@@ -10,9 +10,9 @@ import numpy as np
 from server.open_inference import DATATYPE_OF
 from server.transport.foreign import methods
 from server.transport.oip.messages import CONTENTS_OF, ModelInferRequest
+from server.transport.tfs.messages import NUMBER_OF, VALUES_OF
 from server.transport.tfs.messages import PredictRequest as TensorFlowRequest
-from server.transport.tfs.tensors import write
-from skylane.dtypes import FROM_PROTO, NUMPY, dtype_of
+from skylane.dtypes import FROM_PROTO, NUMPY, DType, dtype_of
 from skylane.v1.prediction_pb2 import PredictRequest
 from support.calls import Array
 
@@ -65,8 +65,17 @@ def tensorflow(request: PredictRequest, arrays: Mapping[str, Array]) -> Any:
         made.model_spec.version.value = request.version
     made.output_filter.extend(request.outputs)
     for name, array in arrays.items():
-        write(made.inputs[name], dtype_of(array), array)
+        list_elements(made.inputs[name], dtype_of(array), array)
     return made
+
+
+def list_elements(tensor: Any, dtype: DType, array: Array) -> None:
+    """Fill a TensorProto with the field of its type."""
+    tensor.dtype = NUMBER_OF[dtype]
+    for size in array.shape:
+        tensor.tensor_shape.dim.add(size=size)
+    values = (array.view(np.uint16) if dtype == "float16" else array).ravel().tolist()
+    getattr(tensor, VALUES_OF[dtype]).extend([text.encode() for text in values] if dtype == "string" else values)
 
 
 def _infer_head(request: PredictRequest) -> Any:

@@ -1,20 +1,21 @@
 """Outputs → bytes of ModelInferResponse, in the form that the request had.
 
-Raw replies of numbers are put together from pieces made once, as those of skylane.v1; other forms are rarer, and are
-written by protobuf.
+They are put together from pieces made once, as those of skylane.v1.
 """
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
 from functools import lru_cache
 from itertools import repeat
-from typing import Any
+
+import numpy as np
 
 from server import binding
 from server.open_inference import DATATYPE_OF, write_raw
 from server.transport import wire
 from server.transport.blocks import ReplyForm
-from server.transport.oip.messages import CONTENTS_OF, ModelInferResponse
+from server.transport.listed import Levels, ListedOutput
+from server.transport.oip.messages import CONTENTS_OF, InferTensorContents, ModelInferResponse
 from server.types import Array, Interface
 from skylane.dtypes import NUMPY
 from skylane.manifest import OutputSpec
@@ -87,22 +88,28 @@ class _RawForm(_Form):
 class _ContentsForm(_Form):
     """Tensors as lists of their type. Half precision, which has no list, is answered in single."""
 
+    def __init__(self, interface: Interface, wanted: Sequence[str]) -> None:
+        super().__init__(interface, wanted)
+        self._lists = [_listed(spec) for _, spec in self._specs]
+
     def encode(self, outputs: Sequence[Array], calls: int, rows_each: int) -> list[bytes]:
         """See ReplyForm."""
-        apart = [(spec, _apart(outputs[place], calls, rows_each)) for place, spec in self._specs]
-        return [self._head + self._written([(spec, rows[call]) for spec, rows in apart]) for call in range(calls)]
+        parts: list[Iterable[bytes]] = [repeat(self._head, calls)]
+        for (place, spec), listed in zip(self._specs, self._lists, strict=True):
+            output = outputs[place].astype(np.float32) if spec.dtype == "float16" else outputs[place]
+            parts += listed.parts(output, calls, rows_each)
+        return list(map(b"".join, zip(*parts, strict=True)))
 
-    def _written(self, tensors: Sequence[tuple[OutputSpec, Array]]) -> bytes:
-        response = ModelInferResponse()
-        for spec, rows in tensors:
-            dtype = "float32" if spec.dtype == "float16" else spec.dtype
-            tensor: Any = response.outputs.add(name=spec.name, datatype=DATATYPE_OF[dtype], shape=rows.shape)
-            values = rows.ravel().tolist()
-            getattr(tensor.contents, CONTENTS_OF[dtype]).extend(
-                [text.encode() for text in values] if dtype == "string" else values
-            )
-        written: bytes = response.SerializeToString()
-        return written
+
+def _listed(spec: OutputSpec) -> ListedOutput:
+    dtype = "float32" if spec.dtype == "float16" else spec.dtype
+    tensor, datatype = ModelInferResponse.InferOutputTensor, DATATYPE_OF[dtype]
+
+    def levels(shape: tuple[int, ...]) -> Levels:
+        described: bytes = tensor(name=spec.name, datatype=datatype, shape=shape).SerializeToString()
+        return [(ModelInferResponse.OUTPUTS_FIELD_NUMBER, described), (tensor.CONTENTS_FIELD_NUMBER, b"")]
+
+    return ListedOutput(spec, levels, InferTensorContents.DESCRIPTOR.fields_by_name[CONTENTS_OF[dtype]].number)
 
 
 _RAW = ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER

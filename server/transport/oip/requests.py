@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+import numpy as np
 from google.protobuf.message import DecodeError
 
 from server import binding
@@ -13,15 +14,31 @@ from server.open_inference import DTYPE_OF
 from server.transport import wire
 from server.transport.blocks import ArraysBlock
 from server.transport.oip.inputs import check_parameters, read_inputs
-from server.transport.oip.messages import ModelInferRequest, ModelInferResponse, ModelStreamInferResponse
+from server.transport.oip.messages import (
+    CONTENTS_OF,
+    InferTensorContents,
+    ModelInferRequest,
+    ModelInferResponse,
+    ModelStreamInferResponse,
+)
 from server.transport.oip.replies import id_field, reply_form
 from server.transport.status import status_of
-from server.transport.templates import AnyTemplate, OnlyTensor, TemplatingDecoder, learn_numbers
+from server.transport.templates import AnyTemplate, Named, OnlyTensor, TemplatingDecoder, learn_numbers
 from server.types import Call, Interface, Route
 from server.wording import quoted
+from skylane.dtypes import NUMPY, DType
 
 ID_BYTES_MAX: Final = 256
-_TO_DATA: Final = (ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER,)
+_TO_RAW: Final[tuple[int, ...]] = (ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER,)
+_TO_CONTENTS: Final = (
+    ModelInferRequest.INPUTS_FIELD_NUMBER,
+    ModelInferRequest.InferInputTensor.CONTENTS_FIELD_NUMBER,
+)
+_TO_LIST: Final[dict[DType, tuple[int, ...]]] = {
+    "float32": (*_TO_CONTENTS, InferTensorContents.FP32_CONTENTS_FIELD_NUMBER),
+    "float64": (*_TO_CONTENTS, InferTensorContents.FP64_CONTENTS_FIELD_NUMBER),
+}
+"""Where lists lie whose elements are on the wire as they are in memory."""
 
 
 class InferAsk(Ask):
@@ -115,10 +132,22 @@ def _timeout_s(request: Any) -> float | None:
 
 
 def _learn(payload: bytes, request: Any) -> AnyTemplate | None:
-    """The form of a request with one raw tensor, and nothing that would change from call to call."""
-    if len(request.inputs) != 1 or len(request.raw_input_contents) != 1 or request.id or request.parameters:
+    """The form of a request with one numeric tensor, raw or listed. Ids may change from call to call."""
+    if len(request.inputs) != 1 or "timeout" in request.parameters:  # a deadline begins anew with each call
         return None
-    (tensor,), (raw,) = request.inputs, request.raw_input_contents
+    (tensor,), path = request.inputs, _TO_RAW
     told = OnlyTensor(tensor.name, DTYPE_OF[tensor.datatype], tuple(tensor.shape))
-    reply = partial(reply_form, wanted=_wanted(request), raw=True)
-    return learn_numbers(payload, _TO_DATA, raw, _route(request), told, reply)
+    if raw := bool(request.raw_input_contents):
+        data = request.raw_input_contents[0]
+    elif told.dtype in _TO_LIST:
+        path = _TO_LIST[told.dtype]
+        data = np.array(getattr(tensor.contents, CONTENTS_OF[told.dtype]), NUMPY[told.dtype]).tobytes()
+    else:
+        return None
+    reply = partial(reply_form, wanted=_wanted(request), raw=raw)
+    named = Named(ModelInferRequest.ID_FIELD_NUMBER, _tail) if request.id else None
+    return learn_numbers(payload, path, data, _route(request), told, reply, named)
+
+
+def _tail(sent: bytes) -> bytes:
+    return wire.field(ModelInferResponse.ID_FIELD_NUMBER, sent)

@@ -12,6 +12,7 @@ SIGNATURE: Final = "serving_default"
 
 PredictRequest: Final = message("tensorflow.serving.PredictRequest")
 PredictResponse: Final = message("tensorflow.serving.PredictResponse")
+TensorProto: Final = message("tensorflow.TensorProto")
 SignatureDefMap: Final = message("tensorflow.serving.SignatureDefMap")
 
 NUMBER_OF: Final[dict[DType, int]] = {

@@ -1,8 +1,9 @@
 """Bytes of TensorFlow Serving's PredictRequest → blocks for the engine, and outputs → bytes of its response."""
 
-from collections.abc import Hashable, Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Hashable, Iterable, Sequence
+from functools import lru_cache, partial
+from itertools import repeat
+from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
@@ -10,11 +11,13 @@ from server import binding
 from server.block import Ask, Block
 from server.errors import BadRequest
 from server.transport.blocks import ArraysBlock
-from server.transport.templates import AnyTemplate, TemplatingDecoder
+from server.transport.templates import AnyTemplate, OnlyTensor, TemplatingDecoder, learn_numbers
 from server.transport.tfs import tensors
 from server.transport.tfs.messages import SIGNATURE, PredictRequest, PredictResponse
 from server.types import Array, Call, Interface, Route
 from server.wording import quoted
+
+_TO_TENSOR: Final = (PredictRequest.INPUTS_FIELD_NUMBER, 2)  # a map's entry has its value in field 2
 
 
 class PredictAsk(Ask):
@@ -37,7 +40,7 @@ class PredictAsk(Ask):
 
 
 class PredictDecoder(TemplatingDecoder):
-    """Reads TensorFlow Serving's PredictRequests. None leaves a template: a map has no order to rely on."""
+    """Reads TensorFlow Serving's PredictRequests."""
 
     def read(self, call: Call, payload: bytes) -> tuple[Ask, AnyTemplate | None]:
         """See TemplatingDecoder."""
@@ -45,7 +48,7 @@ class PredictDecoder(TemplatingDecoder):
             request = PredictRequest.FromString(payload)
         except DecodeError as error:
             raise BadRequest(f"the message is not a tensorflow.serving.PredictRequest: {error}") from error
-        return PredictAsk(call, request), None
+        return PredictAsk(call, request), _learn(payload, request)
 
 
 def route_of(spec: Any) -> Route:
@@ -65,14 +68,15 @@ def route_of(spec: Any) -> Route:
 
 
 class _Form:
-    """How one model's replies with these outputs look."""
+    """How one model's replies with these outputs look. See ReplyForm."""
 
     cached = b""
     """The protocol has no field for it."""
 
     def __init__(self, interface: Interface, wanted: Sequence[str]) -> None:
         self.outputs: Hashable = ("tensorflow", tuple(wanted))
-        self._specs = [(place, interface.outputs[place]) for place in binding.output_places(interface, wanted)]
+        places = binding.output_places(interface, wanted)
+        self._lists = [(place, tensors.listed_output(interface.outputs[place])) for place in places]
         head = PredictResponse()
         head.model_spec.name, head.model_spec.signature_name = interface.model, SIGNATURE
         head.model_spec.version.value = interface.version
@@ -80,20 +84,26 @@ class _Form:
 
     def encode(self, outputs: Sequence[Array], calls: int, rows_each: int) -> list[bytes]:
         """See ReplyForm."""
-        return [
-            self._head + self._written([outputs[place][call * rows_each :][:rows_each] for place, _ in self._specs])
-            for call in range(calls)
-        ]
-
-    def _written(self, arrays: Sequence[Array]) -> bytes:
-        response = PredictResponse()
-        for (_, spec), array in zip(self._specs, arrays, strict=True):
-            tensors.write(response.outputs[spec.name], spec.dtype, array)
-        written: bytes = response.SerializeToString()
-        return written
+        parts: list[Iterable[bytes]] = [repeat(self._head, calls)]
+        for place, listed in self._lists:
+            parts += listed.parts(outputs[place], calls, rows_each)
+        return list(map(b"".join, zip(*parts, strict=True)))
 
 
 @lru_cache(maxsize=256)
 def reply_form(interface: Interface, wanted: tuple[str, ...]) -> _Form:
     """The form for these outputs of this model, made once. Raises InputMismatch if an output is not known."""
     return _Form(interface, wanted)
+
+
+def _learn(payload: bytes, request: Any) -> AnyTemplate | None:
+    """The form of a request with one numeric tensor, raw or listed."""
+    if len(request.inputs) != 1:
+        return None
+    ((name, tensor),) = request.inputs.items()
+    found = tensors.plain_data(tensor)
+    if found is None:
+        return None
+    field, dtype, shape, data = found
+    told, reply = OnlyTensor(name, dtype, shape), partial(reply_form, wanted=tuple(request.output_filter))
+    return learn_numbers(payload, (*_TO_TENSOR, field), data, route_of(request.model_spec), told, reply)

@@ -8,10 +8,13 @@ import numpy as np
 
 from server.errors import InputMismatch
 from server.open_inference import read_raw, read_shape, shaped
-from server.transport.tfs.messages import DTYPE_OF, NUMBER_OF, VALUES_OF
+from server.transport import wire
+from server.transport.listed import Levels, ListedOutput
+from server.transport.tfs.messages import DTYPE_OF, NUMBER_OF, VALUES_OF, PredictResponse, TensorProto
 from server.types import Array
 from server.wording import listed, quoted
 from skylane.dtypes import NUMPY, DType
+from skylane.manifest import OutputSpec
 
 
 def read_inputs(tensors: Mapping[str, Any]) -> dict[str, Array]:
@@ -19,18 +22,40 @@ def read_inputs(tensors: Mapping[str, Any]) -> dict[str, Array]:
     return {name: _read(name, tensors[name]) for name in tensors}
 
 
-def write(tensor: Any, dtype: DType, array: Array) -> None:
-    """Fill a TensorProto. Elements are listed, as TensorFlow Serving does: its clients in any language read those."""
-    tensor.dtype = NUMBER_OF[dtype]
-    for size in array.shape:
-        tensor.tensor_shape.dim.add(size=size)
+def plain_data(tensor: Any) -> tuple[int, DType, tuple[int, ...], bytes] | None:
+    """Of a tensor that was read: the field whose bytes are its elements, type, shape, and the bytes.
+
+    None if no field is written as its elements lie in memory, one for each.
+    """
+    dtype, shape = DTYPE_OF[tensor.dtype], tuple(dim.size for dim in tensor.tensor_shape.dim)
+    if tensor.tensor_content:
+        return TensorProto.TENSOR_CONTENT_FIELD_NUMBER, dtype, shape, tensor.tensor_content
     values = getattr(tensor, VALUES_OF[dtype])
-    if dtype == "string":
-        values.extend([text.encode() for text in array.ravel().tolist()])
-    elif dtype == "float16":
-        values.extend(array.view(np.uint16).ravel().tolist())
-    else:
-        values.extend(array.ravel().tolist())
+    if dtype not in ("float32", "float64") or len(values) != math.prod(shape):
+        return None
+    return _field_of(dtype), dtype, shape, np.array(values, NUMPY[dtype]).tobytes()
+
+
+def listed_output(spec: OutputSpec) -> ListedOutput:
+    """An output in a map of TensorProtos. Listed, as TensorFlow Serving does: its clients in any language read that."""
+
+    def levels(shape: tuple[int, ...]) -> Levels:
+        tensor = TensorProto(dtype=NUMBER_OF[spec.dtype])
+        tensor.tensor_shape.SetInParent()
+        for size in shape:
+            tensor.tensor_shape.dim.add(size=size)
+        key, value = 1, 2  # of a map's entry
+        return [
+            (PredictResponse.OUTPUTS_FIELD_NUMBER, wire.field(key, spec.name.encode())),
+            (value, tensor.SerializeToString()),
+        ]
+
+    return ListedOutput(spec, levels, _field_of(spec.dtype))
+
+
+def _field_of(dtype: DType) -> int:
+    number: int = TensorProto.DESCRIPTOR.fields_by_name[VALUES_OF[dtype]].number
+    return number
 
 
 def _read(name: str, tensor: Any) -> Array:
