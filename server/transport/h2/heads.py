@@ -5,6 +5,7 @@ numbers of a table that both sides keep. So a block of bytes that leaves the tab
 table changes, and a dict finds it in 0.05 µs, where decoding takes 25.
 """
 
+import re
 from base64 import b64decode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -142,6 +143,10 @@ class Heads:
         )
 
 
+_is_name: Final = re.compile(rb"[0-9a-z_.-]+").fullmatch
+_is_text: Final = re.compile(rb"[ -~]*").fullmatch
+"""What gRPC allows. grpcio never ends a call to which it was given anything else."""
+
 _OURS: Final = frozenset(
     ("content-type", "te", "grpc-timeout", "grpc-encoding", "grpc-accept-encoding", "grpc-message-type", "host")
 )
@@ -161,12 +166,14 @@ def _sorted(said: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], dict[s
             pseudo[name] = raw_value.decode("latin-1")
         elif name in _OURS:
             own[name] = raw_value.decode("latin-1")
-        elif name != name.lower():
-            raise StreamFault(f"{name!r}: names are in lower case")
+        elif not _is_name(raw_name):
+            raise StreamFault(f"{name!r}: names have letters in lower case, digits, and . - _")
         elif name.endswith("-bin"):
             rest += [(name, _bytes(part)) for part in raw_value.split(b",")]
-        else:
+        elif _is_text(raw_value):
             rest.append((name, raw_value.decode("latin-1")))
+        else:
+            raise StreamFault(f"{name}: values are printable ASCII; others need a name that ends in -bin")
     return pseudo, own, tuple(rest)
 
 

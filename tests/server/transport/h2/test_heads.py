@@ -109,6 +109,10 @@ def test_a_refusal_is_not_remembered() -> None:
         pytest.param([*fields_of(), (":path", "/")], "after other fields", id="a pseudo-header at the end"),
         pytest.param([(":path", "/"), *fields_of()], "twice", id="a pseudo-header twice"),
         pytest.param([*fields_of(), ("Upper", "x")], "lower case", id="a name in upper case"),
+        pytest.param([*fields_of(), ("a b", "x")], "lower case", id="a name with a space"),
+        pytest.param([*fields_of(), ("", "x")], "lower case", id="no name"),
+        pytest.param([*fields_of(), ("a", "\r\nb: c")], "printable ASCII", id="a value with a line's end"),
+        pytest.param([*fields_of(), ("a", "ü")], "printable ASCII", id="a value that is not ASCII"),
         pytest.param([*fields_of(), ("a-bin", "x")], "base64", id="bytes that are not base64"),
     ],
 )
