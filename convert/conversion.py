@@ -13,13 +13,13 @@ from convert.answers import Answers, by_graph
 from convert.batches import USUAL, Batches
 from convert.candidates import RECIPES, Built, NotApplicable, Recipe, Source
 from convert.choose import Preset, Quantize, Verdict, choose, tolerance_of
-from convert.errors import OutOfTolerance, Refused, Unconvertible
+from convert.errors import Refused, Unconvertible
 from convert.gaps import settle
 from convert.gate import CHUNK_ROWS, Gate, expected_of, named, scale_of
 from convert.parity import Parity, metric
 from convert.schema import Array, Layout, NumberType, infer
 from convert.session import Session
-from convert.structure import SEVERAL_QUESTIONS, Task, compares_doubles, task_of
+from convert.structure import SEVERAL_QUESTIONS, Task, task_of
 from convert.timing import latencies
 from skylane.manifest import Tolerance
 
@@ -105,10 +105,7 @@ def convert(
         Verdict(item.recipe.name, len(item.built.content), parity, time, item.recipe.quantized, item.built.note)
         for item, parity, time in zip(tried, parities, times, strict=True)
     )
-    try:
-        chosen = choose(verdicts, limits, quantize, batches=batches, force=force)
-    except OutOfTolerance as error:
-        raise OutOfTolerance(f"{error}{_hint(estimator)}") from error
+    chosen = choose(verdicts, limits, quantize, batches=batches, force=force)
     return Conversion(
         estimator, layout, frame, task, limits, tuple(tried), verdicts, chosen, skipped, tuple(notes), known, batches
     )
@@ -150,7 +147,7 @@ def _first_graph(source: Source) -> Callable[[Layout, pd.DataFrame], Answers]:
     told = [reason for reason in failures if "no emitter of its own" not in reason]
     # Of two ways that fail for one reason, the one that says in which step.
     reasons = [reason for reason in told if not any(reason != other and reason in other for other in told)]
-    raise Unconvertible("; ".join(reasons) + _hint(source.estimator))
+    raise Unconvertible("; ".join(reasons))
 
 
 def _build(source: Source, quantize: Quantize) -> tuple[list[Tried], dict[str, str]]:
@@ -191,15 +188,6 @@ def _verify(
     if not tried:
         raise Unconvertible("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
     return tried, parities, failed
-
-
-def _hint(estimator: Any) -> str:
-    if not compares_doubles(estimator):
-        return ""
-    return (
-        ". For HistGradientBoosting: train it on rows.astype('float32') and without categorical features; "
-        "its thresholds then fit into the graph"
-    )
 
 
 def _count(built: Sequence[Tried]) -> str:

@@ -127,6 +127,12 @@ def has_trees(estimator: Any) -> bool:
     return any(hasattr(part, "tree_") for part in parts(estimator))
 
 
+def shares_leaves(estimator: Any) -> bool:
+    """Whether a leaf of some tree answers several numbers: of three classes or more, or several targets."""
+    return any(hasattr(part, "tree_") and (part.tree_.n_outputs > 1 or part.tree_.max_n_classes > 2)
+               for part in parts(estimator))  # fmt: skip
+
+
 def rounds_first(estimator: Any) -> bool:
     """Whether scikit-learn itself rounds every number to single precision before it does anything: trees do."""
     if isinstance(estimator, Pipeline):
@@ -137,11 +143,6 @@ def rounds_first(estimator: Any) -> bool:
         return True
     members = np.asarray(getattr(estimator, "estimators_", ()), dtype=object).ravel()
     return len(members) > 0 and not hasattr(estimator, "final_estimator_") and all(map(rounds_first, members))
-
-
-def compares_doubles(estimator: Any) -> bool:
-    """Whether histogram gradient boosting is among the parts: its thresholds do not fit into single precision."""
-    return any(type(part).__name__.startswith("HistGradientBoosting") for part in parts(estimator))
 
 
 def text_columns(estimator: Any) -> frozenset[str]:

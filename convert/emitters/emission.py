@@ -1,7 +1,7 @@
 """One graph on its way: which emitter answers for which step, and how what was put off is carried out."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from sklearn.base import is_classifier
@@ -20,8 +20,10 @@ LOST_MAX: Final = 2.0**-22
 class Emission:
     """Asks emitters, and skl2onnx where there is none. Steps compute in `precision`, whatever their input's type."""
 
-    def __init__(self, precision: NumberType) -> None:
+    def __init__(self, precision: NumberType, trees: Literal[3, 5] = 5) -> None:
         self.precision = precision
+        self.trees = trees
+        """The version of ai.onnx.ml whose form of trees the graph has."""
         self.graph = Graph()
         self.own: set[str] = set()
         """Names of the families that emitters of ours answered for."""

@@ -13,7 +13,7 @@ from convert.errors import Unconvertible
 from convert.export import check_numbers, outputs_of
 from convert.graph import keep_outputs
 from convert.schema import Layout, NumberType
-from convert.structure import Task, column_names, parts
+from convert.structure import Task, column_names, parts, shares_leaves
 
 METHOD_OF: Final[dict[str, Method]] = {
     "prediction": "predict",
@@ -36,7 +36,7 @@ def emit(
     Raises Unconvertible if there is none, or, in single precision, none in which an emitter of ours has a part.
     """
     check_numbers(estimator, layout, numbers)
-    emission = Emission(precision or numbers)
+    emission = Emission(precision or numbers, trees=3 if shares_leaves(estimator) else 5)
     inputs = [
         Tensor(spec.name, "string" if spec.dtype == "string" else numbers, spec.shape[1])
         for spec in layout.tensor_specs(numbers)

@@ -1,0 +1,65 @@
+"""Gradient boosting of scikit-learn: leaves added to a first guess, and a link to probabilities."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
+
+from convert.emitters.affine import two_sided
+from convert.emitters.bayes import softmax
+from convert.emitters.emission import Emission
+from convert.emitters.features import Features
+from convert.emitters.registry import emits
+from convert.emitters.trees.forest import Forest
+from convert.emitters.trees.forests import tree_of
+from convert.emitters.trees.nodes import sums
+from convert.errors import Refused
+
+
+@emits("decision_function", GradientBoostingClassifier)
+@emits("predict", GradientBoostingRegressor)
+def boosted(model: Any, features: Features, emission: Emission) -> Features:
+    """The first guess and all leaves, times the learning rate."""
+    width = model.estimators_.shape[1]
+    trees = [
+        tree_of(tree.tree_, tree.tree_.value[:, :, 0] * model.learning_rate).spread(place, width)
+        for stage in model.estimators_
+        for place, tree in enumerate(stage)
+    ]
+    # Added in the end: a large number in the leaves would cost all that is added after it its last digits.
+    return sums(Forest.joined(trees), features, emission).then("Add", _first_guess(model, emission))
+
+
+def _first_guess(model: Any, emission: Emission) -> Any:
+    if not (isinstance(model.init_, str) or type(model.init_) in (DummyClassifier, DummyRegressor)):
+        raise Refused(
+            f"the step {emission.graph.path} begins with the answers of {type(model.init_).__name__}, "
+            f"which has no graph here: leave out init="
+        )
+    return model._raw_predict_init(np.zeros((1, model.n_features_in_)))[0]
+
+
+@emits("predict_proba", GradientBoostingClassifier)
+def probabilities(model: Any, features: Features, emission: Emission) -> Features:
+    """Sigmoid of two classes' score, twice the score for the exponential loss; softmax of more."""
+    scores = emission.ask(model, "decision_function", features, step="")
+    return linked(scores.then("Mul", 2.0) if model.loss == "exponential" else scores, emission)
+
+
+def linked(scores: Features, emission: Emission) -> Features:
+    """Probabilities of classes from one score of two classes, or from one of each."""
+    if scores.width > 1:
+        return softmax(scores, emission)
+    x = emission.tensor(two_sided(scores))
+    return Features.of(emission.graph.node("Sigmoid", [x], x.dtype, 2))
+
+
+@emits("predict", GradientBoostingClassifier)
+def decided(model: Any, features: Features, emission: Emission) -> Features:
+    """The class with the highest score; in a draw of two, unlike anywhere else, the second."""
+    scores = emission.ask(model, "decision_function", features, step="")
+    if scores.width > 1:
+        return emission.likeliest(scores)
+    x = emission.tensor(two_sided(scores))
+    return Features.of(emission.graph.node("ArgMax", [x], "int64", None, axis=1, keepdims=0, select_last_index=1))

@@ -1,0 +1,140 @@
+"""Forests as nodes of a graph.
+
+ai.onnx.ml has had two forms of trees. The newer one, of version 5, is a half to a fifth of the older one's size, tells
+categories apart, and is the only one that adds up in doubles; but its leaves add to one answer each. The older one,
+of version 3, has no such bound. One graph can hold one of them only.
+"""
+
+from typing import Any, Final, Literal
+
+import numpy as np
+from onnx import numpy_helper
+
+from convert.emitters.emission import Emission
+from convert.emitters.features import Features
+from convert.emitters.graph import Graph, Tensor
+from convert.emitters.trees.forest import Forest
+from convert.emitters.trees.thresholds import compared
+from convert.schema import Array
+
+AT_MOST, MEMBER = 0, 6
+SUM: Final = 1
+
+
+def sums(forest: Forest, features: Features, emission: Emission) -> Features:
+    """What the leaves that each row ends in add up to: (rows, width)."""
+    tensor, forest = compared(forest, features, emission)
+    if emission.trees == 3 and not forest.members:
+        return Features.of(_version_3(forest, tensor, emission.graph))
+    if not forest.several:
+        return Features.of(_version_5(forest, tensor, emission.graph))
+    columns = [_version_5(forest.column(place), tensor, emission.graph) for place in range(forest.width)]
+    return Features.joined([Features.of(column) for column in columns])
+
+
+def _version_5(forest: Forest, tensor: Tensor, graph: Graph) -> Tensor:
+    forest = _rooted(forest)
+    leaf = forest.leaves
+    inner = np.flatnonzero(~leaf)
+    place = np.where(leaf, np.cumsum(leaf), np.cumsum(~leaf)) - 1
+    left, right = forest.left[inner], forest.right[inner]
+    values = forest.values[leaf]
+    targets = np.abs(values).argmax(axis=1) if values.shape[1] > 1 else np.zeros(len(values), np.int64)
+    dtype = np.float64 if tensor.dtype == "float64" else np.float32
+    told: dict[str, Any] = {}
+    if forest.members:
+        told["membership_values"] = _tensor(_codes(forest), dtype)
+    if forest.gaps_left[inner].any():
+        told["nodes_missing_value_tracks_true"] = forest.gaps_left[inner].astype(np.int64).tolist()
+    modes = np.full(len(inner), AT_MOST, dtype=np.uint8)
+    modes[np.isin(inner, list(forest.members))] = MEMBER
+    return graph.node(
+        "TreeEnsemble",
+        [tensor],
+        tensor.dtype,
+        forest.width,
+        domain="ai.onnx.ml",
+        opset=5,
+        tree_roots=place[forest.roots].tolist(),
+        nodes_featureids=forest.feature[inner].tolist(),
+        nodes_splits=_tensor(forest.threshold[inner], dtype),
+        nodes_modes=numpy_helper.from_array(modes),
+        nodes_truenodeids=place[left].tolist(),
+        nodes_trueleafs=leaf[left].astype(np.int64).tolist(),
+        nodes_falsenodeids=place[right].tolist(),
+        nodes_falseleafs=leaf[right].astype(np.int64).tolist(),
+        leaf_targetids=targets.tolist(),
+        leaf_weights=_tensor(values[np.arange(len(values)), targets], dtype),
+        n_targets=forest.width,
+        aggregate_function=SUM,
+        **told,
+    )
+
+
+def _rooted(forest: Forest) -> Forest:
+    """The same trees, those that are a single leaf with a node before it that asks nothing."""
+    alone = np.flatnonzero(forest.leaves[forest.roots])
+    if not len(alone):
+        return forest
+    leaves, count, added = forest.roots[alone], len(forest.feature), len(alone)
+    roots = forest.roots.copy()
+    roots[alone] = np.arange(count, count + added)
+    return Forest(
+        roots=roots,
+        feature=np.append(forest.feature, np.zeros(added, np.int64)),
+        threshold=np.append(forest.threshold, np.zeros(added)),
+        left=np.append(forest.left, leaves),
+        right=np.append(forest.right, leaves),
+        gaps_left=np.append(forest.gaps_left, np.zeros(added, np.bool_)),
+        values=np.concatenate([forest.values, np.zeros((added, forest.width))]),
+        single=forest.single,
+        members=forest.members,
+    )
+
+
+def _codes(forest: Forest) -> Array:
+    """The codes of all nodes that ask for a category, each list ended by NaN."""
+    return np.concatenate([[*forest.members[node], np.nan] for node in sorted(forest.members)])
+
+
+def _tensor(values: Array, dtype: Any) -> Any:
+    with np.errstate(over="ignore"):
+        return numpy_helper.from_array(np.ascontiguousarray(values, dtype))
+
+
+def _version_3(forest: Forest, tensor: Tensor, graph: Graph) -> Tensor:
+    leaf = forest.leaves
+    lengths = np.diff(np.append(forest.roots, len(forest.feature)))
+    tree = np.repeat(np.arange(len(forest.roots)), lengths)
+    own = np.arange(len(tree)) - forest.roots[tree]
+    modes = np.where(leaf, "LEAF", "BRANCH_LEQ")
+    leaves, targets = np.nonzero(np.where(leaf[:, None], forest.values, 0.0))
+    told: dict[str, Any] = {}
+    if forest.gaps_left.any():
+        told["nodes_missing_value_tracks_true"] = forest.gaps_left.astype(np.int64).tolist()
+    suffix: Literal["", "_as_tensor"] = "_as_tensor" if tensor.dtype == "float64" else ""
+    weights = forest.values[leaves, targets]
+    told[f"nodes_values{suffix}"] = _numbers(forest.threshold, suffix)
+    told[f"target_weights{suffix}"] = _numbers(weights, suffix)
+    return graph.node(
+        "TreeEnsembleRegressor",
+        [tensor],
+        "float32",
+        forest.width,
+        domain="ai.onnx.ml",
+        nodes_treeids=tree.tolist(),
+        nodes_nodeids=own.tolist(),
+        nodes_featureids=forest.feature.tolist(),
+        nodes_modes=modes.tolist(),
+        nodes_truenodeids=np.where(leaf, 0, forest.left - forest.roots[tree]).tolist(),
+        nodes_falsenodeids=np.where(leaf, 0, forest.right - forest.roots[tree]).tolist(),
+        target_treeids=tree[leaves].tolist(),
+        target_nodeids=own[leaves].tolist(),
+        target_ids=targets.tolist(),
+        n_targets=forest.width,
+        **told,
+    )
+
+
+def _numbers(values: Array, suffix: str) -> Any:
+    return _tensor(values, np.float64) if suffix else values.astype(np.float32).tolist()
