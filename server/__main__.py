@@ -87,6 +87,12 @@ def _parser() -> argparse.ArgumentParser:
             help=f"{text} (default: {'none' if default is None else default})",
         )  # fmt: skip
 
+    def switch(name: str, text: str) -> None:
+        given = os.environ.get(variable := f"SKYLANE_{name.upper()}", "0")
+        if given not in ("0", "1"):
+            parser.error(f"{variable}: expected 0 or 1, received {given!r}")
+        parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", default=given == "1", help=text)
+
     add("models", Path, "directory of the model repository")
     add("host", str, "address to listen on; 0.0.0.0 for all")
     add("port", int, "port to listen on; 0 for a free one")
@@ -95,10 +101,13 @@ def _parser() -> argparse.ArgumentParser:
     add("tls_key", Path, "its private key in PEM")
     add("tls_client_ca", Path, "certificates in PEM of whom clients must have theirs by")
     add("tokens", Path, "file of bearer tokens; `skylane token new` makes it")
+    switch("allow_admin", "let callers load and unload models where no tokens are set; with tokens, theirs say who may")
     add("transport", str, "who speaks HTTP/2: native is our own and fast; grpcio is everybody's", get_args(Transport))
     add("workers", number_of_workers, "processes that share the port; auto: one for each CPU that this process may use")
     parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
     add("max_message_mb", int, "largest request, in MiB")
+    add("max_connections", int, "connections to the gRPC port of one process (native)")
+    add("max_streams", int, "requests in flight on one gRPC connection (native)")
     add("poll_s", float, "seconds between two looks for new versions; 0: only at the start")
     add("grace_s", float, "seconds that requests in flight get after SIGTERM")
     add("linger_s", float, "seconds to go on answering after SIGTERM, already shown as not serving")

@@ -55,6 +55,8 @@ class App:
         self._guard = Guard(settings.tokens)
         self._routes = Routes()
         self._repository = Repository(settings.models, load, self._serve)
+        self._refreshing = asyncio.Lock()
+        """One look at the repository at a time, whether it is time for one or somebody loads a model."""
         self._readiness = Readiness()
         permission = Permission(self._guard)
         self._about = SelfDescription(self._readiness, permission)
@@ -64,6 +66,7 @@ class App:
             readiness=self._readiness,
             clock=time.monotonic,
             refresh=self.refresh,
+            anyone_administrates=settings.allow_admin,
             shares_port=settings.supervised,
         )
         self._hot = hot_methods(self._engine, time.monotonic, settings.message_bytes_max)
@@ -144,9 +147,10 @@ class App:
 
     async def refresh(self) -> None:
         """Make what is served equal to what is on disk, now."""
-        await asyncio.to_thread(self._repository.refresh)
-        self._readiness.tell(self._repository.status, complete=self._repository.refreshed)
-        await self._about.tell(self._repository.status, self._routes)
+        async with self._refreshing:
+            await asyncio.to_thread(self._repository.refresh)
+            self._readiness.tell(self._repository.status, complete=self._repository.refreshed)
+            await self._about.tell(self._repository.status, self._routes)
 
     async def drain(self) -> None:
         """Answer what is in flight, for the grace period at most, and close."""

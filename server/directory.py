@@ -1,17 +1,22 @@
 """What there is to tell of the server, and what an administrator may change, whatever the protocol."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from server.credentials import ANYONE, Grant
 from server.engine.lane import Lane
-from server.errors import ModelNotFound, NotHere
+from server.errors import BadRequest, ModelNotFound, NotHere, PermissionDenied
 from server.instants import unix_ms
-from server.open_inference import model_statistics
+from server.open_inference import index, is_ready, model_statistics
 from server.readiness import Readiness
 from server.repository.repository import ModelStatus, Repository
 from server.routing.routes import Routes
-from server.wording import quoted
+from server.types import Route
+from server.wording import listed, quoted
+
+_IGNORED: Final = frozenset({"unload_dependents"})
+"""Parameters that clients of Triton always send, and that mean nothing where no model depends on another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +29,8 @@ class Directory:
     clock: Callable[[], float]
     refresh: Callable[[], Awaitable[None]]
     """Makes what is served equal to what the repository holds."""
+    anyone_administrates: bool = False
+    """Whether callers without tokens, where none are asked for, may load and unload."""
     shares_port: bool = False
     """Whether other processes serve the same models, which would not hear of a change here."""
 
@@ -36,9 +43,24 @@ class Directory:
         told = lane.statistics
         return model_statistics(lane.model.interface, told, unix_ms(told.last_at, self.clock))
 
-    async def load(self, model: str) -> None:
+    def is_ready(self, route: Route) -> bool:
+        """Whether what the route names answers; a model that was unloaded is known, and does not.
+
+        Raises ModelNotFound for what is not known at all.
+        """
+        if self.readiness.draining or route.model in self.repository.withheld:
+            return False
+        return is_ready(route, self.status(), self.routes())
+
+    def index(self, grant: Grant, *, ready_only: bool) -> list[dict[str, str]]:
+        """Every version of the models that the caller may use, as JSON of RepositoryIndexResponse.models."""
+        entries = index(self.status(), self.repository.withheld)
+        seen = [entry for entry in entries if grant.may("predict", entry["name"])]
+        return [entry for entry in seen if not ready_only or entry["state"] == "READY"]
+
+    async def load(self, grant: Grant, model: str, parameters: Iterable[str]) -> None:
         """Serve a model that was unloaded, and look for new versions of it. Raises ServingError."""
-        self._check_alone()
+        self._check(grant, model, parameters)
         self.repository.withheld -= {model}
         await self.refresh()
         if not (told := self.status().get(model)) or not told.ready:
@@ -46,15 +68,26 @@ class Directory:
             why = "; ".join(reasons) or "none is there"
             raise ModelNotFound(f"model {quoted(model)} has no version that can be loaded: {why}")
 
-    async def unload(self, model: str) -> None:
+    async def unload(self, grant: Grant, model: str, parameters: Iterable[str]) -> None:
         """Serve a model no more, until it is loaded again or the server starts anew. Raises ServingError."""
-        self._check_alone()
-        if model not in self.status():
+        self._check(grant, model, parameters)
+        if model not in self.status() and model not in self.repository.withheld:
             raise ModelNotFound(f"there is no model {quoted(model)}")
         self.repository.withheld |= {model}
         await self.refresh()
 
-    def _check_alone(self) -> None:
+    def _check(self, grant: Grant, model: str, parameters: Iterable[str]) -> None:
+        """Raise ServingError unless the caller may administrate this model, and asks for what can be done."""
+        if grant is ANYONE and not self.anyone_administrates:
+            raise PermissionDenied("load and unload are off here: the server's --allow-admin or --tokens allow them")
+        if grant is not ANYONE:
+            grant.check("admin", model)
+        if not model:
+            raise BadRequest("model_name: expected the name of a model, received nothing")
+        if others := sorted(set(parameters) - _IGNORED):
+            raise BadRequest(
+                f"parameters: a model is loaded as it is published; received {listed(map(quoted, others))}"
+            )
         if self.shares_port:
             raise NotHere(
                 "load and unload change one process, and this server has several: change the repository instead"

@@ -5,7 +5,7 @@ Source: github.com/kserve/open-inference-protocol, and the binary data extension
 
 import math
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -178,13 +178,15 @@ def model_statistics(interface: Interface, told: Statistics, last_ms: int) -> di
     }
 
 
-def index(status: Mapping[str, ModelStatus]) -> list[dict[str, str]]:
+def index(status: Mapping[str, ModelStatus], unloaded: Collection[str]) -> list[dict[str, str]]:
     """Every version of these models with its state, as JSON of `RepositoryIndexResponse.models`."""
-    return [
+    known = [
         {"name": name, "version": str(version), "state": _STATES[told.state], "reason": told.reason}
         for name, model in status.items()
         for version, told in model.versions.items()
     ]
+    gone = sorted(set(unloaded) - status.keys())  # the others are still finishing what they have begun
+    return known + [{"name": name, "version": "", "state": "UNAVAILABLE", "reason": "unloaded"} for name in gone]
 
 
 def is_ready(route: Route, status: Mapping[str, ModelStatus], routes: Routes) -> bool:

@@ -25,6 +25,8 @@ class Settings:
     """Port for HTTP beside gRPC; 0 picks a free one, None: no HTTP."""
     tokens: Path | None = None
     """File of bearer tokens, see server/credentials.py; None: nobody is asked for one."""
+    allow_admin: bool = False
+    """Whether anybody may load and unload models where no tokens are set. With tokens, theirs say who may."""
     tls_cert: Path | None = None
     """Certificate chain in PEM; None: no TLS."""
     tls_key: Path | None = None
@@ -40,6 +42,10 @@ class Settings:
     the supervisor alone."""
     max_message_mb: int = 64
     """Largest request in MiB."""
+    max_connections: int = 10_000
+    """Connections to the gRPC port of one process; further ones are closed at once. `native` only."""
+    max_streams: int = 1024
+    """Requests in flight on one gRPC connection; further ones are refused. `native` only."""
     poll_s: float = 1.0
     """Seconds between two looks at the model repository; 0 looks only at the start."""
     grace_s: float = 30.0
@@ -64,6 +70,9 @@ class Settings:
             raise ValueError(f"workers: expected 1 to {PROCESSES_MAX}, received {self.workers}")
         if not 1 <= self.max_message_mb <= 1024:
             raise ValueError(f"max-message-mb: expected 1 to 1024, received {self.max_message_mb}")
+        for name in ("max_connections", "max_streams"):
+            if not 1 <= getattr(self, name) <= 1_000_000:
+                raise ValueError(f"{name.replace('_', '-')}: expected 1 to 1000000, received {getattr(self, name)}")
         for name in ("poll_s", "grace_s", "linger_s"):
             if not 0 <= getattr(self, name) <= 86_400:
                 raise ValueError(

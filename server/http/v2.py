@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -15,8 +15,6 @@ from server.http.context import Context, Handler, cached_header, entered, gone, 
 from server.http.inference import Inference, InferenceAsk, json_of
 from server.open_inference import (
     EXTENSIONS,
-    index,
-    is_ready,
     lanes_of,
     model_config,
     model_metadata,
@@ -29,6 +27,13 @@ JSON_SIZE_HEADER: Final = "inference-header-content-length"
 
 class _IndexBody(msgspec.Struct):
     ready: bool = False
+
+
+class _ChangeBody(msgspec.Struct):
+    parameters: dict[str, Any] = {}
+
+
+Body = TypeVar("Body", _IndexBody, _ChangeBody)
 
 
 def routes(context: Context) -> list[HttpRoute]:
@@ -83,9 +88,7 @@ async def _server(context: Context, request: Request) -> Response:
 
 async def _model_ready(context: Context, request: Request) -> Response:
     """404 for a model that is not known, 503 for one that is and has nothing that answers."""
-    route = context.route(request)
-    answers = is_ready(route, context.status(), context.routes())
-    return ready_response(answers and not context.readiness.draining)
+    return ready_response(context.directory.is_ready(context.route(request)))
 
 
 async def _model(context: Context, request: Request) -> Response:
@@ -115,15 +118,24 @@ def _told(context: Context, lanes: Sequence[Lane]) -> Response:
 
 
 async def _load(context: Context, request: Request) -> Response:
-    context.grant(request).check("admin", request.path_params["model"])
-    await context.directory.load(request.path_params["model"])
+    await context.directory.load(
+        context.grant(request), request.path_params["model"], await _parameters(context, request)
+    )
     return json_response({})
 
 
 async def _unload(context: Context, request: Request) -> Response:
-    context.grant(request).check("admin", request.path_params["model"])
-    await context.directory.unload(request.path_params["model"])
+    await context.directory.unload(
+        context.grant(request), request.path_params["model"], await _parameters(context, request)
+    )
     return json_response({})
+
+
+async def _parameters(context: Context, request: Request) -> dict[str, Any]:
+    context.grant(request)  # who is not known is not read
+    with context.bodies.room() as room:
+        body = await context.bodies.read(request, room)
+    return _decoded(body, _ChangeBody, "load or unload").parameters
 
 
 async def _index(context: Context, request: Request) -> Response:
@@ -131,16 +143,15 @@ async def _index(context: Context, request: Request) -> Response:
     grant = context.grant(request)
     with context.bodies.room() as room:
         body = await context.bodies.read(request, room)
-    ready_only = _asks_ready_only(body)
-    seen = {name: status for name, status in context.status().items() if grant.may("predict", name)}
-    return json_response([entry for entry in index(seen) if not ready_only or entry["state"] == "READY"])
+    ready_only = _decoded(body, _IndexBody, "the index").ready
+    return json_response(context.directory.index(grant, ready_only=ready_only))
 
 
-def _asks_ready_only(body: bytes) -> bool:
+def _decoded(body: bytes, kind: type[Body], what: str) -> Body:
     try:
-        return msgspec.json.decode(body, type=_IndexBody).ready if body else False
+        return msgspec.json.decode(body or b"{}", type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the body is not a request for the index: {error}") from error
+        raise BadRequest(f"the body is not a request for {what}: {error}") from error
 
 
 def _json_size(request: Request) -> int | None:

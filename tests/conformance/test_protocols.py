@@ -269,6 +269,7 @@ class TestOpenInference:
             ask_(name, model_name="linear")
         error: Any = refused.value
         assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert error.details() == "load and unload are off here: the server's --allow-admin or --tokens allow them"
 
 
 def test_an_admin_unloads_and_loads_in_triton_s_and_in_kserve_s_words(tmp_path: "Path", transport: "Transport") -> None:
@@ -295,6 +296,35 @@ def test_an_admin_unloads_and_loads_in_triton_s_and_in_kserve_s_words(tmp_path: 
             change("Unload", "caller", model_name="linear")
         with pytest.raises(grpc.RpcError, match="has no version that can be loaded: none is there"):
             change("Load", model_name="nothing")
+
+
+def test_where_the_operator_allows_it_everybody_loads_and_unloads(tmp_path: "Path", transport: "Transport") -> None:
+    models.linear(tmp_path)
+    models.mixed(tmp_path)
+    with serving(tmp_path, transport, allow_admin=True) as server, open_channel(server.address) as channel:
+
+        def ask_(name: str, /, **fields: Any) -> Any:
+            return foreign.call(channel, OIP, name)(message(f"inference.{name}Request")(**fields))
+
+        def seen(**fields: Any) -> list[tuple[str, str, str]]:
+            return [(each.name, each.state, each.reason) for each in ask_("RepositoryIndex", **fields).models]
+
+        triton_always_sends = {"unload_dependents": {"bool_param": False}}
+        for _ in range(2):  # again is no mistake
+            ask_("RepositoryModelUnload", model_name="linear", parameters=triton_always_sends)
+        assert not ask_("ModelReady", name="linear").ready
+        assert ask_("ServerReady").ready
+        assert seen() == [("mixed", "READY", ""), ("linear", "UNAVAILABLE", "unloaded")]
+        assert seen(ready=True) == [("mixed", "READY", "")]
+        server.refresh()
+        assert not ask_("ModelReady", name="linear").ready, "a look at the repository loads nothing that was unloaded"
+        with pytest.raises(grpc.RpcError, match="parameters: a model is loaded as it is published; received 'config'"):
+            ask_("RepositoryModelLoad", model_name="linear", parameters={"config": {"string_param": "{}"}})
+        ask_("RepositoryModelLoad", model_name="linear")
+        assert seen() == [("linear", "READY", ""), ("mixed", "READY", "")]
+        for name in ("RepositoryModelLoad", "RepositoryModelUnload"):
+            with pytest.raises(grpc.RpcError, match="model_name: expected the name of a model, received nothing"):
+                ask_(name)
 
 
 class TestTensorFlow:

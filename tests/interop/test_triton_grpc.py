@@ -21,7 +21,7 @@ EXPECTED = np.linspace(-1, 1, 40, dtype=np.float32).reshape(2, 20).sum(axis=1)
 @pytest.fixture(scope="module")
 def report(small_models: Path, transport: "Transport") -> dict[str, Any]:
     """What the client's program printed."""
-    with serving(small_models, transport) as server:
+    with serving(small_models, transport, allow_admin=True) as server:
         run = subprocess.run(
             [sys.executable, str(SCRIPT), server.address], capture_output=True, text=True, timeout=120, check=False
         )
@@ -62,4 +62,9 @@ def test_errors_reach_the_program(report: dict[str, Any]) -> None:
         "StatusCode.INVALID_ARGUMENT",
         "tensor 'features': expected shape (any, 20), received (2, 19)",
     ]
-    assert report["unload"] == ["StatusCode.PERMISSION_DENIED", "these credentials do not allow this"]
+
+
+def test_models_are_unloaded_and_loaded(report: dict[str, Any]) -> None:
+    *seen, score = report["reloaded"]
+    assert seen == [False, "StatusCode.NOT_FOUND", True]
+    np.testing.assert_allclose(score, EXPECTED, rtol=1e-5)

@@ -18,7 +18,7 @@ EXPECTED = np.linspace(-1, 1, 40, dtype=np.float32).reshape(2, 20).sum(axis=1)
 @pytest.fixture(scope="module")
 def report(small_models: Path) -> dict[str, Any]:
     """What the client's program printed."""
-    with serving(small_models, http_port=0) as server:
+    with serving(small_models, http_port=0, allow_admin=True) as server:
         run = subprocess.run(
             [sys.executable, str(SCRIPT), f"127.0.0.1:{server.http_port}"],
             capture_output=True,
@@ -59,3 +59,9 @@ def test_errors_reach_the_program(report: dict[str, Any]) -> None:
     ]
     assert report["wrong"] == ["400", "tensor 'features': expected shape (any, 20), received (2, 19)"]
     assert report["version"] == ["404", "version 7 of model 'linear' is not loaded: loaded is 1"]
+
+
+def test_models_are_unloaded_and_loaded(report: dict[str, Any]) -> None:
+    *seen, score = report["reloaded"]
+    assert seen == [False, "404", True]
+    np.testing.assert_allclose(score, EXPECTED, rtol=1e-5)

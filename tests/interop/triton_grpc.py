@@ -59,6 +59,14 @@ def streamed(client: Any) -> dict[str, list[float]]:
     return {result.get_response().id: scores(result) for result, _ in found}
 
 
+def reloaded(client: Any) -> list[Any]:
+    """A model is taken away and brought back; what is seen of it after each."""
+    client.unload_model("linear")
+    seen = [client.is_model_ready("linear"), told(lambda: client.infer("linear", features()))[0]]
+    client.load_model("linear")
+    return [*seen, client.is_model_ready("linear"), scores(client.infer("linear", features()))]
+
+
 async def asynchronous(address: str) -> list[float]:
     """The client for asyncio."""
     async with triton_aio.InferenceServerClient(address) as client:
@@ -94,7 +102,7 @@ def main(address: str) -> dict[str, Any]:
             "statistics": client.get_inference_statistics("linear", as_json=True),
             "unknown": told(lambda: client.infer("lienar", features())),
             "wrong": told(lambda: client.infer("linear", features(ROWS[:, 1:]))),
-            "unload": told(lambda: client.unload_model("linear")),
+            "reloaded": reloaded(client),
         }
 
 

@@ -52,6 +52,18 @@ def at_once(address: str) -> list[list[float]]:
         return [call.get_result().as_numpy("score").ravel().tolist() for call in waiting]
 
 
+def reloaded(client: Any) -> list[Any]:
+    """A model is taken away and brought back; what is seen of it after each."""
+    client.unload_model("linear")
+    seen = [client.is_model_ready("linear"), told(lambda: client.infer("linear", features(True)))[0]]
+    client.load_model("linear")
+    return [
+        *seen,
+        client.is_model_ready("linear"),
+        client.infer("linear", features(True)).as_numpy("score").ravel().tolist(),
+    ]
+
+
 async def asynchronous(address: str) -> list[float]:
     """The client for asyncio."""
     async with triton_aio.InferenceServerClient(address) as client:
@@ -105,6 +117,7 @@ def main(address: str) -> dict[str, Any]:
             "unknown": told(lambda: client.infer("lienar", features(True))),
             "wrong": told(lambda: client.infer("linear", features(True, ROWS[:, :19]))),
             "version": told(lambda: client.infer("linear", features(True), model_version="7")),
+            "reloaded": reloaded(client),
         }
 
 

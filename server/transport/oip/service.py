@@ -8,7 +8,7 @@ from google.protobuf import json_format
 
 from server.directory import Directory
 from server.errors import BadRequest, ServingError
-from server.open_inference import EXTENSIONS, index, is_ready, lanes_of, model_config, model_metadata
+from server.open_inference import EXTENSIONS, lanes_of, model_config, model_metadata
 from server.transport.foreign import methods
 from server.transport.oip.messages import SERVICE
 from server.transport.oip.requests import route_of
@@ -55,9 +55,7 @@ class InferenceService:
         return {"name": "skylane", "version": __version__, "extensions": EXTENSIONS}
 
     async def _model_ready(self, request: Any, context: Context) -> dict[str, Any]:
-        route, directory = self._route(request, context), self._directory
-        answers = is_ready(route, directory.status(), directory.routes())
-        return {"ready": answers and not directory.readiness.draining}
+        return {"ready": self._directory.is_ready(self._route(request, context))}
 
     async def _model_metadata(self, request: Any, context: Context) -> dict[str, Any]:
         routes = self._directory.routes()
@@ -75,30 +73,17 @@ class InferenceService:
         return {"model_stats": [self._directory.statistics(lane) for lane in seen]}
 
     async def _index(self, request: Any, context: Context) -> dict[str, Any]:
-        grant = self._permission.grant(context)
-        entries = index({n: told for n, told in self._directory.status().items() if grant.may("predict", n)})
-        return {"models": [entry for entry in entries if not request.ready or entry["state"] == "READY"]}
+        return {"models": self._directory.index(self._permission.grant(context), ready_only=request.ready)}
 
     async def _load(self, request: Any, context: Context) -> dict[str, Any]:
-        model, is_kserve = self._administrated(request, context)
-        await self._directory.load(model)
+        model, is_kserve = _named(request)
+        await self._directory.load(self._permission.grant(context), model, request.parameters)
         return {"model_name": model, "is_loaded": True} if is_kserve else {}
 
     async def _unload(self, request: Any, context: Context) -> dict[str, Any]:
-        model, is_kserve = self._administrated(request, context)
-        await self._directory.unload(model)
+        model, is_kserve = _named(request)
+        await self._directory.unload(self._permission.grant(context), model, request.parameters)
         return {"model_name": model, "is_unloaded": True} if is_kserve else {}
-
-    def _administrated(self, request: Any, context: Context) -> tuple[str, bool]:
-        """The model that the caller may load and unload, and whether it asks as KServe does. Raises ServingError."""
-        is_kserve = not request.model_name  # KServe's message has the name in the first field
-        model = request.repository_name if is_kserve else request.model_name
-        self._permission.grant(context).check("admin", model)
-        if not model:
-            raise BadRequest("model_name: expected the name of a model, received nothing")
-        if request.parameters:
-            raise BadRequest(f"parameters: expected none, received {', '.join(sorted(request.parameters))}")
-        return model, is_kserve
 
     def _route(self, request: Any, context: Context) -> Route:
         """What the request names, for those who may use it. Raises ServingError."""
@@ -106,6 +91,12 @@ class InferenceService:
             raise BadRequest("name: expected the name of a model, received nothing")
         self._permission.grant(context).check("predict", request.name)
         return route_of(request.name, request.version)
+
+
+def _named(request: Any) -> tuple[str, bool]:
+    """The model to load or unload, and whether KServe's client asks: it has the name in the first field."""
+    is_kserve = not request.model_name
+    return request.repository_name if is_kserve else request.model_name, is_kserve
 
 
 def _handler(method: Method, request_type: Any, response_type: Any) -> Any:
