@@ -104,7 +104,11 @@ class FrontListener:
         self._server = server
         self._server.add_insecure_port(target)
         self._tunnels = Tunnels(target, lambda connection, job: self._front.change(connection, job))
-        limits = Limits(message_bytes=settings.message_bytes_max)
+        limits = Limits(
+            message_bytes=settings.message_bytes_max,
+            connections=settings.max_connections,
+            streams=settings.max_streams,
+        )
         self._front = Front(
             listening,
             hot.unary,

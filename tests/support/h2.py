@@ -119,6 +119,7 @@ class TunnelRecord:
     messages: list[bytes] = field(default_factory=list)
     is_half_closed: bool = False
     is_cancelled: bool = False
+    busy: bool = True
 
     def message(self, message: bytes) -> None:
         """See Tunnel."""

@@ -81,8 +81,9 @@ class Connection:
 
     @property
     def busy(self) -> bool:
-        """Whether a request is coming, under way, or its answer not yet out."""
-        return bool(self.taken or self._coming or self.outbox.busy)
+        """Whether a request is coming, under way, or its answer not yet out. A stream that only waits is none."""
+        coming = list(self._coming.values())  # at once: another thread may ask
+        return bool(self.taken or self.outbox.busy) or any(isinstance(it, Head) or it.busy for it in coming)
 
     # --- Bytes in ---------------------------------------------------------------------------------------------------
 

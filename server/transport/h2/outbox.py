@@ -144,8 +144,8 @@ class Outbox:
 
     @property
     def busy(self) -> bool:
-        """Whether answers wait, begun or ready."""
-        return bool(self.frames or self._flows)
+        """Whether something waits to be sent."""
+        return bool(self.frames or self.unsent or self.finishing)
 
     @property
     def owes_reply(self) -> bool:

@@ -13,6 +13,10 @@ from server.transport.status import Status
 class Tunnel(Protocol):
     """Where the messages of a method go that is not hot. Called by the thread that receives; must not block."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether a server that goes should wait for it. From any thread."""
+
     def message(self, message: bytes) -> None:
         """The client sent this."""
 
@@ -64,6 +68,11 @@ class Request:
         """Bytes of messages in the tunnel."""
         self._moved = False
         """Whether a message came whole since anybody asked."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a server that goes should wait for it."""
+        return self.tunnel is None or self.tunnel.busy
 
     @property
     def between_messages(self) -> bool:

@@ -111,6 +111,11 @@ class CallStream:
         self._open = self._unsent = 0
         self._begun = self._ended = self._drains = False
 
+    @property
+    def busy(self) -> bool:
+        """See Tunnel. Draining ends it."""
+        return True
+
     # --- From the connection ----------------------------------------------------------------------------------------
 
     def message(self, message: bytes) -> None:

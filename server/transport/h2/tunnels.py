@@ -74,7 +74,13 @@ class GrpcTunnel:
         self._to_front = post
         self._messages: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._unsent = 0
+        self._begun = False
         self._sent = asyncio.Event()
+
+    @property
+    def busy(self) -> bool:
+        """See Tunnel. What has been answered and goes on is somebody who watches, and would for ever."""
+        return not self._begun
 
     # --- Called by the front's thread -------------------------------------------------------------------------------
 
@@ -133,6 +139,7 @@ class GrpcTunnel:
             if not opened:
                 self._post(self._connection.tunnel_open, self._stream_id, initial)
                 opened = True
+            self._begun = True
             self._unsent += len(message)
             self._post(self._connection.tunnel_send, self._stream_id, message, self._told_sent(len(message)))
             while self._unsent > UNSENT_BYTES_MAX:

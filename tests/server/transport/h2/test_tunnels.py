@@ -64,6 +64,10 @@ class Service:
         while True:
             yield bytes(2**16)
 
+    async def watch(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        yield b"as it is"
+        await asyncio.Event().wait()
+
     async def ignore(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         await asyncio.Event().wait()
         yield b""
@@ -235,6 +239,18 @@ def test_a_service_that_does_not_read_stops_the_client(method: Any, behind: Behi
             assert list(call(method, "echo", iter([b"other"]))) == [b"other"]
     assert made * 2**16 < 64 * 2**20
     stream.cancel()
+
+
+def test_who_watches_does_not_hold_up_a_server_that_goes(method: Any, behind: Behind) -> None:
+    unanswered = call(method, "ignore")
+    assert behind.service.entered.wait(PATIENCE_S)
+    assert behind.front.busy
+    unanswered.cancel()
+    watching = call(method, "watch")
+    assert next(watching) == b"as it is"
+    while behind.front.busy:  # hangs, if it is busy for as long as somebody watches
+        assert list(call(method, "echo", iter([b"other"]))) == [b"other"]
+    watching.cancel()
 
 
 def test_a_service_that_ends_first_leaves_nothing_behind(method: Any, behind: Behind) -> None:
