@@ -185,8 +185,13 @@ def boosted_decided(boost: Any, features: Features, emission: Emission) -> Featu
 @emits("predict", AdaBoostRegressor)
 def boosted_median(boost: Any, features: Features, emission: Emission) -> Features:
     """The weighted median of the members' answers."""
-    graph, count = emission.graph, len(boost.estimators_)
     answers = emission.beside(asked(named(boost.estimators_), "predict", features, emission))
+    return weighted_median(boost, answers, emission)
+
+
+def weighted_median(boost: Any, answers: Features, emission: Emission) -> Features:
+    """Of answers side by side, the one that half of the members' weight does not lie above."""
+    graph, count = emission.graph, len(boost.estimators_)
     x, axis = emission.exact(answers), graph.constant(1, "int64")
     ordered, places = graph.nodes("TopK", [x, graph.constant([count], "int64")], 2, axis=1, largest=0)
     weights = np.asarray(boost.estimator_weights_)[:count]
