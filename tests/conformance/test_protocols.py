@@ -298,6 +298,28 @@ def test_an_admin_unloads_and_loads_in_triton_s_and_in_kserve_s_words(tmp_path: 
             change("Load", model_name="nothing")
 
 
+def test_balancers_learn_without_a_token_whether_the_server_answers_and_nothing_else(
+    tmp_path: "Path", transport: "Transport"
+) -> None:
+    models.linear(tmp_path / "models")
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text(section("caller", "predict"))
+    with serving(tmp_path / "models", transport, tokens=tokens) as server, open_channel(server.address) as channel:
+
+        def ask_(name: str) -> Any:
+            return foreign.call(channel, OIP, name)(message(f"inference.{name}Request")())
+
+        assert ask_("ServerLive").live
+        assert ask_("ServerReady").ready
+        for name in ("ServerMetadata", "ModelReady", "RepositoryIndex", "ModelStatistics", "RepositoryModelUnload"):
+            with pytest.raises(grpc.RpcError) as refused:
+                ask_(name)
+            error: Any = refused.value
+            assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+        with pytest.raises(grpc.RpcError, match="asks for a valid bearer token"):
+            foreign.call(channel, OIP, "ModelInfer")(foreign.infer_raw(ask("linear", features=features(1))))
+
+
 def test_where_the_operator_allows_it_everybody_loads_and_unloads(tmp_path: "Path", transport: "Transport") -> None:
     models.linear(tmp_path)
     models.mixed(tmp_path)

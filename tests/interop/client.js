@@ -117,12 +117,39 @@ function stream(client, requests) {
   });
 }
 
+/** The same rows in the words of the Open Inference Protocol: as a list, and as raw bytes. */
+async function inferBothWays(client, { model, name, rows }) {
+  const shape = [rows.length, rows[0].length];
+  const described = { name, datatype: "FP32", shape };
+  const asList = { model_name: model, id: "7", inputs: [{ ...described, contents: { fp32_contents: rows.flat() } }] };
+  const asBytes = { model_name: model, inputs: [described], raw_input_contents: [tensorOf(name, rows).data] };
+  const [listed, raw] = [await ask(client, "ModelInfer", asList), await ask(client, "ModelInfer", asBytes)];
+  const place = raw.outputs.findIndex((output) => output.name === "score");
+  const bytes = raw.raw_output_contents[place];
+  return {
+    id: listed.id,
+    listed: listed.outputs.find((output) => output.name === "score").contents.fp32_contents,
+    raw: Array.from({ length: bytes.length / 4 }, (_, at) => bytes.readFloatLE(at * 4)),
+  };
+}
+
+/** And in TensorFlow Serving's, whose maps are lists of entries to a client that knows them by reflection. */
+async function predictAsTensorFlow(client, { model, name, rows }) {
+  const sizes = [rows.length, rows[0].length].map((size) => ({ size }));
+  const tensor = { dtype: "DT_FLOAT", tensor_shape: { dim: sizes }, float_val: rows.flat() };
+  const reply = await ask(client, "Predict", { model_spec: { name: model }, inputs: [{ key: name, value: tensor }] });
+  const score = reply.outputs.find((output) => output.key === "score").value;
+  return { version: reply.model_spec.version.value, score: score.float_val };
+}
+
 async function main(address, scenario) {
   const { names, packages } = await discover(address);
   const open = (Service) => new Service(address, grpc.credentials.createInsecure());
   const predictions = open(packages.skylane.v1.PredictionService);
   const models = open(packages.skylane.v1.ModelService);
   const health = open(packages.grpc.health.v1.Health);
+  const triton = open(packages.inference.GRPCInferenceService);
+  const tensorflow = open(packages.tensorflow.serving.PredictionService);
 
   const tensor = ({ model, name, rows }, request_id) => ({ model, request_id, tensors: [tensorOf(name, rows)] });
   const columns = ({ model, values }, request_id) => ({
@@ -147,8 +174,10 @@ async function main(address, scenario) {
       tensor(scenario.wrong, "third"),
       tensor(scenario.tensor, "fourth"),
     ]),
+    inferred: await inferBothWays(triton, scenario.tensor),
+    tensorflow: await predictAsTensorFlow(tensorflow, scenario.tensor),
   };
-  [predictions, models, health].forEach((client) => client.close());
+  [predictions, models, health, triton, tensorflow].forEach((client) => client.close());
   return report;
 }
 

@@ -68,6 +68,9 @@ def test_a_client_in_another_language(report: dict[str, Any]) -> None:
     assert linear["outputs"]["score"] == {"shape": [2, 1], "values": [10.0, -25.0]}
     assert linear["outputs"]["label"] == {"shape": [2], "values": [1, 0]}
 
+    assert report["inferred"] == {"id": "7", "listed": [10.0, -25.0], "raw": [10.0, -25.0]}
+    assert report["tensorflow"] == {"version": 1, "score": [10.0, -25.0]}
+
     mixed = report["columns"]
     assert mixed["outputs"]["strings_out"] == {"shape": [2, 2], "values": ["é", "x", "y", "y"]}
     # JSON has no NaN: the gap of row 0 comes out of JavaScript as null.
