@@ -244,13 +244,14 @@ def test_a_service_that_does_not_read_stops_the_client(method: Any, behind: Behi
 def test_who_watches_does_not_hold_up_a_server_that_goes(method: Any, behind: Behind) -> None:
     unanswered = call(method, "ignore")
     assert behind.service.entered.wait(PATIENCE_S)
-    assert behind.front.busy
+    was_busy = behind.front.busy
     unanswered.cancel()
     watching = call(method, "watch")
     assert next(watching) == b"as it is"
     while behind.front.busy:  # hangs, if it is busy for as long as somebody watches
         assert list(call(method, "echo", iter([b"other"]))) == [b"other"]
     watching.cancel()
+    assert was_busy, "for as long as there is no answer"
 
 
 def test_a_service_that_ends_first_leaves_nothing_behind(method: Any, behind: Behind) -> None:
