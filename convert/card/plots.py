@@ -21,7 +21,7 @@ def histogram(bins: Bins, size: tuple[int, int] = SMALL, *, axis: bool = False) 
     width, height = size
     low, high = bins.edges[0], bins.edges[-1]
     span = high / 2 - low / 2  # halves, for the whole may be beyond what a number holds
-    edges = [(edge / 2 - low / 2) / span for edge in bins.edges] if span > 0 else [0.4, 0.6]
+    edges = [(edge / 2 - low / 2) / span for edge in bins.edges] if span > 0 else _apart(len(bins.counts))
     narrowest = 1.0 / width
     densities = [
         count / max(right - left, narrowest)
@@ -49,6 +49,11 @@ def histogram(bins: Bins, size: tuple[int, int] = SMALL, *, axis: bool = False) 
     ]
     drawn = [*bars, line, *(labels if axis else [])]
     return _svg(width, height + (18 if axis else 1), joined(drawn), f"histogram from {shown(low)} to {shown(high)}")
+
+
+def _apart(bins: int) -> list[float]:
+    """Edges of bins that lie closer together than numbers can tell."""
+    return [0.4, 0.6] if bins == 1 else [place / bins for place in range(bins + 1)]
 
 
 def bars(

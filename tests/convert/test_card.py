@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from convert import Published, convert_pipeline
@@ -145,6 +145,7 @@ def test_every_manifest_has_a_card(published: Published, change: Callable[[Manif
 
 
 @given(st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=40), st.integers(1, 20))
+@example([0.0, 5e-324], 2)
 def test_bars_stay_in_their_drawing(values: list[float], bins: int) -> None:
     found = quantile_bins(np.array(values), bins)
     assert found is not None
