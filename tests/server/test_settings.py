@@ -16,6 +16,8 @@ from server.settings import Settings
         pytest.param({"workers": 0}, "workers: expected 1 to 256, received 0", id="nobody to serve"),
         pytest.param({"workers": 257}, "workers: expected 1 to 256, received 257", id="a crowd"),
         pytest.param({"max_message_mb": 0}, "max-message-mb: expected 1 to 1024, received 0", id="no message at all"),
+        pytest.param({"max_connections": 0}, "max-connections: expected 1 to 1000000, received 0", id="no connection"),
+        pytest.param({"max_streams": 0}, "max-streams: expected 1 to 1000000, received 0", id="no request in flight"),
         pytest.param(
             {"max_message_mb": 1025}, "max-message-mb: expected 1 to 1024, received 1025", id="messages beyond 1 GiB"
         ),
