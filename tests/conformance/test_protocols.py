@@ -197,6 +197,7 @@ class TestInfer:
         assert set(replies) == {str(i) for i in range(9)}
         assert replies["4"].error_message.startswith("there is no model 'lienar'")
         for i in (0, 8):
+            assert replies[str(i)].infer_response.parameters["triton_final_response"].bool_param
             scores = output(replies[str(i)].infer_response, "score", "float32")
             np.testing.assert_allclose(scores, features(1, seed=i).sum(1, keepdims=True), rtol=1e-4)
 

@@ -40,6 +40,11 @@ _TO_LIST: Final[dict[DType, tuple[int, ...]]] = {
 }
 """Where lists lie whose elements are on the wire as they are in memory."""
 
+_FINAL: Final[bytes] = ModelInferResponse(
+    parameters={"triton_final_response": {"bool_param": True}}
+).SerializeToString()
+"""Clients of models with many answers read until they see this in one; here a request has one."""
+
 
 class InferAsk(Ask):
     """One call as protobuf read it."""
@@ -86,7 +91,7 @@ class InferDecoder(TemplatingDecoder):
 def stream_message(call: Call, result: bytes | ServingError) -> bytes:
     """What a ModelStreamInfer says of a request: its reply, or why there is none, with its id."""
     if isinstance(result, bytes):
-        return wire.field(ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER, result)
+        return wire.field(ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER, result + _FINAL)
     written: bytes = ModelStreamInferResponse(
         error_message=status_of(result).message, infer_response=ModelInferResponse.FromString(call.tail)
     ).SerializeToString()
