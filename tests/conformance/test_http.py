@@ -27,6 +27,21 @@ class TestOpenInference:
         np.testing.assert_allclose(score["data"], features(3).sum(axis=1), rtol=1e-5)
         assert score["shape"] == [3, 1]
 
+    def test_load_and_unload_are_off_unless_allowed(self, http: Http) -> None:
+        for change in ("load", "unload"):
+            refused = http.post(f"/v2/repository/models/linear/{change}", {"parameters": {"unload_dependents": False}})
+            assert refused.error == (
+                403,
+                "load and unload are off here: the server's --allow-admin or --tokens allow them",
+            )
+
+    def test_statistics_of_one_model_and_of_all(self, http: Http) -> None:
+        http.post("/v2/models/linear/infer", infer(tensor("features", features(3))))
+        (one,) = http.get("/v2/models/linear/stats").json["model_stats"]
+        assert one["inference_count"] >= 3
+        every = http.get("/v2/models/stats").json["model_stats"]
+        assert {"linear", "mixed", "touchy"} <= {each["name"] for each in every}
+
     def test_nested_data_is_the_same(self, http: Http) -> None:
         flat, nested = tensor("features", features(3)), tensor("features", features(3))
         nested["data"] = features(3).tolist()

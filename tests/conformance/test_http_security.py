@@ -101,6 +101,12 @@ class TestTokens:
         if status == 403:
             assert answer.error == (403, "these credentials do not allow this")
 
+    def test_none_but_an_admin_loads_and_unloads(self, server: RunningServer) -> None:
+        with Http(server.http_port, Authorization="Bearer caller") as http:
+            for change in ("load", "unload"):
+                refused = http.post(f"/v2/repository/models/wine-red/{change}", {})
+                assert refused.error == (403, "these credentials do not allow this")
+
     def test_lists_name_the_models_of_the_token_alone(self, server: RunningServer) -> None:
         with Http(server.http_port, Authorization="Bearer caller") as http:
             assert http.get("/v1/models").json == {"models": ["wine-red"]}
