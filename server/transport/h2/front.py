@@ -213,7 +213,7 @@ class Front:
     def _look(self, link: Link, event: int, now: float) -> None:
         if event & WRITE:
             self._touched.add(link)
-            if event == WRITE:
+            if event == WRITE and not link.reads_when_writable:
                 return
         try:
             link.receive(now)

@@ -50,6 +50,11 @@ class Link(Connection):
             return READ
         return WRITE if self._backlog_bytes > self._services.limits.unread_bytes else READ | WRITE
 
+    @property
+    def reads_when_writable(self) -> bool:
+        """Whether reading can go on only when there is room to write."""
+        return False
+
     def receive(self, now: float) -> None:
         """Take what has come. Raises Ended."""
         data = self._read()

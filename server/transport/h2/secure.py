@@ -26,8 +26,14 @@ class SecureLink(Link):
         """See Link. A handshake may have to write first."""
         return READ | WRITE if self._wants_to_write else super().events
 
+    @property
+    def reads_when_writable(self) -> bool:
+        """See Link: a handshake does."""
+        return self._wants_to_write
+
     def _read(self) -> bytes | None:
         try:
+            self._wants_to_write = False
             if not self._shaken:
                 self._shake()
             pieces = [self._secure.recv(READ_BYTES)]
@@ -43,7 +49,6 @@ class SecureLink(Link):
             return b""
 
     def _shake(self) -> None:
-        self._wants_to_write = False
         self._secure.do_handshake()
         if self._secure.selected_alpn_protocol() not in (ALPN, None):
             raise Ended
