@@ -128,9 +128,9 @@ class TemplateAsk(GrowingAsk):
 
 
 class NamedTemplate(Template):
-    """One form of request: everything but the numbers, and the id that the caller gave it, which stands before them."""
+    """One form of request: everything but the numbers, and the id that the caller gave it, on either side of them."""
 
-    __slots__ = ("between", "id_of", "id_start", "id_stop")
+    __slots__ = ("id_of", "id_start", "id_stop", "middle", "middle_start", "middle_stop")
 
     def __init__(
         self,
@@ -144,15 +144,16 @@ class NamedTemplate(Template):
         """Spans of the id and of the numbers. `id_of`: the id as sent → the tail of its reply."""
         (self.id_start, self.id_stop), numbers = spans
         super().__init__(payload, numbers, route, tensor, reply)
-        self.between = self.prefix[self.id_stop :]
-        self.prefix = self.prefix[: self.id_start]
+        (first, self.middle_start), (self.middle_stop, last) = sorted(spans)
+        self.prefix, self.suffix = payload[:first], payload[last:]
+        self.middle = payload[self.middle_start : self.middle_stop]
         self.id_of = id_of
 
     def matches(self, payload: bytes) -> bool:
         """Whether a payload of the right length has this form. An id beyond ASCII may be no text, so it is read."""
         return (
             super().matches(payload)
-            and payload[self.id_stop : self.start] == self.between
+            and payload[self.middle_start : self.middle_stop] == self.middle
             and payload[self.id_start : self.id_stop].isascii()
         )
 
@@ -275,7 +276,7 @@ def learn_numbers(
     if named is None:
         return Template(payload, span, route, tensor, reply)
     id_span = _only(payload, (0, len(payload)), named.field)
-    if id_span is None or id_span[1] > span[0]:
+    if id_span is None:
         return None
     return NamedTemplate(payload, (id_span, span), route, tensor, reply, named.tail)
 

@@ -24,10 +24,9 @@ KEPT_MAX = 256
 """Frames kept for each output, one for every shape in use; beyond it all are made anew."""
 
 
-def id_field(request_id: str) -> bytes:
+def id_field(request_id: bytes) -> bytes:
     """The field `id` alone, to append to a reply."""
-    written: bytes = ModelInferResponse(id=request_id).SerializeToString()
-    return written
+    return wire.field(ModelInferResponse.ID_FIELD_NUMBER, request_id)
 
 
 @lru_cache(maxsize=256)

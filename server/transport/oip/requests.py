@@ -81,7 +81,7 @@ class InferDecoder(TemplatingDecoder):
         if len(request.id.encode()) > ID_BYTES_MAX:
             raise BadRequest(f"id: expected at most {ID_BYTES_MAX} bytes")
         if request.id:
-            call.tail = id_field(request.id)
+            call.tail = id_field(request.id.encode())
         timeout_s = _timeout_s(request)
         if timeout_s is not None:
             call.deadline = min(call.deadline, self._clock() + timeout_s)
@@ -150,9 +150,5 @@ def _learn(payload: bytes, request: Any) -> AnyTemplate | None:
     else:
         return None
     reply = partial(reply_form, wanted=_wanted(request), raw=raw)
-    named = Named(ModelInferRequest.ID_FIELD_NUMBER, _tail) if request.id else None
+    named = Named(ModelInferRequest.ID_FIELD_NUMBER, id_field) if request.id else None
     return learn_numbers(payload, path, data, _route(request), told, reply, named)
-
-
-def _tail(sent: bytes) -> bytes:
-    return wire.field(ModelInferResponse.ID_FIELD_NUMBER, sent)

@@ -26,9 +26,9 @@ KEPT_MAX: Final = 256
 """Frames kept for each output, one for every number of rows in use, or encoded strings; beyond it all are made anew."""
 
 
-def request_id_field(request_id: str) -> bytes:
+def request_id_field(request_id: bytes) -> bytes:
     """The field `request_id` alone, to append to a reply."""
-    return PredictResponse(request_id=request_id).SerializeToString()
+    return wire.field(PredictResponse.REQUEST_ID_FIELD_NUMBER, request_id)
 
 
 class ReplyForm:

@@ -12,7 +12,7 @@ from server.transport.blocks import ArraysBlock
 from server.transport.skylane_v1.inputs import read_columns, read_tensors
 from server.transport.skylane_v1.records import learn_record
 from server.transport.skylane_v1.replies import reply_form, request_id_field
-from server.transport.templates import AnyTemplate, OnlyTensor, TemplatingDecoder, learn_numbers
+from server.transport.templates import AnyTemplate, Named, OnlyTensor, TemplatingDecoder, learn_numbers
 from server.types import Call, Interface, Route
 from skylane.dtypes import FROM_PROTO
 from skylane.v1.prediction_pb2 import PredictRequest, Tensor
@@ -58,15 +58,16 @@ class RequestDecoder(TemplatingDecoder):
         if len(request.request_id.encode()) > REQUEST_ID_BYTES_MAX:
             raise BadRequest(f"request_id: expected at most {REQUEST_ID_BYTES_MAX} bytes")
         if request.request_id:
-            call.tail = request_id_field(request.request_id)
+            call.tail = request_id_field(request.request_id.encode())
         return MessageAsk(call, request), _learn(payload, request)
 
 
 def _learn(payload: bytes, request: PredictRequest) -> AnyTemplate | None:
-    """The form of a request without an id, which would change from call to call."""
-    if request.request_id or request.columns:
+    """The form of a request with tensors; of one with an id, if that and one tensor's numbers are all that changes."""
+    if request.columns:
         return None
-    return _learn_numbers(payload, request) or learn_record(payload, request, _route(request))
+    numbers = _learn_numbers(payload, request)
+    return numbers if numbers or request.request_id else learn_record(payload, request, _route(request))
 
 
 def _learn_numbers(payload: bytes, request: PredictRequest) -> AnyTemplate | None:
@@ -75,7 +76,8 @@ def _learn_numbers(payload: bytes, request: PredictRequest) -> AnyTemplate | Non
     (tensor,) = request.tensors
     told = OnlyTensor(tensor.name, FROM_PROTO[tensor.dtype], tuple(tensor.shape))
     reply = partial(reply_form, wanted=tuple(request.outputs))
-    return learn_numbers(payload, _TO_DATA, tensor.data, _route(request), told, reply)
+    named = Named(PredictRequest.REQUEST_ID_FIELD_NUMBER, request_id_field) if request.request_id else None
+    return learn_numbers(payload, _TO_DATA, tensor.data, _route(request), told, reply, named)
 
 
 def _route(request: PredictRequest) -> Route:

@@ -107,7 +107,7 @@ def test_what_is_appended_to_a_reply_sets_its_field_and_nothing_else(request_id:
     (reply,) = ReplyForm(model, ["z", "y"]).encode(values, 1, 2)
     wanted = expected(model, ["z", "y"], values[::-1])
     wanted.request_id, wanted.cached = request_id, cached
-    assert PredictResponse.FromString(reply + CACHED * cached + request_id_field(request_id)) == wanted
+    assert PredictResponse.FromString(reply + CACHED * cached + request_id_field(request_id.encode())) == wanted
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from server.transport.templates import ALIKE_MAX, TEMPLATES_MAX, Template, Templ
 from server.types import Call, Interface, Route
 from skylane.dtypes import NUMPY, TO_PROTO, DType
 from skylane.manifest import ColumnSpec, OutputSpec, TensorSpec
-from skylane.v1.prediction_pb2 import Column, DoubleList, Int64List, PredictRequest, StringList, Tensor
+from skylane.v1.prediction_pb2 import Column, DoubleList, Int64List, PredictRequest, PredictResponse, StringList, Tensor
 from support.calls import Array, ask, tensor
 
 OUTPUTS = (OutputSpec(name="y", dtype="float32", shape=(None, 1)), OutputSpec(name="z", dtype="int64", shape=(None,)))
@@ -211,6 +211,7 @@ def forms(draw: st.DrawFn) -> PredictRequest:
         request.version = 3
     elif which == "label":
         request.label = "stable"
+    request.request_id = draw(st.sampled_from(["", "", "id", "é"]))
     kind = draw(st.sampled_from(["one tensor", "one tensor", "record", "record", "odd"]))
     if kind == "one tensor":
         request.tensors.append(draw(tensors(("x",), usual_shapes)))
@@ -235,6 +236,8 @@ def payloads(draw: st.DrawFn) -> list[list[bytes]]:
     def payload() -> bytes:
         request = PredictRequest()
         request.CopyFrom(draw(st.sampled_from(known)))
+        if request.request_id == "id":
+            request.request_id = draw(st.sampled_from(["id", "7b"]))
         for each in request.tensors:
             if each.data and draw(st.booleans()):
                 each.data = draw(st.binary(min_size=len(each.data), max_size=len(each.data)))
@@ -316,6 +319,16 @@ def test_requests_of_one_form_that_arrive_together_are_one_ask_from_the_second_o
     assert len(again.calls) == 2
 
 
+def test_ids_that_change_are_no_part_of_a_form() -> None:
+    decoder = RequestDecoder()
+    requests = [ask("m", f"id-{place}", x=np.full((1, 2), place, np.float32)) for place in range(5)]
+    first, others = decoded(decoder, *requests)
+    assert (len(first.calls), len(others.calls)) == (1, 4)
+    assert [PredictResponse.FromString(call.tail).request_id for call in others.calls] == [
+        f"id-{i}" for i in range(1, 5)
+    ]
+
+
 def test_forms_that_arrive_mixed_are_parted() -> None:
     decoder = RequestDecoder()
     decoded(decoder, rows(1), rows(2), rows(1, "other"))
@@ -326,7 +339,8 @@ def test_forms_that_arrive_mixed_are_parted() -> None:
 @pytest.mark.parametrize(
     "request_",
     [
-        pytest.param(ask("m", "id", x=np.zeros((1, 2), np.float32)), id="it has a request id"),
+        pytest.param(ask("m", "id", x=np.zeros((1, 2)), y=np.zeros((1, 2))), id="it has two tensors and an id"),
+        pytest.param(ask("m", "é", x=np.zeros((1, 2))), id="it has an id that another's may be no text instead of"),
         pytest.param(ask("m", x=np.zeros((0, 2)), y=np.zeros((0, 2))), id="it has no rows"),
         pytest.param(ask("m", x=np.zeros((1, 400)), y=np.zeros((1, 400))), id="it has two tensors and is long"),
         pytest.param(ask("m", x=np.array([[True, False]])), id="its tensor has booleans, and not every byte is one"),
