@@ -33,7 +33,9 @@ def link(tmp_path: Path) -> Iterator[SecureLink]:
     trustme.CA().issue_cert("localhost").configure_cert(context)
     near, far = socket.socketpair()
     with near, far:
-        yield SecureLink(Ours().connection._services, near, context, 0.0)
+        made = SecureLink(Ours().connection._services, near, context, 0.0)
+        with made._secure:
+            yield made
 
 
 def test_a_handshake_without_room_waits_for_it_and_no_longer(link: SecureLink) -> None:
