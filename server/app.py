@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
@@ -141,9 +142,20 @@ class App:
 
     async def watch(self) -> None:
         """Follow the repository until cancelled."""
-        while self._settings.poll_s:
-            await asyncio.sleep(self._settings.poll_s)
-            await self.refresh()
+        stopped = threading.Event()
+        try:
+            while self._settings.poll_s:
+                await asyncio.to_thread(self._wait_until_stale, stopped)
+                await self.refresh()
+        finally:
+            stopped.set()
+
+    def _wait_until_stale(self, stopped: threading.Event) -> None:
+        """Look at the repository now and then. On a thread: a disk that hangs must not stop the loop, and a loop that
+        is not woken costs nothing."""
+        while not stopped.wait(self._settings.poll_s):
+            if self._repository.is_stale(time.monotonic()):
+                return
 
     async def refresh(self) -> None:
         """Make what is served equal to what is on disk, now."""

@@ -7,14 +7,15 @@ serves on. Call it as often as you like, from one thread at a time; it knows no 
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
 from server.engine.lane import Lane, LoadedModel
 from server.repository import selection
-from server.repository.disk import ModelOnDisk, Stamp, scan
+from server.repository.disk import POLICY_FILE, ModelOnDisk, Stamp, directories, glance, scan
+from server.repository.looks import Looks
 from server.routing.routes import ModelRoutes, Routes
 from skylane import policy as policies
 from skylane.manifest import BrokenVersion
@@ -85,6 +86,11 @@ class Repository:
         self._status: Mapping[str, ModelStatus] = {}
         self.refreshed = False
         """Whether everything that was on disk at the start has been loaded or refused."""
+        self._looks = Looks()
+        self._watched: tuple[str, ...] = (str(root),)
+        """Where a change shows itself at a glance, as of the last look."""
+        self._restless = False
+        """Whether the next look may find something new although nothing changes on disk."""
 
     @property
     def status(self) -> Mapping[str, ModelStatus]:
@@ -96,14 +102,22 @@ class Repository:
         served = self._models.get(model)
         return served.lanes.get(version) if served else None
 
+    def is_stale(self, now: float) -> bool:
+        """Whether `refresh` may find something to do: it is not, for nearly all of the time, and this costs a tenth.
+
+        `now`: seconds of any clock that does not run back. For one thread; another may be in `refresh`.
+        """
+        paths = self._watched
+        return self._looks.is_due(paths, glance(paths), now) or self._restless
+
     def refresh(self) -> None:
         """Make what is served equal to what is on disk. Never raises for what is wrong there: it is logged and told."""
         try:
-            found = scan(self._root)
+            places, found = directories(self._root), scan(self._root)
         except OSError as error:
             if str(error) != self._unreadable:
                 log.error("models: %s cannot be read, everything serves on as it is: %s", self._root, error)
-            self._unreadable = str(error)
+            self._unreadable, self._restless = str(error), True
             return
         self._unreadable = ""
         found = {name: model for name, model in found.items() if name not in self.withheld}
@@ -116,8 +130,22 @@ class Repository:
                 self._leave(name, model.unreadable)
             else:
                 self._update(name, model)
+        self._restless = any(served.retiring or served.unreadable for served in self._models.values())
+        self._watched = self._paths_of(places, found)
         self.refreshed = True
         self._tell()
+
+    def _paths_of(self, places: Sequence[Path], found: Mapping[str, ModelOnDisk]) -> tuple[str, ...]:
+        """The directories, whose times tell of what came and went; the policies; and the files of refused versions,
+        which may be mended in place. Those of the others are immutable: a full look is early enough for them."""
+        paths = [self._root]
+        for place in places:
+            paths += [place, place / POLICY_FILE]
+            if model := found.get(place.name):
+                broken = self._models[place.name].broken
+                paths += [place / str(version) for version in model.versions]
+                paths += [place / str(version) / file for version, (stamp, _) in broken.items() for file, *_ in stamp]
+        return tuple(map(str, paths))
 
     def _leave(self, name: str, why: str) -> None:
         """Let a model serve on as it is, since nothing is known of it. Logged once."""

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from fakes import PlainBlock, call
 from server.engine.cost import CostModel
 from server.engine.lane import Lane, LoadedModel
 from server.errors import ModelNotFound
+from server.repository.looks import SETTLE_S
 from server.repository.repository import Repository, State
 from server.routing.routes import Routes
 from server.types import Array, Interface, Route
@@ -434,3 +435,56 @@ def test_a_model_that_cannot_be_read_serves_on_and_its_neighbours_are_followed(
     (bench.root / "a" / "model.toml").rmdir()
     bench.refresh()
     assert bench.answers("a") == 2
+
+
+# --- Whether to look -------------------------------------------------------------------------------------------------
+
+
+def test_what_stays_as_it_is_is_not_looked_into(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.refresh()
+    assert bench.repository.is_stale(0.0)
+    assert not bench.repository.is_stale(SETTLE_S)
+
+
+def settled(bench: Bench) -> float:
+    """An instant at which the repository has seen all that is there."""
+    bench.refresh()
+    for now in (0.0, SETTLE_S):
+        bench.repository.is_stale(now)
+    return SETTLE_S
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda bench: bench.publish("b", 1), id="a model comes"),
+        pytest.param(lambda bench: (bench.root / "b").mkdir(), id="a model's directory comes, still empty"),
+        pytest.param(lambda bench: bench.publish("empty", 1), id="a model without versions gets its first"),
+        pytest.param(lambda bench: bench.publish("a", 2), id="a version comes"),
+        pytest.param(lambda bench: shutil.rmtree(bench.root / "a"), id="a model goes"),
+        pytest.param(lambda bench: bench.policy("a", "[cache]\nenabled = true\n"), id="a policy comes"),
+        pytest.param(lambda bench: bench.publish("bad", 1, "mended"), id="a refused version is mended in place"),
+        pytest.param(lambda bench: shutil.rmtree(bench.root), id="the whole repository goes"),
+    ],
+)
+def test_what_changes_is_looked_into(bench: Bench, change: Callable[[Bench], object]) -> None:
+    bench.publish("a", 1)
+    bench.publish("bad", 1)
+    bench.breaks("bad", 1)
+    (bench.root / "empty").mkdir()
+    now = settled(bench)
+    change(bench)
+    assert bench.repository.is_stale(now)
+
+
+def test_a_version_that_still_finishes_is_looked_for_until_it_has(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.refresh()
+    waiting = busy(bench.lane("a"))
+    retiring = bench.lane("a")
+    bench.publish("a", 2)
+    now = settled(bench)
+    assert bench.repository.is_stale(now)
+    assert retiring.queue.take(now).blocks == [waiting]
+    assert not bench.repository.is_stale(settled(bench) + 1)
