@@ -1,4 +1,4 @@
-"""Which thresholds an estimator compares its features with, and what comes before. Knows scikit-learn only."""
+"""Which thresholds an estimator compares its features with, and what comes before. Knows estimators, not graphs."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,6 +9,9 @@ import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 
+from convert.emitters.trees import lightgbm, xgboost
+from convert.emitters.trees.forest import LEAF, Forest
+from convert.errors import Refused
 from convert.schema import Array
 from convert.structure import branches, column_names
 
@@ -63,6 +66,9 @@ def splitters(estimator: Any, before: Prefix = lambda rows: rows) -> Iterator[Sp
         inside = _then(before, getattr(estimator._preprocessor, "transform", None))
         for predictor in _flat(estimator._predictors):
             yield Splitter(inside, _through_nodes(predictor.nodes))
+    elif (forest := _foreign(estimator)) is not None:
+        for root in forest.roots:
+            yield Splitter(before, _through_forest(forest, int(root)))
     elif hasattr(estimator, "bin_edges_"):
         yield Splitter(before, lambda row: _through_bins(estimator.bin_edges_, row))
     else:
@@ -127,6 +133,32 @@ def _through_nodes(nodes: Array) -> Callable[[Array], list[Split]]:
             value = row[split.feature]
             left = node["missing_go_to_left"] if np.isnan(value) else split.below(value)
             node = nodes[node["left"] if left else node["right"]]
+        return met
+
+    return through
+
+
+def _foreign(estimator: Any) -> Forest | None:
+    """The trees of LightGBM or XGBoost; None of what is neither, or has no graph."""
+    module = type(estimator).__module__
+    read = {"lightgbm.sklearn": lightgbm.forest_of, "xgboost.sklearn": xgboost.forest_of}.get(module)
+    try:
+        return read(estimator) if read else None
+    except Refused:
+        return None
+
+
+def _through_forest(forest: Forest, root: int) -> Callable[[Array], list[Split]]:
+    """The way through one of the trees; at splits of categories it ends."""
+
+    def through(row: Array) -> list[Split]:
+        met, node = list[Split](), root
+        while forest.left[node] != LEAF and node not in forest.members:
+            split = Split(int(forest.feature[node]), float(forest.threshold[node]), single=forest.single)
+            met.append(split)
+            value = row[split.feature]
+            left = forest.gaps_left[node] if np.isnan(value) else split.below(value)
+            node = int(forest.left[node] if left else forest.right[node])
         return met
 
     return through

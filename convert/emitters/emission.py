@@ -9,7 +9,7 @@ from sklearn.base import is_classifier
 from convert.emitters.fallback import by_skl2onnx
 from convert.emitters.features import Features, Part
 from convert.emitters.graph import DType, Graph, Tensor
-from convert.emitters.registry import EMITTERS, Declined, Method
+from convert.emitters.registry import Declined, Method, emitters_of
 from convert.errors import Unconvertible
 from convert.schema import Array, NumberType
 
@@ -43,7 +43,7 @@ class Emission:
         return self._answered[key]
 
     def _emitted(self, estimator: Any, method: Method, features: Features) -> Features:
-        for emitter in EMITTERS.get((type(estimator), method), ()):
+        for emitter in emitters_of(type(estimator), method):
             try:
                 answered = emitter(estimator, features, self)
             except Declined:

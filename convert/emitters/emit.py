@@ -8,7 +8,7 @@ import onnx
 from convert.emitters.emission import Emission
 from convert.emitters.features import Features
 from convert.emitters.graph import Tensor
-from convert.emitters.registry import EMITTERS, Method
+from convert.emitters.registry import Method, knows_family
 from convert.errors import Unconvertible
 from convert.export import check_numbers, outputs_of
 from convert.graph import keep_outputs
@@ -52,8 +52,8 @@ def emit(
 
 def knows(estimator: Any) -> bool:
     """Whether an emitter of ours would have a part in the graph; to find it out by emitting one can take long."""
-    own = {family for family, _ in EMITTERS if family.__name__ not in FRAMES}
-    return any(type(part) in own for part in parts(estimator))
+    families = {type(part) for part in parts(estimator)}
+    return any(knows_family(family) for family in families if family.__name__ not in FRAMES)
 
 
 def _features(estimator: Any, layout: Layout, inputs: list[Tensor]) -> Features:

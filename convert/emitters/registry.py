@@ -14,7 +14,10 @@ Method = Literal["transform", "predict", "predict_proba", "decision_function"]
 Emitter = Callable[[Any, Features, "Emission"], Features]
 """A fitted estimator and its input → its answers. Raises Declined, or Refused for what can have no graph."""
 
-EMITTERS: dict[tuple[type, Method], list[Emitter]] = {}
+Family = type | str
+"""A class, or where it is found, if its library is not imported here: "lightgbm.sklearn.LGBMRegressor"."""
+
+EMITTERS: dict[tuple[Family, Method], list[Emitter]] = {}
 """Tried in this order until one does not decline."""
 
 
@@ -22,7 +25,7 @@ class Declined(Exception):
     """This emitter does not know these settings: somebody else may. The message says what it does not know."""
 
 
-def emits(method: Method, *families: type, special: bool = False) -> Callable[[Emitter], Emitter]:
+def emits(method: Method, *families: Family, special: bool = False) -> Callable[[Emitter], Emitter]:
     """Register a function for these estimators. Subclasses are not meant: they may compute something else.
 
     `special`: asked before others, because it does better where it does not decline.
@@ -35,3 +38,17 @@ def emits(method: Method, *families: type, special: bool = False) -> Callable[[E
         return emitter
 
     return add
+
+
+def emitters_of(family: type, method: Method) -> list[Emitter]:
+    """Who may answer for this class."""
+    return EMITTERS.get((family, method)) or EMITTERS.get((_found(family), method), [])
+
+
+def knows_family(family: type) -> bool:
+    """Whether anybody answers for this class, whatever it is asked."""
+    return any(known in (family, _found(family)) for known, _ in EMITTERS)
+
+
+def _found(family: type) -> str:
+    return f"{family.__module__}.{family.__qualname__}"

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from hypothesis import strategies as st
+from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.compose import TransformedTargetRegressor
@@ -50,6 +51,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.svm import SVC, SVR, LinearSVC, NuSVC, OneClassSVM
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from xgboost import XGBClassifier, XGBRegressor
 
 from support.families.rows import FEW, STATE, Family, of, scaled
 
@@ -193,6 +195,33 @@ MODELS: Final = (
     Family(
         "histogram gradient boosting, regression",
         st.builds(HistGradientBoostingRegressor, max_iter=FEW, random_state=STATE),
+        "numbers",
+        scaled=False,
+        gaps=True,
+    ),
+    Family(
+        "LightGBM",
+        st.builds(LGBMClassifier, n_estimators=FEW, random_state=STATE, verbose=st.just(-1), n_jobs=st.just(1)),
+        scaled=False,
+        gaps=True,
+    ),
+    Family(
+        "LightGBM, regression",
+        st.builds(LGBMRegressor, n_estimators=FEW, random_state=STATE, verbose=st.just(-1), n_jobs=st.just(1)),
+        "numbers",
+        scaled=False,
+        gaps=True,
+    ),
+    Family(
+        "XGBoost",
+        st.builds(XGBClassifier, n_estimators=FEW, random_state=STATE, n_jobs=st.just(1)),
+        "places",  # it takes no other labels than 0, 1, 2
+        scaled=False,
+        gaps=True,
+    ),
+    Family(
+        "XGBoost, regression",
+        st.builds(XGBRegressor, n_estimators=FEW, random_state=STATE, n_jobs=st.just(1)),
         "numbers",
         scaled=False,
         gaps=True,
