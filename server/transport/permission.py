@@ -1,14 +1,17 @@
 """Who is let in over grpcio: every method but health asks for a good token where tokens are set."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
 
 from server.credentials import Grant
-from server.errors import ServingError, Unauthenticated
+from server.errors import NotHere, ServingError, Unauthenticated
 from server.guard import Guard
 from server.transport.status import status_of
+from server.wording import quoted
 
 OPEN_TO_ALL: Final = (
     "/grpc.health.v1.Health/",
@@ -16,6 +19,9 @@ OPEN_TO_ALL: Final = (
     "/inference.GRPCInferenceService/ServerReady",
 )
 """Balancers ask for health, and hold no tokens; it tells nothing else."""
+
+REFUSED_S: Final = 1.0
+"""How long a call that is to be refused may take to send its first message."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -43,7 +49,8 @@ class Permission(grpc.aio.ServerInterceptor):
                 self._guard.grant(_authorization(details.invocation_metadata))
             except Unauthenticated as error:
                 return _refusing(error)
-        return await continuation(details)
+        handler = await continuation(details)
+        return handler or _refusing(NotHere(f"there is no method {quoted(details.method)}"))
 
 
 async def refuse(context: Context, error: ServingError) -> NoReturn:
@@ -54,9 +61,15 @@ async def refuse(context: Context, error: ServingError) -> NoReturn:
 
 
 def _refusing(error: ServingError) -> Handler:
-    """A method that refuses. It takes streams, which fits a client of any kind."""
+    """A method that refuses. It takes streams, which fits a client of any kind.
 
-    async def method(_: AsyncIterator[bytes], context: Context) -> None:
+    It reads a message before: grpcio forgets the status of a call that ends while its client still writes one, and
+    behind our own front the tunnel is such a client.
+    """
+
+    async def method(requests: AsyncIterator[bytes], context: Context) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(anext(aiter(requests), b""), REFUSED_S)
         await refuse(context, error)
 
     return grpc.stream_stream_rpc_method_handler(method)

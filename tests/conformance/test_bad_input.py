@@ -1,5 +1,6 @@
 """Bad input gets the same status and the same words on every transport and in every protocol, and harms nobody else."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -106,3 +107,22 @@ def test_unknown_method(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError) as refused:
         raw(channel, "/skylane.v1.PredictionService/Guess")(b"")
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert refused.value.details() == "there is no method '/skylane.v1.PredictionService/Guess'"
+
+
+def test_a_stream_to_an_unknown_method_is_refused_before_it_says_anything(channel: grpc.Channel) -> None:
+    never_sent = threading.Event()
+
+    def requests() -> Iterator[bytes]:
+        never_sent.wait(30)
+        yield from ()
+
+    method = channel.stream_stream(
+        "/skylane.v1.PredictionService/Guess", request_serializer=bytes, response_deserializer=bytes
+    )
+    call = method(requests())
+    with pytest.raises(grpc.RpcError) as refused:
+        next(call)
+    never_sent.set()
+    error: Any = refused.value
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -316,7 +316,8 @@ def test_balancers_learn_without_a_token_whether_the_server_answers_and_nothing_
             with pytest.raises(grpc.RpcError) as refused:
                 ask_(name)
             error: Any = refused.value
-            assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+            words = "this server asks for a valid bearer token (authorization: Bearer …)"
+            assert (error.code(), error.details()) == (grpc.StatusCode.UNAUTHENTICATED, words)
         with pytest.raises(grpc.RpcError, match="asks for a valid bearer token"):
             foreign.call(channel, OIP, "ModelInfer")(foreign.infer_raw(ask("linear", features=features(1))))
 
