@@ -40,6 +40,11 @@ class Block(ABC):
         self.rows = rows_each * len(calls)
         """Rows of all calls together."""
 
+    @property
+    def protocol(self) -> str:
+        """By which its calls came."""
+        return self.calls[0].protocol
+
     @abstractmethod
     def keys(self) -> list[Hashable]:
         """One for each call; two are equal if and only if inputs and wanted outputs are equal, byte for byte."""

@@ -20,7 +20,7 @@ NO_DEADLINE = math.inf
 class Call:
     """One request, from its arrival until its reply is with the transport."""
 
-    __slots__ = ("cancelled", "deadline", "done", "followers", "grant", "handle", "key", "sink", "tail")
+    __slots__ = ("cancelled", "deadline", "done", "followers", "grant", "handle", "key", "protocol", "sink", "tail")
 
     def __init__(
         self, handle: Any, sink: "Sink", deadline: float = NO_DEADLINE, tail: bytes = b"", grant: Grant = ANYONE
@@ -42,6 +42,8 @@ class Call:
         """Under which the reply is kept, while a cache waits for it."""
         self.followers: list[Call] | None = None
         """Equal calls that wait for this one's answer."""
+        self.protocol = ""
+        """By which protocol it came; whoever reads the request says so."""
 
     def is_live(self, now: float) -> bool:
         """Whether somebody still waits for the answer."""

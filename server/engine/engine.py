@@ -11,6 +11,7 @@ run the whole of it from one seed.
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from threading import Lock
@@ -22,7 +23,7 @@ from server.engine.admission import Refusal
 from server.engine.batching import Cut
 from server.engine.lane import FAILURES_TOLD_S, Lane
 from server.engine.statistics import Times
-from server.errors import CallCancelled, DeadlineExpired, ModelFailed, ServingError, ShuttingDown
+from server.errors import CallCancelled, DeadlineExpired, ModelFailed, ModelNotFound, ServingError, ShuttingDown
 from server.routing.routes import Routes
 from server.types import Call
 
@@ -51,6 +52,8 @@ class Engine:
         self._lanes: frozenset[Lane] = frozenset()
         self._lanes_lock = Lock()
         self._stopping = False
+        self.unserved: Counter[tuple[str, str]] = Counter()
+        """(protocol, name of the error's class) → calls that reached no model, since none is there or we stop."""
 
     # --- The request path -------------------------------------------------------------------------------------------
 
@@ -61,6 +64,9 @@ class Engine:
             try:
                 touched[self._enqueue(ask)] = None
             except ServingError as error:
+                if isinstance(error, ModelNotFound | ShuttingDown):  # the others were counted where they belong
+                    with self._lanes_lock:
+                        self.unserved[ask.calls[0].protocol, type(error).__name__] += len(ask.calls)
                 ask.sink.refuse(ask.calls, error)
             except Exception:  # a fault of ours must not reach the calls that arrived beside this one
                 log.exception("a request for %s met a fault of the server", ask.route)
@@ -78,7 +84,7 @@ class Engine:
             if block.rows_each == 0:
                 _answer(block.calls, block.encode(lane.model.empty))
                 with lane.lock:
-                    lane.statistics.empty += len(block.calls)
+                    lane.statistics.had_no_rows(len(block.calls), block.protocol)
                 return lane
             now = self._clock()
             with lane.lock:
@@ -89,7 +95,7 @@ class Engine:
                 _answer([call for call, _ in kept], [reply for _, reply in kept])
                 ended_at = self._clock()
                 with lane.lock:
-                    lane.statistics.hit(len(kept), ended_at - now, ended_at)
+                    lane.statistics.hit(len(kept), ended_at - now, ended_at, kept[0][0].protocol)
             for call, error in refused:
                 _refuse(lane, [call], error)
             return lane
@@ -148,7 +154,7 @@ class Engine:
             if lane.cache is not None:
                 self._keep(lane, block, replies)
         ended_at = clock()
-        calls = [(at, len(block.calls)) for at, block in zip(cut.arrivals, blocks, strict=True)]
+        calls = [(at, len(block.calls), block.protocol) for at, block in zip(cut.arrivals, blocks, strict=True)]
         with lane.lock:
             lane.statistics.answered(calls, cut.rows, Times(began_at, gathered_at, ran_at, ended_at))
         return ended_at - began_at
@@ -176,7 +182,7 @@ class Engine:
                 if call.key is not None:  # it ran for itself beside an equal one
                     lane.cache.keep(call.key, key_bytes, reply, now)
             following = [lane.cache.settle(call) for call in block.calls]
-            lane.statistics.coalesced += sum(map(len, following))
+            lane.statistics.followed(sum(map(len, following)), block.protocol)
         for followers, reply in zip(following, marked, strict=True):
             for follower in followers:
                 _answer([follower], [reply])
@@ -232,7 +238,7 @@ def _bind(lane: Lane, ask: Ask) -> Block:
         lane.admission.check_size(block)
     except ServingError as error:
         with lane.lock:
-            lane.statistics.failed(error, len(ask.calls))
+            lane.statistics.failed(error, len(ask.calls), ask.calls[0].protocol)
         raise
     return block
 
@@ -265,7 +271,8 @@ def _why_gone(call: Call, now: float) -> ServingError:
 def _refuse(lane: Lane, calls: Sequence[Call], error: ServingError) -> None:
     """Tell calls that were queued why they get no answer."""
     with lane.lock:
-        lane.statistics.failed(error, len(calls))
+        for call in calls:
+            lane.statistics.failed(error, 1, call.protocol)
     for call in calls:
         call.sink.refuse([call], error)
 

@@ -16,6 +16,10 @@ BOUNDS_S: Final = (
 """Upper bounds of the histograms' buckets; one more is for what took longer."""
 
 
+ANSWERED: Final = ""
+"""How a call ended that got its answer, where others have the name of an error's class."""
+
+
 class Histogram:
     """How often something took how long, as Prometheus counts it."""
 
@@ -80,8 +84,8 @@ class Statistics:
     """Calls without rows, for which nothing ran."""
     caches: bool = False
     """Whether answers are kept, so that a call may hit or miss."""
-    failures: Counter[str] = field(default_factory=Counter)
-    """Name of the error's class → calls refused with it."""
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(protocol, name of the error's class or nothing for an answer) → calls that ended so."""
     last_at: float = 0.0
     """Instant on the engine's clock of the last answer."""
 
@@ -90,12 +94,22 @@ class Statistics:
         """Calls that got their answer."""
         return self.total.count + self.hits + self.coalesced + self.empty
 
-    def answered(self, calls: Sequence[tuple[float, int]], rows: int, times: Times) -> None:
-        """A batch of so many rows was run; `calls` has (arrival, number of calls) of each of its blocks."""
+    @property
+    def failures(self) -> Counter[str]:
+        """Name of the error's class → calls refused with it."""
+        found = Counter[str]()
+        for (_, error), calls in list(self.outcomes.items()):  # at once: who asks has no lock
+            if error:
+                found[error] += calls
+        return found
+
+    def answered(self, calls: Sequence[tuple[float, int, str]], rows: int, times: Times) -> None:
+        """A batch of so many rows was run; `calls` has (arrival, number of calls, protocol) of each of its blocks."""
         gather_s, run_s = times.gathered_at - times.began_at, times.ran_at - times.gathered_at
         reply_s = times.ended_at - times.ran_at
         count = 0
-        for arrived_at, together in calls:
+        for arrived_at, together, protocol in calls:
+            self.outcomes[protocol, ANSWERED] += together
             self.queue.add(together, times.began_at - arrived_at)
             self.total.add(together, times.ended_at - arrived_at)
             count += together
@@ -114,12 +128,23 @@ class Statistics:
         size.reply_s += reply_s
         self.last_at = times.ended_at
 
-    def hit(self, calls: int, seconds: float, now: float) -> None:
+    def hit(self, calls: int, seconds: float, now: float, protocol: str) -> None:
         """So many calls were answered from the cache, which took so long for all."""
         self.hits += calls
+        self.outcomes[protocol, ANSWERED] += calls
         self.hit_s += seconds
         self.last_at = now
 
-    def failed(self, error: Exception, calls: int) -> None:
+    def followed(self, calls: int, protocol: str) -> None:
+        """So many calls were answered by the run of an equal one."""
+        self.coalesced += calls
+        self.outcomes[protocol, ANSWERED] += calls
+
+    def had_no_rows(self, calls: int, protocol: str) -> None:
+        """So many calls had no rows, and were answered without a run."""
+        self.empty += calls
+        self.outcomes[protocol, ANSWERED] += calls
+
+    def failed(self, error: Exception, calls: int, protocol: str) -> None:
         """So many calls were refused with this."""
-        self.failures[type(error).__name__] += calls
+        self.outcomes[protocol, type(error).__name__] += calls

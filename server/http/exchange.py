@@ -30,13 +30,14 @@ class Exchange:
         self._thread = threading.get_ident()
         self.clock = clock
 
-    async def ask(self, make: Callable[[Call], Ask], deadline: float, gone: Gone) -> Reply:
+    async def ask(self, make: Callable[[Call], Ask], deadline: float, gone: Gone, protocol: str) -> Reply:
         """The engine's answer. `gone` ends when the caller has gone; what nobody waits for is not run.
 
         Raises ServingError.
         """
         result: asyncio.Future[Result] = self._loop.create_future()
         call = Call(result, self, deadline)
+        call.protocol = protocol
         if not self._arrived:
             self._loop.call_soon(self._flush)
         self._arrived.append(make(call))

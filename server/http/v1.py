@@ -59,7 +59,7 @@ async def _predict(context: Context, request: Request) -> Response:
     route, deadline = context.route(request), context.deadline(request)
     with context.bodies.room() as room:
         reply = await context.exchange.ask(
-            _reading(route, await context.bodies.read(request, room)), deadline, lambda: gone(request)
+            _reading(route, await context.bodies.read(request, room)), deadline, lambda: gone(request), "v1_http"
         )
     return Response(reply.json, headers=cached_header(reply), media_type="application/json")
 

@@ -171,7 +171,7 @@ async def _infer(context: Context, request: Request) -> Response:
         if inference.timeout_s is not None:
             deadline = min(deadline, arrived_at + inference.timeout_s)
         reply = await context.exchange.ask(
-            lambda call: InferenceAsk(route, call, inference), deadline, lambda: gone(request)
+            lambda call: InferenceAsk(route, call, inference), deadline, lambda: gone(request), "oip_http"
         )
     json, headers = json_of(reply, inference.id), cached_header(reply)
     if not reply.binary and inference.binary is False:

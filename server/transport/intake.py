@@ -26,12 +26,16 @@ class Decoder(Protocol):
 class Intake:
     """Where the calls of one method enter, from any transport and thread."""
 
-    def __init__(self, engine: Engine, decoder: Decoder, message_bytes_max: int) -> None:
+    def __init__(self, engine: Engine, decoder: Decoder, message_bytes_max: int, protocol: str = "") -> None:
+        """`protocol`: the name under which its calls are counted."""
+        self._protocol = protocol
         self._engine, self._decoder = engine, decoder
         self._message_bytes_max = message_bytes_max
 
     def take(self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink) -> None:
         """Answer these calls, now or later. Never raises."""
+        for call in calls:
+            call.protocol = self._protocol
         if max(map(len, payloads), default=0) > self._message_bytes_max:
             calls, payloads = self._without_large(calls, payloads, sink)
         try:

@@ -29,8 +29,14 @@ class Service(Protocol):
 
 def hot_methods(engine: Engine, clock: Callable[[], float], message_bytes_max: int) -> HotMethods:
     """Methods whose calls may come many at once, of every protocol, on one engine."""
-    decoders = {PREDICT: RequestDecoder(), INFER: InferDecoder(clock), TENSORFLOW: PredictDecoder()}
-    intakes = {path: Intake(engine, decoder, message_bytes_max) for path, decoder in decoders.items()}
+    decoders = {
+        PREDICT: ("skylane_grpc", RequestDecoder()),
+        INFER: ("oip_grpc", InferDecoder(clock)),
+        TENSORFLOW: ("tfs_grpc", PredictDecoder()),
+    }
+    intakes = {
+        path: Intake(engine, decoder, message_bytes_max, protocol) for path, (protocol, decoder) in decoders.items()
+    }
     streams = {
         PREDICT_STREAM: StreamMethod(intakes[PREDICT], message_of),
         INFER_STREAM: StreamMethod(intakes[INFER], stream_message),

@@ -189,7 +189,9 @@ def _check_statistics(world: World) -> None:
     assert sum(each.succeeded for each in told) == ended["PredictResponse"]
     failures = sum((each.failures for each in told), Counter[str]())
     assert failures == {name: ended[name] for name in failures}
-    assert set(ended) - set(failures) <= {"PredictResponse", "ModelNotFound", "ShuttingDown"}
+    unserved = {name: count for (_, name), count in world.engine.unserved.items()}
+    assert {"PredictResponse": ended["PredictResponse"], **failures, **unserved} == ended
+    assert sum(sum(each.outcomes.values()) for each in told) == sum(ended.values()) - sum(unserved.values())
     for each in told:
         assert each.executions == each.run.count == sum(size.executions for size in each.batches.values())
         assert each.rows == sum(rows * size.executions for rows, size in each.batches.items())

@@ -23,8 +23,9 @@ def test_a_histogram_counts_calls_where_prometheus_would(seconds: float, bucket:
 
 def test_a_batch_counts_for_each_of_its_calls_and_once_as_an_execution() -> None:
     statistics = Statistics()
-    statistics.answered([(1.0, 2), (1.5, 3)], rows=10, times=Times(2.0, 2.25, 3.25, 3.5))
+    statistics.answered([(1.0, 2, "a"), (1.5, 3, "b")], rows=10, times=Times(2.0, 2.25, 3.25, 3.5))
     assert statistics.succeeded == 5
+    assert statistics.outcomes == {("a", ""): 2, ("b", ""): 3}
     assert statistics.queue.seconds == 2 * 1.0 + 3 * 0.5
     assert statistics.total.seconds == 2 * 2.5 + 3 * 2.0
     assert (statistics.gather_s, statistics.run_s, statistics.reply_s) == (5 * 0.25, 5 * 1.0, 5 * 0.25)
