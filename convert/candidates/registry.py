@@ -13,7 +13,7 @@ from convert.errors import Unconvertible
 from convert.export import export
 from convert.graph import fuse_products
 from convert.schema import Array, Layout, NumberType
-from convert.structure import Task, has_trees
+from convert.structure import Task, has_trees, parts
 
 
 class NotApplicable(Exception):
@@ -42,7 +42,9 @@ class Source:
     frame: pd.DataFrame
     """The held-out rows."""
     _exported: dict[NumberType, onnx.ModelProto] = field(default_factory=dict)
-    _emitted: dict[tuple[NumberType, NumberType], onnx.ModelProto | Unconvertible] = field(default_factory=dict)
+    _emitted: dict[tuple[NumberType, NumberType, int | None], onnx.ModelProto | Unconvertible] = field(
+        default_factory=dict
+    )
 
     def exported(self, numbers: NumberType) -> onnx.ModelProto:
         """A copy of the graph as skl2onnx makes it, which takes numbers of this type. Raises Unconvertible."""
@@ -52,17 +54,19 @@ class Source:
             self._exported[numbers] = export(self.estimator, self.layout, numbers, self.task)
         return _copy(self._exported[numbers])
 
-    def emitted(self, numbers: NumberType, precision: NumberType) -> onnx.ModelProto:
+    def emitted(self, numbers: NumberType, precision: NumberType, nodes_max: int | None = None) -> onnx.ModelProto:
         """A copy of the graph of our own emitters, which takes numbers of one type and computes in the other.
+
+        `nodes_max`: forests with more nodes than this are split.
 
         Raises Unconvertible, also where an emitter fails: there are other candidates, and the report says so.
         """
-        key = numbers, precision
+        key = numbers, precision, nodes_max
         if not self._emitted and not knows(self.estimator):
             raise Unconvertible("no step of the pipeline has an emitter of its own")
         if key not in self._emitted:
             try:
-                self._emitted[key] = emit(self.estimator, self.layout, numbers, self.task, precision)
+                self._emitted[key] = emit(self.estimator, self.layout, numbers, self.task, precision, nodes_max)
             except Unconvertible as error:
                 self._emitted[key] = error  # a large forest takes seconds to fail, and is asked about again
             except Exception as error:  # of a family or a setting that its emitter was not tried with
@@ -72,6 +76,11 @@ class Source:
         if isinstance(found, Unconvertible):
             raise found
         return _copy(found)
+
+    @property
+    def tree_nodes(self) -> int:
+        """Nodes of all of scikit-learn's decision trees together."""
+        return sum(int(part.tree_.node_count) for part in parts(self.estimator) if hasattr(part, "tree_"))
 
     def single(self) -> onnx.ModelProto:
         """A copy of the best graph in single precision: our own, else the exported one, its products fused."""

@@ -20,10 +20,12 @@ LOST_MAX: Final = 2.0**-22
 class Emission:
     """Asks emitters, and skl2onnx where there is none. Steps compute in `precision`, whatever their input's type."""
 
-    def __init__(self, precision: NumberType, trees: Literal[3, 5] = 5) -> None:
+    def __init__(self, precision: NumberType, trees: Literal[3, 5] = 5, nodes_max: int | None = None) -> None:
         self.precision = precision
         self.trees = trees
         """The version of ai.onnx.ml whose form of trees the graph has."""
+        self.nodes_max = nodes_max
+        """Nodes of trees that one node of the graph may have, where there are several trees; None: any number."""
         self.graph = Graph()
         self.own: set[str] = set()
         """Names of the families that emitters of ours answered for."""

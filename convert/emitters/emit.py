@@ -29,14 +29,21 @@ FRAMES: Final = ("Pipeline", "ColumnTransformer", "FeatureUnion", "GridSearchCV"
 
 
 def emit(
-    estimator: Any, layout: Layout, numbers: NumberType, task: Task, precision: NumberType | None = None
+    estimator: Any,
+    layout: Layout,
+    numbers: NumberType,
+    task: Task,
+    precision: NumberType | None = None,
+    nodes_max: int | None = None,
 ) -> onnx.ModelProto:
     """A graph that takes numbers of one type and computes in another; by default in the same.
+
+    `nodes_max`: forests with more nodes than this are split.
 
     Raises Unconvertible if there is none, or, in single precision, none in which an emitter of ours has a part.
     """
     check_numbers(estimator, layout, numbers)
-    emission = Emission(precision or numbers, trees=3 if shares_leaves(estimator) else 5)
+    emission = Emission(precision or numbers, 3 if shares_leaves(estimator) else 5, nodes_max)
     inputs = [
         Tensor(spec.name, "string" if spec.dtype == "string" else numbers, spec.shape[1])
         for spec in layout.tensor_specs(numbers)

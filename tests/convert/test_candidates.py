@@ -13,7 +13,7 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from convert.candidates import RECIPES, Built, NotApplicable, Source
+from convert.candidates import RECIPES, Built, NotApplicable, Source, split_forest
 from convert.graph import fuse_products, operators
 from convert.schema import infer
 from convert.session import Session
@@ -182,3 +182,16 @@ def test_a_product_and_its_bias_are_one_node(model: Callable[[], onnx.ModelProto
     rows = {"x": np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)}
     for before, after in zip(*(Session(m.SerializeToString()).run(rows) for m in (plain, fused)), strict=True):
         np.testing.assert_allclose(after, before, rtol=1e-6)
+
+
+def test_forests_that_stay_in_the_cache_are_not_split(forest: Source) -> None:
+    with pytest.raises(NotApplicable, match=r"its trees have \d+ nodes, which stay in the cache: from 200000 on"):
+        RECIPE["emitted, split"](forest)
+
+
+def test_large_forests_are_split(forest: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(split_forest, "NODES_MIN", 1)
+    monkeypatch.setattr(split_forest, "NODES_MAX", 1)
+    built = RECIPE["emitted, split"](forest)
+    assert operators(onnx.load_from_string(built.content))["TreeEnsemble"] == 3
+    np.testing.assert_allclose(answers(built, forest), forest.estimator.predict_proba(X), atol=1e-6)

@@ -62,6 +62,30 @@ class Forest:
         feature = np.asarray(columns, dtype=np.int64)[self.feature]
         return replace(self, feature=np.where(self.leaves, 0, feature))
 
+    def split(self, nodes_max: int) -> list["Forest"]:
+        """The same trees in several forests, in their order, none with more nodes, but for those of a single tree."""
+        ends = np.append(self.roots[1:], len(self.feature))
+        starts, first = [0], 0
+        for tree, end in enumerate(ends):
+            if end - first > nodes_max and self.roots[tree] > first:
+                first = int(self.roots[tree])
+                starts.append(first)
+        return [self._slice(start, end) for start, end in zip(starts, [*starts[1:], len(self.feature)], strict=True)]
+
+    def _slice(self, start: int, end: int) -> "Forest":
+        leaf = self.leaves[start:end]
+        return Forest(
+            roots=self.roots[(self.roots >= start) & (self.roots < end)] - start,
+            feature=self.feature[start:end],
+            threshold=self.threshold[start:end],
+            left=np.where(leaf, LEAF, self.left[start:end] - start),
+            right=np.where(leaf, LEAF, self.right[start:end] - start),
+            gaps_left=self.gaps_left[start:end],
+            values=self.values[start:end],
+            single=self.single,
+            members={node - start: codes for node, codes in self.members.items() if start <= node < end},
+        )
+
     @classmethod
     def joined(cls, several: Sequence["Forest"]) -> "Forest":
         """All trees of these forests, which have the same features and answers."""

@@ -24,12 +24,21 @@ SUM: Final = 1
 def sums(forest: Forest, features: Features, emission: Emission) -> Features:
     """What the leaves that each row ends in add up to: (rows, width)."""
     tensor, forest = compared(forest, features, emission)
+    if emission.nodes_max is None:
+        return Features.of(_node(forest, tensor, emission))
+    parts = [_node(part, tensor, emission) for part in forest.split(emission.nodes_max)]
+    if len(parts) == 1:
+        return Features.of(parts[0])
+    return Features.of(emission.graph.node("Sum", parts, parts[0].dtype, forest.width))
+
+
+def _node(forest: Forest, tensor: Tensor, emission: Emission) -> Tensor:
     if emission.trees == 3 and not forest.members:
-        return Features.of(_version_3(forest, tensor, emission.graph))
+        return _version_3(forest, tensor, emission.graph)
     if not forest.several:
-        return Features.of(_version_5(forest, tensor, emission.graph))
+        return _version_5(forest, tensor, emission.graph)
     columns = [_version_5(forest.column(place), tensor, emission.graph) for place in range(forest.width)]
-    return Features.joined([Features.of(column) for column in columns])
+    return emission.graph.node("Concat", columns, tensor.dtype, forest.width, axis=1)
 
 
 def _version_5(forest: Forest, tensor: Tensor, graph: Graph) -> Tensor:

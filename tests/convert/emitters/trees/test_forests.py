@@ -16,6 +16,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTre
 from convert.emitters import emit
 from convert.graph import operators
 from convert.schema import infer
+from convert.session import Session
 from support.trees import WAYS, around, assert_same, compare, cuts_of, with_ends
 
 RANDOM = np.random.default_rng(0)
@@ -102,6 +103,22 @@ def test_half_of_the_trees_for_each_class_is_the_first_one() -> None:
     assert expected.label is not None
     assert actual.label is not None
     assert expected.label.tolist() == actual.label.tolist() == [0] * 40
+
+
+@pytest.mark.parametrize("target", [pytest.param(TWO, id="two classes"), pytest.param(THREE, id="three classes")])
+def test_a_forest_in_parts_answers_as_a_whole(target: Any) -> None:
+    estimator = RandomForestClassifier(12, random_state=0).fit(GAPS, target)
+    layout, _ = infer(estimator, GAPS)
+    layout = layout.with_missing({column.name: np.nan for column in layout.columns})
+    largest = max(tree.tree_.node_count for tree in estimator.estimators_)
+    tensors = layout.tensors(infer(estimator, GAPS)[1], "float64")
+    graphs = {most: emit(estimator, layout, "float64", "classifier", nodes_max=most) for most in (1, 3 * largest)}
+    for most, graph in graphs.items():
+        counts = operators(graph)
+        parts = counts.get("TreeEnsemble", 0) + counts.get("TreeEnsembleRegressor", 0)
+        assert parts == 12 if most == 1 else 2 <= parts <= 6
+        found = Session(graph.SerializeToString()).named(tensors)["probabilities"]
+        np.testing.assert_allclose(found, estimator.predict_proba(GAPS), atol=1e-6)
 
 
 @settings(deadline=None, max_examples=30)
