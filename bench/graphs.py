@@ -4,20 +4,31 @@ All graphs of a family are timed interleaved in one process, on rotating rows; a
 """
 
 import argparse
+import json
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import onnx
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
-from sklearn.ensemble import BaggingClassifier, GradientBoostingClassifier, IsolationForest, RandomForestClassifier
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    IsolationForest,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
@@ -27,8 +38,9 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, PolynomialFeatures, StandardScaler
 from sklearn.svm import SVC, SVR
+from sklearn.tree import DecisionTreeClassifier
 
-from bench.machine import libraries, machine
+from bench.machine import commit, libraries, machine
 from convert.emitters import emit
 from convert.errors import Unconvertible
 from convert.export import export
@@ -39,6 +51,7 @@ from convert.timing import SIZES, latencies
 
 ROWS, FEATURES, ASKED = 4000, 18, 1100
 LOADS: Final = 5
+ROOT: Final = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,13 @@ SUBJECTS: Final = (
                                   LogisticRegression())),
     Subject("random forest of 50", RandomForestClassifier(50, max_depth=8, random_state=0)),
     Subject("gradient boosting of 50", GradientBoostingClassifier(n_estimators=50, random_state=0)),
+    Subject("random forest of 100, two classes", RandomForestClassifier(100, random_state=0), "halves"),
+    Subject("scaler, forest of 100, two classes", _scaled(RandomForestClassifier(100, random_state=0)), "halves"),
+    Subject("random forest of 30, numbers", RandomForestRegressor(30, random_state=0), "numbers"),
+    Subject("gradient boosting of 100, two classes", GradientBoostingClassifier(random_state=0), "halves"),
+    Subject("histogram boosting, two classes", HistGradientBoostingClassifier(random_state=0), "halves"),
+    Subject("bagging of 20 trees", BaggingClassifier(DecisionTreeClassifier(), 20, random_state=0), "halves"),
+    Subject("AdaBoost of 50 trees", AdaBoostClassifier(DecisionTreeClassifier(max_depth=2), random_state=0), "halves"),
     Subject("isolation forest of 100", IsolationForest(random_state=0), "nothing"),
 )  # fmt: skip
 
@@ -105,7 +125,11 @@ def measure(subject: Subject) -> dict[str, Ratio]:
     random = np.random.default_rng(0)
     rows = random.normal(size=(ROWS, FEATURES)) * random.uniform(0.5, 3, FEATURES)
     signal = rows[:, :4].sum(axis=1)
-    targets = {"classes": (signal > 0).astype(int) + (signal > 2), "numbers": signal + np.sin(rows[:, 5])}
+    targets = {
+        "classes": (signal > 0).astype(int) + (signal > 2),
+        "halves": (signal + random.normal(size=ROWS) > 0).astype(int),
+        "numbers": signal + np.sin(rows[:, 5]),
+    }
     target = targets.get(subject.target)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of networks that are not trained to the end
@@ -154,8 +178,8 @@ def _load_s(graph: bytes) -> float:
     return min(took)
 
 
-def page(found: dict[str, dict[str, Ratio]]) -> str:
-    """The table for people."""
+def page(found: dict[str, dict[str, Ratio]], raw: str) -> str:
+    """The table for people, with a link to the file that has all digits."""
     heads = ("pipeline", "numbers", "smaller", "loads faster", *(f"faster, {size} rows" for size in SIZES))
     lines = [_row(*heads), "|---" * len(heads) + "|"]
     for name, ratios in found.items():
@@ -165,10 +189,24 @@ def page(found: dict[str, dict[str, Ratio]]) -> str:
         "Written by `python -m bench.graphs --write`. Ratios to the graph that skl2onnx makes in single precision,",
         "all graphs of a pipeline timed interleaved in one process on rotating rows, one thread, CPU time: above 1 is",
         f"in our favour. {FEATURES} normal features, {ROWS} rows. Numbers: as they come in and are computed; *mixed*",
-        "takes doubles and computes in single precision behind the first subtraction.\n",
-        f"{_machine()}\n",
+        "takes doubles and computes in single precision behind the first subtraction. What skl2onnx makes is a",
+        "candidate of the converter's, too: where it is faster, and right, it is chosen.\n",
+        f"{_machine()} [All digits]({raw}).\n",
     )
     return "\n".join((*text, *lines)) + "\n"
+
+
+def record(found: dict[str, dict[str, Ratio]]) -> dict[str, Any]:
+    """All ratios, unrounded, with what they depend on."""
+    return {
+        "commit": commit(),
+        "machine": msgspec.structs.asdict(machine()),
+        "libraries": libraries(),
+        "batches": list(SIZES),
+        "ratios": {
+            name: {numbers: asdict(ratio) for numbers, ratio in graphs.items()} for name, graphs in found.items()
+        },
+    }
 
 
 def _row(*cells: str) -> str:
@@ -185,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure all pipelines, or those whose name contains a word."""
     parser = argparse.ArgumentParser(prog="python -m bench.graphs", description=__doc__)
     parser.add_argument("word", nargs="?", default="", help="measure only pipelines whose name contains this")
-    parser.add_argument("--write", action="store_true", help="write docs/graphs.md")
+    parser.add_argument("--write", action="store_true", help="write docs/graphs.md and a file in bench/results")
     chosen = parser.parse_args(arguments)
     found = {}
     for subject in SUBJECTS:
@@ -194,7 +232,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for numbers, ratio in found[subject.name].items():
                 print(_row(subject.name, numbers, *ratio.cells()), flush=True)
     if chosen.write:
-        (Path(__file__).parents[1] / "docs" / "graphs.md").write_text(page(found), encoding="utf-8")
+        told = record(found)
+        name = f"graphs-{date.today()}-{told['commit'].rstrip('+')}.json"
+        (ROOT / "bench" / "results" / name).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        (ROOT / "docs" / "graphs.md").write_text(page(found, f"../bench/results/{name}"), encoding="utf-8")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from sklearn.linear_model import Ridge
 
-from bench.graphs import SUBJECTS, Ratio, Subject, measure, page
+from bench.graphs import SUBJECTS, Ratio, Subject, measure, page, record
 
 
 def test_a_pipeline_is_measured_in_every_type_of_numbers() -> None:
@@ -12,9 +12,16 @@ def test_a_pipeline_is_measured_in_every_type_of_numbers() -> None:
 
 
 def test_the_page_has_a_row_for_each_graph() -> None:
-    text = page({"trees": {"float32": Ratio(2.0, 1.25, (120.4, 9.5, 1.0))}})
+    text = page({"trees": {"float32": Ratio(2.0, 1.25, (120.4, 9.5, 1.0))}}, "raw.json")
     assert "| trees | float32 | 2.00 | 1.25 | 120 | 9.50 | 1.00 |" in text.splitlines()
 
 
 def test_pipelines_are_told_apart_by_name() -> None:
     assert len({subject.name for subject in SUBJECTS}) == len(SUBJECTS)
+
+
+def test_the_file_has_all_digits_and_what_they_depend_on() -> None:
+    told = record({"trees": {"float32": Ratio(2.0, 1.25, (120.4, 9.5, 1.0))}})
+    assert told["ratios"]["trees"]["float32"]["latency"] == (120.4, 9.5, 1.0)
+    assert told["machine"]["cores"] >= 1
+    assert told["libraries"]["onnxruntime"][0].isdigit()
