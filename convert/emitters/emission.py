@@ -17,6 +17,10 @@ LOST_MAX: Final = 2.0**-22
 """How much of a standard deviation may be lost by leaving a centre inside a product; above, it is subtracted first."""
 
 
+class Outdated(Exception):
+    """The graph needs the newer form of trees; see `Emission.trees`."""
+
+
 class Emission:
     """Asks emitters, and skl2onnx where there is none. Steps compute in `precision`, whatever their input's type."""
 

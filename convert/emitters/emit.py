@@ -1,11 +1,12 @@
 """A fitted pipeline → a graph made by the emitters of this package. The door to them."""
 
+from contextlib import suppress
 from typing import Any, Final
 
 import numpy as np
 import onnx
 
-from convert.emitters.emission import Emission
+from convert.emitters.emission import Emission, Outdated
 from convert.emitters.features import Features
 from convert.emitters.graph import Tensor
 from convert.emitters.registry import Method, knows_family
@@ -43,7 +44,13 @@ def emit(
     Raises Unconvertible if there is none, or, in single precision, none in which an emitter of ours has a part.
     """
     check_numbers(estimator, layout, numbers)
-    emission = Emission(precision or numbers, 3 if shares_leaves(estimator) else 5, nodes_max)
+    if shares_leaves(estimator):
+        with suppress(Outdated):
+            return _emitted(estimator, layout, numbers, task, Emission(precision or numbers, 3, nodes_max))
+    return _emitted(estimator, layout, numbers, task, Emission(precision or numbers, 5, nodes_max))
+
+
+def _emitted(estimator: Any, layout: Layout, numbers: NumberType, task: Task, emission: Emission) -> onnx.ModelProto:
     inputs = [
         Tensor(spec.name, "string" if spec.dtype == "string" else numbers, spec.shape[1])
         for spec in layout.tensor_specs(numbers)

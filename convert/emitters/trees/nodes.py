@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from onnx import numpy_helper
 
-from convert.emitters.emission import Emission
+from convert.emitters.emission import Emission, Outdated
 from convert.emitters.features import Features
 from convert.emitters.graph import Graph, Tensor
 from convert.emitters.trees.forest import Forest
@@ -33,7 +33,9 @@ def sums(forest: Forest, features: Features, emission: Emission) -> Features:
 
 
 def _node(forest: Forest, tensor: Tensor, emission: Emission) -> Tensor:
-    if emission.trees == 3 and not forest.members:
+    if emission.trees == 3:
+        if forest.members:
+            raise Outdated("categories are told apart by trees of version 5 alone")
         return _version_3(forest, tensor, emission.graph)
     if not forest.several:
         return _version_5(forest, tensor, emission.graph)

@@ -13,6 +13,8 @@ from sklearn.ensemble import (
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    VotingClassifier,
 )
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -161,3 +163,16 @@ def test_categories_of_a_data_frame(precision: Any) -> None:
     estimator = HistGradientBoostingClassifier(max_iter=8, min_samples_leaf=2).fit(frame, target.astype(int))
     asked = pd.concat([frame.astype({"word": object}), frame.head(9).assign(word="never seen")], ignore_index=True)
     assert_same(*compare(estimator, frame, asked, "float64", precision)[:2])
+
+
+def test_categories_beside_a_forest_of_three_classes_are_one_graph() -> None:
+    """The former need the newer form of trees, the latter would rather have the older one."""
+    codes = RANDOM.integers(0, 6, 300)
+    rows = np.column_stack([X[:, 0], codes])
+    target = (np.isin(codes, [1, 4]) ^ (X[:, 0] > 0)).astype(int) + (X[:, 0] > 1)
+    boosted = HistGradientBoostingClassifier(max_iter=3, categorical_features=[1], min_samples_leaf=2)
+    forest = RandomForestClassifier(3, max_depth=5, random_state=0)
+    vote = VotingClassifier([("a", boosted), ("b", forest)], voting="soft")
+    expected, actual, ops = compare(vote.fit(rows, target), rows, rows, "float64", "float32")
+    assert_same(expected, actual)
+    assert ops["TreeEnsemble"] == 4
