@@ -105,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     add("transport", str, "who speaks HTTP/2: native is our own and fast; grpcio is everybody's", get_args(Transport))
     add("workers", number_of_workers, "processes that share the port; auto: one for each CPU that this process may use")
     parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--figures", type=Path, help=argparse.SUPPRESS)
+    switch("triton_metrics", "tell /metrics under the names of NVIDIA Triton too, for dashboards that read those")
     add("max_message_mb", int, "largest request, in MiB")
     add("max_connections", int, "connections to the gRPC port of one process (native)")
     add("max_streams", int, "requests in flight on one gRPC connection (native)")

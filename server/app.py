@@ -20,6 +20,8 @@ from server.directory import Directory
 from server.engine.engine import Engine
 from server.errors import CannotStart
 from server.guard import Guard
+from server.observe.ledger import Ledger
+from server.observe.telling import Telling
 from server.readiness import Readiness
 from server.repository import loader
 from server.repository.repository import Load, ModelStatus, Repository, State
@@ -32,6 +34,7 @@ from server.transport.models import SelfDescription
 from server.transport.permission import Permission
 from server.transport.protocols import Service, hot_methods, services
 from server.transport.skylane_v1.requests import PREDICT
+from server.transport.status import STATUS_OF
 from server.transport.turns import share_in_turn
 
 if TYPE_CHECKING:
@@ -55,7 +58,8 @@ class App:
         self._engine = Engine(self._workers, time.monotonic)
         self._guard = Guard(settings.tokens)
         self._routes = Routes()
-        self._repository = Repository(settings.models, load, self._serve)
+        self._ledger = Ledger(lambda: self._engine.unserved)
+        self._repository = Repository(settings.models, self._ledger.timed(load), self._serve)
         self._refreshing = asyncio.Lock()
         """One look at the repository at a time, whether it is time for one or somebody loads a model."""
         self._readiness = Readiness()
@@ -69,6 +73,14 @@ class App:
             refresh=self.refresh,
             anyone_administrates=settings.allow_admin,
             shares_port=settings.supervised,
+        )
+        self._telling = Telling(
+            self._ledger,
+            self._directory.status,
+            {error.__name__: code.name for error, code in STATUS_OF.items()},
+            transport=settings.transport,
+            directory=settings.figures,
+            triton_names=settings.triton_metrics,
         )
         self._hot = hot_methods(self._engine, time.monotonic, settings.message_bytes_max)
         self._prediction = HotServices(self._hot, permission, time.monotonic)
@@ -103,11 +115,13 @@ class App:
             guard=self._guard,
             directory=self._directory,
             too_large=self._hot.unary[PREDICT].too_large,
+            metrics=self._telling.pages(),
         )
 
     def _serve(self, routes: Routes) -> None:
         self._routes = routes
         self._engine.serve(routes)
+        self._ledger.follow(routes)
 
     async def start(self) -> None:
         """Load what is in the repository, and begin to receive. Raises CannotStart."""
@@ -121,6 +135,7 @@ class App:
             ports = [self.listener.port, *([self.http.port] if self.http else [])]
             told = [share_in_turn(port, self._settings.workers) for port in ports]
             log.debug("connections are shared %s", "in turn" if all(told) else "by the kernel's hash")
+        await self._telling.start()
         await self.listener.start()
         if self.http:
             await self.http.start()
@@ -182,6 +197,7 @@ class App:
         await self.listener.close()
         if self.http:
             await self.http.close()
+        await self._telling.close()
         self._workers.close()
         log.info("closed after %.2f s", time.monotonic() - began_at)
 

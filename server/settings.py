@@ -40,6 +40,10 @@ class Settings:
     supervised: bool = False
     """This process is one of several workers: it shares the port, and listens only once its models are loaded. Set by
     the supervisor alone."""
+    figures: Path | None = None
+    """Where workers find each other's figures, for metrics that tell of all. Set by the supervisor alone."""
+    triton_metrics: bool = False
+    """Whether /metrics tells the figures under NVIDIA Triton's names too."""
     max_message_mb: int = 64
     """Largest request in MiB."""
     max_connections: int = 10_000

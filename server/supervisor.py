@@ -13,12 +13,16 @@ import logging
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from server import demand, signals
 from server.errors import CannotStart
+from server.observe import shared
 from server.settings import Settings
 from server.wording import cannot_bind
 
@@ -66,6 +70,7 @@ async def supervise(settings: Settings, argv: Sequence[str]) -> None:
         http = []
         if settings.http_port is not None:
             http = [f"--http-port={held.enter_context(held_port(settings.host, settings.http_port))}"]
+        figures = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="skylane-", ignore_cleanup_errors=True)))
         demand.tell(settings)
         command = [
             sys.executable,
@@ -76,8 +81,9 @@ async def supervise(settings: Settings, argv: Sequence[str]) -> None:
             f"--port={port}",
             *http,
             "--supervised",
+            f"--figures={figures}",
         ]
-        await Supervisor(settings, port, command).run(asked_to_stop)
+        await Supervisor(replace(settings, figures=figures), port, command).run(asked_to_stop)
 
 
 class Supervisor:
@@ -144,6 +150,8 @@ class Supervisor:
             self._tell_ready(number, worker)
         how = await worker.ended()
         del self._alive[number]
+        if self._settings.figures:
+            shared.fold(self._settings.figures, worker.pid)
         reason = "" if ready else worker.reason or f"workers: one ended with {how} before it was ready; see its log"
         return f"pid {worker.pid}, {how}", reason
 

@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 TIMEOUT_HEADER: Final = "x-request-timeout-ms"
 CACHED_HEADER: Final = "x-skylane-cached"
 
-Metrics = Callable[[], tuple[bytes, str]]
-"""Gives the page of metrics and its media type."""
+Metrics = Callable[[str], Awaitable[tuple[bytes, str]]]
+"""Gives the page of metrics and its media type, for whoever accepts these."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 

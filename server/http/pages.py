@@ -51,8 +51,8 @@ async def _metrics(context: Context, request: Request) -> Response:
     context.grant(request).check("metrics")
     if context.metrics is None:
         raise HTTPException(404, "this server has no metrics")
-    content, media_type = context.metrics()
-    return Response(content, media_type=media_type)
+    content, media_type = await context.metrics(request.headers.get("accept", ""))
+    return Response(content, headers={"content-type": media_type})
 
 
 async def _openapi(context: Context, request: Request) -> Response:

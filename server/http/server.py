@@ -28,7 +28,7 @@ def bind(
 ) -> HttpListener:
     """A listener on the settings' HTTP port that shares this engine. `clock`: the engine's. Raises CannotStart.
 
-    `metrics` makes the page at /metrics, on the event loop; without it there is none.
+    `metrics` makes the page at /metrics; without it there is none.
     """
     assert settings.http_port is not None
     context = Context(

@@ -308,7 +308,6 @@ def test_a_model_that_fails_on_a_row_fails_that_request_alone(http: Http) -> Non
     [
         pytest.param("GET", "/v3", (404, "there is nothing at this path: /docs lists what there is"), id="no path"),
         pytest.param("GET", "/v2/models/linear/infer", (405, "Method Not Allowed"), id="the wrong method"),
-        pytest.param("GET", "/metrics", (404, "this server has no metrics"), id="nobody gives metrics"),
         pytest.param(
             "GET", "/v2/models/linear/versions/x", (400, "version: expected 1 or more, received 'x'"), id="no version"
         ),

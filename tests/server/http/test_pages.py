@@ -70,13 +70,16 @@ async def get(path: str, metrics: Any) -> tuple[int, dict[bytes, bytes], bytes]:
 
 
 async def test_metrics_are_told_as_they_are_given() -> None:
-    status, headers, body = await get("/metrics", lambda: (b"x 1\n", "text/plain; version=0.0.4"))
+    async def metrics(accept: str) -> tuple[bytes, str]:
+        return b"x 1\n", "text/plain; version=0.0.4"
+
+    status, headers, body = await get("/metrics", metrics)
     assert (status, body) == (200, b"x 1\n")
     assert headers[b"content-type"].startswith(b"text/plain; version=0.0.4")
 
 
 async def test_a_fault_of_ours_is_told_in_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
-    def metrics() -> tuple[bytes, str]:
+    async def metrics(accept: str) -> tuple[bytes, str]:
         raise RuntimeError("a secret")
 
     assert await get("/metrics", metrics) == (

@@ -1,0 +1,161 @@
+"""What one process tells of itself, and how the figures of several become one. Pure.
+
+Counters of processes that have ended count on: a sum that fell would look to Prometheus like a restart of all. Gauges
+are told by the living alone.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+
+import msgspec
+
+Buckets = list[int]
+"""Counts in each bucket alone, the last of what is over every bound."""
+
+
+class HistogramFigures(msgspec.Struct):
+    """How often something had which size."""
+
+    buckets: Buckets = []
+    total: float = 0.0
+    """Sum of all sizes: seconds, or rows."""
+
+    @property
+    def count(self) -> int:
+        """How often."""
+        return sum(self.buckets)
+
+    def add(self, other: "HistogramFigures") -> None:
+        """Count those of another too."""
+        self.buckets = [mine + its for mine, its in zip_longest(self.buckets, other.buckets, fillvalue=0)]
+        self.total += other.total
+
+
+class Outcome(msgspec.Struct):
+    """Requests that ended alike."""
+
+    protocol: str
+    error: str
+    """Name of the error's class; nothing for an answer."""
+    requests: int
+
+
+class VersionFigures(msgspec.Struct, kw_only=True):
+    """Of one version since the server started."""
+
+    model: str
+    version: int
+    outcomes: list[Outcome] = []
+    total: HistogramFigures = msgspec.field(default_factory=HistogramFigures)
+    queue: HistogramFigures = msgspec.field(default_factory=HistogramFigures)
+    run: HistogramFigures = msgspec.field(default_factory=HistogramFigures)
+    batch_rows: HistogramFigures = msgspec.field(default_factory=HistogramFigures)
+    gather_s: float = 0.0
+    run_s: float = 0.0
+    reply_s: float = 0.0
+    hits: int = 0
+    hit_s: float = 0.0
+    misses: int = 0
+    coalesced: int = 0
+    queue_rows: int = 0
+    cache_bytes: int = 0
+    states: dict[str, int] = {}
+    """State → processes in which the version is in it. With the two above, what only the living tell."""
+
+    def add(self, other: "VersionFigures") -> None:
+        """Count those of another too."""
+        self.outcomes = _outcomes((*self.outcomes, *other.outcomes))
+        for name in ("total", "queue", "run", "batch_rows"):
+            getattr(self, name).add(getattr(other, name))
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.states = {
+            state: self.states.get(state, 0) + other.states.get(state, 0)
+            for state in sorted(self.states.keys() | other.states.keys())
+        }
+
+
+_SUMS = (
+    "gather_s", "run_s", "reply_s", "hits", "hit_s", "misses", "coalesced", "queue_rows", "cache_bytes",
+)  # fmt: skip
+
+
+class LoadFigures(msgspec.Struct):
+    """How loading a model's versions went."""
+
+    model: str
+    loads: int = 0
+    seconds: float = 0.0
+    failures: int = 0
+
+    def add(self, other: "LoadFigures") -> None:
+        """Count those of another too."""
+        self.loads += other.loads
+        self.seconds += other.seconds
+        self.failures += other.failures
+
+
+class ProcessFigures(msgspec.Struct, frozen=True):
+    """One process that lives."""
+
+    pid: int
+    started_at: float
+    """Seconds since 1970."""
+    resident_bytes: int
+    cpu_s: float
+
+
+class Event(msgspec.Struct, frozen=True, order=True):
+    """Something that an operator was told."""
+
+    at: float
+    """Seconds since 1970."""
+    pid: int
+    level: str
+    text: str
+
+
+EVENTS_MAX = 60
+
+
+class Figures(msgspec.Struct, kw_only=True):
+    """Everything that one process tells, or several together."""
+
+    versions: list[VersionFigures] = []
+    unserved: list[Outcome] = []
+    """Requests that reached no model."""
+    loads: list[LoadFigures] = []
+    processes: list[ProcessFigures] = []
+    events: list[Event] = []
+
+    def counters(self) -> "Figures":
+        """What stays when the process has ended."""
+        versions = [msgspec.structs.replace(each, queue_rows=0, cache_bytes=0, states={}) for each in self.versions]
+        return Figures(versions=versions, unserved=self.unserved, loads=self.loads, events=self.events)
+
+
+def together(parts: Iterable[Figures]) -> Figures:
+    """The figures of all. Changes none of them."""
+    versions = dict[tuple[str, int], VersionFigures]()
+    loads = dict[str, LoadFigures]()
+    whole = Figures()
+    for part in parts:
+        for version in part.versions:
+            key = (version.model, version.version)
+            versions.setdefault(key, VersionFigures(model=version.model, version=version.version)).add(version)
+        for load in part.loads:
+            loads.setdefault(load.model, LoadFigures(load.model)).add(load)
+        whole.unserved = _outcomes((*whole.unserved, *part.unserved))
+        whole.processes = sorted((*whole.processes, *part.processes), key=lambda process: process.pid)
+        whole.events = sorted((*whole.events, *part.events))[-EVENTS_MAX:]
+    whole.versions = [versions[key] for key in sorted(versions)]
+    whole.loads = [loads[key] for key in sorted(loads)]
+    return whole
+
+
+def _outcomes(parts: Sequence[Outcome]) -> list[Outcome]:
+    found = dict[tuple[str, str], int]()
+    for part in parts:
+        key = (part.protocol, part.error)
+        found[key] = found.get(key, 0) + part.requests
+    return [Outcome(*key, requests) for key, requests in sorted(found.items())]

@@ -1,0 +1,78 @@
+"""Figures of several processes become one, whoever adds them and in whatever order; gauges end with their process."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.observe.figures import (
+    EVENTS_MAX,
+    Event,
+    Figures,
+    HistogramFigures,
+    LoadFigures,
+    Outcome,
+    ProcessFigures,
+    VersionFigures,
+    together,
+)
+
+counts = st.integers(0, 1000)
+seconds = st.integers(0, 1000).map(float)  # whole numbers, so that any order of adding gives the same bits
+histograms = st.builds(HistogramFigures, st.lists(counts, min_size=3, max_size=3), seconds)
+outcomes = st.lists(
+    st.builds(Outcome, st.sampled_from(["a", "b"]), st.sampled_from(["", "Overloaded"]), counts), max_size=4
+)
+versions = st.builds(
+    VersionFigures, model=st.sampled_from(["m", "n"]), version=st.integers(1, 2), outcomes=outcomes, total=histograms,
+    queue=histograms, run=histograms, batch_rows=histograms, hits=counts, misses=counts, coalesced=counts,
+    queue_rows=counts, cache_bytes=counts, gather_s=seconds,
+    states=st.dictionaries(st.sampled_from(["ready", "failed"]), st.integers(1, 3)),
+)  # fmt: skip
+figures = st.builds(
+    Figures,
+    versions=st.lists(versions, max_size=3),
+    unserved=outcomes,
+    loads=st.lists(st.builds(LoadFigures, st.sampled_from(["m", "n"]), counts, seconds, counts), max_size=2),
+    processes=st.lists(st.builds(ProcessFigures, st.integers(1, 9), seconds, counts, seconds), max_size=1),
+    events=st.lists(st.builds(Event, seconds, counts, st.just("INFO"), st.text()), max_size=3),
+)
+
+
+def as_bytes(told: Figures) -> bytes:
+    return msgspec.json.encode(told)
+
+
+@given(st.lists(figures, max_size=4), st.randoms(use_true_random=False))
+def test_order_does_not_matter_and_nothing_given_is_changed(parts: list[Figures], chance: object) -> None:
+    before = list(map(as_bytes, parts))
+    whole = together(parts)
+    assert list(map(as_bytes, parts)) == before
+    assert sum(version.hits for version in whole.versions) == sum(each.hits for part in parts for each in part.versions)
+    backwards = together(reversed(parts))
+    for name in ("versions", "unserved", "loads", "events"):
+        assert getattr(whole, name) == getattr(backwards, name)
+
+
+@given(figures, figures, figures)
+def test_parts_may_be_added_up_before(one: Figures, two: Figures, three: Figures) -> None:
+    assert together([together([one, two]), three]).versions == together([one, two, three]).versions
+
+
+@given(figures)
+def test_what_has_ended_keeps_its_counters_alone(told: Figures) -> None:
+    whole, left = together([told]), together([told.counters()])
+    assert left.processes == []
+    assert not any(version.queue_rows or version.cache_bytes or version.states for version in left.versions)
+    assert [(version.hits, version.outcomes, version.total) for version in left.versions] == [
+        (version.hits, version.outcomes, version.total) for version in whole.versions
+    ]
+
+
+@given(figures)
+def test_they_travel_as_bytes(told: Figures) -> None:
+    assert msgspec.json.decode(as_bytes(told), type=Figures) == told
+
+
+def test_the_latest_events_are_kept() -> None:
+    many = [Event(float(at), 1, "INFO", "") for at in range(2 * EVENTS_MAX)]
+    assert together([Figures(events=many[::2]), Figures(events=many[1::2])]).events == many[-EVENTS_MAX:]
