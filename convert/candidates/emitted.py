@@ -2,6 +2,7 @@
 
 from convert.candidates.registry import Built, NotApplicable, Source, candidate
 from convert.schema import NumberType
+from convert.structure import rounds_first
 
 
 @candidate("emitted float32")
@@ -25,5 +26,7 @@ def emitted_float64(source: Source) -> Built:
 def _built(source: Source, numbers: NumberType, precision: NumberType, how: str) -> Built:
     if numbers == "float64" and all(column.kind == "string" for column in source.layout.columns):
         raise NotApplicable("the pipeline takes no numbers")
+    if numbers == "float64" and source.large and rounds_first(source.estimator):
+        raise NotApplicable(f"{source.large}, which round their input to single precision: doubles would gain nothing")
     model = source.emitted(numbers, precision)
     return Built(model.SerializeToString(deterministic=True), numbers, f"emitted anew, scalers folded in{how}")

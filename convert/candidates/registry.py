@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -14,6 +14,9 @@ from convert.export import export
 from convert.graph import fuse_products
 from convert.schema import Array, Layout, NumberType
 from convert.structure import Task, has_trees, parts
+
+NODES_LARGE: Final = 300_000
+"""Of all trees together: skl2onnx takes 10 s for each million, an emitter of ours 2.5 s (measured)."""
 
 
 class NotApplicable(Exception):
@@ -76,6 +79,16 @@ class Source:
         if isinstance(found, Unconvertible):
             raise found
         return _copy(found)
+
+    @property
+    def has_emitted(self) -> bool:
+        """Whether some graph of our own emitters has been made."""
+        return any(isinstance(found, onnx.ModelProto) for found in self._emitted.values())
+
+    @property
+    def large(self) -> str | None:
+        """What to say of a forest that is too large to be tried in ways that gain nothing; None of any other."""
+        return f"its trees have {count} nodes" if (count := self.tree_nodes) > NODES_LARGE else None
 
     @property
     def tree_nodes(self) -> int:

@@ -7,6 +7,8 @@ cache, and splitting them costs a single row: so it is timed, like everything.
 from typing import Final
 
 from convert.candidates.registry import Built, NotApplicable, Source, candidate
+from convert.schema import NumberType
+from convert.structure import rounds_first
 
 NODES_MIN: Final = 200_000
 """Of all trees together: 1.1 times faster at 1024 rows from 350,000 on, nothing at 70,000 (measured)."""
@@ -17,9 +19,10 @@ NODES_MAX: Final = 30_000
 
 @candidate("emitted, split")
 def split(source: Source) -> Built:
-    """As `emitted mixed`, its forests split."""
+    """As `emitted mixed`, or `emitted float32` if trees come first, its forests split."""
     if (count := source.tree_nodes) < NODES_MIN:
         raise NotApplicable(f"its trees have {count} nodes, which stay in the cache: from {NODES_MIN} on it may pay")
-    model = source.emitted("float64", "float32", NODES_MAX)
+    numbers: NumberType = "float32" if rounds_first(source.estimator) else "float64"
+    model = source.emitted(numbers, "float32", NODES_MAX)
     note = f"emitted anew, its {count} nodes of trees in parts of at most {NODES_MAX}"
-    return Built(model.SerializeToString(deterministic=True), "float64", note)
+    return Built(model.SerializeToString(deterministic=True), numbers, note)

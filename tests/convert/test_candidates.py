@@ -13,7 +13,7 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from convert.candidates import RECIPES, Built, NotApplicable, Source, split_forest
+from convert.candidates import RECIPES, Built, NotApplicable, Source, registry, split_forest
 from convert.graph import fuse_products, operators
 from convert.schema import infer
 from convert.session import Session
@@ -195,3 +195,27 @@ def test_large_forests_are_split(forest: Source, monkeypatch: pytest.MonkeyPatch
     built = RECIPE["emitted, split"](forest)
     assert operators(onnx.load_from_string(built.content))["TreeEnsemble"] == 3
     np.testing.assert_allclose(answers(built, forest), forest.estimator.predict_proba(X), atol=1e-6)
+
+
+def test_of_large_forests_only_what_may_gain_something_is_made(forest: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "NODES_LARGE", 1)
+    assert RECIPE["emitted float32"](forest).numbers == "float32"
+    for name, reason in (
+        ("emitted mixed", r"its trees have \d+ nodes, which round their input .* doubles would gain nothing"),
+        ("float32", r"its trees have \d+ nodes: skl2onnx would take long to make the same trees"),
+    ):
+        with pytest.raises(NotApplicable, match=reason):
+            RECIPE[name](forest)
+
+
+def test_without_a_graph_of_ours_skl2onnx_is_worth_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "NODES_LARGE", 1)
+    fresh = source_of(RandomForestClassifier(3, random_state=0).fit(X, X[:, 0] > 5))
+    assert RECIPE["float32"](fresh).note == "as exported"
+
+
+def test_trees_that_come_first_are_split_in_single_precision(forest: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would round doubles anyway; behind a scaler they would not."""
+    monkeypatch.setattr(split_forest, "NODES_MIN", 1)
+    behind = source_of(make_pipeline(StandardScaler(), RandomForestClassifier(3, random_state=0)).fit(X, X[:, 0] > 5))
+    assert [RECIPE["emitted, split"](source).numbers for source in (forest, behind)] == ["float32", "float64"]
