@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from convert.emitters.emission import Emission, Outdated
 from convert.emitters.features import Features
 from convert.emitters.graph import Graph, Tensor
-from convert.emitters.trees.forest import Forest
+from convert.emitters.trees.forest import LEAF, Forest
 from convert.emitters.trees.thresholds import compared
 from convert.schema import Array
 
@@ -83,21 +83,25 @@ def _version_5(forest: Forest, tensor: Tensor, graph: Graph) -> Tensor:
 
 
 def _rooted(forest: Forest) -> Forest:
-    """The same trees, those that are a single leaf with a node before it that asks nothing."""
+    """The same trees, those that are a single leaf with a node before it that has two such leaves.
+
+    A node whose sides are the same leaf is allowed, but ONNX Runtime 1.24 answers wrongly.
+    """
     alone = np.flatnonzero(forest.leaves[forest.roots])
     if not len(alone):
         return forest
     leaves, count, added = forest.roots[alone], len(forest.feature), len(alone)
     roots = forest.roots.copy()
     roots[alone] = np.arange(count, count + added)
+    nothing, none = np.zeros(2 * added, np.int64), np.full(added, LEAF)
     return Forest(
         roots=roots,
-        feature=np.append(forest.feature, np.zeros(added, np.int64)),
-        threshold=np.append(forest.threshold, np.zeros(added)),
-        left=np.append(forest.left, leaves),
-        right=np.append(forest.right, leaves),
-        gaps_left=np.append(forest.gaps_left, np.zeros(added, np.bool_)),
-        values=np.concatenate([forest.values, np.zeros((added, forest.width))]),
+        feature=np.append(forest.feature, nothing),
+        threshold=np.append(forest.threshold, nothing.astype(np.float64)),
+        left=np.concatenate([forest.left, leaves, none]),
+        right=np.concatenate([forest.right, np.arange(count + added, count + 2 * added), none]),
+        gaps_left=np.append(forest.gaps_left, nothing.astype(np.bool_)),
+        values=np.concatenate([forest.values, np.zeros((added, forest.width)), forest.values[leaves]]),
         single=forest.single,
         members=forest.members,
     )
