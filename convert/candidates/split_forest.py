@@ -20,7 +20,9 @@ NODES_MAX: Final = 30_000
 @candidate("emitted, split")
 def split(source: Source) -> Built:
     """As `emitted mixed`, or `emitted float32` if trees come first, its forests split."""
-    if (count := source.tree_nodes) < NODES_MIN:
+    if not (count := source.tree_nodes):
+        raise NotApplicable("the pipeline has no forest of deep trees")
+    if count < NODES_MIN:
         raise NotApplicable(f"its trees have {count} nodes, which stay in the cache: from {NODES_MIN} on it may pay")
     numbers: NumberType = "float32" if rounds_first(source.estimator) else "float64"
     model = source.emitted(numbers, "float32", NODES_MAX)
