@@ -6,8 +6,6 @@ from convert.candidates.registry import Built, NotApplicable, Source, candidate
 @candidate("float32")
 def float32(source: Source) -> Built:
     """Numbers of four bytes: half the traffic, and the type that most operators of ONNX Runtime are fastest with."""
-    if source.large and source.has_emitted:
-        raise NotApplicable(f"{source.large}: skl2onnx would take long to make the same trees as the emitted graph")
     return Built(source.exported("float32").SerializeToString(deterministic=True), "float32", "as exported")
 
 

@@ -50,9 +50,14 @@ class Source:
     )
 
     def exported(self, numbers: NumberType) -> onnx.ModelProto:
-        """A copy of the graph as skl2onnx makes it, which takes numbers of this type. Raises Unconvertible."""
+        """A copy of the graph as skl2onnx makes it, which takes numbers of this type.
+
+        Raises Unconvertible, and NotApplicable where it would take long and there is a graph of ours.
+        """
         if numbers == "float64" and has_trees(self.estimator):
             raise Unconvertible("decision trees round their input to single precision, so doubles would gain nothing")
+        if self.large and self._has_emitted:
+            raise NotApplicable(f"{self.large}, which skl2onnx takes long over: only graphs of our own are made")
         if numbers not in self._exported:
             self._exported[numbers] = export(self.estimator, self.layout, numbers, self.task)
         return _copy(self._exported[numbers])
@@ -81,11 +86,6 @@ class Source:
         return _copy(found)
 
     @property
-    def has_emitted(self) -> bool:
-        """Whether some graph of our own emitters has been made."""
-        return any(isinstance(found, onnx.ModelProto) for found in self._emitted.values())
-
-    @property
     def large(self) -> str | None:
         """What to say of a forest that is too large to be tried in ways that gain nothing; None of any other."""
         return f"its trees have {count} nodes" if (count := self.tree_nodes) > NODES_LARGE else None
@@ -94,6 +94,10 @@ class Source:
     def tree_nodes(self) -> int:
         """Nodes of all of scikit-learn's decision trees together."""
         return sum(int(part.tree_.node_count) for part in parts(self.estimator) if hasattr(part, "tree_"))
+
+    @property
+    def _has_emitted(self) -> bool:
+        return any(isinstance(found, onnx.ModelProto) for found in self._emitted.values())
 
     def single(self) -> onnx.ModelProto:
         """A copy of the best graph in single precision: our own, else the exported one, its products fused."""
