@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 BOUNDS_S: Final = (
     50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
@@ -23,17 +23,21 @@ ANSWERED: Final = ""
 class Histogram:
     """How often something took how long, as Prometheus counts it."""
 
-    __slots__ = ("buckets", "count", "seconds")
+    __slots__ = ("buckets", "seconds")
 
     def __init__(self) -> None:
         self.buckets = [0] * (len(BOUNDS_S) + 1)
         """Calls in each bucket alone, not in those below."""
-        self.count, self.seconds = 0, 0.0
+        self.seconds = 0.0
+
+    @property
+    def count(self) -> int:
+        """Calls in all buckets."""
+        return sum(self.buckets)
 
     def add(self, calls: int, seconds: float) -> None:
         """So many calls took so long each."""
         self.buckets[bisect_left(BOUNDS_S, seconds)] += calls
-        self.count += calls
         self.seconds += calls * seconds
 
 
@@ -47,8 +51,7 @@ class BatchSize:
     reply_s: float = 0.0
 
 
-@dataclass(slots=True, frozen=True)
-class Times:
+class Times(NamedTuple):
     """When a batch left the queue, had its arrays, had its outputs, and had answered everybody."""
 
     began_at: float
@@ -66,13 +69,10 @@ class Statistics:
     queue: Histogram = field(default_factory=Histogram)
     """What of that was waiting."""
     gather_s: float = 0.0
-    """Calls' time while their inputs became arrays, each call counting that of its whole batch; so the next two."""
+    """Calls' time while their inputs became arrays, each call counting that of its whole batch; so the next."""
     run_s: float = 0.0
-    reply_s: float = 0.0
     run: Histogram = field(default_factory=Histogram)
     """What executions took, one entry for each."""
-    rows: int = 0
-    executions: int = 0
     batches: dict[int, BatchSize] = field(default_factory=dict)
     """Rows of a batch → all of that size; the policy bounds how many sizes there are."""
     hits: int = 0
@@ -90,6 +90,21 @@ class Statistics:
     """Instant on the engine's clock of the last answer."""
 
     @property
+    def reply_s(self) -> float:
+        """Calls' time while their replies were made: what is left of the whole."""
+        return max(0.0, self.total.seconds - self.queue.seconds - self.gather_s - self.run_s)
+
+    @property
+    def executions(self) -> int:
+        """Batches that were run."""
+        return sum(self.run.buckets)
+
+    @property
+    def rows(self) -> int:
+        """Rows that were run."""
+        return sum(rows * size.executions for rows, size in list(self.batches.items()))
+
+    @property
     def succeeded(self) -> int:
         """Calls that got their answer."""
         return self.total.count + self.hits + self.coalesced + self.empty
@@ -105,20 +120,24 @@ class Statistics:
 
     def answered(self, calls: Sequence[tuple[float, int, str]], rows: int, times: Times) -> None:
         """A batch of so many rows was run; `calls` has (arrival, number of calls, protocol) of each of its blocks."""
-        gather_s, run_s = times.gathered_at - times.began_at, times.ran_at - times.gathered_at
-        reply_s = times.ended_at - times.ran_at
-        count = 0
+        began_at, gathered_at, ran_at, ended_at = times
+        gather_s, run_s, reply_s = gathered_at - began_at, ran_at - gathered_at, ended_at - ran_at
+        queue, total, outcomes, count = self.queue, self.total, self.outcomes, 0
+        queue_buckets, total_buckets = queue.buckets, total.buckets
+        # Histogram.add is written out here, and sums that can be had from others are not kept: for a batch of one call
+        # all of this takes 2.6 µs, and took 4.5 before.
         for arrived_at, together, protocol in calls:
-            self.outcomes[protocol, ANSWERED] += together
-            self.queue.add(together, times.began_at - arrived_at)
-            self.total.add(together, times.ended_at - arrived_at)
+            waited_s, taken_s = began_at - arrived_at, ended_at - arrived_at
+            queue_buckets[bisect_left(BOUNDS_S, waited_s)] += together
+            queue.seconds += together * waited_s
+            total_buckets[bisect_left(BOUNDS_S, taken_s)] += together
+            total.seconds += together * taken_s
+            outcomes[protocol, ANSWERED] += together
             count += together
         self.gather_s += count * gather_s
         self.run_s += count * run_s
-        self.reply_s += count * reply_s
-        self.run.add(1, run_s)
-        self.rows += rows
-        self.executions += 1
+        self.run.buckets[bisect_left(BOUNDS_S, run_s)] += 1
+        self.run.seconds += run_s
         size = self.batches.get(rows)
         if size is None:
             size = self.batches[rows] = BatchSize()
@@ -126,7 +145,7 @@ class Statistics:
         size.gather_s += gather_s
         size.run_s += run_s
         size.reply_s += reply_s
-        self.last_at = times.ended_at
+        self.last_at = ended_at
 
     def hit(self, calls: int, seconds: float, now: float, protocol: str) -> None:
         """So many calls were answered from the cache, which took so long for all."""
