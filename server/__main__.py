@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -11,6 +10,7 @@ from typing import Any, get_args
 
 from server.budget import number_of_workers
 from server.errors import CannotStart
+from server.observe import logs
 from server.settings import Settings, Transport
 
 EPILOG = """\
@@ -31,12 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     argv = list(sys.argv[1:] if argv is None else argv)
     options = vars(parser.parse_args(argv))
-    who = " [%(process)d]" if options["supervised"] else ""  # workers write to one log
-    logging.basicConfig(
-        level=options.pop("log_level").upper(),
-        format=f"%(asctime)s %(levelname)-7s{who} %(message)s",
-        stream=sys.stderr,
-    )
+    logs.set_up(options.pop("log_level"), options.pop("log_format"), supervised=options["supervised"])
     try:
         settings = Settings(**options)
     except ValueError as error:
@@ -115,6 +110,12 @@ def _parser() -> argparse.ArgumentParser:
     add("linger_s", float, "seconds to go on answering after SIGTERM, already shown as not serving")
     parser.add_argument(
         "--log-level", default="info", choices=("debug", "info", "warning", "error"), help="(default: info)"
+    )
+    parser.add_argument(
+        "--log-format",
+        default="console",
+        choices=get_args(logs.Format),
+        help="lines for people, or one JSON object a line (default: console)",
     )
     return parser
 

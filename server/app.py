@@ -126,6 +126,7 @@ class App:
     async def start(self) -> None:
         """Load what is in the repository, and begin to receive. Raises CannotStart."""
         started_at = time.monotonic()
+        await self._telling.start()
         if not self._settings.supervised:  # else the supervisor has told it for all
             demand.tell(self._settings)
         await self.refresh()
@@ -135,7 +136,6 @@ class App:
             ports = [self.listener.port, *([self.http.port] if self.http else [])]
             told = [share_in_turn(port, self._settings.workers) for port in ports]
             log.debug("connections are shared %s", "in turn" if all(told) else "by the kernel's hash")
-        await self._telling.start()
         await self.listener.start()
         if self.http:
             await self.http.start()

@@ -169,7 +169,8 @@ class Engine:
         with lane.lock:
             calls, is_news = _with_followers(lane, calls), lane.failed(self._clock())
         if is_news:
-            log.error("%s failed on a request (told once in %g s)", lane, FAILURES_TOLD_S, exc_info=error)
+            text = "%s failed on a request (told once in %g s)"
+            log.error(text, lane, FAILURES_TOLD_S, exc_info=error, extra={"call_tail": calls[0].tail})
         _refuse(lane, calls, ModelFailed(f"the model failed on these rows: {error}"))
 
     def _keep(self, lane: Lane, block: Block, replies: Sequence[bytes]) -> None:

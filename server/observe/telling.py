@@ -1,14 +1,21 @@
 """What the server tells of itself, put together for the composition root."""
 
+import logging
 import platform
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version as version_of
 from pathlib import Path
+from typing import Final
+
+import msgspec
 
 from server.observe.figures import Figures
 from server.observe.ledger import Ledger
+from server.observe.logs import Recent
 from server.observe.shared import Shared
 from server.repository.repository import ModelStatus
+
+OURS: Final = logging.getLogger("server")
 
 
 class Telling:
@@ -32,22 +39,27 @@ class Telling:
             "onnxruntime": version_of("onnxruntime"),
             "transport": transport,
         }
-        self._own: Callable[[], Figures] = lambda: ledger.figures(status())
+        self._ledger, self._status, self._recent = ledger, status, Recent()
         self._shared = Shared(directory, self._own) if directory else None
 
     async def start(self) -> None:
-        """Let the other workers ask."""
+        """Keep the latest lines of the log, and let the other workers ask."""
+        OURS.addHandler(self._recent)
         if self._shared:
             await self._shared.start()
 
     async def close(self) -> None:
         """Leave the last figures to the other workers."""
+        OURS.removeHandler(self._recent)
         if self._shared:
             await self._shared.close()
 
     def figures(self) -> Awaitable[Figures]:
         """Of all workers, now."""
         return self._shared.figures() if self._shared else self._alone()
+
+    def _own(self) -> Figures:
+        return msgspec.structs.replace(self._ledger.figures(self._status()), events=self._recent.events)
 
     async def _alone(self) -> Figures:
         return self._own()

@@ -1,0 +1,92 @@
+"""How the log looks: lines for people, or one JSON object a line for machines; and the latest lines, for the page.
+
+There is one line for each event in the life of the server, a model or a worker, and for faults of ours one in so many
+seconds. Requests as such are never logged: metrics count them.
+"""
+
+import json
+import logging
+import sys
+import traceback
+from collections import deque
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from server.observe.figures import EVENTS_MAX, Event
+
+Format = Literal["console", "json"]
+
+CALL_TAIL: Final = "call_tail"
+"""Attribute of a record that tells of one request: the bytes at the end of its reply, which hold its id."""
+
+TEXT_MAX: Final = 500
+"""Characters of a line that the page shows."""
+
+
+def set_up(level: str, form: Format, *, supervised: bool = False) -> None:
+    """Log to standard error from now on. `supervised`: several processes write there."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if form == "json" else Console(supervised=supervised))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class Console(logging.Formatter):
+    """For people."""
+
+    def __init__(self, *, supervised: bool = False) -> None:
+        who = " [%(process)d]" if supervised else ""
+        super().__init__(f"%(asctime)s %(levelname)-7s{who} %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        """See logging.Formatter."""
+        request_id = request_id_of(record)
+        return super().formatMessage(record) + (f" (request {request_id!r})" if request_id else "")
+
+
+class JsonLines(logging.Formatter):
+    """For machines: `at`, `level`, `process`, `logger`, `text`, and `request_id` and `traceback` where there are any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See logging.Formatter."""
+        told: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "process": record.process,
+            "logger": record.name,
+            "text": record.getMessage(),
+        }
+        if request_id := request_id_of(record):
+            told["request_id"] = request_id
+        if record.exc_info:
+            told["traceback"] = "".join(traceback.format_exception(*record.exc_info)).rstrip()
+        return json.dumps(told, ensure_ascii=False)
+
+
+def request_id_of(record: logging.LogRecord) -> str:
+    """The id of the request that a line tells of, or nothing.
+
+    In every protocol over gRPC the tail is one string field of protobuf: a tag of one byte, the length, the text.
+    """
+    tail: bytes = getattr(record, CALL_TAIL, b"")
+    start = 1
+    while start < len(tail) and tail[start] & 0x80:
+        start += 1
+    return tail[start + 1 :].decode(errors="replace")
+
+
+class Recent(logging.Handler):
+    """Keeps the latest lines of the server's own loggers."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self._kept: deque[Event] = deque(maxlen=EVENTS_MAX)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging.Handler."""
+        pid = record.process or 0
+        self._kept.append(Event(record.created, pid, record.levelname.lower(), record.getMessage()[:TEXT_MAX]))
+
+    @property
+    def events(self) -> list[Event]:
+        """Oldest first."""
+        return list(self._kept)
