@@ -44,8 +44,12 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
     return [mine / other for mine, other in zip(ours, theirs, strict=True) if other > 0]
 
 
-def verdict(measured: Spread, at_most: float) -> str:
+def verdict(measured: Spread, at_most: float | None = None, at_least: float | None = None) -> str:
     """Whether the bound is kept: `yes` or `no` if every round says so, else by the median `mostly` or `rarely`."""
+    if at_least is not None:
+        turned = Spread(-measured.median, -measured.high, -measured.low, measured.count)
+        return verdict(turned, at_most=-at_least)
+    assert at_most is not None, "a target has a bound"
     if measured.high <= at_most:
         return "yes"
     if measured.low > at_most:

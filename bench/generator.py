@@ -1,10 +1,11 @@
 """Load generators: something that sends one request over and over, and knows when each was sent and answered.
 
-`h2load` (nghttp2, in C) is the one to use. `OwnClient` is for machines without it: Python, several times dearer than
-the server that it measures, so that most of its rates are its own; results carry its name.
+`h2load` (nghttp2, in C) is the one to use. `OwnClient` is for machines without it: Python, about as dear as the server
+that it measures, so that some of its rates are its own; results carry its name.
 Both keep a fixed number of requests in flight (a closed loop): latencies are those of a saturated server.
 """
 
+import json
 import re
 import resource
 import shutil
@@ -114,7 +115,7 @@ class OwnClient:
         target = ["--address", address, "--protocol", exchange.protocol, "--path", exchange.path]
         files = ["--body", str(body), "--log-file", str(log)]
         said, cpu_s = _run([sys.executable, "-m", "bench.load_client", *target, *shape, *files])
-        return _outcome(log, requests, int(said), cpu_s)
+        return _outcome(log, requests, json.loads(said)["body_bytes"], cpu_s)
 
 
 def choose(choice: Choice) -> Generator:

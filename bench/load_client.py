@@ -1,12 +1,17 @@
-"""A load generator in Python, for machines without h2load: `python -m bench.load_client --help`.
+"""A load generator in Python, for machines without h2load, and for what h2load cannot do: `python -m bench.load_client
+--help`. It sends on a schedule, sends different requests, and counts refusals.
 
-asyncio and grpcio for gRPC, a thread per request in flight for HTTP/1.1. Its output is what `bench.generator` reads: a
-log of (start, status, duration) in microseconds, and on stdout the bytes of all replies' bodies.
+`bench.http2` for gRPC, a thread per request in flight for HTTP/1.1. Its output is what `bench.generator` reads: a log
+of (start, status, duration) in microseconds, status 200 for an answer and gRPC's own for anything else; and on stdout,
+as JSON, the bytes of all replies' bodies and how late it was against its schedule.
 """
 
 import argparse
-import asyncio
+import contextlib
 import http.client
+import json
+import select
+import socket
 import sys
 import threading
 import time
@@ -14,13 +19,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import grpc
+import numpy as np
+from numpy.typing import NDArray
 
-from bench.payloads import framed
+from bench.figures import percentile
+from bench.http2 import Connection, Reply
 
 OK: Final = 200
+NO_REPLY: Final = 4
+"""Status of a request that was never answered: DEADLINE_EXCEEDED, as a client's own deadline has it."""
+PATIENCE_S: Final = 20.0
+"""Longest that nothing comes before the rest counts as unanswered."""
+READ_BYTES: Final = 2**18
 Line = tuple[int, int, int]
-Call = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
 
 
 class Budget:
@@ -36,26 +47,136 @@ class Budget:
             return self._left >= 0
 
 
-async def over_grpc(options: argparse.Namespace, message: bytes) -> tuple[list[Line], int]:
-    """Send all; a failed call ends the program. Returns the log and the bytes of the replies."""
-    budget, lines, body_bytes = Budget(options.requests), list[Line](), 0
+class Peer(Connection):
+    """A connection with its socket."""
 
-    async def send(call: Call) -> None:
-        nonlocal body_bytes
-        while budget.take():
-            at, started = time.time_ns() // 1000, time.perf_counter_ns()
-            reply = await call(message)
-            lines.append((at, OK, (time.perf_counter_ns() - started) // 1000))
-            body_bytes += len(framed(reply))
+    def __init__(self, options: argparse.Namespace) -> None:
+        """Connect, and wait for the server's settings."""
+        super().__init__(options.address, options.path, options.timeout_s)
+        host, _, port = options.address.rpartition(":")
+        self.socket = socket.create_connection((host, int(port)), timeout=30)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.flush()
+        while not self.greeted:
+            self.receive()
+        self.flush()
+        self.socket.setblocking(False)
 
-    local = [("grpc.use_local_subchannel_pool", 1)]  # or all channels would share one connection
-    channels = [grpc.aio.insecure_channel(options.address, local) for _ in range(options.connections)]
+    def fileno(self) -> int:
+        """For `select`."""
+        return self.socket.fileno()
+
+    def receive(self) -> list[Reply]:
+        """What has come. Raises ConnectionError if the server has gone."""
+        data = self.socket.recv(READ_BYTES)
+        if not data:
+            raise ConnectionError("the server closed a connection")
+        return self.feed(data)
+
+    def flush(self) -> None:
+        """Write what the kernel takes."""
+        if self.out:
+            with contextlib.suppress(BlockingIOError):
+                del self.out[: self.socket.send(self.out)]
+
+
+class GrpcLoad:
+    """Sends requests and notes what becomes of them. Times are microseconds since it began."""
+
+    def __init__(self, peers: Sequence[Peer], bodies: Sequence[bytes], order: NDArray[np.int64]) -> None:
+        """`order`: for each request, the place of its body."""
+        self._peers, self._bodies, self._order = peers, bodies, order
+        count = len(order)
+        self._sent = 0
+        self._open = count
+        self._began_ns, self.began_at_us = time.perf_counter_ns(), time.time_ns() // 1000
+        self.due_us = np.zeros(count, np.int64)
+        """When each was sent, or should have been."""
+        self.sent_us, self.took_us = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        self.status = np.full(count, NO_REPLY, np.int64)
+        self.body_bytes = 0
+
+    def closed(self, streams: int) -> None:
+        """Keep so many in flight on each connection until all are answered."""
+        for _ in range(streams):
+            for peer in self._peers:
+                self._send(peer)
+        while self._open and self._receive(PATIENCE_S, again=True):
+            pass
+
+    def on_schedule(self, due_us: NDArray[np.int64], streams_max: int) -> None:
+        """Send each at its instant, whatever became of the others; latencies are counted from that instant."""
+        self.due_us = due_us
+        while self._open:
+            now_us = self._now_us()
+            while self._sent < len(due_us) and due_us[self._sent] <= now_us:
+                peer = min(self._peers, key=_load)
+                if len(peer.in_flight) >= streams_max:
+                    break
+                self._send(peer)
+            if self._sent == len(due_us):
+                wait_s = PATIENCE_S
+            else:
+                wait_s = max(int(due_us[self._sent]) - self._now_us(), 0) / 1e6
+            if not self._receive(wait_s, again=False) and self._sent == len(due_us):
+                return
+
+    def _now_us(self) -> int:
+        return (time.perf_counter_ns() - self._began_ns) // 1000
+
+    def _send(self, peer: Peer) -> None:
+        if self._sent < len(self._order):
+            tag = self._sent
+            self._sent += 1
+            self.sent_us[tag] = self._now_us()
+            peer.send(tag, self._bodies[self._order[tag]])
+
+    def _receive(self, wait_s: float, *, again: bool) -> bool:
+        """Write, wait, read; `again`: send one for each that was answered. Whether anything came."""
+        for peer in self._peers:
+            peer.flush()
+        readable, writable, _ = select.select(self._peers, [peer for peer in self._peers if peer.out], [], wait_s)
+        for peer in readable:
+            replies = peer.receive()
+            now_us = self._now_us()
+            for reply in replies:
+                self.took_us[reply.tag] = now_us
+                self.status[reply.tag] = reply.status or OK
+                self.body_bytes += reply.body_bytes
+                if again:
+                    self._send(peer)
+            self._open -= len(replies)
+        return bool(readable or writable)
+
+    def lines(self, *, scheduled: bool) -> list[Line]:
+        """The log. What was never answered took until now."""
+        start_us = self.due_us if scheduled else self.sent_us
+        took_us = np.where(self.took_us > 0, self.took_us, self._now_us()) - start_us
+        began_at_us = self.began_at_us
+        log = zip(start_us.tolist(), self.status.tolist(), took_us.tolist(), strict=True)
+        return [(began_at_us + at, status, took) for at, status, took in log]
+
+
+def _load(peer: Peer) -> int:
+    return len(peer.in_flight)
+
+
+def over_grpc(options: argparse.Namespace, bodies: Sequence[bytes]) -> tuple[list[Line], int, float]:
+    """Send all. Returns the log, the bytes of the replies, and the 99th percentile of how late requests were sent."""
+    order = np.zeros(options.requests, np.int64) if options.order is None else np.load(options.order)
+    peers = [Peer(options) for _ in range(options.connections)]
+    load = GrpcLoad(peers, bodies, order)
     try:
-        calls: list[Call] = [channel.unary_unary(options.path) for channel in channels]
-        await asyncio.gather(*(send(call) for call in calls for _ in range(options.streams)))
+        if options.schedule is None:
+            load.closed(options.streams)
+        else:
+            load.on_schedule(np.load(options.schedule), options.streams)
     finally:
-        await asyncio.gather(*(channel.close() for channel in channels))
-    return lines, body_bytes
+        for peer in peers:
+            peer.socket.close()
+    scheduled = options.schedule is not None
+    late_us = percentile(load.sent_us - load.due_us, 0.99) if scheduled else 0.0
+    return load.lines(scheduled=scheduled), load.body_bytes, late_us
 
 
 def over_http(options: argparse.Namespace, body: bytes) -> tuple[list[Line], int]:
@@ -88,24 +209,43 @@ def over_http(options: argparse.Namespace, body: bytes) -> tuple[list[Line], int
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Send the load. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m bench.load_client", description=__doc__)
-    parser.add_argument("--address", required=True, help="host:port")
-    parser.add_argument("--protocol", choices=("grpc", "http"), required=True)
-    parser.add_argument("--path", required=True)
-    parser.add_argument("--body", type=Path, required=True, help="file with the request's body, framed for gRPC")
-    parser.add_argument("--connections", type=int, required=True)
-    parser.add_argument("--streams", type=int, required=True, help="requests in flight on each connection")
-    parser.add_argument("--requests", type=int, required=True)
-    parser.add_argument("--log-file", type=Path, required=True)
-    options = parser.parse_args(argv)
-    body = options.body.read_bytes()
+    options = _parser().parse_args(argv)
+    late_us = 0.0
     if options.protocol == "grpc":
-        lines, body_bytes = asyncio.run(over_grpc(options, body[5:]))
+        lines, body_bytes, late_us = over_grpc(options, _bodies(options.body, options.body_size))
     else:
-        lines, body_bytes = over_http(options, body)
+        lines, body_bytes = over_http(options, options.body.read_bytes())
     options.log_file.write_text("".join(f"{at}\t{status}\t{took}\n" for at, status, took in lines))
-    print(body_bytes)
+    print(json.dumps({"body_bytes": body_bytes, "late_us": late_us}))
     return 0
+
+
+def _bodies(path: Path, size: int | None) -> list[bytes]:
+    content = path.read_bytes()
+    size = size or len(content)
+    return [content[start : start + size] for start in range(0, len(content), size)]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.load_client", description="Send load, and log every reply.")
+    add = parser.add_argument
+    add("--address", required=True, help="host:port")
+    add("--protocol", choices=("grpc", "http"), required=True)
+    add("--path", required=True)
+    add("--body", type=Path, required=True, help="file with the request's body, framed for gRPC")
+    add("--body-size", type=int, help="bytes of one body, where the file has several (gRPC)")
+    add("--order", type=Path, help="numpy file: for each request, which of the bodies (gRPC; default: the first)")
+    add(
+        "--schedule",
+        type=Path,
+        help="numpy file: for each request, microseconds from the start until it is sent (gRPC)",
+    )
+    add("--timeout-s", type=float, help="deadline that the server is told (gRPC)")
+    add("--connections", type=int, required=True)
+    add("--streams", type=int, required=True, help="requests in flight on each connection; on a schedule, at most")
+    add("--requests", type=int, default=0, help="how many, where there is no --order")
+    add("--log-file", type=Path, required=True)
+    return parser
 
 
 if __name__ == "__main__":

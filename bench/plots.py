@@ -10,8 +10,8 @@ from typing import Final
 
 from bench import results
 from bench.drawing import Drawing
-from bench.figures import ratios, spread
-from bench.report import number, share, time_of
+from bench.figures import spread
+from bench.report import number, share, time_of, what
 from bench.results import NULL, OURS, Metric, Run, Sample
 
 WIDTH: Final = 860
@@ -132,23 +132,22 @@ def _middle(run: Run, load: str, name: str, metric: Metric) -> float:
 # --- Targets ----------------------------------------------------------------------------------------------------------
 
 
-def _measured_targets(run: Run) -> list[tuple[str, float, list[float]]]:
-    """What, the bound, and each round's ratio."""
+def _measured_targets(run: Run) -> list[tuple[str, list[float], list[float]]]:
+    """What, each round's multiple of the bound (at most 1 is met), and each round's value. Of shares only."""
     found = []
     for target in run.targets:
-        ours = results.of(run, target.scenario, target.load, target.ours)
-        theirs = results.of(run, target.scenario, target.load, target.theirs)
-        if ours and theirs:
-            rounds = ratios(results.values(ours, target.metric), results.values(theirs, target.metric))
-            what = {"cpu_us": "CPU", "p50_us": "p50", "wall_us": "time"}.get(target.metric, target.metric)
-            found.append((f"{target.scenario} {target.load} {what} to {target.theirs}", target.at_most, rounds))
+        values = results.reached(run, target)
+        if values and target.theirs:
+            bound = target.at_most
+            multiples = [v / bound for v in values] if bound else [(target.at_least or 1.0) / v for v in values if v]
+            found.append((f"{target.scenario} {target.load} {what(target)}", multiples, values))
     return found
 
 
 def targets(run: Run) -> str:
     """Each round's ratio as a multiple of its bound: left of the line is good."""
     found = _measured_targets(run)
-    multiples = [ratio / bound for _, bound, rounds in found for ratio in rounds]
+    multiples = [multiple for _, rounds, _ in found for multiple in rounds]
     scale = LogScale(min(0.5, *multiples) / 1.1, max(2.0, *multiples) * 1.1)
     bottom = TOP + len(found) * ROW + 12
     drawing = Drawing(WIDTH, bottom + 24, "Targets: each round's ratio ÷ the bound (left of the line is met)")
@@ -156,12 +155,12 @@ def targets(run: Run) -> str:
     for tick in (0.5, 1.0, 2.0, 4.0):
         if scale.low <= tick <= scale.high:
             drawing.text(scale.at(tick), bottom + 14, f"{tick:g} ×", "soft", "middle")
-    for index, (what, bound, rounds) in enumerate(found, 1):
+    for index, (name, rounds, values) in enumerate(found, 1):
         y = TOP + index * ROW
-        drawing.text(LEFT - 10, y, what, "", "end")
-        drawing.text(RIGHT + 6, y, share(spread(rounds).median), "strong")
-        for ratio in rounds:
-            drawing.dot(scale.at(ratio / bound), y - 4, "ours" if ratio <= bound else "bad", 3.5)
+        drawing.text(LEFT - 10, y, name, "", "end")
+        drawing.text(RIGHT + 6, y, share(spread(values).median), "strong")
+        for multiple in rounds:
+            drawing.dot(scale.at(multiple), y - 4, "ours" if multiple <= 1 else "bad", 3.5)
     return drawing.svg()
 
 

@@ -6,8 +6,9 @@ Both are made from the same cells, so that they cannot differ.
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,13 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import results
-from bench.figures import Spread, spread, verdict
+from bench.figures import spread, verdict
 from bench.probes import growth
 from bench.results import NULL, OURS, Metric, Run, Sample, Target
 
 BEGIN: Final = "<!-- results: written by `python -m bench.report`, do not edit -->"
 END: Final = "<!-- end of results -->"
-WIDTH: Final = 100
+WIDTH: Final = 110
 MARK: Final = "*"
 """After a rate that tells about the load generator."""
 
@@ -62,11 +63,6 @@ def share(ratio: float) -> str:
     return f"1/{1 / ratio:.1f}".removesuffix(".0") if 0 < ratio <= 0.5 else f"{ratio:.2f}"
 
 
-def between(found: Spread) -> str:
-    """The least and the greatest."""
-    return f"{share(found.low)} … {share(found.high)}"
-
-
 def time_of(us: float) -> str:
     """Microseconds with a unit that keeps them short."""
     return f"{number(us)} µs" if us < 1000 else f"{number(us / 1000)} ms"
@@ -79,6 +75,9 @@ _METRICS: Final[dict[Metric, str]] = {
     "wall_us": "time",
     "requests_per_s": "rate",
     "rss_mib": "memory",
+    "refused_p99_us": "p99 of refusals",
+    "recovered_s": "recovery",
+    "hit_share": "hits",
 }
 
 
@@ -88,25 +87,50 @@ _METRICS: Final[dict[Metric, str]] = {
 def _targets(run: Run) -> Grid:
     rows = []
     for target in run.targets:
-        found = results.compare(run, target.scenario, target.load, target.metric, target.ours, target.theirs)
-        if found is not None:
-            name = f"{target.scenario} {target.load}"
-            ours = "" if target.ours == OURS else f"{target.ours.removeprefix(f'{OURS}, ')}: "
-            what = f"{ours}{_METRICS[target.metric]} to {target.theirs}"
-            judgement = verdict(found, target.at_most)
-            rows.append((name, what, wanted(target), share(found.median), between(found), judgement))
+        if values := results.reached(run, target):
+            found = spread(values)
+            judgement = verdict(found, target.at_most, target.at_least)
+            shown = partial(_shown, target)
+            across = f"{shown(found.low)} … {shown(found.high)}"
+            rows.append(
+                (
+                    f"{target.scenario} {target.load}",
+                    what(target),
+                    wanted(target),
+                    shown(found.median),
+                    across,
+                    judgement,
+                )
+            )
     return Grid(
         "Targets",
-        ("load", "ratio", "at most", "median", "rounds", "met"),
+        ("load", "what", "bound", "median", "rounds", "met"),
         tuple(rows),
         words=6,
-        note="Of skylane's to others'. Each round has its own ratio: the median, the least and the greatest.",
+        note="A ratio is of skylane's to the other's, formed in each round. Median, least and greatest of the rounds.",
     )
+
+
+def what(target: Target) -> str:
+    """The metric, of which contender, held against what."""
+    ours = "" if target.ours == OURS else f"{target.ours.removeprefix(f'{OURS}, ')}: "
+    theirs = target.theirs if target.theirs != target.ours else ""
+    other = " ".join(filter(None, (theirs, f"at {target.their_load}" if target.their_load else "")))
+    return ours + _METRICS[target.metric] + (f" to {other}" if target.theirs else "")
+
+
+def _shown(target: Target, value: float) -> str:
+    """A share, or the metric with its unit."""
+    if target.theirs:
+        return share(value)
+    if target.metric.endswith("_us"):
+        return time_of(value)
+    return f"{value * 100:.0f} %" if target.metric.endswith("_share") else f"{number(value)} s"
 
 
 def noise(run: Run) -> str:
     """How busy others kept the machine, in a sentence."""
-    others = [sample.other_cores for sample in run.samples]
+    others = [sample.other_cores for sample in run.samples if sample.cpu_us]  # not measured where CPU was not
     if not others:
         return ""
     found = spread(others)
@@ -118,42 +142,74 @@ def noise(run: Run) -> str:
 def wanted(target: Target) -> str:
     """The bound, and in parentheses the one that we hope for."""
     stretch = f" ({share(target.stretch)})" if target.stretch else ""
-    return share(target.at_most) + stretch
+    if target.at_least is not None:
+        return f"≥ {_shown(target, target.at_least)}{stretch}"
+    assert target.at_most is not None, "a target has a bound"
+    return f"≤ {_shown(target, target.at_most)}{stretch}"
 
 
 def _scenario(run: Run, name: str, title: str) -> Grid:
     baseline = str(run.settings["baselines"].get(name, ""))
-    rows, limited = list[tuple[str, ...]](), False
     loads = list(dict.fromkeys(sample.load for sample in run.samples if sample.scenario == name))
+    rows, limited = list[dict[str, str]](), False
     for load in loads:
         here = [sample for sample in run.samples if (sample.scenario, sample.load) == (name, load)]
         for contender in dict.fromkeys(sample.contender for sample in sorted(here, key=lambda s: s.round)):
             samples = results.of(run, name, load, contender)
-            ratio = results.compare(run, name, load, "cpu_us", contender, baseline)
-            rows.append((load, contender, *_figures(samples), share(ratio.median) if ratio else ""))
+            ratio = results.compare(run, name, load, "cpu_us", contender, baseline) if baseline else None
+            cells = {"load": load, "server": contender} | _figures(samples)
+            rows.append(cells | {"ratio": share(ratio.median) if ratio else ""})
             limited = limited or any(sample.limited for sample in samples)
-    note = f"CPU: of the server, per request. ratio: of that to {baseline}."
-    note += f" {MARK} The load generator limits this rate; CPU per request stands." * limited
-    header = ("load", "server", "req/s", "p50", "p99", "p99.9", "CPU", "RSS MiB", "ratio")
-    return Grid(f"{name}: {title}", header, tuple(rows), words=2, note=note)
+    scheduled = any(row["sent/s"] for row in rows)
+    hidden = {"p99.9"} if scheduled else set()  # of a second of load there are too few
+    header = tuple(column for column in _columns(rows) if column not in hidden)
+    notes = [_NOTES[column].format(baseline=baseline) for column in header if column in _NOTES]
+    notes += [f"{MARK} The load generator limits this rate; CPU per request stands."] * limited
+    found = tuple(tuple(row[column] or "–" for column in header) for row in rows)
+    return Grid(f"{name}: {title}", header, found, words=2, note=" ".join(notes))
 
 
-def _figures(samples: Sequence[Sample]) -> tuple[str, ...]:
-    """Medians over the rounds."""
+def _columns(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Those in which a row has something."""
+    return [column for column in rows[0] if any(row[column] for row in rows)] if rows else []
 
-    def middle(metric: Metric) -> float:
-        return spread(results.values(list(samples), metric)).median
 
-    tail = spread([sample.p999_us for sample in samples]).median
+_NOTES: Final = {
+    "CPU": "CPU: of the server, per request.",
+    "ratio": "ratio: of CPU to {baseline}.",
+    "batch": "batch: rows of one execution, as the server counts them.",
+    "sent/s": "sent/s: on a schedule; req/s: answered within a second of it.",
+    "refusal": "refusal: p99 until it came.",
+    "hits": "hits: answered from the cache.",
+    "MiB": "MiB: of memory, resident.",
+}
+
+
+def _figures(samples: Sequence[Sample]) -> dict[str, str]:
+    """Column → median over the rounds; empty where there is none."""
+
+    def cell(field: str, shown: Callable[[float], str]) -> str:
+        found = [value for sample in samples if (value := getattr(sample, field))]
+        return shown(spread(found).median) if found else ""
+
     mark = MARK if any(sample.limited for sample in samples) else ""
-    latencies = (time_of(us) for us in (middle("p50_us"), middle("p99_us"), tail))
-    rss_mib = middle("rss_mib")
-    return (
-        f"{number(middle('requests_per_s'))}{mark}",
-        *latencies,
-        time_of(middle("cpu_us")),
-        f"{rss_mib:.0f}" if rss_mib else "–",
-    )
+    return {
+        "sent/s": cell("offered_per_s", number),
+        "req/s": cell("requests_per_s", number) + mark,
+        "refused": cell("refused_share", _percent),
+        "refusal": cell("refused_p99_us", time_of),
+        "p50": cell("p50_us", time_of),
+        "p99": cell("p99_us", time_of),
+        "p99.9": cell("p999_us", time_of),
+        "CPU": cell("cpu_us", time_of),
+        "batch": cell("batch_rows", number),
+        "hits": cell("hit_share", _percent),
+        "MiB": cell("rss_mib", "{:.0f}".format),
+    }
+
+
+def _percent(part: float) -> str:
+    return f"{part * 100:.0f} %"
 
 
 def _probes(run: Run) -> Grid:
@@ -163,6 +219,7 @@ def _probes(run: Run) -> Grid:
             probe.contender,
             f"{number(probe.value)} {probe.unit}",
             "" if probe.at_most is None else f"{number(probe.at_most)} {probe.unit}",
+            "" if probe.at_most is None else ("yes" if probe.value <= probe.at_most else "no"),
             probe.note,
         )
         for probe in run.probes
@@ -171,8 +228,10 @@ def _probes(run: Run) -> Grid:
         soak = run.soak
         note = f"{soak.requests:,} requests in {soak.seconds[-1] / 60:.1f} minutes at {soak.load}"
         grown = f"{growth(soak.rss_mib) * 100:+.1f} %"
-        rows.append(("memory over time", soak.contender, grown, "+5 %", note))
-    return Grid("Without load, and over time", ("what", "server", "measured", "at most", "how"), tuple(rows), words=5)
+        flat = "yes" if growth(soak.rss_mib) <= 0.05 else "no"
+        rows.append(("memory over time", soak.contender, grown, "+5 %", flat, note))
+    header = ("what", "server", "measured", "at most", "met", "how")
+    return Grid("Without load, and over time", header, tuple(rows), words=6)
 
 
 # --- Where they go ----------------------------------------------------------------------------------------------------

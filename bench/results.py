@@ -7,7 +7,9 @@ import msgspec
 
 from bench.figures import Spread, limit_of, ratios, spread
 
-Metric = Literal["cpu_us", "p50_us", "p99_us", "wall_us", "requests_per_s", "rss_mib"]
+Metric = Literal[
+    "cpu_us", "p50_us", "p99_us", "wall_us", "requests_per_s", "rss_mib", "refused_p99_us", "recovered_s", "hit_share"
+]
 
 NULL: Final = "does nothing"
 """Label of the null server."""
@@ -39,7 +41,7 @@ class Sample(_Record, frozen=True, kw_only=True):
     p99_us: float
     p999_us: float
     cpu_us: float
-    """CPU of the server's whole process tree per request, user and system."""
+    """CPU of the server's whole process tree per request, user and system; 0 where it was not measured."""
     server_cores: float
     """CPU seconds per second."""
     generator_cores: float
@@ -49,17 +51,34 @@ class Sample(_Record, frozen=True, kw_only=True):
     """Cores that everybody else on the machine used meanwhile: above a tenth or so, expect noise."""
     limited: str = ""
     """Why the rate tells about the load generator instead; empty if it does not."""
+    batch_rows: float | None = None
+    """Rows of one execution, on average, as the server counts them."""
+    hit_share: float | None = None
+    """Share of requests answered from the cache."""
+    offered_per_s: float | None = None
+    """Requests sent on a schedule; `requests_per_s` are then those answered in time."""
+    refused_share: float | None = None
+    """Share of those that were refused with RESOURCE_EXHAUSTED; the rest of what was not answered in time was late."""
+    refused_p99_us: float | None = None
+    """Until a refusal came, counted from the schedule."""
+    recovered_s: float | None = None
+    """From the load's fall until requests were answered as before it."""
 
 
 class Target(_Record, frozen=True, kw_only=True):
-    """What we want: a metric of one contender as a share of another's, in the same rounds."""
+    """What we want: a metric of one contender as a share of another's, in the same rounds; or the metric itself."""
 
     scenario: str
     load: str
     metric: Metric
     ours: str
-    theirs: str
-    at_most: float
+    theirs: str = ""
+    """Empty: the bound is on the metric, not on a share."""
+    their_load: str = ""
+    """Empty: the same."""
+    at_most: float | None = None
+    at_least: float | None = None
+    """One of the two is given."""
     stretch: float | None = None
 
 
@@ -139,7 +158,16 @@ def of(run: Run, scenario: str, load: str, contender: str) -> list[Sample]:
 
 def values(samples: list[Sample], metric: Metric) -> list[float]:
     """The metric of each round."""
-    return [float(getattr(sample, metric)) for sample in samples]
+    return [float(value) for sample in samples if (value := getattr(sample, metric)) is not None]
+
+
+def reached(run: Run, target: Target) -> list[float]:
+    """What each round made of a target: a share, or the metric where there is nothing to compare it with."""
+    ours = values(of(run, target.scenario, target.load, target.ours), target.metric)
+    if not target.theirs:
+        return ours
+    theirs = values(of(run, target.scenario, target.their_load or target.load, target.theirs), target.metric)
+    return ratios(ours, theirs) if len(ours) == len(theirs) else []
 
 
 def compare(run: Run, scenario: str, load: str, metric: Metric, ours: str, theirs: str) -> Spread | None:

@@ -4,9 +4,13 @@ Every run lies between two requests by an ordinary client whose replies are comp
 its replies together must have exactly the bytes of that answer: a server that fails fast cannot win.
 """
 
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -15,11 +19,13 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from bench import processes
+from bench.baselines.bare_socket import receive
+from bench.counters import Counters, counters
 from bench.figures import percentile
 from bench.generator import Generator, Load
 from bench.payloads import Array, Exchange, WrongAnswer
 from bench.results import Sample
-from bench.servers import Server
+from bench.servers import Server, ServerFailed
 
 WARM_S: Final = 0.3
 """How long a contender is warmed up under each load, roughly; its rate then tells how many requests a round has."""
@@ -47,6 +53,8 @@ class Measured:
     rss_mib: float
     other_cpu_s: float
     """Used by everybody else on the machine meanwhile."""
+    did: Counters | None = None
+    """What the server counted meanwhile."""
 
 
 class Contestant(Protocol):
@@ -62,17 +70,21 @@ class Contestant(Protocol):
 class Served:
     """A contestant behind a socket."""
 
-    def __init__(self, label: str, server: Server, exchange: Exchange, generator: Generator, folder: Path) -> None:
-        self.label, self._server, self._exchange = label, server, exchange
+    def __init__(
+        self, label: str, server: Server, model: str, exchange: Exchange, generator: Generator, folder: Path
+    ) -> None:
+        self.label, self._server, self._model, self._exchange = label, server, model, exchange
         self._generator, self._folder = generator, folder
 
     def run(self, load: Load, requests: int) -> Measured:
         """See Contestant. Raises WrongAnswer, ServerFailed, GeneratorFailed."""
         self._server.ask(self._exchange)
         reply = self._server.ask(self._exchange)  # the second: from the cache, where there is one
+        before = counters(self._server, self._model)
         before_s, machine_before_s = self._server.cpu_s(), processes.machine_cpu_s()
         outcome = self._generator.run(self._server.address, self._exchange, load, requests, self._folder)
         machine_s, cpu_s = processes.machine_cpu_s() - machine_before_s, self._server.cpu_s() - before_s
+        after = counters(self._server, self._model)
         expected = requests * self._exchange.reply_bytes(reply)
         if outcome.body_bytes != expected:
             raise WrongAnswer(
@@ -82,7 +94,16 @@ class Served:
         self._server.ask(self._exchange)
         other_cpu_s = max(machine_s - cpu_s - outcome.generator_cpu_s, 0.0)
         rss_mib, generator_cpu_s = self._server.rss_mib(), outcome.generator_cpu_s
-        return Measured(requests, outcome.wall_s, outcome.latencies_us, cpu_s, generator_cpu_s, rss_mib, other_cpu_s)
+        return Measured(
+            requests,
+            outcome.wall_s,
+            outcome.latencies_us,
+            cpu_s,
+            generator_cpu_s,
+            rss_mib,
+            other_cpu_s,
+            after.since(before) if after and before else None,
+        )
 
 
 class InProcess:
@@ -111,6 +132,46 @@ class InProcess:
             for name, (data, dtype, shape) in self._inputs.items()
         }
         return [np.asarray(output).tobytes() for output in self._session.run(self._names, inputs)]
+
+
+class AcrossSocket:
+    """The model in another process, behind a socket with nothing on it: `bench.baselines.bare_socket`."""
+
+    def __init__(self, label: str, model: Path, inputs: dict[str, Array], output_bytes: int) -> None:
+        """Start it. Ends with `close`."""
+        ((_, rows),) = inputs.items()
+        self.label, self._message, self._output_bytes = label, rows.astype(np.float32).tobytes(), output_bytes
+        command = [sys.executable, "-m", "bench.baselines.bare_socket", "--model", str(model)]
+        self._process = subprocess.Popen([*command, "--rows", str(len(rows))], stdout=subprocess.PIPE, text=True)
+
+    def close(self) -> None:
+        """End the other process."""
+        self._process.terminate()
+        self._process.wait()
+
+    @cached_property
+    def _port(self) -> int:
+        assert self._process.stdout is not None, "it is piped"
+        return int(self._process.stdout.readline())
+
+    def run(self, load: Load, requests: int) -> Measured:  # noqa: ARG002
+        """See Contestant. One request at a time, whatever the load."""
+        latencies_us = np.empty(requests, np.int64)
+        with socket.create_connection(("127.0.0.1", self._port)) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            before_s, own_s = processes.cpu_s(self._process.pid), time.process_time()
+            machine_before_s, began_at = processes.machine_cpu_s(), time.perf_counter()
+            for index in range(requests):
+                started_at = time.perf_counter_ns()
+                connection.sendall(self._message)
+                if receive(connection, self._output_bytes) is None:
+                    raise ServerFailed(f"{self.label}: the other process ended")
+                latencies_us[index] = (time.perf_counter_ns() - started_at) // 1000
+            wall_s, cpu_s = time.perf_counter() - began_at, processes.cpu_s(self._process.pid) - before_s
+        own_s = time.process_time() - own_s
+        other_cpu_s = max(processes.machine_cpu_s() - machine_before_s - cpu_s - own_s, 0.0)
+        rss_mib = processes.rss_mib(self._process.pid)
+        return Measured(requests, wall_s, latencies_us, cpu_s, own_s, rss_mib, other_cpu_s)
 
 
 def measure(
@@ -169,4 +230,6 @@ def sample_of(measured: Measured, scenario: str, load: str, contender: str, roun
         generator_cores=round(measured.generator_cpu_s / wall_s, 3),
         rss_mib=round(measured.rss_mib, 1),
         other_cores=round(measured.other_cpu_s / wall_s, 3),
+        batch_rows=measured.did.batch_rows if measured.did else None,
+        hit_share=measured.did.hit_share if measured.did else None,
     )

@@ -16,16 +16,23 @@ from pathlib import Path
 from typing import Final
 
 from bench import machine, probes, report, results, scenarios, servers, subjects
+from bench.behaviours import Behaviour, Stage
 from bench.generator import Choice, Generator, GeneratorFailed, choose
+from bench.neighbour import Neighbour
+from bench.overload import Overload
 from bench.payloads import WrongAnswer, grpc_reply
 from bench.progress import Progress
+from bench.repeats import Repeats
 from bench.results import NULL, OURS, Probe, Run, Sample, Soak
-from bench.rounds import Contestant, InProcess, Plan, Served, measure
+from bench.rounds import AcrossSocket, Contestant, InProcess, Plan, Served, measure
 from bench.scenarios import Contender, Scenario
 from bench.servers import Server, ServerFailed
 from bench.subjects import Subjects
+from skylane.manifest import MODEL_FILE
 
 IDLE_CONNECTIONS: Final = 2000
+BEHAVIOUR_ROUNDS: Final = 3
+"""At most: one of overload takes seconds."""
 EPILOG: Final = """\
 Servers take turns under each load, and every ratio is formed within a round, so that a busy machine disturbs both
 sides. Rates of a closed loop on one machine include the load generator's own CPU; CPU per request does not.
@@ -39,6 +46,11 @@ examples:
 """
 
 
+def behaviours() -> list[Behaviour]:
+    """What is shown beside the scenarios."""
+    return [Overload(), Neighbour(), Repeats(100, "forest"), Repeats(300, "forest_large")]
+
+
 class NothingToMeasure(Exception):
     """The command line asks for what there is not; the message names what there is."""
 
@@ -50,42 +62,60 @@ class Harness:
         self,
         folder: Path,
         chosen: Sequence[Scenario],
+        shown: Sequence[Behaviour],
         known: Subjects,
         generator: Generator,
         stack: contextlib.ExitStack,
     ) -> None:
         """Start every server that the scenarios need. They are stopped by the stack, in any event."""
-        self._folder, self._subjects, self._generator = folder, known, generator
+        self._folder, self._subjects, self._generator, self._stack = folder, known, generator, stack
         answers = folder / "answers"
         answers.mkdir()
         self._write_answers(answers, chosen)
-        kinds = sorted({kind for scenario in chosen for kind in scenario.kinds})
+        everything: list[Scenario | Behaviour] = [*chosen, *shown]
+        kinds = {contender.kind for each in everything for contender in each.contenders}
         places = {"models": known.repository, "pipelines": known.pipelines, "answers": answers}
         self.servers: dict[str, Server] = {
-            kind: stack.enter_context(servers.running(servers.KINDS[kind], folder, **places)) for kind in kinds
+            kind: stack.enter_context(servers.running(servers.KINDS[kind], folder, **places))
+            for kind in sorted(kinds - scenarios.NO_SERVERS)
         }
-        for scenario in chosen:
-            for contender in scenario.contenders:
-                if contender.kind in self.servers:
-                    subject = known.by_name[contender.model]
-                    server = self.servers[contender.kind]
-                    server.wait_ready(subject.exchange(server.kind.protocol, scenario.rows))
+        asked = [(contender, scenario.rows) for scenario in chosen for contender in scenario.contenders]
+        asked += [(contender, 1) for behaviour in shown for contender in behaviour.contenders]
+        for contender, rows in asked:
+            if contender.kind in self.servers:
+                server = self.servers[contender.kind]
+                server.wait_ready(known.by_name[contender.model].exchange(server.kind.protocol, rows))
 
     def contestant(self, contender: Contender, rows: int) -> Contestant:
         """Something that can be put under load."""
         subject = self._subjects.by_name[contender.model]
         if contender.kind == scenarios.IN_PROCESS:
             return InProcess(contender.label, subjects.bare_session(subject.path), subject.rows(rows))
+        if contender.kind == scenarios.BARE_SOCKET:
+            inputs = subject.rows(rows)
+            size = sum(answer.nbytes for answer in subject.answers(inputs).values())
+            return self._stack.enter_context(
+                contextlib.closing(AcrossSocket(contender.label, subject.path / MODEL_FILE, inputs, size))
+            )
         server = self.servers[contender.kind]
         exchange = subject.exchange(server.kind.protocol, rows)
-        return Served(contender.label, server, exchange, self._generator, self._folder)
+        return Served(contender.label, server, contender.model, exchange, self._generator, self._folder)
 
     def soak(self, minutes: float, progress: Progress) -> Soak:
         """Memory of our server under load."""
         known = self._subjects.by_name
-        exchange = known.get("logistic", next(iter(known.values()))).exchange("grpc", 1)
+        subject = known.get("logistic", next(iter(known.values())))
         server = self.servers["native"]
-        return probes.soak(server, OURS, exchange, self._generator, self._folder, minutes, progress.say)
+        return probes.soak(
+            server,
+            OURS,
+            subject.name,
+            subject.exchange("grpc", 1),
+            self._generator,
+            self._folder,
+            minutes,
+            progress.say,
+        )
 
     def _write_answers(self, directory: Path, chosen: Sequence[Scenario]) -> None:
         """What the server that does nothing knows."""
@@ -102,7 +132,7 @@ class Harness:
 def run(options: argparse.Namespace, progress: Progress) -> Run:
     """Measure. Raises NothingToMeasure, WrongAnswer, ServerFailed, GeneratorFailed: then there is no report."""
     began_at, started_at = time.monotonic(), datetime.now(UTC)
-    wanted = offered(options)
+    wanted, shown = offered(options)
     here, commit = machine.machine(), machine.commit()
     generator = choose(options.generator)
     plan = Plan(options.rounds, options.seconds)
@@ -110,17 +140,24 @@ def run(options: argparse.Namespace, progress: Progress) -> Run:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skylane-bench-")))
         progress.say("making models")
-        known = _subjects(options, folder, progress)
+        known = _subjects(options, folder, [*wanted, *shown], progress)
         chosen, skipped = select(wanted, known)
         if options.quick:
             chosen = [_shortened(scenario) for scenario in chosen]
         progress.say("starting servers")
-        harness = Harness(folder, chosen, known, generator, stack)
-        progress.begin(sum(len(s.loads) * len(s.contenders) for s in chosen) * plan.rounds)
+        harness = Harness(folder, chosen, shown, known, generator, stack)
+        measured: list[Scenario | Behaviour] = [*chosen, *shown]
+        few = replace(plan, rounds=min(plan.rounds, BEHAVIOUR_ROUNDS))
+        each = sum(len(s.loads) * len(s.contenders) for s in chosen) * plan.rounds
+        progress.begin(each + sum(behaviour.samples for behaviour in shown) * few.rounds)
         for scenario in chosen:
             contestants = [harness.contestant(contender, scenario.rows) for contender in scenario.contenders]
             for load in scenario.loads:
                 samples += measure(scenario.name, contestants, load, plan, progress.tell)
+        stage = Stage(harness.servers, known.by_name, folder, few.seconds)
+        for behaviour in shown:
+            for round_ in range(few.rounds):
+                samples += behaviour.measure(stage, round_, progress.tell)
         if "idle" not in options.without:  # last: memory that connections took is not given back at once
             found = _probe(harness, options, progress)
         if options.soak_minutes:
@@ -136,11 +173,12 @@ def run(options: argparse.Namespace, progress: Progress) -> Run:
             "rounds": plan.rounds,
             "seconds": plan.seconds,
             "quick": options.quick,
-            "baselines": {scenario.name: scenario.baseline for scenario in chosen},
+            "baselines": {each.name: each.baseline for each in measured},
+            "behaviour_rounds": few.rounds,
             "servers": {kind: list(servers.KINDS[kind].arguments) for kind in harness.servers},
         },
-        scenarios={scenario.name: scenario.title for scenario in chosen},
-        targets=tuple(target for scenario in chosen for target in scenario.targets),
+        scenarios={each.name: each.title for each in measured},
+        targets=tuple(target for each in measured for target in each.targets),
         samples=tuple(results.judged(samples)),
         probes=tuple(found),
         soak=soak,
@@ -148,19 +186,23 @@ def run(options: argparse.Namespace, progress: Progress) -> Run:
     )
 
 
-def offered(options: argparse.Namespace) -> list[Scenario]:
-    """The scenarios that are asked for. Raises NothingToMeasure."""
+def offered(options: argparse.Namespace) -> tuple[list[Scenario], list[Behaviour]]:
+    """The scenarios and behaviours that are asked for. Raises NothingToMeasure."""
+    shown = list[Behaviour]()
     if options.models is None:
-        known = list(scenarios.ALL)
+        known, shown = list(scenarios.ALL), behaviours()
     else:
         found = subjects.read(options.models) if options.models.is_dir() else {}
         known = [scenarios.of_model(name) for name in found]
-    names = [scenario.name for scenario in known]
+    names = [*(each.name for each in known), *(each.name for each in shown)]
     if unknown := set(options.only).difference(names):
         raise NothingToMeasure(f"--only {' '.join(sorted(unknown))}: there is {', '.join(names)}")
     if not known:
         raise NothingToMeasure(f"--models {options.models}: no model has been published there")
-    return [scenario for scenario in known if not options.only or scenario.name in options.only]
+    if options.only:
+        known = [scenario for scenario in known if scenario.name in options.only]
+        shown = [behaviour for behaviour in shown if behaviour.name in options.only]
+    return known, shown
 
 
 def select(wanted: Sequence[Scenario], known: Subjects) -> tuple[list[Scenario], dict[str, str]]:
@@ -184,9 +226,12 @@ def _shortened(scenario: Scenario) -> Scenario:
     return replace(scenario, loads=tuple(middle or scenario.loads[:1]))
 
 
-def _subjects(options: argparse.Namespace, folder: Path, progress: Progress) -> Subjects:
+def _subjects(
+    options: argparse.Namespace, folder: Path, asked: Sequence[Scenario | Behaviour], progress: Progress
+) -> Subjects:
     if options.models is None:
-        return subjects.make(folder, Path("models"), progress.say)
+        models = {contender.model for each in asked for contender in each.contenders} | {"logistic"}
+        return subjects.make(folder, Path("models"), models, progress.say)
     pipelines = folder / "pipelines"
     pipelines.mkdir()
     return Subjects(options.models, pipelines, subjects.read(options.models))
@@ -242,7 +287,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--quick", action="store_true", help="2 rounds of a tenth of a second, one load each")
-    add("--only", nargs="+", metavar="SCENARIO", default=[], help=f"of {', '.join(s.name for s in scenarios.ALL)}")
+    add(
+        "--only",
+        nargs="+",
+        metavar="SCENARIO",
+        default=[],
+        help=f"of {', '.join([*(each.name for each in scenarios.ALL), *(each.name for each in behaviours())])}",
+    )
     add("--models", type=Path, metavar="DIR", help="measure the models of this repository instead of made-up ones")
     add("--rounds", type=int, default=7, help="(default: %(default)s)")
     add("--seconds", type=float, default=0.8, help="of load for each server in each round (default: %(default)s)")

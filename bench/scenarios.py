@@ -14,7 +14,11 @@ PLAIN: Final = "grpc.aio"
 FASTAPI: Final = "FastAPI + joblib"
 
 IN_PROCESS: Final = "in process"
-"""The kind of server that is none."""
+BARE_SOCKET: Final = "bare socket"
+NO_SERVERS: Final = frozenset((IN_PROCESS, BARE_SOCKET))
+"""Kinds that answer no protocol of ours."""
+SOCKET: Final = "session.run and socket"
+"""Label of the model in another process, behind a socket with nothing on it."""
 
 SHAPES: Final = (Load(1, 1), Load(8, 8), Load(64, 1), Load(1, 64))
 MIDDLE: Final = (Load(8, 8),)
@@ -47,7 +51,7 @@ class Scenario:
     @property
     def kinds(self) -> set[str]:
         """The servers that must run."""
-        return {contender.kind for contender in self.contenders} - {IN_PROCESS}
+        return {contender.kind for contender in self.contenders} - NO_SERVERS
 
 
 def _target(
@@ -122,6 +126,7 @@ def _rows(model: str, title: str) -> Scenario:
     name = f"rows-{model}"
     alone = Target(scenario=name, load="1x1", metric="p50_us", ours=OURS, theirs=BARE, at_most=1.15)
     together = Target(scenario=name, load="4x1", metric="wall_us", ours=OURS, theirs=BARE, at_most=1.15)
+    across = Target(scenario=name, load="1x1", metric="p50_us", ours=OURS, theirs=SOCKET, at_most=1.15)
     return Scenario(
         name,
         f"{title}, 1024 rows in a request",
@@ -129,12 +134,13 @@ def _rows(model: str, title: str) -> Scenario:
             Contender(OURS, "native", model),
             Contender(BASELINE, "grpc.aio batching", model),
             Contender(BARE, IN_PROCESS, model),
+            Contender(SOCKET, BARE_SOCKET, model),
             Contender(NULL, "null", model),
         ),
         (Load(1, 1), Load(4, 1)),
         rows=1024,
         baseline=BARE,
-        targets=(alone, together),
+        targets=(alone, across, together),
     )
 
 
@@ -164,7 +170,16 @@ def _workers() -> Scenario:
         ),
         (Load(64, 1),),
         baseline=OURS,
-    )
+        targets=(
+            Target(
+                scenario="workers", load="64x1", metric="cpu_us", ours=f"{OURS}, 2 workers", theirs=OURS, at_most=1.25
+            ),
+            Target(
+                scenario="workers", load="64x1", metric="requests_per_s", ours=f"{OURS}, 2 workers", theirs=OURS,
+                at_least=1.6,
+            ),
+        ),
+    )  # fmt: skip
 
 
 ALL: Final = (

@@ -1,7 +1,7 @@
 """The models that are measured: trained on made-up rows, published as an author would, each with rows to ask about."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,20 @@ from skylane.dtypes import NUMPY
 FEATURES: Final = 20
 CACHED: Final = "[cache]\nenabled = true\nttl_s = 86400\n"
 """The policy of a model whose equal requests are answered from the cache for the whole run."""
+LARGE_BATCHES: Final = "[batching]\nmax_batch_rows = 256\n"
+"""Of the large forest: a batch takes 5 to 10 ms."""
+BOUNDED: Final = "[cache]\nenabled = true\nttl_s = 86400\nmax_mb = 16\n"
+"""Room for about 25,000 answers to single rows."""
+POLICIES: Final = {
+    "logistic": {"logistic_cached": CACHED},
+    "forest": {"forest_cached": CACHED, "forest_bounded": BOUNDED},
+    "forest_large": {
+        "forest_large": LARGE_BATCHES,
+        "forest_large_target": f"{LARGE_BATCHES}target_p99_ms = 50\n",
+        "forest_large_bounded": LARGE_BATCHES + BOUNDED,
+    },
+}
+"""Model → the policies under which its graph is served, by name. One that is not its own name is a copy."""
 FLIGHTS: Final = "flights_late"
 
 Say = Callable[[str], None]
@@ -75,8 +89,8 @@ def bare_session(version: Path) -> ort.InferenceSession:
     return ort.InferenceSession(version / m.MODEL_FILE, options, providers=["CPUExecutionProvider"])
 
 
-def make(root: Path, examples: Path, say: Say) -> Subjects:
-    """Train and publish the models of the benchmark below `root`; takes some seconds.
+def make(root: Path, examples: Path, wanted: Collection[str], say: Say) -> Subjects:
+    """Train and publish the models of the benchmark that are wanted below `root`; takes some seconds.
 
     The flights model is taken from the repository `examples`, if it has been made there.
     """
@@ -88,14 +102,20 @@ def make(root: Path, examples: Path, say: Say) -> Subjects:
     estimators = {
         "logistic": make_pipeline(StandardScaler(), LogisticRegression()),
         "forest": RandomForestClassifier(100, max_depth=8, random_state=7),
+        "forest_large": RandomForestClassifier(300, max_depth=8, random_state=7),
     }
     for name, estimator in estimators.items():
+        if not {name, *POLICIES[name]}.intersection(wanted):
+            continue
         say(f"publishing {name}")
         estimator.fit(train, label[:2000])
         publish(estimator, rows, name=name, repository=repository, quantize="never")
         joblib.dump(estimator, pipelines / f"{name}.joblib")
-        _copy_cached(repository, name)
-    if newest(examples / FLIGHTS) is not None:
+        for served_as, policy in POLICIES[name].items():
+            if served_as != name:
+                _copy(repository, name, served_as)
+            (repository / served_as / "model.toml").write_text(policy)
+    if FLIGHTS in wanted and newest(examples / FLIGHTS) is not None:
         _copy_flights(examples, repository)
     subjects = read(repository)
     asked = {n: _asks(subject, rows) for n, subject in subjects.items()}
@@ -130,13 +150,12 @@ def _asks(subject: Subject, rows: Array) -> Subject:
     return Subject(subject.name, subject.path, {next(iter(subject.inputs)): rows})
 
 
-def _copy_cached(repository: Path, name: str) -> None:
-    """The same graph a second time, under a policy that caches."""
+def _copy(repository: Path, name: str, copy: str) -> None:
+    """The same graph under a second name."""
     version = newest(repository / name)
     assert version is not None, "it was just published"
     manifest = m.decode((version / m.MANIFEST_FILE).read_bytes())
-    put(repository, (version / m.MODEL_FILE).read_bytes(), msgspec.structs.replace(manifest, model=f"{name}_cached"))
-    (repository / f"{name}_cached" / "model.toml").write_text(CACHED)
+    put(repository, (version / m.MODEL_FILE).read_bytes(), msgspec.structs.replace(manifest, model=copy))
 
 
 def _copy_flights(examples: Path, repository: Path) -> None:

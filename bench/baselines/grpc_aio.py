@@ -80,7 +80,8 @@ class NaiveBatcher:
         start = 0
         for waiting in batch:
             end = start + len(next(iter(waiting.inputs.values())))
-            waiting.answer.set_result([answer[start:end] for answer in answers])
+            if not waiting.answer.done():  # its caller may have gone
+                waiting.answer.set_result([answer[start:end] for answer in answers])
             start = end
 
 

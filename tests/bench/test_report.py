@@ -24,7 +24,7 @@ def test_small_ratios_are_said_as_parts(ratio: float, shown: str) -> None:
     assert report.share(ratio) == shown
 
 
-def test_the_tables_fit_100_columns(run: Run) -> None:
+def test_the_tables_fit_their_width(run: Run) -> None:
     console = Console(file=io.StringIO(), width=report.WIDTH)
     report.show(run, console)
     assert isinstance(console.file, io.StringIO)

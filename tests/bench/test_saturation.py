@@ -44,7 +44,7 @@ def test_a_server_that_answers_wrongly_ends_the_run(small_models: Path, tmp_path
     with running(KINDS["grpc.aio"], tmp_path, models=small_models) as server:
         server.wait_ready(subject.exchange("grpc", 1))
         with pytest.raises(WrongAnswer):
-            Served("wrong", server, exchange, OwnClient(), tmp_path).run(Load(1, 1), 10)
+            Served("wrong", server, "linear", exchange, OwnClient(), tmp_path).run(Load(1, 1), 10)
 
 
 @needs_h2load
@@ -61,7 +61,7 @@ def test_errors_that_h2load_takes_for_successes_end_the_run(small_models: Path, 
     with running(KINDS["native"], tmp_path, models=small_models) as server:
         server.wait_ready(right)
         with pytest.raises(WrongAnswer, match="errors"):
-            Served("failing", server, right, Tampering(), tmp_path).run(Load(2, 2), 20)
+            Served("failing", server, "linear", right, Tampering(), tmp_path).run(Load(2, 2), 20)
 
 
 @needs_h2load

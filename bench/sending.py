@@ -1,0 +1,109 @@
+"""Our own client in a process of its own, told what to send and when: the load that `bench.generator` cannot make."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.generator import LONGEST_S, GeneratorFailed
+from bench.load_client import OK
+from bench.payloads import PREDICT
+
+REFUSED: Final = 8
+"""RESOURCE_EXHAUSTED, as gRPC numbers it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What to send."""
+
+    address: str
+    bodies: Sequence[bytes]
+    """All of one length, framed."""
+    connections: int
+    streams: int
+    """In flight on each connection; on a schedule, at most."""
+    picks: NDArray[np.int64]
+    """For each request, which body."""
+    due_us: NDArray[np.int64] | None = None
+    """When each is sent; None: the next when an answer comes."""
+    timeout_s: float | None = None
+    """Deadline that the server is told."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """What became of each request, in the order of sending."""
+
+    start_us: NDArray[np.int64]
+    """Since the first could be sent; on a schedule, the scheduled instant."""
+    status: NDArray[np.int64]
+    """OK, or gRPC's number."""
+    took_us: NDArray[np.int64]
+    late_us: float
+    """How late requests were sent against the schedule, 99th percentile."""
+
+    @property
+    def ok(self) -> NDArray[np.bool_]:
+        """Which were answered."""
+        ok: NDArray[np.bool_] = self.status == OK
+        return ok
+
+    @property
+    def wall_s(self) -> float:
+        """From the first request sent to the last reply."""
+        return float((self.start_us + self.took_us).max() - self.start_us.min()) / 1e6
+
+
+class Sending:
+    """A client that has been started."""
+
+    def __init__(self, order: Order, folder: Path) -> None:
+        self._place = Path(tempfile.mkdtemp(dir=folder))
+        self._order = order
+        body, picks, log = self._place / "bodies", self._place / "picks.npy", self._place / "log"
+        body.write_bytes(b"".join(order.bodies))
+        np.save(picks, order.picks)
+        arguments = ["--address", order.address, "--protocol", "grpc", "--path", PREDICT, "--body", str(body)]
+        arguments += ["--body-size", str(len(order.bodies[0])), "--order", str(picks), "--log-file", str(log)]
+        arguments += ["--connections", str(order.connections), "--streams", str(order.streams)]
+        if order.due_us is not None:
+            np.save(self._place / "due.npy", order.due_us)
+            arguments += ["--schedule", str(self._place / "due.npy")]
+        if order.timeout_s is not None:
+            arguments += ["--timeout-s", str(order.timeout_s)]
+        command = [sys.executable, "-m", "bench.load_client", *arguments]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def finish(self) -> Log:
+        """Wait for its end. Raises GeneratorFailed."""
+        try:
+            said, complaint = self._process.communicate(timeout=LONGEST_S)
+        except subprocess.TimeoutExpired as error:
+            self._process.kill()
+            raise GeneratorFailed(f"our own client took longer than {LONGEST_S:.0f} s") from error
+        if self._process.returncode:
+            raise GeneratorFailed(f"our own client ended with {self._process.returncode}\n{complaint}")
+        lines = np.loadtxt(self._place / "log", dtype=np.int64, ndmin=2)
+        start_us = lines[:, 0] - lines[0, 0]
+        if self._order.due_us is not None:
+            start_us = self._order.due_us
+        return Log(start_us, lines[:, 1], lines[:, 2], float(json.loads(said)["late_us"]))
+
+
+def send(order: Order, folder: Path) -> Log:
+    """Send all, and wait. Raises GeneratorFailed."""
+    return Sending(order, folder).finish()
+
+
+def on_time(rate_per_s: float, seconds: float, rng: np.random.Generator, start_s: float = 0.0) -> NDArray[np.int64]:
+    """Instants of requests that know nothing of each other (a Poisson process), in microseconds."""
+    count = max(1, round(rate_per_s * seconds))
+    return np.sort(rng.uniform(start_s, start_s + seconds, count) * 1e6).astype(np.int64)

@@ -1,0 +1,115 @@
+"""Our own client: against every server of the harness, and what it makes of answers by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hpack import Encoder
+
+from bench.http2 import CANCELLED, UNKNOWN, Connection
+from bench.payloads import framed
+from bench.sending import Order, send
+from bench.servers import KINDS, running
+from bench.subjects import read
+from server.transport.h2 import frames
+from server.transport.h2.frames import END_HEADERS, END_STREAM, Kind, Setting
+
+GREETING = frames.settings({Setting.INITIAL_WINDOW_SIZE: 100})
+NOT_FOUND = 5
+
+
+def connection() -> Connection:
+    """One whose server has a window of 100 bytes for each stream."""
+    made = Connection("here", "/a/b")
+    made.out.clear()
+    made.feed(GREETING)
+    made.out.clear()
+    return made
+
+
+def trailers(stream_id: int, status: int, encoder: Encoder | None = None) -> bytes:
+    block = (encoder or Encoder()).encode([("grpc-status", str(status))])
+    return frames.frame(Kind.HEADERS, END_HEADERS | END_STREAM, stream_id, block)
+
+
+def data_in(out: bytearray) -> list[tuple[int, int, int]]:
+    """(stream, bytes, flags) of each DATA frame."""
+    found, position = [], 0
+    while position < len(out):
+        high, low, kind, flags, stream_id = frames.read_head(out, position)
+        size = high << 8 | low
+        if kind == Kind.DATA:
+            found.append((stream_id, size, flags))
+        position += frames.HEAD_BYTES + size
+    return found
+
+
+@pytest.mark.parametrize(
+    ("ends", "status"),
+    [
+        pytest.param(trailers(1, 0), 0, id="an answer"),
+        pytest.param(trailers(1, 8), 8, id="a refusal"),
+        pytest.param(frames.reset(1, frames.Code.REFUSED_STREAM), CANCELLED, id="a stream that is reset"),
+        pytest.param(frames.frame(Kind.DATA, END_STREAM, 1, b""), UNKNOWN, id="an end without a status"),
+    ],
+)
+def test_what_became_of_a_request(ends: bytes, status: int) -> None:
+    client = connection()
+    client.send(7, framed(b"x"))
+    (reply,) = client.feed(ends)
+    assert (reply.tag, reply.status) == (7, status)
+    assert not client.in_flight
+
+
+def test_pieces_of_any_size_are_put_together() -> None:
+    client = connection()
+    client.send(3, framed(b"x"))
+    whole = frames.frame(Kind.DATA, 0, 1, framed(b"answer")) + trailers(1, 0)
+    done = [reply for byte in whole for reply in client.feed(bytes((byte,)))]
+    assert [(reply.tag, reply.status, reply.body_bytes) for reply in done] == [(3, 0, 11)]
+
+
+def test_a_server_that_keeps_a_table_of_fields_is_understood() -> None:
+    client, encoder = connection(), Encoder()
+    found = []
+    for tag, status in enumerate((5, 5, 8, 5)):
+        client.send(tag, framed(b"x"))
+        found += [reply.status for reply in client.feed(trailers(1 + 2 * tag, status, encoder))]
+    assert found == [5, 5, 8, 5]
+
+
+def test_no_more_is_sent_than_the_windows_allow() -> None:
+    client = connection()
+    client.send(0, b"x" * 150)
+    client.send(1, b"y" * 50)
+    assert data_in(client.out) == [(1, 100, 0)]
+    client.out.clear()
+    client.feed(frames.window_update(1, 50))
+    assert data_in(client.out) == [(1, 50, END_STREAM), (3, 50, END_STREAM)]
+
+
+def test_large_bodies_go_in_frames_that_every_peer_takes() -> None:
+    client = Connection("here", "/a/b")
+    client.feed(frames.settings({Setting.INITIAL_WINDOW_SIZE: frames.WINDOW_MAX}) + frames.window_update(0, 2**30))
+    client.out.clear()
+    client.send(0, b"x" * 40_000)
+    assert [size for _, size, _ in data_in(client.out)] == [16_384, 16_384, 7_232]
+
+
+@pytest.mark.parametrize("kind", ["native", "grpcio", "grpc.aio batching"])
+def test_every_server_understands_it(kind: str, small_models: Path, tmp_path: Path) -> None:
+    subject = read(small_models)["linear"]
+    right = subject.exchange("grpc", 1)
+    with running(KINDS[kind], tmp_path, models=small_models) as server:
+        server.wait_ready(right)
+        wrong = right.body.replace(b"linear", b"nobody")
+        bodies, picks = (right.body, wrong), np.array([0, 0, 1, 0])
+        log = send(Order(address=server.address, bodies=bodies, connections=2, streams=2, picks=picks), tmp_path)
+        due_us = np.array([0, 1000, 1000, 2000])
+        order = Order(
+            address=server.address, bodies=bodies, connections=1, streams=9, picks=picks, due_us=due_us, timeout_s=30.0
+        )
+        scheduled = send(order, tmp_path)
+    assert log.status.tolist() == scheduled.status.tolist() == [200, 200, NOT_FOUND, 200]
+    assert scheduled.start_us.tolist() == due_us.tolist()
+    assert (log.took_us > 0).all()
