@@ -122,6 +122,12 @@ def _unknown(name: str, emission: Emission) -> Refused:
     )
 
 
+@emits("decision_function", CLASSIFIER)
+def scores(model: Any, features: Features, emission: Emission) -> Features:
+    """The sums of the leaves; newer versions answer them, and meta-estimators then ask for nothing else."""
+    return _raw(model, features, emission)
+
+
 @emits("predict_proba", CLASSIFIER)
 def probabilities(model: Any, features: Features, emission: Emission) -> Features:
     """Sigmoid of two classes' score, softmax of more."""

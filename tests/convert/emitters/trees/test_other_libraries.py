@@ -10,7 +10,9 @@ import pytest
 import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
+from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 
@@ -129,6 +131,27 @@ def test_stopped_early_only_the_best_trees_answer() -> None:
     lgb.fit(frame_of(X[:200]), noise[:200], eval_set=[(frame_of(X[200:]), noise[200:])], callbacks=[stop])
     assert lgb.best_iteration_ < 29
     assert_same(*compare(lgb, frame_of(X), frame_of(X), "float64", "float32")[:2])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(of_light("Classifier"), id="LightGBM"),
+        pytest.param(of_extreme("Classifier"), id="XGBoost"),
+    ],
+)
+@pytest.mark.parametrize(
+    "around_it",
+    [
+        pytest.param(OneVsRestClassifier, id="one against the rest"),
+        pytest.param(OneVsOneClassifier, id="one against one"),
+        pytest.param(CalibratedClassifierCV, id="calibrated"),
+    ],
+)
+def test_inside_other_estimators_they_answer_what_these_ask(around_it: Any, model: Any) -> None:
+    """Scores where the library has them, else probabilities."""
+    frame = frame_of(X)
+    assert_same(*compare(around_it(model).fit(frame, THREE), frame, frame, "float64", "float32")[:2])
 
 
 @settings(deadline=None, max_examples=10)
