@@ -13,7 +13,7 @@ from convert.emitters.features import Features
 from convert.emitters.registry import emits
 from convert.emitters.trees.forest import Forest
 from convert.emitters.trees.forests import tree_of
-from convert.emitters.trees.nodes import sums
+from convert.emitters.trees.nodes import boosted_sums
 from convert.errors import Refused
 
 
@@ -27,8 +27,7 @@ def boosted(model: Any, features: Features, emission: Emission) -> Features:
         for stage in model.estimators_
         for place, tree in enumerate(stage)
     ]
-    # Added in the end: a large number in the leaves would cost all that is added after it its last digits.
-    return sums(Forest.joined(trees), features, emission).then("Add", _first_guess(model, emission))
+    return boosted_sums(Forest.joined(trees), np.ravel(_first_guess(model, emission)), features, emission)
 
 
 def _first_guess(model: Any, emission: Emission) -> Any:

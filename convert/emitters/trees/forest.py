@@ -87,6 +87,21 @@ class Forest:
         )
 
     @classmethod
+    def constant(cls, values: Array, single: bool) -> "Forest":
+        """For each answer a tree that is a leaf."""
+        count = len(values)
+        return cls(
+            roots=np.arange(count),
+            feature=np.zeros(count, np.int64),
+            threshold=np.zeros(count),
+            left=np.full(count, LEAF),
+            right=np.full(count, LEAF),
+            gaps_left=np.zeros(count, np.bool_),
+            values=np.diag(values).astype(np.float64),
+            single=single,
+        )
+
+    @classmethod
     def joined(cls, several: Sequence["Forest"]) -> "Forest":
         """All trees of these forests, which have the same features and answers."""
         starts = np.cumsum([0, *(len(one.feature) for one in several)])

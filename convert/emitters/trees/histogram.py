@@ -11,7 +11,7 @@ from convert.emitters.features import Features
 from convert.emitters.registry import emits
 from convert.emitters.trees.boosting import linked
 from convert.emitters.trees.forest import LEAF, Forest
-from convert.emitters.trees.nodes import sums
+from convert.emitters.trees.nodes import boosted_sums
 from convert.errors import Refused
 from convert.schema import Array
 
@@ -25,8 +25,8 @@ def scores(model: Any, features: Features, emission: Emission) -> Features:
         for stage in model._predictors
         for place, predictor in enumerate(stage)
     ]
-    total = sums(Forest.joined(trees), _encoded(model, features, emission), emission)
-    return total.then("Add", np.ravel(model._baseline_prediction))
+    guess = np.ravel(model._baseline_prediction)
+    return boosted_sums(Forest.joined(trees), guess, _encoded(model, features, emission), emission)
 
 
 @emits("predict_proba", HistGradientBoostingClassifier)

@@ -21,9 +21,26 @@ AT_MOST, MEMBER = 0, 6
 SUM: Final = 1
 
 
+def boosted_sums(forest: Forest, guess: Array, features: Features, emission: Emission) -> Features:
+    """As `sums`, added to a first guess, (width).
+
+    In doubles the guess comes first, as where the trees are from: sums that equal those to the last bit are what
+    isotonic calibration needs, which may step between neighbouring numbers. In single precision it comes last: a
+    large number would cost all that is added after it its last digits.
+    """
+    tensor, forest = compared(forest, features, emission)
+    if tensor.dtype == "float64" and emission.trees == 5:
+        return _parts(Forest.joined([Forest.constant(guess, forest.single), forest]), tensor, emission)
+    return _parts(forest, tensor, emission).then("Add", guess)
+
+
 def sums(forest: Forest, features: Features, emission: Emission) -> Features:
     """What the leaves that each row ends in add up to: (rows, width)."""
     tensor, forest = compared(forest, features, emission)
+    return _parts(forest, tensor, emission)
+
+
+def _parts(forest: Forest, tensor: Tensor, emission: Emission) -> Features:
     if emission.nodes_max is None:
         return Features.of(_node(forest, tensor, emission))
     parts = [_node(part, tensor, emission) for part in forest.split(emission.nodes_max)]
