@@ -18,7 +18,7 @@ SPARE_FILES: Final = 200
 """Open files that the harness needs besides its connections."""
 HTTP2_HELLO: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 """Connection preface and an empty SETTINGS frame (RFC 9113, 3.4): enough for a server to build all its state."""
-SETTLE_S: Final = 2.0
+SETTLE_S: Final = 1.0
 
 
 def idle_cpu(server: Server, label: str, seconds: float) -> Probe:

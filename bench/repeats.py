@@ -59,7 +59,7 @@ class Repeats:
         large = "large" in contender.model
         count = max(1000, round(stage.seconds * REQUESTS_PER_S / (4 if large else 1)))
         if contender.label.startswith(KEPT):
-            warm = min(WARM_REQUESTS, 20 * count)
+            warm = min(WARM_REQUESTS, 10 * count)
             send(order(zipf(exponent, INPUTS, warm, rng), bodies=bodies), stage.folder)
         picks = zipf(exponent, INPUTS, count, rng)
         log, did = watched(stage, contender, lambda: send(order(picks, bodies=bodies), stage.folder))

@@ -27,7 +27,7 @@ from bench.payloads import Array, Exchange, WrongAnswer
 from bench.results import Sample
 from bench.servers import Server, ServerFailed
 
-WARM_S: Final = 0.3
+WARM_S: Final = 0.2
 """How long a contender is warmed up under each load, roughly; its rate then tells how many requests a round has."""
 FIRST_REQUESTS: Final = 64
 

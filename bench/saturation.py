@@ -31,6 +31,8 @@ from bench.subjects import Subjects
 from skylane.manifest import MODEL_FILE
 
 IDLE_CONNECTIONS: Final = 2000
+QUICK_BEHAVIOURS: Final = 3
+"""Those that --quick tries: the fourth is the third with another model."""
 BEHAVIOUR_ROUNDS: Final = 3
 """At most: one of overload takes seconds."""
 EPILOG: Final = """\
@@ -143,11 +145,11 @@ def run(options: argparse.Namespace, progress: Progress) -> Run:
         known = _subjects(options, folder, [*wanted, *shown], progress)
         chosen, skipped = select(wanted, known)
         if options.quick:
-            chosen = [_shortened(scenario) for scenario in chosen]
+            chosen, shown = [_shortened(scenario) for scenario in chosen], shown[:QUICK_BEHAVIOURS]
         progress.say("starting servers")
         harness = Harness(folder, chosen, shown, known, generator, stack)
         measured: list[Scenario | Behaviour] = [*chosen, *shown]
-        few = replace(plan, rounds=min(plan.rounds, BEHAVIOUR_ROUNDS))
+        few = replace(plan, rounds=1 if options.quick else min(plan.rounds, BEHAVIOUR_ROUNDS))
         each = sum(len(s.loads) * len(s.contenders) for s in chosen) * plan.rounds
         progress.begin(each + sum(behaviour.samples for behaviour in shown) * few.rounds)
         for scenario in chosen:

@@ -168,9 +168,13 @@ def _workers() -> Scenario:
             Contender("skylane, 2 workers", "native x2", "logistic"),
             Contender(NULL, "null", "logistic"),
         ),
-        (Load(64, 1),),
+        (Load(64, 1), Load(128, 1)),
         baseline=OURS,
         targets=(
+            Target(
+                scenario="workers", load="128x1", metric="cpu_us", ours=f"{OURS}, 2 workers", theirs=OURS,
+                their_load="64x1", at_most=1.25,
+            ),  # each worker has as much to batch as the one has
             Target(
                 scenario="workers", load="64x1", metric="cpu_us", ours=f"{OURS}, 2 workers", theirs=OURS, at_most=1.25
             ),
