@@ -116,7 +116,11 @@ class App:
             directory=self._directory,
             too_large=self._hot.unary[PREDICT].too_large,
             metrics=self._telling.pages(),
+            live=self._live,
         )
+
+    async def _live(self) -> bytes:
+        return await self._telling.snapshot(ready=self._readiness.whole)
 
     def _serve(self, routes: Routes) -> None:
         self._routes = routes
@@ -153,7 +157,7 @@ class App:
         )
         if self.http:
             url = f"{self.http.scheme}://{self._settings.host}:{self.http.port}"
-            log.info("HTTP on %s; what can be asked: %s/docs", url, url)
+            log.info("HTTP on %s; live page: %s/, what can be asked: %s/docs", url, url, url)
 
     async def watch(self) -> None:
         """Follow the repository until cancelled."""

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from server.http import pages, v1, v2
+from server.http import live, pages, v1, v2
 from server.http.context import Context
 from server.http.problems import response_to_misuse
 
@@ -20,7 +20,7 @@ class Application:
 
     def __init__(self, context: Context) -> None:
         self._routes = Starlette(
-            routes=[*v2.routes(context), *v1.routes(context), *pages.routes(context)],
+            routes=[*v2.routes(context), *v1.routes(context), *pages.routes(context), *live.routes(context)],
             exception_handlers={HTTPException: _misused},
         )
         self._routes.router.redirect_slashes = False

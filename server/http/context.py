@@ -32,6 +32,9 @@ CACHED_HEADER: Final = "x-skylane-cached"
 Metrics = Callable[[str], Awaitable[tuple[bytes, str]]]
 """Gives the page of metrics and its media type, for whoever accepts these."""
 
+Live = Callable[[], Awaitable[bytes]]
+"""Gives the figures of all processes as JSON on one line, for the live page."""
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -45,6 +48,8 @@ class Context:
     directory: Directory
     metrics: Metrics | None = None
     """None: there is no page of metrics."""
+    live: Live | None = None
+    """None: there is no live page."""
 
     @property
     def readiness(self) -> Readiness:

@@ -9,7 +9,7 @@ from typing import Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
 
 from server.http import openapi
@@ -24,7 +24,6 @@ def routes(context: Context) -> list[HttpRoute]:
     return [
         HttpRoute(path, entered(partial(handler, context)), methods=["GET"])
         for path, handler in (
-            ("/", _root),
             ("/healthz", _alive),
             ("/readyz", _ready),
             ("/metrics", _metrics),
@@ -32,10 +31,6 @@ def routes(context: Context) -> list[HttpRoute]:
             ("/docs", _docs),
         )
     ]
-
-
-async def _root(_: Context, __: Request) -> Response:
-    return RedirectResponse("/docs", 307)
 
 
 async def _alive(_: Context, __: Request) -> Response:

@@ -8,7 +8,7 @@ from server.errors import CannotStart, MessageTooLarge
 from server.guard import Guard
 from server.http.application import Application
 from server.http.bodies import Bodies
-from server.http.context import Context, Metrics
+from server.http.context import Context, Live, Metrics
 from server.http.exchange import Exchange
 from server.http.listener import HttpListener
 from server.settings import Settings
@@ -25,10 +25,11 @@ def bind(
     directory: Directory,
     too_large: Callable[[int], MessageTooLarge],
     metrics: Metrics | None = None,
+    live: Live | None = None,
 ) -> HttpListener:
     """A listener on the settings' HTTP port that shares this engine. `clock`: the engine's. Raises CannotStart.
 
-    `metrics` makes the page at /metrics; without it there is none.
+    `metrics` makes the page at /metrics; without it there is none; so `live` for the page at /.
     """
     assert settings.http_port is not None
     context = Context(
@@ -37,6 +38,7 @@ def bind(
         guard=guard,
         directory=directory,
         metrics=metrics,
+        live=live,
     )
     tls = context_of(settings)
     try:

@@ -44,7 +44,7 @@ class Console(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """For machines: `at`, `level`, `process`, `logger`, `text`, and `request_id` and `traceback` where there are any."""
+    """For machines: `at`, `level`, `process`, `logger`, `text`; `request_id` and `traceback` where there are any."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See logging.Formatter."""

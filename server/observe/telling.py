@@ -2,6 +2,7 @@
 
 import logging
 import platform
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Final
 
 import msgspec
 
+from server.engine.statistics import BOUNDS_S
 from server.observe.figures import Figures
-from server.observe.ledger import Ledger
+from server.observe.ledger import ROWS_BOUNDS, Ledger
 from server.observe.logs import Recent
 from server.observe.shared import Shared
 from server.repository.repository import ModelStatus
@@ -63,6 +65,20 @@ class Telling:
 
     async def _alone(self) -> Figures:
         return self._own()
+
+    async def snapshot(self, *, ready: bool) -> bytes:
+        """The figures of all workers as JSON on one line, with what is needed to read them."""
+        return msgspec.json.encode(
+            {
+                "at": time.time(),
+                "ready": ready,
+                "build": self._build,
+                "statuses": self._statuses,
+                "bounds_s": BOUNDS_S,
+                "rows_bounds": ROWS_BOUNDS,
+                "figures": await self.figures(),
+            }
+        )
 
     def pages(self) -> Callable[[str], Awaitable[tuple[bytes, str]]]:
         """Makes the page of metrics and its media type, for whoever accepts this."""

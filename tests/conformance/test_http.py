@@ -259,4 +259,3 @@ def test_the_page_and_its_document(http: Http) -> None:
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert b"http://" not in page.body
     assert b"https://" not in page.body
-    assert http.get("/").headers["location"] == "/docs"
