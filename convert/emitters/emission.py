@@ -66,7 +66,7 @@ class Emission:
     def _decided(self, classifier: Any, features: Features) -> Features:
         """Places of the likeliest classes, as most classifiers decide."""
         method: Method = "predict_proba" if hasattr(classifier, "predict_proba") else "decision_function"
-        return self.likeliest(self.ask(classifier, method, features))
+        return self.likeliest(self.ask(classifier, method, features, step=""))
 
     def likeliest(self, scores: Features) -> Features:
         """The place of the largest in each row, the first of equals; of a single column, whether it is above 0."""

@@ -12,6 +12,7 @@ from convert.emitters.features import Features
 from convert.emitters.registry import Declined, emits
 from convert.emitters.trees.forest import LEAF, Forest
 from convert.emitters.trees.nodes import sums
+from convert.errors import Refused
 from convert.schema import Array
 
 
@@ -50,14 +51,14 @@ def averaged_shares(forest: Forest, trees: int, features: Features, emission: Em
 @emits("predict_proba", DecisionTreeClassifier, ExtraTreeClassifier)
 def tree_probabilities(tree: Any, features: Features, emission: Emission) -> Features:
     """The shares of classes in a row's leaf."""
-    _answers_one(tree)
+    _answers_one(tree, emission)
     return averaged_shares(shares([tree]), 1, features, emission)
 
 
 @emits("predict_proba", RandomForestClassifier, ExtraTreesClassifier)
 def forest_probabilities(forest: Any, features: Features, emission: Emission) -> Features:
     """The mean of the trees' shares."""
-    _answers_one(forest)
+    _answers_one(forest, emission)
     return averaged_shares(shares(forest.estimators_), len(forest.estimators_), features, emission)
 
 
@@ -88,6 +89,16 @@ def _seeing(forest: Forest, seen: Sequence[int] | None) -> Forest:
     return forest if seen is None else forest.renumbered(seen)
 
 
-def _answers_one(model: Any) -> None:
-    if model.n_outputs_ != 1 or len(model.classes_) < 2:
-        raise Declined("one class, or several questions")
+def _answers_one(model: Any, emission: Emission) -> None:
+    if model.n_outputs_ != 1:
+        raise Declined("several questions")
+    needs_two(model.classes_, emission)
+
+
+def needs_two(classes: Array, emission: Emission) -> None:
+    """Raises Refused for a single class: skl2onnx's trees then answer another one, or take the process down."""
+    if len(classes) < 2:
+        raise Refused(
+            f"the step {emission.graph.path} met a single class in training, {classes[0]}: "
+            f"train it on rows of two or more"
+        )

@@ -12,7 +12,7 @@ from convert.emitters.ensembles import weighted_median
 from convert.emitters.features import Features
 from convert.emitters.registry import Declined, emits
 from convert.emitters.trees.forest import Forest
-from convert.emitters.trees.forests import averaged_shares, mean_of, tree_of
+from convert.emitters.trees.forests import averaged_shares, mean_of, needs_two, tree_of
 from convert.emitters.trees.nodes import sums
 from convert.schema import Array
 
@@ -23,8 +23,7 @@ TREES: Final = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifi
 def bagged_shares(bag: Any, features: Features, emission: Emission) -> Features:
     """The mean of the trees' shares of classes."""
     _only_trees(bag.estimators_)
-    if len(bag.classes_) < 2:
-        raise Declined("one class")
+    needs_two(bag.classes_, emission)
     trees = [
         tree_of(member.tree_, _shares(member, len(bag.classes_))).renumbered(seen)
         for member, seen in zip(bag.estimators_, bag.estimators_features_, strict=True)
@@ -52,8 +51,7 @@ def boosted_scores(boost: Any, features: Features, emission: Emission) -> Featur
     """Each tree's vote by weight; a vote counts against the other classes."""
     _only_trees(boost.estimators_)
     classes = len(boost.classes_)
-    if classes < 2:
-        raise Declined("one class")
+    needs_two(boost.classes_, emission)
     weights = np.asarray(boost.estimator_weights_)[: len(boost.estimators_)] / np.sum(boost.estimator_weights_)
     if classes == 2:
         sides = [2.0 * weight * (_votes(member, boost)[:, [1]] * 2.0 - 1.0)

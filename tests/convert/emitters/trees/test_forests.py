@@ -8,12 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
-from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor
+from sklearn.ensemble import (
+    BaggingClassifier,
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeRegressor
 
 from convert.emitters import emit
+from convert.errors import Refused
 from convert.graph import operators
 from convert.schema import infer
 from convert.session import Session
@@ -119,6 +126,22 @@ def test_a_forest_in_parts_answers_as_a_whole(target: Any) -> None:
         assert parts == 12 if most == 1 else 2 <= parts <= 6
         found = Session(graph.SerializeToString()).named(tensors)["probabilities"]
         np.testing.assert_allclose(found, estimator.predict_proba(GAPS), atol=1e-6)
+
+
+@pytest.mark.parametrize("target", [pytest.param([7] * 300, id="a number"), pytest.param(["yes"] * 300, id="a text")])
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(DecisionTreeClassifier(), id="tree"),
+        pytest.param(RandomForestClassifier(3), id="forest"),
+        pytest.param(BaggingClassifier(DecisionTreeClassifier(), 3), id="bag"),
+    ],
+)
+def test_a_single_class_is_refused(model: Any, target: Any) -> None:
+    """skl2onnx's graph of it answers another label, and of texts, takes the process down."""
+    estimator = make_pipeline(model).fit(X, target)
+    with pytest.raises(Refused, match=r"the step \w+ met a single class in training, .*: train it on rows of two"):
+        emit(estimator, infer(estimator, X)[0], "float32", "classifier")
 
 
 @settings(deadline=None, max_examples=30)
