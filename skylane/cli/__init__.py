@@ -23,11 +23,12 @@ MODULES: Final = {
     "token": "server.tokens",
     "convert": "convert.__main__",
     "models diff": "skylane.cli.diff",
+    "top": "skylane.cli.top",
 }
 """Command → module whose `main` it is. Its package has the name of the extra that installs what it needs."""
 
 MANIFESTS: Final = "server"
-"""The extra that installs what reading manifests takes; the converter's has it as well."""
+"""The extra that installs what reading manifests and drawing in a terminal take; the converter's has it as well."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -18,6 +18,7 @@ examples:
   skylane models
   skylane predict flights_late --csv .demo/flights_late/questions.csv
   skylane health flights_late && echo ready
+  skylane top
 
 `skylane COMMAND --help` explains a command.
 """
@@ -70,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("serve", help="serve the models of a repository", add_help=False)
     commands.add_parser("token", help="make bearer tokens for those who call a server", add_help=False)
     commands.add_parser("doctor", help="tell whether this machine suits what it would serve", add_help=False)
+    commands.add_parser("top", help="show what a server does, as it does it", add_help=False)
     commands.add_parser("convert", help="turn a pipeline into a published model", add_help=False)
     _add_models(commands)
     _add_predict(commands)

@@ -60,6 +60,9 @@ class TestTokens:
             ("GET", "/v1/models/wine-red/metadata"),
             ("POST", "/v2/repository/index"),
             ("GET", "/metrics"),
+            ("GET", "/live/events"),
+            ("GET", "/live/models/wine-red/1"),
+            ("GET", "/live/models/nothing/x"),
             ("GET", "/openapi.json"),
         ],
     )
@@ -73,7 +76,7 @@ class TestTokens:
         assert answer.error == (401, "this server asks for a valid bearer token (authorization: Bearer …)")
         assert answer.headers["www-authenticate"] == "Bearer"
 
-    @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/docs"])
+    @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/docs", "/"])
     def test_probes_and_the_page_need_no_token(self, server: RunningServer, path: str) -> None:
         with Http(server.http_port) as http:
             assert http.get(path).status == 200
@@ -89,6 +92,10 @@ class TestTokens:
             pytest.param("caller", "/v2/models/nothing/infer", b"{", 403, id="none, and it does not learn that"),
             pytest.param("caller", "/v1/models/flights", None, 403, id="about another's model"),
             pytest.param("caller", "/metrics", None, 403, id="metrics"),
+            pytest.param("caller", "/live/events", None, 403, id="the live page's figures"),
+            pytest.param("caller", "/live/models/wine-red/1", None, 200, id="where its model comes from"),
+            pytest.param("caller", "/live/models/flights/1", None, 403, id="where another's comes from"),
+            pytest.param("watcher", "/live/models/flights/1", None, 403, id="a watcher asks where a model comes from"),
             pytest.param("watcher", "/metrics", None, 200, id="metrics"),
             pytest.param("watcher", "/v2/models/wine-red/infer", ONE, 403, id="a watcher calls"),
             pytest.param("admin", "/v2/models/flights/infer", ONE, 200, id="an admin calls"),
