@@ -4,6 +4,7 @@ Servers take turns here as well. The load is our own client's: on a schedule, wh
 down, or with inputs drawn anew for each request.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,9 @@ def watched(stage: Stage, contender: Contender, act: Callable[[], Log]) -> tuple
     server = stage.servers[contender.kind]
     before, cpu_before_s = counters(server, contender.model), server.cpu_s()
     machine_before_s, clients_before_s = processes.machine_cpu_s(), processes.ended_cpu_s()
+    began_at = time.monotonic()
     log = act()
+    lasted_s = time.monotonic() - began_at
     cpu_s, clients_s = server.cpu_s() - cpu_before_s, processes.ended_cpu_s() - clients_before_s
     other_s = max(processes.machine_cpu_s() - machine_before_s - cpu_s - clients_s, 0.0)
     after = counters(server, contender.model)
@@ -108,7 +111,7 @@ def watched(stage: Stage, contender: Contender, act: Callable[[], Log]) -> tuple
     return log, {
         "cpu_us": round(cpu_s / len(log.status) * 1e6, 2),
         "server_cores": round(cpu_s / log.wall_s, 3),
-        "other_cores": round(other_s / log.wall_s, 3),
+        "other_cores": round(other_s / lasted_s, 3),
         "rss_mib": round(server.rss_mib(), 1),
         "batch_rows": did.batch_rows if did else None,
         "hit_share": did.hit_share if did else None,

@@ -130,7 +130,7 @@ def _shown(target: Target, value: float) -> str:
 
 def noise(run: Run) -> str:
     """How busy others kept the machine, in a sentence."""
-    others = [sample.other_cores for sample in run.samples if sample.cpu_us]  # not measured where CPU was not
+    others = [sample.other_cores for sample in run.samples if sample.generator_cores]  # where all of ours is known
     if not others:
         return ""
     found = spread(others)
