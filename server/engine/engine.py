@@ -84,7 +84,7 @@ class Engine:
             if block.rows_each == 0:
                 _answer(block.calls, block.encode(lane.model.empty))
                 with lane.lock:
-                    lane.statistics.had_no_rows(len(block.calls), block.protocol)
+                    lane.counts.had_no_rows(len(block.calls), block.protocol)
                 return lane
             now = self._clock()
             with lane.lock:
@@ -95,7 +95,7 @@ class Engine:
                 _answer([call for call, _ in kept], [reply for _, reply in kept])
                 ended_at = self._clock()
                 with lane.lock:
-                    lane.statistics.hit(len(kept), ended_at - now, ended_at, kept[0][0].protocol)
+                    lane.counts.hit(len(kept), ended_at - now, ended_at, kept[0][0].protocol)
             for call, error in refused:
                 _refuse(lane, [call], error)
             return lane
@@ -156,7 +156,7 @@ class Engine:
         ended_at = clock()
         calls = [(at, len(block.calls), block.protocol) for at, block in zip(cut.arrivals, blocks, strict=True)]
         with lane.lock:
-            lane.statistics.answered(calls, cut.rows, Times(began_at, gathered_at, ran_at, ended_at))
+            lane.counts.answered(calls, cut.rows, Times(began_at, gathered_at, ran_at, ended_at))
         return ended_at - began_at
 
     def _run_apart(self, lane: Lane, cut: Cut, error: Exception) -> None:
@@ -183,7 +183,7 @@ class Engine:
                 if call.key is not None:  # it ran for itself beside an equal one
                     lane.cache.keep(call.key, key_bytes, reply, now)
             following = [lane.cache.settle(call) for call in block.calls]
-            lane.statistics.followed(sum(map(len, following)), block.protocol)
+            lane.counts.followed(sum(map(len, following)), block.protocol)
         for followers, reply in zip(following, marked, strict=True):
             for follower in followers:
                 _answer([follower], [reply])
@@ -239,7 +239,7 @@ def _bind(lane: Lane, ask: Ask) -> Block:
         lane.admission.check_size(block)
     except ServingError as error:
         with lane.lock:
-            lane.statistics.failed(error, len(ask.calls), ask.calls[0].protocol)
+            lane.counts.failed(error, len(ask.calls), ask.calls[0].protocol)
         raise
     return block
 
@@ -273,7 +273,7 @@ def _refuse(lane: Lane, calls: Sequence[Call], error: ServingError) -> None:
     """Tell calls that were queued why they get no answer."""
     with lane.lock:
         for call in calls:
-            lane.statistics.failed(error, 1, call.protocol)
+            lane.counts.failed(error, 1, call.protocol)
     for call in calls:
         call.sink.refuse([call], error)
 

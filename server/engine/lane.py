@@ -59,7 +59,8 @@ class Lane:
         """Instances that are not running."""
         self.alarm_at: float | None = None
         """When the engine will look at the queue again although nothing arrives; None if no alarm is set."""
-        self.statistics = Statistics(caches=policy.cache.enabled)
+        self.counts = Statistics(caches=policy.cache.enabled)
+        """Where the engine records; whoever reads takes `statistics`."""
         self._quiet_until = -math.inf
         self.retired = False
         """True from the moment that the routes stop naming it; it takes nothing new, and finishes what it has."""
@@ -77,6 +78,13 @@ class Lane:
         if is_news:
             self._quiet_until = now + FAILURES_TOLD_S
         return is_news
+
+    @property
+    def statistics(self) -> Statistics:
+        """What it has answered until now."""
+        with self.lock:
+            self.counts.fold()
+        return self.counts
 
     @property
     def idle(self) -> bool:

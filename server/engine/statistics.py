@@ -1,7 +1,8 @@
 """What one loaded version has answered: the one source of what metrics and statistics tell.
 
 Recorded once for each batch, not for each request: calls of a block came together, waited together and were answered
-together. The lane's lock guards it. Times are seconds.
+together. What was recorded is counted some batches later, or when somebody asks (`fold`): `Lane.statistics` does that.
+The lane's lock guards it. Times are seconds.
 """
 
 from bisect import bisect_left
@@ -15,6 +16,9 @@ BOUNDS_S: Final = (
 )  # fmt: skip
 """Upper bounds of the histograms' buckets; one more is for what took longer."""
 
+
+FOLDED_TOGETHER: Final = 32
+"""Batches that are counted in a row, which costs less for each: 2.0 µs together with noting it, instead of 2.6."""
 
 ANSWERED: Final = ""
 """How a call ended that got its answer, where others have the name of an error's class."""
@@ -88,6 +92,8 @@ class Statistics:
     """(protocol, name of the error's class or nothing for an answer) → calls that ended so."""
     last_at: float = 0.0
     """Instant on the engine's clock of the last answer."""
+    _fresh: list[tuple[Sequence[tuple[float, int, str]], int, Times]] = field(default_factory=list)
+    """Batches that are noted, and not yet counted."""
 
     @property
     def reply_s(self) -> float:
@@ -120,32 +126,45 @@ class Statistics:
 
     def answered(self, calls: Sequence[tuple[float, int, str]], rows: int, times: Times) -> None:
         """A batch of so many rows was run; `calls` has (arrival, number of calls, protocol) of each of its blocks."""
-        began_at, gathered_at, ran_at, ended_at = times
-        gather_s, run_s, reply_s = gathered_at - began_at, ran_at - gathered_at, ended_at - ran_at
-        queue, total, outcomes, count = self.queue, self.total, self.outcomes, 0
-        queue_buckets, total_buckets = queue.buckets, total.buckets
-        # Histogram.add is written out here, and sums that can be had from others are not kept: for a batch of one call
-        # all of this takes 2.6 µs, and took 4.5 before.
-        for arrived_at, together, protocol in calls:
-            waited_s, taken_s = began_at - arrived_at, ended_at - arrived_at
-            queue_buckets[bisect_left(BOUNDS_S, waited_s)] += together
-            queue.seconds += together * waited_s
-            total_buckets[bisect_left(BOUNDS_S, taken_s)] += together
-            total.seconds += together * taken_s
-            outcomes[protocol, ANSWERED] += together
-            count += together
-        self.gather_s += count * gather_s
-        self.run_s += count * run_s
-        self.run.buckets[bisect_left(BOUNDS_S, run_s)] += 1
-        self.run.seconds += run_s
-        size = self.batches.get(rows)
-        if size is None:
-            size = self.batches[rows] = BatchSize()
-        size.executions += 1
-        size.gather_s += gather_s
-        size.run_s += run_s
-        size.reply_s += reply_s
-        self.last_at = ended_at
+        self._fresh.append((calls, rows, times))
+        if len(self._fresh) == FOLDED_TOGETHER:
+            self.fold()
+
+    def fold(self) -> None:
+        """Count the batches that were only noted so far."""
+        fresh, self._fresh = self._fresh, []
+        outcomes, batches, run_buckets = self.outcomes, self.batches, self.run.buckets
+        queue_buckets, total_buckets = self.queue.buckets, self.total.buckets
+        last_at, queue_s = self.last_at, 0.0
+        total_s = gather_s = run_s = runs_s = 0.0
+        for calls, rows, (began_at, gathered_at, ran_at, ended_at) in fresh:
+            gathering_s, running_s, count = gathered_at - began_at, ran_at - gathered_at, 0
+            for arrived_at, together, protocol in calls:
+                waited_s, taken_s = began_at - arrived_at, ended_at - arrived_at
+                queue_buckets[bisect_left(BOUNDS_S, waited_s)] += together
+                total_buckets[bisect_left(BOUNDS_S, taken_s)] += together
+                queue_s += together * waited_s
+                total_s += together * taken_s
+                outcomes[protocol, ANSWERED] += together
+                count += together
+            gather_s += count * gathering_s
+            run_s += count * running_s
+            runs_s += running_s
+            run_buckets[bisect_left(BOUNDS_S, running_s)] += 1
+            size = batches.get(rows)
+            if size is None:
+                size = batches[rows] = BatchSize()
+            size.executions += 1
+            size.gather_s += gathering_s
+            size.run_s += running_s
+            size.reply_s += ended_at - ran_at
+            last_at = max(last_at, ended_at)
+        self.queue.seconds += queue_s
+        self.total.seconds += total_s
+        self.gather_s += gather_s
+        self.run_s += run_s
+        self.run.seconds += runs_s
+        self.last_at = last_at
 
     def hit(self, calls: int, seconds: float, now: float, protocol: str) -> None:
         """So many calls were answered from the cache, which took so long for all."""

@@ -52,7 +52,7 @@ class Ledger:
         with self._lock:
             for name, model in routes.models.items():
                 for version, lane in model.versions.items():
-                    self._lanes.setdefault(weakref.ref(lane), (name, version, lane.statistics))
+                    self._lanes.setdefault(weakref.ref(lane), (name, version, lane.counts))
             self._fold()
 
     def timed(self, load: Load, clock: Callable[[], float] = time.monotonic) -> Load:
@@ -99,8 +99,10 @@ class Ledger:
 def _of(name: str, version: int, told: Statistics, lane: Lane | None) -> VersionFigures:
     """What a lane counted, and how it is, if it is still there."""
     if lane is None:
+        told.fold()
         return _counted(name, version, told)
     with lane.lock:
+        told.fold()
         found = _counted(name, version, told)
         found.queue_rows = lane.queue.rows
         found.cache_bytes = lane.cache.used_bytes if lane.cache and not lane.retired else 0

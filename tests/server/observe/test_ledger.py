@@ -41,10 +41,10 @@ def test_a_lane_that_was_replaced_counts_on_and_is_forgotten() -> None:
     second = lane()
     assert first is not None
     ledger.follow(routes(first))
-    first.statistics.hit(3, 0.1, 1.0, "p")
+    first.counts.hit(3, 0.1, 1.0, "p")
     ledger.follow(routes(second))
-    first.statistics.hit(4, 0.1, 1.0, "p")  # it finishes what it has begun
-    second.statistics.failed(Overloaded("", 1), 2, "p")
+    first.counts.hit(4, 0.1, 1.0, "p")  # it finishes what it has begun
+    second.counts.failed(Overloaded("", 1), 2, "p")
     gone = weakref.ref(first)
     first = None
     gc.collect()
