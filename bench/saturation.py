@@ -31,8 +31,8 @@ from bench.subjects import Subjects
 from skylane.manifest import MODEL_FILE
 
 IDLE_CONNECTIONS: Final = 2000
-QUICK_BEHAVIOURS: Final = 3
-"""Those that --quick tries: the fourth is the third with another model."""
+QUICK_BEHAVIOURS: Final = 2
+"""Those that --quick tries: the first, which take the least time."""
 BEHAVIOUR_ROUNDS: Final = 3
 """At most: one of overload takes seconds."""
 EPILOG: Final = """\
@@ -41,7 +41,7 @@ sides. Rates of a closed loop on one machine include the load generator's own CP
 
 examples:
   python -m bench.saturation                          everything, about ten minutes
-  python -m bench.saturation --quick                  does it work at all? less than a minute; figures mean little
+  python -m bench.saturation --quick                  does it work at all? a minute or so; figures mean little
   python -m bench.saturation --only single --rounds 7
   python -m bench.saturation --models models          your own models, as they are published and configured
   python -m bench.report bench/results/<file>.json    the tables of a run again
