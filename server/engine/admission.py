@@ -1,6 +1,7 @@
 """Accept or refuse, before any work is done: by size, by room, and by when the answer would be ready. Pure."""
 
 import math
+from collections.abc import Sequence
 
 from server.block import Block
 from server.engine.cost import CostModel
@@ -8,7 +9,8 @@ from server.errors import Overloaded, TooManyRows
 from server.types import Call
 from skylane.policy import Batching
 
-Refusal = tuple[Call, Overloaded]
+Refusal = tuple[Sequence[Call], Overloaded]
+"""Calls that hear the same."""
 
 TARGET_RUN_SHARE = 0.5
 """Of `target_p99_ms`, how much one run may take: the worst request waits for a whole run before its own."""
@@ -45,7 +47,7 @@ class Admission:
         if block.rows > room:
             fitting = max(0, room // block.rows_each)
             full = self._full(queued_rows + fitting * block.rows_each)
-            refused += [(call, full) for call in block.calls[fitting:]]
+            refused.append((block.calls[fitting:], full))
             block = block.select(range(fitting))
         return block, refused
 
@@ -62,7 +64,7 @@ class Admission:
         answer_s = wait_s + self._cost.seconds(block.rows_each)
         if answer_s > self._target_s:
             error = self._late(answer_s, wait_s, f"beyond target_p99_ms ({self._policy.target_p99_ms:g} ms)")
-            refused += [(call, error) for call in block.calls]
+            refused.append((block.calls, error))
             return block.select([])
         # One whose deadline has passed is no matter of load: the queue drops it, and tells it why. One that others
         # follow is theirs as well.
@@ -70,7 +72,7 @@ class Admission:
         if not any(late):
             return block
         error = self._late(answer_s, wait_s, "beyond the deadline of the request")
-        refused += [(call, error) for call, is_late in zip(block.calls, late, strict=True) if is_late]
+        refused.append(([call for call, is_late in zip(block.calls, late, strict=True) if is_late], error))
         return block.select([place for place, is_late in enumerate(late) if not is_late])
 
     def _late(self, answer_s: float, wait_s: float, why: str) -> Overloaded:

@@ -25,7 +25,7 @@ from server.engine.lane import FAILURES_TOLD_S, Lane
 from server.engine.statistics import Times
 from server.errors import CallCancelled, DeadlineExpired, ModelFailed, ModelNotFound, ServingError, ShuttingDown
 from server.routing.routes import Routes
-from server.types import Call
+from server.types import Call, Sink
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +96,8 @@ class Engine:
                 ended_at = self._clock()
                 with lane.lock:
                     lane.counts.hit(len(kept), ended_at - now, ended_at, kept[0][0].protocol)
-            for call, error in refused:
-                _refuse(lane, [call], error)
+            for calls, error in refused:
+                _refuse(lane, calls, error)
             return lane
 
     def _drive(self, lane: Lane, here_s_max: float) -> None:
@@ -252,8 +252,7 @@ def _admit_to(lane: Lane, block: Block, now: float) -> tuple[list[tuple[Call, by
     block, refused = lane.admission.admit(block, lane.queue.rows, now)
     if block.calls:
         lane.queue.add(block, now)
-    refused = [(each, error) for call, error in refused for each in _with_followers(lane, [call])]
-    return kept, refused
+    return kept, [(_with_followers(lane, calls), error) for calls, error in refused]
 
 
 def _with_followers(lane: Lane, calls: Sequence[Call]) -> list[Call]:
@@ -270,12 +269,15 @@ def _why_gone(call: Call, now: float) -> ServingError:
 
 
 def _refuse(lane: Lane, calls: Sequence[Call], error: ServingError) -> None:
-    """Tell calls that were queued why they get no answer."""
-    with lane.lock:
-        for call in calls:
-            lane.counts.failed(error, 1, call.protocol)
+    """Tell calls why they get no answer: those that came together at once, since under overload they are most."""
+    together: dict[tuple[Sink, str], list[Call]] = {}
     for call in calls:
-        call.sink.refuse([call], error)
+        together.setdefault((call.sink, call.protocol), []).append(call)
+    with lane.lock:
+        for (_, protocol), group in together.items():
+            lane.counts.failed(error, len(group), protocol)
+    for (sink, _), group in together.items():
+        sink.refuse(group, error)
 
 
 def _answer(calls: Sequence[Call], replies: Sequence[bytes]) -> None:

@@ -305,7 +305,7 @@ class Connection:
             known.cancel()
             self._close(stream_id, known, fields.closing(status))
         else:
-            self._refuse(stream_id, fields.OPENING + fields.closing(status), ended=True)
+            self._refuse(stream_id, fields.refusal(status), ended=True)
 
     def _close(self, stream_id: int, request: Request, closing: bytes) -> None:
         """End a request with these trailers, after what was sent of its answer."""
@@ -352,10 +352,10 @@ class Connection:
         if self.taken.pop(stream_id, None) is not None:
             self.outbox.reply(stream_id, message)
 
-    def refuse(self, stream_id: int, status: Status) -> None:
-        """The end of a call that was taken, without a reply; nothing if its caller has gone."""
+    def refuse(self, stream_id: int, block: bytes) -> None:
+        """The end of a call that was taken, without a reply but this block; nothing if its caller has gone."""
         if self.taken.pop(stream_id, None) is not None:
-            self.outbox.refuse(stream_id, fields.OPENING + fields.closing(status))
+            self.outbox.refuse(stream_id, block)
 
     # --- Tunnels ----------------------------------------------------------------------------------------------------
 

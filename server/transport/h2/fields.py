@@ -64,6 +64,11 @@ def _string(text: bytes) -> bytes:
     return bytes(length) + text
 
 
+def refusal(status: Status) -> bytes:
+    """The whole answer to a call that gets no message."""
+    return OPENING + closing(status)
+
+
 OPENING = STATUS_200 + field("content-type", b"application/grpc")
 """What comes before the first message of every reply."""
 OK = field("grpc-status", b"0")

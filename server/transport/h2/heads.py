@@ -131,7 +131,7 @@ class Heads:
             try:
                 grant = self._grant_of(_authorization(rest))
             except Unauthenticated as error:
-                refusal = fields.OPENING + fields.closing(status_of(error))
+                refusal = fields.refusal(status_of(error))
         return Head(
             path=path,
             inbox=inbox,
