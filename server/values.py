@@ -39,6 +39,7 @@ class ValueLimits:
         self._tensors, self._columns = tensors, {(column.tensor, column.index): column.name for column in columns}
         self._limits: list[_Limit] = []
         self._finite: list[int] = []
+        self._partial: list[_Limit] = []
         for number, tensor in enumerate(tensors):
             if not tensor.dtype.startswith("float") or len(tensor.shape) != 2:
                 continue
@@ -51,6 +52,8 @@ class ValueLimits:
             self._limits += made
             if len(made) == 2 and made[0].everywhere and made[1].everywhere:
                 self._finite.append(number)  # one look instead of two
+            else:
+                self._partial += made
 
     def __bool__(self) -> bool:
         """Whether there are any."""
@@ -58,9 +61,10 @@ class ValueLimits:
 
     def hold(self, arrays: Sequence[Array]) -> bool:
         """Whether nothing in these inputs is refused."""
-        return all(np.isfinite(arrays[number]).all() for number in self._finite) and not any(
-            limit.violations(arrays[limit.tensor]).any() for limit in self._limits if limit.tensor not in self._finite
-        )
+        for number in self._finite:
+            if not np.isfinite(arrays[number]).all():
+                return False
+        return not any(limit.violations(arrays[limit.tensor]).any() for limit in self._partial)
 
     def check(self, arrays: Sequence[Array]) -> None:
         """Raise InputMismatch naming the first value that is refused."""

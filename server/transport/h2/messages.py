@@ -17,6 +17,8 @@ from server.transport.status import Status, status_of
 read_prefix = struct.Struct(">BI").unpack_from
 """(data, offset) → compressed or not, length of the message."""
 PREFIX_BYTES: Final = 5
+PIECE_BYTES: Final = 1024
+"""A piece of so many bytes is kept as it came."""
 _WINDOW_BITS: Final = {"gzip": 31, "deflate": 15}
 
 
@@ -38,39 +40,58 @@ class Assembler:
 
     def __init__(self, encoding: str, bytes_max: int, too_large: Callable[[int], MessageTooLarge]) -> None:
         self._encoding, self._bytes_max, self._too_large = encoding, bytes_max, too_large
-        self._buffer = bytearray()  # not a list of pieces: a stranger's may be of one byte, and an object has fifty
-        self._needed = PREFIX_BYTES
-        """Bytes at which we can go on."""
-
-    @property
-    def held(self) -> int:
+        self._prefix = b""
+        self._pieces: list[bytes | bytearray] = []
+        """Of the message after its prefix, joined when it is whole: growing one buffer took 27 µs for 80 KB, not 5."""
+        self._compressed = False
+        self.held = 0
         """Bytes of what is not whole: a prefix, or a message with its prefix."""
-        return len(self._buffer)
-
-    @property
-    def missing(self) -> int:
+        self.missing = 0
         """Bytes until the message that has begun is whole, as far as is known; 0 between messages."""
-        return self._needed - self.held if self.held else 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The messages that these bytes complete. Raises MessageFault."""
-        self._buffer += data
-        while self.held >= self._needed:
-            compressed, length = read_prefix(self._buffer, 0)
-            if length > self._bytes_max:
-                raise MessageFault(status_of(self._too_large(length)))
+        position, size = 0, len(data)
+        while position < size:
+            if len(self._prefix) < PREFIX_BYTES:
+                position += self._begin(data, position)
+                if len(self._prefix) < PREFIX_BYTES:
+                    return
+            end = min(position + self.missing, size)
+            self._keep(data[position:end])
+            if self.missing:
+                return
+            position, message = end, b"".join(self._pieces)
+            self._pieces.clear()
+            self._prefix, self.held = b"", 0
+            yield self._unpacked(message) if self._compressed else message
+
+    def _begin(self, data: bytes, position: int) -> int:
+        """Take what belongs to the prefix: so many bytes. Raises MessageFault if such a message cannot be taken."""
+        held = len(self._prefix)
+        self._prefix += data[position : position + PREFIX_BYTES - held]
+        self.held = len(self._prefix)
+        self.missing = PREFIX_BYTES - self.held
+        if not self.missing:
+            compressed, self.missing = read_prefix(self._prefix, 0)
+            if self.missing > self._bytes_max:
+                raise MessageFault(status_of(self._too_large(self.missing)))
             if compressed > 1:
                 text = f"a message begins with the byte {compressed}; expected 0, or 1 if it is compressed"
                 raise MessageFault(Status(StatusCode.INTERNAL, text))
-            end = PREFIX_BYTES + length
-            if self.held < end:
-                self._needed = end
-                return
-            with memoryview(self._buffer) as view:
-                message = view[PREFIX_BYTES:end].tobytes()
-            del self._buffer[:end]
-            self._needed = PREFIX_BYTES
-            yield self._unpacked(message) if compressed else message
+            self._compressed = bool(compressed)
+        return self.held - held
+
+    def _keep(self, part: bytes) -> None:
+        """Small pieces in one buffer: a stranger's may be of one byte, and an object has fifty."""
+        self.held += len(part)
+        self.missing -= len(part)
+        if len(part) >= PIECE_BYTES:
+            self._pieces.append(part)
+        elif self._pieces and isinstance(self._pieces[-1], bytearray):
+            self._pieces[-1] += part
+        else:
+            self._pieces.append(bytearray(part))
 
     def _unpacked(self, message: bytes) -> bytes:
         bits = _WINDOW_BITS.get(self._encoding)

@@ -312,7 +312,7 @@ def test_a_reset_at_any_point(cut: int) -> None:
     assert all(call.cancelled for call in calls)
     assert not ours.connection.busy
     ours.connection.answer(1, b"too late")
-    ours.connection.refuse(1, FINE)
+    ours.connection.refuse(1, fields.refusal(FINE))
     ours.feed(b"".join(data(0, b"x") for _ in parts[count:]))
     assert not ours.sent()
     assert ours.budget.take(Limits().partial_bytes), "nothing is kept of it"
