@@ -8,7 +8,7 @@ from grpc import StatusCode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.transport.h2 import frames
+from server.transport.h2 import fields, frames
 from server.transport.h2.connection import CONNECTION_WINDOW_STEP
 from server.transport.h2.frames import (
     ACK,
