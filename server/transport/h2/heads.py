@@ -7,9 +7,9 @@ table changes, and a dict finds it in 0.05 µs, where decoding takes 25.
 
 import re
 from base64 import b64decode
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from hpack import Decoder, HPACKError, OversizedHeaderListError
 
@@ -18,6 +18,7 @@ from server.errors import Unauthenticated
 from server.transport.h2 import fields
 from server.transport.h2.frames import Code, ConnectionFault
 from server.transport.h2.inbox import Inbox
+from server.transport.h2.varying import Form, form_of
 from server.transport.status import status_of
 from server.types import NO_DEADLINE
 
@@ -25,6 +26,8 @@ KNOWN_MAX: Final = 256
 """Blocks kept for one connection; a client that never repeats itself must not grow without end."""
 KNOWN_BYTES_MAX: Final = 2**16
 """Of these blocks and what they say, for one connection: there may be thousands of those."""
+FORMS_MAX: Final = 16
+"""Forms of blocks that differ in a few values, tried in turn."""
 _HEAD_BYTES: Final = 256
 _FIELD_BYTES: Final = 160
 """That it takes to keep a head and one of its fields, beside their text."""
@@ -35,6 +38,9 @@ _TIMEOUT_DIGITS_MAX: Final = 8
 _GRPC: Final = "application/grpc"
 
 Metadata = tuple[tuple[str, str | bytes], ...]
+
+TraceOf = Callable[[Metadata], Any]
+"""What a caller's metadata says of the trace that its calls belong to: for their `trace`, see server.types.Call."""
 
 
 class StreamFault(Exception):
@@ -57,6 +63,8 @@ class Head:
     """What is the service's business, not the transport's."""
     refusal: bytes | None = None
     """The whole answer, if what was said is reason enough to refuse."""
+    trace: Any = None
+    """To what trace the call belongs; None where nobody traces."""
 
 
 class Heads:
@@ -68,17 +76,28 @@ class Heads:
         is_ours: Callable[[str], bool],
         grant_of: Callable[[str | None], Grant],
         header_bytes_max: int,
+        trace_of: TraceOf | None = None,
     ) -> None:
         """`is_ours`: whether the front itself answers this path, and so asks for a token. `grant_of`: what the value of
-        an authorization field allows; raises Unauthenticated."""
+        an authorization field allows; raises Unauthenticated. `trace_of`: None where nobody traces."""
         self.known: dict[bytes, Head] = {}
         """Blocks whose meaning holds until the table changes."""
         self._inbox_of, self._is_ours, self._grant_of = inbox_of, is_ours, grant_of
+        self._trace_of = trace_of
         self._decoder = Decoder(header_bytes_max)
         self._known_bytes = 0
+        self._forms: list[tuple[Form, Head]] = []
+        """Forms whose meaning holds until the table changes, and what all their blocks say alike."""
 
     def decode(self, block: bytes) -> Head:
-        """The head in this block. Raises StreamFault, and ConnectionFault when the table is lost."""
+        """The head in this block. Raises StreamFault, and ConnectionFault when the table is lost.
+
+        The metadata of a hot method, which nobody reads, may lack fields whose values vary.
+        """
+        for form, head in self._forms:
+            values = form.values(block)
+            if values is not None and all(map(_is_text, values)):
+                return self._varied(head, form, values) if self._trace_of else head
         table = self._decoder.header_table.dynamic_entries
         newest, entries = table[0] if table else None, len(table)
         said = self._fields(block)
@@ -88,18 +107,27 @@ class Heads:
         head = self._head(said)
         if head.refusal is not None:
             return head
-        size = len(block) + len(head.path) + _HEAD_BYTES
+        form = form_of(block) if head.inbox is not None else None
+        size = len(block) + len(head.path) + _HEAD_BYTES + (form.size + _HEAD_BYTES if form else 0)
         size += sum(len(name) + len(value) + _FIELD_BYTES for name, value in head.metadata)
-        if len(self.known) >= KNOWN_MAX or self._known_bytes + size > KNOWN_BYTES_MAX:
+        if len(self.known) >= KNOWN_MAX or len(self._forms) >= FORMS_MAX or self._known_bytes + size > KNOWN_BYTES_MAX:
             self.forget()
         if size <= KNOWN_BYTES_MAX:
             self.known[block] = head
             self._known_bytes += size
+            if form is not None:
+                self._forms.append((form, replace(head, metadata=(), trace=None)))
         return head
+
+    def _varied(self, head: Head, form: Form, values: Sequence[bytes]) -> Head:
+        assert self._trace_of is not None
+        trace = self._trace_of(tuple(zip(form.names, (value.decode() for value in values), strict=True)))
+        return head if trace is None else replace(head, trace=trace)
 
     def forget(self) -> None:
         """Decode every block anew."""
         self.known.clear()
+        self._forms.clear()
         self._known_bytes = 0
 
     def skip(self, block: bytes) -> None:
@@ -126,8 +154,9 @@ class Heads:
             refusal = fields.not_grpc(415, f"content-type: expected application/grpc, received {content_type!r}")
         elif method != "POST":
             refusal = fields.not_grpc(405, f"method: expected POST, received {method}")
-        inbox, grant = self._inbox_of(path), ANYONE
+        inbox, grant, trace = self._inbox_of(path), ANYONE, None
         if refusal is None and self._is_ours(path):
+            trace = self._trace_of(rest) if self._trace_of else None
             try:
                 grant = self._grant_of(_authorization(rest))
             except Unauthenticated as error:
@@ -140,6 +169,7 @@ class Heads:
             encoding=own.get("grpc-encoding", "identity"),
             metadata=rest,
             refusal=refusal,
+            trace=trace,
         )
 
 

@@ -1,0 +1,123 @@
+"""Blocks that differ in a few values: what is cut out of them is what a decoder says."""
+
+import pytest
+from hpack import Decoder, Encoder
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fakes import Nobody
+from server.credentials import ANYONE
+from server.transport.h2.fields import field
+from server.transport.h2.heads import FORMS_MAX, Heads, Metadata, StreamFault
+from server.transport.h2.inbox import Inbox
+from server.transport.h2.varying import VALUE_BYTES_MAX, VARYING, form_of
+from support.h2 import HOT, Recorder, fields_of
+
+PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+KNOWN = b"\x88\x83"  # two fields of the static table
+
+
+def heads() -> Heads:
+    """Heads whose trace is all the metadata that they are shown."""
+    return Heads({HOT: Inbox(Recorder(), Nobody())}.get, (HOT,).__contains__, lambda _: ANYONE, 16_384, trace_of=tuple)
+
+
+@pytest.mark.parametrize(
+    ("block", "found"),
+    [
+        pytest.param(KNOWN + field("traceparent", PARENT), ["traceparent"], id="gRPC's C core"),
+        pytest.param(
+            field("traceparent", PARENT) + KNOWN + field("x-request-id", b"7") + field("tracestate", b"a=b"),
+            ["traceparent", "x-request-id", "tracestate"],
+            id="anywhere, and several",
+        ),
+        pytest.param(b"\x10" + field("traceparent", PARENT)[1:], ["traceparent"], id="never to be indexed"),
+        pytest.param(field("traceparent", b""), ["traceparent"], id="no value"),
+        pytest.param(field("traceparent", bytes(VALUE_BYTES_MAX)), ["traceparent"], id="the longest value"),
+        pytest.param(field("traceparent", bytes(VALUE_BYTES_MAX + 1)), [], id="a value whose length takes two bytes"),
+        pytest.param(b"\x40" + field("traceparent", PARENT)[1:], [], id="goes into the table"),
+        pytest.param(b"\x20" + field("traceparent", PARENT), [], id="changes the table's size"),
+        pytest.param(KNOWN + field("user-agent", PARENT), [], id="another name"),
+        pytest.param(field("a", b"x" + field("traceparent", PARENT)), [], id="inside of another value"),
+        pytest.param(Encoder().encode([("traceparent", PARENT)], huffman=True), [], id="in Huffman's code"),
+        pytest.param(b"\x00\xff", [], id="no block at all"),
+    ],
+)
+def test_what_varies(block: bytes, found: list[str]) -> None:
+    form = form_of(block)
+    assert (list(form.names) if form else []) == found
+
+
+VALUES = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=130)
+NAMES = st.sampled_from([*(name.decode() for name in VARYING), "a", "user-agent"])
+
+
+@given(st.lists(st.lists(st.tuples(NAMES, VALUES), max_size=4), min_size=1, max_size=8), st.booleans())
+def test_a_block_means_what_a_decoder_says_whether_its_form_is_known_or_not(
+    requests: list[list[tuple[str, str]]], huffman: bool
+) -> None:
+    mine, encoder, fresh = heads(), Encoder(), Decoder()
+    for more in [*requests, *requests]:
+        plain = b"".join(field(name, value.encode()) for name, value in more)
+        block = encoder.encode(fields_of(), huffman=huffman) + plain
+        said: list[tuple[str, str]] = [(str(name), str(value)) for name, value in fresh.decode(block)]
+        told = said[len(fields_of()) :]
+        head = mine.decode(block)
+        assert head.path == HOT
+        shown = [each for each in told if each[0].encode() in VARYING]
+        assert [each for each in head.trace or () if each[0].encode() in VARYING] == shown
+
+
+@given(st.binary(max_size=60), st.binary(max_size=60))
+def test_no_bytes_are_of_a_form_but_those_with_other_values(cut: bytes, put: bytes) -> None:
+    block = KNOWN + field("traceparent", PARENT) + field("a", b"b")
+    form = form_of(block)
+    assert form is not None
+    other = KNOWN + field("traceparent", put) + field("a", b"b")
+    assert form.values(other) == [put]
+    assert form.values(cut) is None
+    for end in range(len(block)):
+        assert form.values(block[:end]) is None
+    assert form.values(block + b"\x88") is None
+
+
+def test_a_value_that_grpc_does_not_allow_costs_the_stream_though_its_form_is_known() -> None:
+    mine, fixed = heads(), Encoder().encode([])
+    encoder = Encoder()
+    encoder.header_table_size = 0
+    for value in (PARENT, PARENT, b"\x00", b"\xff"):
+        block = fixed + encoder.encode(fields_of()) + field("traceparent", value)
+        if value is PARENT:
+            assert mine.decode(block).trace == (("traceparent", PARENT.decode()),)
+        else:
+            with pytest.raises(StreamFault, match="printable"):
+                mine.decode(block)
+
+
+def test_requests_with_a_known_form_are_not_kept_and_forms_have_a_bound() -> None:
+    mine, encoder = heads(), Encoder()
+    for _ in range(3):
+        block = encoder.encode(fields_of())
+        mine.decode(block)
+    before = len(mine.known)
+    for number in range(1000):
+        mine.decode(block + field("x-request-id", b"%d" % number))
+    assert len(mine.known) == before + 1
+    for number in range(3 * FORMS_MAX):
+        mine.decode(block + field("a", b"%d" % number) + field("x-request-id", b"1"))
+        assert len(mine.known) <= before + 1 + FORMS_MAX
+
+
+def test_without_a_tracer_nothing_is_made_of_a_request_whose_form_is_known() -> None:
+    def never(_: Metadata) -> None:
+        return None
+
+    for trace_of in (None, never):
+        mine = Heads({HOT: Inbox(Recorder(), Nobody())}.get, (HOT,).__contains__, lambda _: ANYONE, 16_384, trace_of)
+        encoder = Encoder()
+        for _ in range(3):
+            block = encoder.encode(fields_of())
+            mine.decode(block)
+        first, *later = [mine.decode(block + field("x-request-id", b"%d" % number)) for number in range(3)]
+        assert later[0] is later[1]
+        assert first.trace is later[0].trace is None
