@@ -1,6 +1,8 @@
 """What our server says that it has done: its own counters, read as any client of the Open Inference Protocol would."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import grpc
@@ -24,6 +26,10 @@ class Counters:
     answered: int
     """Calls, from the cache or not."""
     hits: int
+    misses: int = 0
+    """Calls that looked in the cache in vain; those that waited for an equal one are neither."""
+    batches: Mapping[int, int] = field(default_factory=dict)
+    """Rows of an execution → executions of so many."""
 
     def since(self, before: "Counters") -> "Counters":
         """What came after."""
@@ -32,6 +38,12 @@ class Counters:
             self.rows - before.rows,
             self.answered - before.answered,
             self.hits - before.hits,
+            self.misses - before.misses,
+            {
+                rows: count - before.batches.get(rows, 0)
+                for rows, count in self.batches.items()
+                if count > before.batches.get(rows, 0)
+            },
         )
 
     @property
@@ -49,12 +61,27 @@ def counters(server: Server, model: str) -> Counters | None:
     """As of now; None if this server has none."""
     if server.kind.name not in TOLD_BY:
         return None
-    with grpc.insecure_channel(server.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+    return counters_at(server.address, model)
+
+
+def counters_at(address: str, model: str) -> Counters:
+    """As of now, of all versions of a model together. Raises grpc.RpcError."""
+    with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
         ask = channel.unary_unary(
             f"/{SERVICE}/ModelStatistics",
             request_serializer=_Request.SerializeToString,
             response_deserializer=_Response.FromString,
         )
-        (told,) = ask(_Request(name=model), timeout=10).model_stats
-    stats = told.inference_stats
-    return Counters(told.execution_count, told.inference_count, stats.success.count, stats.cache_hit.count)
+        told = ask(_Request(name=model), timeout=10).model_stats
+    batches = Counter[int]()
+    for each in told:
+        batches.update({size.batch_size: size.compute_infer.count for size in each.batch_stats})
+    stats = [each.inference_stats for each in told]
+    return Counters(
+        executions=sum(each.execution_count for each in told),
+        rows=sum(each.inference_count for each in told),
+        answered=sum(each.success.count for each in stats),
+        hits=sum(each.cache_hit.count for each in stats),
+        misses=sum(each.cache_miss.count for each in stats),
+        batches=dict(batches),
+    )

@@ -3,11 +3,12 @@
 
 `bench.http2` for gRPC, a thread per request in flight for HTTP/1.1. Its output is what `bench.generator` reads: a log
 of (start, status, duration) in microseconds, status 200 for an answer and gRPC's own for anything else; and on stdout,
-as JSON, the bytes of all replies' bodies and how late it was against its schedule.
+as JSON, the bytes of all replies' bodies, how late it was against its schedule, and what CPU it used while it sent.
 """
 
 import argparse
 import contextlib
+import gc
 import http.client
 import json
 import select
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from bench.figures import percentile
 from bench.http2 import Connection, Reply
+from bench.pacing import Pacer
 
 OK: Final = 200
 NO_REPLY: Final = 4
@@ -92,6 +94,8 @@ class GrpcLoad:
         self._began_ns, self.began_at_us = time.perf_counter_ns(), time.time_ns() // 1000
         self.due_us = np.zeros(count, np.int64)
         """When each was sent, or should have been."""
+        self.late_us = np.zeros(0, np.int64)
+        """On a schedule: how late each was sent for which the server had room."""
         self.sent_us, self.took_us = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self.status = np.full(count, NO_REPLY, np.int64)
         self.body_bytes = 0
@@ -106,20 +110,21 @@ class GrpcLoad:
 
     def on_schedule(self, due_us: NDArray[np.int64], streams_max: int) -> None:
         """Send each at its instant, whatever became of the others; latencies are counted from that instant."""
-        self.due_us = due_us
+        self.due_us, pacer = due_us, Pacer(due_us.tolist())
         while self._open:
             now_us = self._now_us()
-            while self._sent < len(due_us) and due_us[self._sent] <= now_us:
+            while pacer.is_due(now_us):
                 peer = min(self._peers, key=_load)
                 if len(peer.in_flight) >= streams_max:
+                    pacer.hold()
                     break
+                pacer.take(now_us)
                 self._send(peer)
-            if self._sent == len(due_us):
-                wait_s = PATIENCE_S
-            else:
-                wait_s = max(int(due_us[self._sent]) - self._now_us(), 0) / 1e6
-            if not self._receive(wait_s, again=False) and self._sent == len(due_us):
-                return
+            wait_us = pacer.wait_us(self._now_us())
+            came = self._receive(PATIENCE_S if wait_us is None else wait_us / 1e6, again=False)
+            if not came and wait_us is None:
+                break
+        self.late_us = pacer.late_us(self.sent_us)
 
     def _now_us(self) -> int:
         return (time.perf_counter_ns() - self._began_ns) // 1000
@@ -161,22 +166,25 @@ def _load(peer: Peer) -> int:
     return len(peer.in_flight)
 
 
-def over_grpc(options: argparse.Namespace, bodies: Sequence[bytes]) -> tuple[list[Line], int, float]:
-    """Send all. Returns the log, the bytes of the replies, and the 99th percentile of how late requests were sent."""
+def over_grpc(options: argparse.Namespace, bodies: Sequence[bytes]) -> tuple[list[Line], dict[str, float]]:
+    """Send all. Returns the log, and what `main` tells of it."""
     order = np.zeros(options.requests, np.int64) if options.order is None else np.load(options.order)
     peers = [Peer(options) for _ in range(options.connections)]
+    scheduled = options.schedule is not None
+    cpu_s = time.process_time()
     load = GrpcLoad(peers, bodies, order)
     try:
-        if options.schedule is None:
-            load.closed(options.streams)
-        else:
+        if scheduled:
             load.on_schedule(np.load(options.schedule), options.streams)
+        else:
+            load.closed(options.streams)
     finally:
         for peer in peers:
             peer.socket.close()
-    scheduled = options.schedule is not None
-    late_us = percentile(load.sent_us - load.due_us, 0.99) if scheduled else 0.0
-    return load.lines(scheduled=scheduled), load.body_bytes, late_us
+    cpu_s = time.process_time() - cpu_s
+    late_us = percentile(load.late_us, 0.99) if len(load.late_us) else 0.0
+    told = {"body_bytes": load.body_bytes, "late_us": late_us, "cpu_s": cpu_s, "began_at_s": load.began_at_us / 1e6}
+    return load.lines(scheduled=scheduled), told
 
 
 def over_http(options: argparse.Namespace, body: bytes) -> tuple[list[Line], int]:
@@ -210,20 +218,24 @@ def over_http(options: argparse.Namespace, body: bytes) -> tuple[list[Line], int
 def main(argv: Sequence[str] | None = None) -> int:
     """Send the load. Returns the exit code."""
     options = _parser().parse_args(argv)
-    late_us = 0.0
+    gc.disable()  # nothing here refers to itself, and a collection makes requests late
+    told: dict[str, float]
     if options.protocol == "grpc":
-        lines, body_bytes, late_us = over_grpc(options, _bodies(options.body, options.body_size))
+        lines, told = over_grpc(options, _bodies(options.body, options.body_sizes))
     else:
         lines, body_bytes = over_http(options, options.body.read_bytes())
+        told = {"body_bytes": body_bytes}
     options.log_file.write_text("".join(f"{at}\t{status}\t{took}\n" for at, status, took in lines))
-    print(json.dumps({"body_bytes": body_bytes, "late_us": late_us}))
+    print(json.dumps(told))
     return 0
 
 
-def _bodies(path: Path, size: int | None) -> list[bytes]:
+def _bodies(path: Path, sizes: Path | None) -> list[bytes]:
     content = path.read_bytes()
-    size = size or len(content)
-    return [content[start : start + size] for start in range(0, len(content), size)]
+    if sizes is None:
+        return [content]
+    ends = np.cumsum(np.load(sizes)).tolist()
+    return [content[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -233,7 +245,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--protocol", choices=("grpc", "http"), required=True)
     add("--path", required=True)
     add("--body", type=Path, required=True, help="file with the request's body, framed for gRPC")
-    add("--body-size", type=int, help="bytes of one body, where the file has several (gRPC)")
+    add("--body-sizes", type=Path, help="numpy file: bytes of each body, where the file has several (gRPC)")
     add("--order", type=Path, help="numpy file: for each request, which of the bodies (gRPC; default: the first)")
     add(
         "--schedule",

@@ -26,7 +26,7 @@ class Order:
 
     address: str
     bodies: Sequence[bytes]
-    """All of one length, framed."""
+    """Framed."""
     connections: int
     streams: int
     """In flight on each connection; on a schedule, at most."""
@@ -48,7 +48,11 @@ class Log:
     """OK, or gRPC's number."""
     took_us: NDArray[np.int64]
     late_us: float
-    """How late requests were sent against the schedule, 99th percentile."""
+    """How late requests were sent that the server had room for, against the schedule: 99th percentile."""
+    generator_cpu_s: float = 0.0
+    """CPU that the client used while it sent."""
+    began_at_s: float = 0.0
+    """When it began to send, in seconds since 1970."""
 
     @property
     def ok(self) -> NDArray[np.bool_]:
@@ -69,10 +73,12 @@ class Sending:
         self._place = Path(tempfile.mkdtemp(dir=folder))
         self._order = order
         body, picks, log = self._place / "bodies", self._place / "picks.npy", self._place / "log"
+        sizes = self._place / "sizes.npy"
         body.write_bytes(b"".join(order.bodies))
+        np.save(sizes, [len(each) for each in order.bodies])
         np.save(picks, order.picks)
         arguments = ["--address", order.address, "--protocol", "grpc", "--path", PREDICT, "--body", str(body)]
-        arguments += ["--body-size", str(len(order.bodies[0])), "--order", str(picks), "--log-file", str(log)]
+        arguments += ["--body-sizes", str(sizes), "--order", str(picks), "--log-file", str(log)]
         arguments += ["--connections", str(order.connections), "--streams", str(order.streams)]
         if order.due_us is not None:
             np.save(self._place / "due.npy", order.due_us)
@@ -95,7 +101,8 @@ class Sending:
         start_us = lines[:, 0] - lines[0, 0]
         if self._order.due_us is not None:
             start_us = self._order.due_us
-        return Log(start_us, lines[:, 1], lines[:, 2], float(json.loads(said)["late_us"]))
+        told = json.loads(said)
+        return Log(start_us, lines[:, 1], lines[:, 2], told["late_us"], told["cpu_s"], told["began_at_s"])
 
 
 def send(order: Order, folder: Path) -> Log:
