@@ -10,7 +10,8 @@ import grpc
 from server.guard import Guard
 from server.settings import Settings
 from server.tls import TlsFiles, files_of
-from server.transport.h2.front import BACKLOG, Front
+from server.transport.h2.acceptor import BACKLOG
+from server.transport.h2.front import Front
 from server.transport.h2.limits import Limits
 from server.transport.h2.tunnels import Tunnels
 from server.transport.hot import HotMethods

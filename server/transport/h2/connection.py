@@ -13,25 +13,20 @@ from grpc import StatusCode
 
 from server.credentials import Grant
 from server.transport.h2 import fields, frames
-from server.transport.h2.frames import ACK, END_HEADERS, END_STREAM, Code, ConnectionFault, Kind, Setting
+from server.transport.h2.frames import ACK, END_HEADERS, END_STREAM, Code, ConnectionFault, Kind
 from server.transport.h2.heads import Head, Heads, StreamFault
 from server.transport.h2.inbox import Inbox
 from server.transport.h2.limits import Budget, Limits
 from server.transport.h2.messages import PREFIX_BYTES, Assembler, MessageFault, message_too_large, read_prefix
-from server.transport.h2.outbox import Outbox, Sent
+from server.transport.h2.outbox import Sent
+from server.transport.h2.reader import Reader
 from server.transport.h2.requests import Request, Tunnel
+from server.transport.h2.tolerance import IDLE_FRAMES_FORGIVEN, EndedStreams
 from server.transport.status import Status
 from server.types import Call, Sink
 
-CONNECTION_WINDOW_STEP: Final = 2**29
-"""The connection's own window is never the limit (streams and the budget are): it is refilled in large steps."""
 KNOWN_S: Final = 1.0
 """For so long a head seen before is believed: its token may expire or be withdrawn meanwhile."""
-IDLE_FRAMES_S: Final = 10.0
-"""Over which frames that bring no request are counted."""
-IDLE_FRAMES_FORGIVEN: Final = 100
-"""For each request that came whole."""
-
 
 OpenTunnel = Callable[["Connection", int, Head], Tunnel]
 """(connection, stream, head) → where its messages go."""
@@ -53,31 +48,22 @@ class Services:
     budget: Budget
 
 
-class Connection:
+class Connection(Reader):
     """State of one connection. Belongs to the front's thread."""
 
     def __init__(self, services: Services) -> None:
-        self.outbox = Outbox()
+        super().__init__(services.limits)
         self.taken: dict[int, Call] = {}
         """Stream → the call that was handed over and is not yet answered."""
-        self._services, self._limits = services, services.limits
+        self._services = services
         self._heads = Heads(services.inboxes.get, services.is_ours, services.grant_of, services.limits.header_bytes)
         self._coming: dict[int, Head | Request] = {}
         """Stream → what is known of a request that is not whole."""
-        self._rest = b""
-        self._block: bytearray | None = None
-        """A header block that goes on in CONTINUATION frames."""
-        self._block_stream, self._block_flags = 0, 0
         self._last_stream = 0
         self._known_until = 0.0
-        self._unacknowledged = 0
-        """Bytes of DATA since the connection's window was refilled."""
-        self._idle_frames, self._patience_until = 0, 0.0
-        self._late: dict[int, int] = {}
-        """Stream that we ended while the peer was sending → bytes that may still come, which are no fault."""
+        self._ended = EndedStreams(services.limits.streams)
         self._moved, self._moved_at = 0, 0.0
         """Of the outbox, and since when."""
-        self._greeted = False
 
     @property
     def busy(self) -> bool:
@@ -85,60 +71,12 @@ class Connection:
         coming = list(self._coming.values())  # at once: another thread may ask
         return bool(self.taken or self.outbox.busy) or any(isinstance(it, Head) or it.busy for it in coming)
 
-    # --- Bytes in ---------------------------------------------------------------------------------------------------
-
     def feed(self, data: bytes, now: float) -> None:
-        """Take what the peer sent; calls go to their inbox, answers of the protocol to the outbox. Raises
-        ConnectionFault, after which the connection is of no more use."""
+        """See Reader. Calls go to their inbox, answers of the protocol to the outbox."""
         if now >= self._known_until:  # whom a token lets in may have changed
             self._heads.forget()
             self._known_until = now + KNOWN_S
-        if self._rest:
-            data = self._rest + data
-        position, size = 0, len(data)
-        if not self._greeted:
-            if size < len(frames.PREFACE) and frames.PREFACE.startswith(data):
-                self._rest = data
-                return
-            self._greet(data)
-            position = len(frames.PREFACE)
-        while size - position >= frames.HEAD_BYTES:
-            high, low, kind, flags, stream_id = frames.read_head(data, position)
-            stream_id &= 0x7FFF_FFFF
-            start = position + frames.HEAD_BYTES
-            end = start + (high << 8 | low)
-            if end - start > frames.FRAME_BYTES_MAX:
-                raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"a frame of {end - start} bytes")
-            if end > size:
-                break
-            if self._block is not None:
-                self._on_continuation(kind, flags, stream_id, data[start:end], now)
-            elif kind == Kind.DATA:
-                self._on_data(flags, stream_id, data, start, end, now)
-            elif kind == Kind.HEADERS:
-                self._on_headers(flags, stream_id, data[start:end], now)
-            else:
-                self._on_control(kind, flags, stream_id, data[start:end], now)
-            position = end
-        self._rest = data[position:]
-        if self._unacknowledged >= CONNECTION_WINDOW_STEP:
-            self.outbox.frames.append(frames.window_update(0, self._unacknowledged))
-            self._unacknowledged = 0
-
-    def _greet(self, data: bytes) -> None:
-        if not data.startswith(frames.PREFACE):
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "this is not HTTP/2")
-        self._greeted = True
-        self.outbox.frames.append(
-            frames.settings(
-                {
-                    Setting.MAX_CONCURRENT_STREAMS: self._limits.streams,
-                    Setting.INITIAL_WINDOW_SIZE: Request.WINDOW,
-                    Setting.MAX_HEADER_LIST_SIZE: self._limits.header_bytes,
-                }
-            )
-            + frames.window_update(0, frames.WINDOW_MAX - frames.WINDOW_DEFAULT)
-        )
+        super().feed(data, now)
 
     # --- Requests ---------------------------------------------------------------------------------------------------
 
@@ -148,28 +86,13 @@ class Connection:
             if self._admit(stream_id):
                 self._coming[stream_id] = head
             return
-        block = frames.without_padding(flags, block)
-        if flags & END_HEADERS:
-            self._on_block(flags, stream_id, block, now)
-        else:
-            self._block, self._block_stream, self._block_flags = bytearray(block), stream_id, flags
-
-    def _on_continuation(self, kind: int, flags: int, stream_id: int, block: bytes, now: float) -> None:
-        if kind != Kind.CONTINUATION or stream_id != self._block_stream or self._block is None:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "a header block was not finished")
-        self._block += block
-        if len(self._block) > self._limits.header_bytes:  # it grows when decoded
-            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, f"a header block over {self._limits.header_bytes} bytes")
-        self._lose_patience(now)
-        if flags & END_HEADERS:
-            whole, self._block = bytes(self._block), None
-            self._on_block(self._block_flags, stream_id, whole, now)
+        self._gather(flags, stream_id, block, now)
 
     def _on_block(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
         """A whole header block: a new request, or a client's trailers."""
         if not block:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "an empty header block")
-        if stream_id in self._coming or stream_id in self._late:
+        if stream_id in self._coming or stream_id in self._ended:
             self._on_trailers(flags, stream_id, block, now)
             return
         try:
@@ -193,7 +116,7 @@ class Connection:
         self._heads.skip(block)
         known = self._coming.get(stream_id)
         if known is None:  # of a stream that we have ended
-            self._lose_patience(now)
+            self._patience.lose(now)
         elif not flags & END_STREAM or (isinstance(known, Request) and known.ended):
             self._drop(stream_id, Code.PROTOCOL_ERROR)
         else:
@@ -233,7 +156,7 @@ class Connection:
         )
         inbox.calls.append(call)
         inbox.payloads.append(message)
-        self._idle_frames -= IDLE_FRAMES_FORGIVEN
+        self._patience.frames -= IDLE_FRAMES_FORGIVEN
 
     def _on_unusual_data(
         self, flags: int, stream_id: int, known: Head | Request | None, payload: bytes, now: float
@@ -245,9 +168,9 @@ class Connection:
             self._on_late_data(flags, stream_id, payload, now)
             return
         if payload:
-            self._idle_frames -= 1
+            self._patience.frames -= 1
         elif not flags & END_STREAM:
-            self._lose_patience(now)
+            self._patience.lose(now)
         request = known if isinstance(known, Request) else self._in_pieces(stream_id, known, now)
         if request.ended or not request.spend(len(payload)):
             self._drop(stream_id, Code.STREAM_CLOSED if request.ended else Code.FLOW_CONTROL_ERROR)
@@ -263,12 +186,9 @@ class Connection:
             self._refill(stream_id, request)
 
     def _on_late_data(self, flags: int, stream_id: int, payload: bytes, now: float) -> None:
-        """DATA of a stream that has ended. If we ended it the peer may not know, and send what the window allows."""
-        left = self._late.get(stream_id, 0) - len(payload)
-        if left >= 0 and (payload or flags & END_STREAM):
-            self._late[stream_id] = left
-        else:
-            self._lose_patience(now)
+        """DATA of a stream that has ended."""
+        if not ((payload or flags & END_STREAM) and self._ended.spend(stream_id, len(payload))):
+            self._patience.lose(now)
 
     def _in_pieces(self, stream_id: int, head: Head, now: float) -> Request:
         assert head.inbox is not None
@@ -315,7 +235,7 @@ class Connection:
         self._forget_request(stream_id)
         self.outbox.close(stream_id, closing, resets=not request.ended)
         if not request.ended:
-            self._expect_late(stream_id, request.window)
+            self._ended.add(stream_id, request.window)
 
     def _drop(self, stream_id: int, code: Code) -> None:
         """End a request that is still coming without an answer."""
@@ -333,12 +253,7 @@ class Connection:
     def _reset(self, stream_id: int, code: Code) -> None:
         self.outbox.forget(stream_id)
         self.outbox.frames.append(frames.reset(stream_id, code))
-        self._expect_late(stream_id, Request.WINDOW)
-
-    def _expect_late(self, stream_id: int, window: int) -> None:
-        if len(self._late) >= self._limits.streams:
-            del self._late[next(iter(self._late))]
-        self._late[stream_id] = window
+        self._ended.add(stream_id, Request.WINDOW)
 
     def _refill(self, stream_id: int, request: Request) -> None:
         """Let the client send more of this request, if it may."""
@@ -402,7 +317,7 @@ class Connection:
 
     def _on_control(self, kind: int, flags: int, stream_id: int, payload: bytes, now: float) -> None:
         if kind != Kind.WINDOW_UPDATE:  # of which a client that reads a stream sends one for each message
-            self._lose_patience(now)
+            self._patience.lose(now)
         match kind:
             case Kind.WINDOW_UPDATE:
                 self._on_window_update(stream_id, frames.u32_in(payload))
@@ -448,14 +363,6 @@ class Connection:
         self.outbox.frames.append(frames.frame(Kind.SETTINGS, ACK, 0))
         for setting, value in dict(frames.settings_in(payload)).items():  # the last of each: a frame may have thousands
             self.outbox.apply(setting, value)
-
-    def _lose_patience(self, now: float) -> None:
-        """One more frame that brings no request. Too many of them in too short a time end the connection."""
-        if now >= self._patience_until:
-            self._idle_frames, self._patience_until = 0, now + IDLE_FRAMES_S
-        self._idle_frames = max(self._idle_frames, 0) + 1
-        if self._idle_frames > self._services.limits.idle_frames:
-            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "too many frames that bring no request")
 
     # --- The end ----------------------------------------------------------------------------------------------------
 

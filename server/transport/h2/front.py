@@ -6,7 +6,6 @@ but a slow model's answers, which are brought back here. docs/adr/0008-our-own-f
 """
 
 import contextlib
-import errno
 import logging
 import math
 import socket
@@ -22,6 +21,7 @@ from typing import Final
 from server.credentials import ANYONE, Grant
 from server.errors import Overloaded, ServingError
 from server.transport.h2 import fields
+from server.transport.h2.acceptor import Acceptor
 from server.transport.h2.connection import Connection, OpenTunnel, Services
 from server.transport.h2.heads import Head
 from server.transport.h2.inbox import Inbox, Intake
@@ -29,17 +29,12 @@ from server.transport.h2.limits import Budget, Limits
 from server.transport.h2.link import Ended, Link
 from server.transport.h2.poller import READ, WRITE, make_poller
 from server.transport.h2.requests import Tunnel
-from server.transport.h2.secure import SecureLink
 from server.transport.h2.streams import StreamMethod, Streams, Wrap
 from server.transport.status import status_of
 from server.types import Call
 
 log = logging.getLogger(__name__)
 
-BACKLOG: Final = 1024
-"""Connections that the kernel keeps until they are accepted."""
-ACCEPTED_MAX: Final = 64
-"""Connections accepted in one turn, so that a rush of them does not hold up those who are here."""
 LOOK_S: Final = 1.0
 """How often peers that could stall are looked at."""
 REFUSING_S: Final = 1e-3
@@ -74,8 +69,7 @@ class Front:
         `grant_of`: value of an authorization field → what it allows; raises Unauthenticated. `tls` gives the context
         for a new connection.
         """
-        self._tls = tls
-        self._listening, self._limits, self._clock = listening, limits, clock
+        self._clock = clock
         self._tunnels = open_tunnel
         self._streams = Streams(self)
         unary = {path: Inbox(intake, self) for path, intake in intakes.items()}
@@ -100,19 +94,20 @@ class Front:
         self._woken = False
         self._waker, self._alarm = socket.socketpair()
         self._poller = make_poller()
+        self._acceptor = Acceptor(listening, self._services, tls, self._poller)
         self._look_at = math.inf
         """When peers are looked at that could stall; never, if none could."""
         self._overloaded = False
         """Whether calls were refused since the last turn because a model has too many."""
-        self._accepts = self._closing = False
+        self._closing = False
         self._thread = threading.Thread(target=self._serve, name="skylane-front", daemon=True)
 
     def start(self) -> None:
         """Begin to accept."""
-        for sock in (self._listening, self._alarm, self._waker):
+        for sock in (self._alarm, self._waker):
             sock.setblocking(False)
         self._poller.register(self._alarm.fileno(), READ)
-        self._listen()
+        self._acceptor.listen()
         self._thread.start()
 
     @property
@@ -123,7 +118,7 @@ class Front:
     def close(self) -> None:
         """Say goodbye to every connection, and close it."""
         if self._thread.ident is None:
-            self._listening.close()
+            self._acceptor.close()
             self._close_own()
             return
         self.post(self._close)
@@ -270,40 +265,13 @@ class Front:
 
     # --- Connections ------------------------------------------------------------------------------------------------
 
-    def _listen(self) -> None:
-        self._accepts = True
-        self._poller.register(self._listening.fileno(), READ)
-
     def _accept(self, now: float) -> None:
-        for _ in range(ACCEPTED_MAX):
-            try:
-                sock, _ = self._listening.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    log.warning("no connection can be accepted for now: %s", error.strerror)
-                    self._poller.unregister(self._listening.fileno())
-                    self._accepts = False  # until we look at all connections again
-                    self._look_at = now + LOOK_S
-                return
-            if len(self._links) >= self._limits.connections:
-                sock.close()
-                continue
-            try:
-                link = self._linked(sock, now)
-            except OSError as error:  # it has gone already, or its certificate cannot be read
-                log.warning("a connection could not be set up: %s", error)
-                sock.close()
-                continue
+        for link in self._acceptor.accept(len(self._links), now):
             self._links[link.fd] = link
             self._poller.register(link.fd, READ)
             self._look_at = min(self._look_at, now + LOOK_S)  # it might say nothing
-
-    def _linked(self, sock: socket.socket, now: float) -> Link:
-        if self._tls is None:
-            return Link(self._services, sock, now)
-        return SecureLink(self._services, sock, self._tls(), now)
+        if not self._acceptor.accepts:  # until we look at all connections again
+            self._look_at = min(self._look_at, now + LOOK_S)
 
     def _end(self, link: Link) -> None:
         if self._links.pop(link.fd, None) is not None:
@@ -320,8 +288,8 @@ class Front:
         for link in list(self._links.values()):
             if link.stalled(now):
                 self._end(link)
-        if not self._accepts:
-            self._listen()
+        if not self._acceptor.accepts:
+            self._acceptor.listen()
         self._look_at = now + LOOK_S if any(link.wary for link in self._links.values()) else math.inf
 
     def _close_own(self) -> None:
@@ -331,7 +299,7 @@ class Front:
 
     def _close(self) -> None:
         self._closing = True
-        self._listening.close()
+        self._acceptor.close()
         now = self._clock()
         for link in list(self._links.values()):
             link.say_goodbye()

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.transport.h2 import fields, frames
-from server.transport.h2.connection import CONNECTION_WINDOW_STEP
 from server.transport.h2.frames import (
     ACK,
     END_HEADERS,
@@ -21,6 +20,7 @@ from server.transport.h2.frames import (
     Kind,
 )
 from server.transport.h2.limits import Limits
+from server.transport.h2.reader import CONNECTION_WINDOW_STEP
 from server.transport.h2.requests import Request
 from server.transport.status import Status
 from support.h2 import HOT, TUNNEL, Client, Frame, Ours, fields_of, message

@@ -226,7 +226,7 @@ def test_more_connections_than_allowed() -> None:
 def test_no_descriptors_left(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Accepting pauses, those who are here are served, and it goes on by itself."""
     served = Served()
-    listening, missing = served.front._listening, 3
+    listening, missing = served.front._acceptor._listening, 3
 
     class Poor:
         def accept(self) -> tuple[socket.socket, object]:
@@ -240,7 +240,7 @@ def test_no_descriptors_left(monkeypatch: pytest.MonkeyPatch, caplog: pytest.Log
             return getattr(listening, name)
 
     monkeypatch.setattr("server.transport.h2.front.LOOK_S", 0.01)
-    monkeypatch.setattr(served.front, "_listening", Poor())
+    monkeypatch.setattr(served.front._acceptor, "_listening", Poor())
     served.front.start()
     with caplog.at_level(logging.WARNING), Wire(served.port) as wire:
         wire.send(wire.request(1))

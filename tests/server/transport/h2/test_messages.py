@@ -29,9 +29,7 @@ CONTENTS = st.one_of(st.binary(max_size=60), st.binary(min_size=PIECE_BYTES - 1,
 """Small ones, and those that are kept as they came."""
 
 
-@given(
-    st.lists(CONTENTS, max_size=8), st.lists(st.integers(0, 10_000), max_size=30), st.binary(max_size=4)
-)
+@given(st.lists(CONTENTS, max_size=8), st.lists(st.integers(0, 10_000), max_size=30), st.binary(max_size=4))
 def test_any_pieces_give_the_same_messages(contents: list[bytes], cuts: list[int], rest: bytes) -> None:
     assembling = assembler(bytes_max=2 * PIECE_BYTES)
     data = b"".join(map(message, contents)) + rest

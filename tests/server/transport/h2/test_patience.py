@@ -3,9 +3,9 @@
 import pytest
 
 from server.transport.h2 import frames
-from server.transport.h2.connection import IDLE_FRAMES_S
 from server.transport.h2.frames import ACK, END_STREAM, Code, ConnectionFault, Kind, Setting
 from server.transport.h2.limits import Limits
+from server.transport.h2.tolerance import IDLE_FRAMES_S
 from support.h2 import SETTINGS_ACK, TUNNEL, Client, Ours, message
 
 PING = frames.frame(Kind.PING, 0, 0, bytes(8))

@@ -1,0 +1,115 @@
+"""Bytes of one connection → its frames and whole header blocks, for `connection` to act on."""
+
+from abc import ABC, abstractmethod
+from typing import Final
+
+from server.transport.h2 import frames
+from server.transport.h2.frames import END_HEADERS, Code, ConnectionFault, Kind, Setting
+from server.transport.h2.limits import Limits
+from server.transport.h2.outbox import Outbox
+from server.transport.h2.requests import Request
+from server.transport.h2.tolerance import Patience
+
+CONNECTION_WINDOW_STEP: Final = 2**29
+"""The connection's own window is never the limit (streams and the budget are): it is refilled in large steps."""
+
+
+class Reader(ABC):
+    """Greets a peer and takes its frames apart. A header block in several frames is put together here."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.outbox = Outbox()
+        self._limits = limits
+        self._patience = Patience(limits.idle_frames)
+        self._greeted = False
+        self._rest = b""
+        self._block: bytearray | None = None
+        """A header block that goes on in CONTINUATION frames."""
+        self._block_stream, self._block_flags = 0, 0
+        self._unacknowledged = 0
+        """Bytes of DATA since the connection's window was refilled."""
+
+    @abstractmethod
+    def _on_headers(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
+        """A HEADERS frame; `_gather` makes a whole block of it, unless it is known as it is."""
+
+    @abstractmethod
+    def _on_block(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
+        """A whole header block: a new request, or a client's trailers."""
+
+    @abstractmethod
+    def _on_data(self, flags: int, stream_id: int, data: bytes, start: int, end: int, now: float) -> None:
+        """A DATA frame, whose payload is data[start:end]."""
+
+    @abstractmethod
+    def _on_control(self, kind: int, flags: int, stream_id: int, payload: bytes, now: float) -> None:
+        """Any other frame."""
+
+    def feed(self, data: bytes, now: float) -> None:
+        """Take what the peer sent; calls go to their inbox, answers of the protocol to the outbox. Raises
+        ConnectionFault, after which the connection is of no more use."""
+        if self._rest:
+            data = self._rest + data
+        position, size = 0, len(data)
+        if not self._greeted:
+            if size < len(frames.PREFACE) and frames.PREFACE.startswith(data):
+                self._rest = data
+                return
+            self._greet(data)
+            position = len(frames.PREFACE)
+        while size - position >= frames.HEAD_BYTES:
+            high, low, kind, flags, stream_id = frames.read_head(data, position)
+            stream_id &= 0x7FFF_FFFF
+            start = position + frames.HEAD_BYTES
+            end = start + (high << 8 | low)
+            if end - start > frames.FRAME_BYTES_MAX:
+                raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"a frame of {end - start} bytes")
+            if end > size:
+                break
+            if self._block is not None:
+                self._on_continuation(kind, flags, stream_id, data[start:end], now)
+            elif kind == Kind.DATA:
+                self._on_data(flags, stream_id, data, start, end, now)
+            elif kind == Kind.HEADERS:
+                self._on_headers(flags, stream_id, data[start:end], now)
+            else:
+                self._on_control(kind, flags, stream_id, data[start:end], now)
+            position = end
+        self._rest = data[position:]
+        if self._unacknowledged >= CONNECTION_WINDOW_STEP:
+            self.outbox.frames.append(frames.window_update(0, self._unacknowledged))
+            self._unacknowledged = 0
+
+    def _greet(self, data: bytes) -> None:
+        if not data.startswith(frames.PREFACE):
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "this is not HTTP/2")
+        self._greeted = True
+        self.outbox.frames.append(
+            frames.settings(
+                {
+                    Setting.MAX_CONCURRENT_STREAMS: self._limits.streams,
+                    Setting.INITIAL_WINDOW_SIZE: Request.WINDOW,
+                    Setting.MAX_HEADER_LIST_SIZE: self._limits.header_bytes,
+                }
+            )
+            + frames.window_update(0, frames.WINDOW_MAX - frames.WINDOW_DEFAULT)
+        )
+
+    def _gather(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
+        """The payload of a HEADERS frame: a block, or the beginning of one."""
+        block = frames.without_padding(flags, block)
+        if flags & END_HEADERS:
+            self._on_block(flags, stream_id, block, now)
+        else:
+            self._block, self._block_stream, self._block_flags = bytearray(block), stream_id, flags
+
+    def _on_continuation(self, kind: int, flags: int, stream_id: int, block: bytes, now: float) -> None:
+        if kind != Kind.CONTINUATION or stream_id != self._block_stream or self._block is None:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "a header block was not finished")
+        self._block += block
+        if len(self._block) > self._limits.header_bytes:  # it grows when decoded
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, f"a header block over {self._limits.header_bytes} bytes")
+        self._patience.lose(now)
+        if flags & END_HEADERS:
+            whole, self._block = bytes(self._block), None
+            self._on_block(self._block_flags, stream_id, whole, now)
