@@ -5,8 +5,8 @@ several protocols, and how nothing on the request path is done per request that 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
-from typing import Self
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Protocol, Self
 
 from server.types import Array, Call, Interface, Route, Sink
 
@@ -68,3 +68,10 @@ class Block(ABC):
     @abstractmethod
     def mark_cached(self, reply: bytes) -> bytes:
         """The reply as it goes to a caller for whom the model did not run."""
+
+
+class Answerer(Protocol):
+    """The engine, as transports see it."""
+
+    def submit(self, asks: Iterable[Ask]) -> None:
+        """Answer these calls, now or later."""

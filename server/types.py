@@ -20,10 +20,28 @@ NO_DEADLINE = math.inf
 class Call:
     """One request, from its arrival until its reply is with the transport."""
 
-    __slots__ = ("cancelled", "deadline", "done", "followers", "grant", "handle", "key", "protocol", "sink", "tail")
+    __slots__ = (
+        "cancelled",
+        "deadline",
+        "done",
+        "followers",
+        "grant",
+        "handle",
+        "key",
+        "protocol",
+        "sink",
+        "tail",
+        "trace",
+    )
 
     def __init__(
-        self, handle: Any, sink: "Sink", deadline: float = NO_DEADLINE, tail: bytes = b"", grant: Grant = ANYONE
+        self,
+        handle: Any,
+        sink: "Sink",
+        deadline: float = NO_DEADLINE,
+        tail: bytes = b"",
+        grant: Grant = ANYONE,
+        trace: Any = None,
     ) -> None:
         self.handle = handle
         """What the transport needs to find the caller again."""
@@ -44,6 +62,8 @@ class Call:
         """Equal calls that wait for this one's answer."""
         self.protocol = ""
         """By which protocol it came; whoever reads the request says so."""
+        self.trace = trace
+        """What a tracer knows of it, and nobody else reads; None where nobody traces."""
 
     def is_live(self, now: float) -> bool:
         """Whether somebody still waits for the answer."""

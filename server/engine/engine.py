@@ -22,6 +22,7 @@ from server.engine import assembly
 from server.engine.admission import Refusal
 from server.engine.batching import Cut
 from server.engine.lane import FAILURES_TOLD_S, Lane
+from server.engine.observer import Observer
 from server.engine.statistics import Times
 from server.errors import CallCancelled, DeadlineExpired, ModelFailed, ModelNotFound, ServingError, ShuttingDown
 from server.routing.routes import Routes
@@ -46,8 +47,15 @@ class Workers(Protocol):
 class Engine:
     """Takes calls from every transport and answers them. Thread-safe."""
 
-    def __init__(self, workers: Workers, clock: Callable[[], float], inline_s_max: float = INLINE_S_MAX) -> None:
+    def __init__(
+        self,
+        workers: Workers,
+        clock: Callable[[], float],
+        inline_s_max: float = INLINE_S_MAX,
+        observer: Observer | None = None,
+    ) -> None:
         self._workers, self._clock, self._inline_s_max = workers, clock, inline_s_max
+        self._observer = observer
         self._routes = Routes()
         self._lanes: frozenset[Lane] = frozenset()
         self._lanes_lock = Lock()
@@ -81,6 +89,8 @@ class Engine:
                 raise ShuttingDown("the server is shutting down and takes no new requests")
             lane = self._routes.lane(ask.route)
             block = _bind(lane, ask)
+            if self._observer is not None:
+                self._observer.bound(lane.model.interface, block)
             if block.rows_each == 0:
                 _answer(block.calls, block.encode(lane.model.empty))
                 with lane.lock:
@@ -149,6 +159,8 @@ class Engine:
         except Exception as error:  # whatever the runtime raises for rows that it cannot take
             self._run_apart(lane, cut, error)
             return None
+        if self._observer is not None:
+            self._observer.ran(lane.model.interface, cut, began_at, gathered_at, ran_at)
         for block, replies in encoded:
             _answer(block.calls, replies)
             if lane.cache is not None:
@@ -184,6 +196,8 @@ class Engine:
                     lane.cache.keep(call.key, key_bytes, reply, now)
             following = [lane.cache.settle(call) for call in block.calls]
             lane.counts.followed(sum(map(len, following)), block.protocol)
+        if self._observer is not None:
+            self._observer.followed(block.calls, following)
         for followers, reply in zip(following, marked, strict=True):
             for follower in followers:
                 _answer([follower], [reply])

@@ -94,10 +94,10 @@ class Heads:
 
         The metadata of a hot method, which nobody reads, may lack fields whose values vary.
         """
-        for form, head in self._forms:
-            values = form.values(block)
+        for known, alike in self._forms:
+            values = known.values(block)
             if values is not None and all(map(_is_text, values)):
-                return self._varied(head, form, values) if self._trace_of else head
+                return self._varied(alike, known, values) if self._trace_of else alike
         table = self._decoder.header_table.dynamic_entries
         newest, entries = table[0] if table else None, len(table)
         said = self._fields(block)

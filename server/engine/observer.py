@@ -1,0 +1,24 @@
+"""Who may watch the engine work. Everything is told by the batch; nothing where nobody watches."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from server.block import Block
+from server.engine.batching import Cut
+from server.types import Call, Interface
+
+
+class Observer(Protocol):
+    """Told of calls on their way, by whatever thread they are on. Must be quick, and never raise."""
+
+    def bound(self, interface: Interface, block: Block) -> None:
+        """These calls are decoded and fit a model."""
+
+    def ran(self, interface: Interface, cut: Cut, began_at: float, gathered_at: float, ran_at: float) -> None:
+        """A batch was run, and its replies are written; they are sent next.
+
+        Instants on the engine's clock: it left the queue, it had its arrays, it had its outputs.
+        """
+
+    def followed(self, leaders: Sequence[Call], followers: Sequence[Sequence[Call]]) -> None:
+        """For each leader, the calls that get the same answer next."""
