@@ -42,7 +42,7 @@ class VersionStatus:
 
     state: State
     reason: str = ""
-    """Why it was refused."""
+    """Why it was refused; of one that is ready, why it does not serve as its policy now says."""
 
 
 @dataclass(frozen=True)
@@ -254,5 +254,15 @@ class Repository:
         versions |= {version: VersionStatus(State.FAILED, why) for version, (_, why) in served.broken.items()}
         if self._loading and self._loading[0] == name:
             versions[self._loading[1]] = VersionStatus(State.LOADING)
-        versions |= {version: VersionStatus(State.READY) for version in served.lanes}
+        versions |= {version: VersionStatus(State.READY, _stale(served, version)) for version in served.lanes}
         return ModelStatus(dict(sorted(versions.items(), reverse=True)), served.policy.versions.labels)
+
+
+def _stale(served: _Served, version: int) -> str:
+    """Why a version that serves could not be loaded again for a new policy; empty if it could."""
+    if version not in served.broken:
+        return ""
+    return (
+        f"it serves on with the session options from before, since it cannot be loaded with the new ones: "
+        f"{served.broken[version][1]}"
+    )

@@ -46,13 +46,14 @@ def models(options: Namespace) -> None:
 
 def _list(client: Client, options: Namespace) -> None:
     statuses = client.models()
+    ready = [(status.name, each.version) for status in statuses for each in status.versions if each.state == "ready"]
     if options.format == "json":
-        print(tables.json_text([asdict(status) for status in statuses]))
+        defaults = {(name, client.model(name).version) for name in dict.fromkeys(name for name, _ in ready)}
+        print(tables.json_text([tables.models_json(status, defaults) for status in statuses]))
         return
     if not statuses:
         print(f"The server at {options.address} has no models.")
         return
-    ready = [(status.name, each.version) for status in statuses for each in status.versions if each.state == "ready"]
     schemas = {key: client.model(*key) for key in ready}
     names = [name for name, _ in ready]
     several = [status.name for status in statuses if names.count(status.name) > 1]

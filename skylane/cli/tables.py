@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,14 @@ def prediction_json(prediction: Prediction) -> dict[str, Any]:
         "cached": prediction.cached,
         "outputs": {name: _plain(array) for name, array in prediction.outputs.items()},
     }
+
+
+def models_json(status: ModelStatus, defaults: Collection[tuple[str, int]]) -> dict[str, Any]:
+    """One model and its versions. `defaults` answer where none is asked for."""
+    told = asdict(status)
+    for version in told["versions"]:
+        version["default"] = (status.name, version["version"]) in defaults
+    return told
 
 
 def models_rows(

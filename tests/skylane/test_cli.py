@@ -97,9 +97,12 @@ def test_what_one_model_takes(run: Run) -> None:
     )
 
 
-def test_models_as_json(run: Run) -> None:
+def test_models_as_json(run: Run, server: FakeServer) -> None:
+    server.older["flights_late"] = 6
     _, out, _ = run("models", "--format", "json")
-    assert json.loads(out)[0]["labels"] == {"stable": 7}
+    flights = json.loads(out)[0]
+    assert flights["labels"] == {"stable": 7}
+    assert {each["version"]: each["default"] for each in flights["versions"]} == {7: True, 6: False, 1: False}
     _, out, _ = run("models", "flights_late", "--format", "json")
     described = json.loads(out)
     assert described["columns"][0]["name"] == "carrier"

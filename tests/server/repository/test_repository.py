@@ -310,6 +310,9 @@ def test_a_session_that_cannot_be_made_leaves_the_old_one_serving(bench: Bench) 
     for _ in range(2):
         bench.refresh()
         assert bench.lane("a") is old
+        told = bench.repository.status["a"].versions[1]
+        assert told.state is State.READY
+        assert told.reason.startswith("it serves on with the session options from before, since it cannot be loaded")
 
 
 def test_a_policy_that_cannot_be_read_changes_nothing_and_is_logged_once(
