@@ -11,7 +11,7 @@ from typing import Any, get_args
 from server.budget import number_of_workers
 from server.errors import CannotStart
 from server.observe import logs
-from server.settings import Settings, Transport
+from server.settings import Settings, Traces, Transport
 
 EPILOG = """\
 Every option can also come from the environment, as SKYLANE_MODELS, SKYLANE_PORT, SKYLANE_MAX_MESSAGE_MB, ….
@@ -102,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--figures", type=Path, help=argparse.SUPPRESS)
     switch("triton_metrics", "tell /metrics under the names of NVIDIA Triton too, for dashboards that read those")
+    add("traces", str, "send spans of OpenTelemetry: otlp, as OTEL_* variables say; or console", get_args(Traces))
+    add("trace_sample", float, "share of requests without a trace that begin one, 0 to 1; others do as their caller")
     add("max_message_mb", int, "largest request, in MiB")
     add("max_connections", int, "connections to the gRPC port of one process (native)")
     add("max_streams", int, "requests in flight on one gRPC connection (native)")

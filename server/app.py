@@ -22,6 +22,8 @@ from server.errors import CannotStart
 from server.guard import Guard
 from server.observe.ledger import Ledger
 from server.observe.telling import Telling
+from server.observe.tracing.setting import tracing_of
+from server.observe.tracing.tracer import FollowedEngine
 from server.readiness import Readiness
 from server.repository import loader
 from server.repository.repository import Load, ModelStatus, Repository, State
@@ -35,12 +37,15 @@ from server.transport.permission import Permission
 from server.transport.protocols import Service, hot_methods, services
 from server.transport.skylane_v1.requests import PREDICT
 from server.transport.status import STATUS_OF
+from server.transport.traced import traced
 from server.transport.turns import share_in_turn
 
 if TYPE_CHECKING:
     from server.http.listener import HttpListener
 
 log = logging.getLogger(__name__)
+
+_CODES = {error.__name__: int(code.value[0]) for error, code in STATUS_OF.items()}
 
 DRAIN_LOOK_S = 0.01
 """How often a draining server looks whether the last reply is out."""
@@ -55,7 +60,11 @@ class App:
             raise CannotStart(f"models: {settings.models} is not a directory: name the model repository with --models")
         self._settings = settings
         self._workers = LoopWorkers(asyncio.get_running_loop())
-        self._engine = Engine(self._workers, time.monotonic)
+        self._tracing = tracing_of(settings, time.monotonic, _CODES)
+        self._tracer = tracer = self._tracing.tracer if self._tracing else None
+        self._trace_of = tracer.trace_of if tracer else None
+        self._engine = Engine(self._workers, time.monotonic, observer=tracer)
+        self._answerer = FollowedEngine(self._engine, tracer) if tracer else self._engine
         self._guard = Guard(settings.tokens)
         self._routes = Routes()
         self._ledger = Ledger(lambda: self._engine.unserved)
@@ -82,8 +91,10 @@ class App:
             directory=settings.figures,
             triton_names=settings.triton_metrics,
         )
-        self._hot = hot_methods(self._engine, time.monotonic, settings.message_bytes_max)
-        self._prediction = HotServices(self._hot, permission, time.monotonic)
+        self._hot = hot_methods(self._answerer, time.monotonic, settings.message_bytes_max)
+        if tracer:
+            self._hot = traced(self._hot, tracer.arrive)
+        self._prediction = HotServices(self._hot, permission, time.monotonic, self._trace_of)
         self._server = make_server(settings.message_bytes_max, permission, share_port=settings.supervised)
         told: tuple[Service, ...] = (self._prediction, self._about, *services(self._directory, permission))
         for service in told:
@@ -99,7 +110,7 @@ class App:
         if self._settings.http_port is not None:
             self.http = self._bind_http()
         try:
-            self.listener = listen(self._settings, self._server, self._hot, self._guard)
+            self.listener = listen(self._settings, self._server, self._hot, self._guard, self._trace_of)
         except CannotListen as error:
             if self.http:
                 self.http.release()
@@ -110,13 +121,14 @@ class App:
 
         return bind(
             self._settings,
-            self._engine,
+            self._answerer,
             time.monotonic,
             guard=self._guard,
             directory=self._directory,
             too_large=self._hot.unary[PREDICT].too_large,
             metrics=self._telling.pages(),
             live=self._live,
+            tracer=self._tracer,
         )
 
     async def _live(self) -> bytes:
@@ -202,6 +214,8 @@ class App:
         if self.http:
             await self.http.close()
         await self._telling.close()
+        if self._tracing:
+            await asyncio.to_thread(self._tracing.close)
         self._workers.close()
         log.info("closed after %.2f s", time.monotonic() - began_at)
 

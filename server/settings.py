@@ -8,6 +8,8 @@ from server.wording import listed
 
 Transport = Literal["native", "grpcio"]
 
+Traces = Literal["off", "otlp", "console"]
+
 PROCESSES_MAX: Final = 256
 
 
@@ -44,6 +46,10 @@ class Settings:
     """Where workers find each other's figures, for metrics that tell of all. Set by the supervisor alone."""
     triton_metrics: bool = False
     """Whether /metrics tells the figures under NVIDIA Triton's names too."""
+    traces: Traces = "off"
+    """Where spans of OpenTelemetry go: to a collector, as its own environment variables say, or to standard output."""
+    trace_sample: float = 0.01
+    """How many of the requests without a parent are traced, 0 to 1. Others do as their parent."""
     max_message_mb: int = 64
     """Largest request in MiB."""
     max_connections: int = 10_000
@@ -60,6 +66,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.transport not in get_args(Transport):  # argparse checks what is typed, not what the environment says
             raise ValueError(f"transport: expected one of {listed(get_args(Transport))}, received {self.transport!r}")
+        if self.traces not in get_args(Traces):
+            raise ValueError(f"traces: expected one of {listed(get_args(Traces))}, received {self.traces!r}")
+        if not 0 <= self.trace_sample <= 1:
+            raise ValueError(f"trace-sample: expected 0 to 1, received {self.trace_sample}")
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port: expected 0 to 65535, received {self.port}")
         if self.http_port is not None and not 0 <= self.http_port <= 65535:

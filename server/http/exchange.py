@@ -9,8 +9,7 @@ import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from server.block import Ask
-from server.engine.engine import Engine
+from server.block import Answerer, Ask
 from server.errors import CallCancelled, DeadlineExpired, ServingError
 from server.http.replies import Reply, unpack
 from server.types import NO_DEADLINE, Call
@@ -22,13 +21,15 @@ Gone = Callable[[], Coroutine[Any, Any, None]]
 class Exchange:
     """A sink for the engine, and a wait for handlers."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], float]) -> None:
+    def __init__(self, engine: Answerer, clock: Callable[[], float]) -> None:
         """`clock`: the engine's. Needs a running event loop, whose own clock is the same."""
         self._engine = engine
         self._loop = asyncio.get_running_loop()
         self._arrived: list[Ask] = []
         self._thread = threading.get_ident()
         self.clock = clock
+        self.join_trace: Callable[[Call], None] | None = None
+        """Tells a tracer which call is made of the request at hand; None where nobody traces."""
 
     async def ask(self, make: Callable[[Call], Ask], deadline: float, gone: Gone, protocol: str) -> Reply:
         """The engine's answer. `gone` ends when the caller has gone; what nobody waits for is not run.
@@ -38,6 +39,8 @@ class Exchange:
         result: asyncio.Future[Result] = self._loop.create_future()
         call = Call(result, self, deadline)
         call.protocol = protocol
+        if self.join_trace is not None:
+            self.join_trace(call)
         if not self._arrived:
             self._loop.call_soon(self._flush)
         self._arrived.append(make(call))

@@ -23,8 +23,9 @@ CLOSE_LOOK_S: Final = 0.01
 class Application(Protocol):
     """An ASGI application that knows how many requests are open."""
 
-    open: int
-    """Requests that have begun and whose answer is not yet with the connection."""
+    @property
+    def open(self) -> int:
+        """Requests that have begun and whose answer is not yet with the connection."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""

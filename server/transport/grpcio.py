@@ -11,8 +11,8 @@ from typing import Any, Final
 import grpc
 
 from server.errors import ServingError, ShuttingDown
+from server.transport.h2.inbox import Intake
 from server.transport.hot import HotMethods, StreamMethod
-from server.transport.intake import Intake
 from server.transport.permission import Permission, refuse
 from server.transport.streams import Stream
 from server.types import NO_DEADLINE, Call
@@ -41,9 +41,17 @@ def make_server(message_bytes_max: int, permission: Permission, *, share_port: b
 class HotServices:
     """The hot methods of every protocol on an event loop."""
 
-    def __init__(self, hot: HotMethods, permission: Permission, clock: Callable[[], float]) -> None:
-        """Belongs to the running event loop. `clock`: the engine's."""
+    def __init__(
+        self,
+        hot: HotMethods,
+        permission: Permission,
+        clock: Callable[[], float],
+        trace_of: Callable[[Any], Any] | None = None,
+    ) -> None:
+        """Belongs to the running event loop. `clock`: the engine's. `trace_of`: metadata of a call → its `trace`; None
+        where nobody traces."""
         self._hot, self._permission, self._clock = hot, permission, clock
+        self._trace_of = trace_of
         self._loop = asyncio.get_running_loop()
         self._arrived: dict[Intake, list[tuple[Call, bytes]]] = {}
         self._draining = asyncio.Event()
@@ -69,7 +77,8 @@ class HotServices:
     async def _answer(self, intake: Intake, payload: bytes, context: Context) -> bytes:
         self._count(context)
         reply: asyncio.Future[bytes | ServingError] = self._loop.create_future()
-        call = Call(reply, self, self._deadline(context), grant=self._permission.grant(context))
+        grant, trace = self._permission.grant(context), self._trace(context)
+        call = Call(reply, self, self._deadline(context), grant=grant, trace=trace)
         self._arrive(intake, call, payload)
         try:
             result = await reply
@@ -85,9 +94,10 @@ class HotServices:
     ) -> AsyncIterator[bytes]:
         self._count(context)
         stream, deadline, grant = Stream(method.wrap), self._deadline(context), self._permission.grant(context)
+        trace = self._trace(context)
 
         def arrive(payload: bytes) -> None:
-            call = Call(stream, self, deadline, grant=grant)
+            call = Call(stream, self, deadline, grant=grant, trace=trace)
             stream.opened(call)
             self._arrive(method.intake, call, payload)
 
@@ -117,6 +127,9 @@ class HotServices:
     def _deadline(self, context: Context) -> float:
         remaining = context.time_remaining()
         return NO_DEADLINE if remaining is None else self._clock() + remaining
+
+    def _trace(self, context: Context) -> Any:
+        return self._trace_of(context.invocation_metadata() or ()) if self._trace_of else None
 
     # --- Replies out: see server.types.Sink -------------------------------------------------------------------------
 

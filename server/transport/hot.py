@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from server.errors import ServingError
-from server.transport.intake import Intake
+from server.transport.h2.inbox import Intake
 from server.types import Call
 
 Wrap = Callable[[Call, bytes | ServingError], bytes]

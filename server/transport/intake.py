@@ -7,9 +7,8 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from server.block import Ask
+from server.block import Answerer, Ask
 from server.credentials import ANYONE, Grant
-from server.engine.engine import Engine
 from server.errors import MessageTooLarge, ModelFailed, PermissionDenied
 from server.types import Call, Sink
 
@@ -26,7 +25,7 @@ class Decoder(Protocol):
 class Intake:
     """Where the calls of one method enter, from any transport and thread."""
 
-    def __init__(self, engine: Engine, decoder: Decoder, message_bytes_max: int, protocol: str = "") -> None:
+    def __init__(self, engine: Answerer, decoder: Decoder, message_bytes_max: int, protocol: str = "") -> None:
         """`protocol`: the name under which its calls are counted."""
         self._protocol = protocol
         self._engine, self._decoder = engine, decoder

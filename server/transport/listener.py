@@ -12,6 +12,7 @@ from server.settings import Settings
 from server.tls import TlsFiles, files_of
 from server.transport.h2.acceptor import BACKLOG
 from server.transport.h2.front import Front
+from server.transport.h2.heads import TraceOf
 from server.transport.h2.limits import Limits
 from server.transport.h2.tunnels import Tunnels
 from server.transport.hot import HotMethods
@@ -42,14 +43,19 @@ class Listener(Protocol):
         """Close every connection at once."""
 
 
-def listen(settings: Settings, server: grpc.aio.Server, hot: HotMethods, guard: Guard) -> Listener:
-    """Bind as the settings say; `server` has all methods already. Raises CannotListen or CannotStart."""
+def listen(
+    settings: Settings, server: grpc.aio.Server, hot: HotMethods, guard: Guard, trace_of: TraceOf | None = None
+) -> Listener:
+    """Bind as the settings say; `server` has all methods already. Raises CannotListen or CannotStart.
+
+    `trace_of`: None where nobody traces.
+    """
     address = f"{settings.host}:{settings.port}"
     tls = files_of(settings, "h2")
     try:
         if settings.transport == "grpcio":
             return GrpcioListener(server, address, tls)
-        return FrontListener(server, settings, hot, guard, tls)
+        return FrontListener(server, settings, hot, guard, tls, trace_of)
     except (OSError, RuntimeError) as error:
         raise CannotListen(cannot_bind(address, error)) from error
 
@@ -96,6 +102,7 @@ class FrontListener:
         hot: HotMethods,
         guard: Guard,
         tls: TlsFiles | None = None,
+        trace_of: TraceOf | None = None,
     ) -> None:
         """Bind. Raises OSError if the port cannot be bound."""
         listening = bind(settings.host, settings.port, share_port=settings.supervised)
@@ -118,6 +125,7 @@ class FrontListener:
             streaming={path: (method.intake, method.wrap) for path, method in hot.streams.items()},
             grant_of=guard.grant,
             tls=None if tls is None else tls.newest,
+            trace_of=trace_of,
         )
 
     async def start(self) -> None:

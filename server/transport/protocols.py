@@ -5,8 +5,8 @@ from typing import Protocol
 
 import grpc
 
+from server.block import Answerer
 from server.directory import Directory
-from server.engine.engine import Engine
 from server.transport.hot import HotMethods, StreamMethod
 from server.transport.intake import Intake
 from server.transport.oip.messages import INFER, INFER_STREAM
@@ -27,7 +27,7 @@ class Service(Protocol):
         """Register them."""
 
 
-def hot_methods(engine: Engine, clock: Callable[[], float], message_bytes_max: int) -> HotMethods:
+def hot_methods(engine: Answerer, clock: Callable[[], float], message_bytes_max: int) -> HotMethods:
     """Methods whose calls may come many at once, of every protocol, on one engine."""
     decoders = {
         PREDICT: ("skylane_grpc", RequestDecoder()),

@@ -14,7 +14,7 @@ from grpc import StatusCode
 from server.credentials import Grant
 from server.transport.h2 import fields, frames
 from server.transport.h2.frames import ACK, END_HEADERS, END_STREAM, Code, ConnectionFault, Kind
-from server.transport.h2.heads import Head, Heads, StreamFault
+from server.transport.h2.heads import Head, Heads, StreamFault, TraceOf
 from server.transport.h2.inbox import Inbox
 from server.transport.h2.limits import Budget, Limits
 from server.transport.h2.messages import PREFIX_BYTES, Assembler, MessageFault, message_too_large, read_prefix
@@ -46,6 +46,7 @@ class Services:
     sink: Sink
     limits: Limits
     budget: Budget
+    trace_of: TraceOf | None = None
 
 
 class Connection(Reader):
@@ -56,7 +57,13 @@ class Connection(Reader):
         self.taken: dict[int, Call] = {}
         """Stream → the call that was handed over and is not yet answered."""
         self._services = services
-        self._heads = Heads(services.inboxes.get, services.is_ours, services.grant_of, services.limits.header_bytes)
+        self._heads = Heads(
+            services.inboxes.get,
+            services.is_ours,
+            services.grant_of,
+            services.limits.header_bytes,
+            services.trace_of,
+        )
         self._coming: dict[int, Head | Request] = {}
         """Stream → what is known of a request that is not whole."""
         self._last_stream = 0
@@ -152,7 +159,7 @@ class Connection(Reader):
         inbox = head.inbox
         assert inbox is not None
         self.taken[stream_id] = call = Call(
-            (self, stream_id), self._services.sink, now + head.timeout_s, grant=head.grant
+            (self, stream_id), self._services.sink, now + head.timeout_s, grant=head.grant, trace=head.trace
         )
         inbox.calls.append(call)
         inbox.payloads.append(message)

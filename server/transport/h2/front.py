@@ -23,7 +23,7 @@ from server.errors import Overloaded, ServingError
 from server.transport.h2 import fields
 from server.transport.h2.acceptor import Acceptor
 from server.transport.h2.connection import Connection, OpenTunnel, Services
-from server.transport.h2.heads import Head
+from server.transport.h2.heads import Head, TraceOf
 from server.transport.h2.inbox import Inbox, Intake
 from server.transport.h2.limits import Budget, Limits
 from server.transport.h2.link import Ended, Link
@@ -61,13 +61,14 @@ class Front:
         grant_of: Callable[[str | None], Grant] = lambda _: ANYONE,
         clock: Callable[[], float] = time.monotonic,
         tls: Callable[[], ssl.SSLContext] | None = None,
+        trace_of: TraceOf | None = None,
     ) -> None:
         """The socket is bound; nothing is accepted before `start`.
 
         `intakes`: path of a hot method → who answers it. `streaming`: path of a method whose messages are calls → who
         answers them, and how an answer is wrapped. All other paths go to `open_tunnel`.
         `grant_of`: value of an authorization field → what it allows; raises Unauthenticated. `tls` gives the context
-        for a new connection.
+        for a new connection. `trace_of`: None where nobody traces.
         """
         self._clock = clock
         self._tunnels = open_tunnel
@@ -85,6 +86,7 @@ class Front:
             self,
             limits,
             Budget(limits.partial_bytes),
+            trace_of,
         )
         self._links: dict[int, Link] = {}
         self._touched: set[Link] = set()

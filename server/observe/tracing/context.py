@@ -1,0 +1,102 @@
+"""Where a call stands in a trace: what its caller says, and which calls without a trace begin one. Pure.
+
+W3C Trace Context, levels 1 and 2: https://www.w3.org/TR/trace-context/
+"""
+
+import math
+import random
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+TRACEPARENT: Final = "traceparent"
+TRACESTATE: Final = "tracestate"
+TRACESTATE_CHARACTERS_MAX: Final = 512
+"""The least that everybody has to pass on; we pass on no more."""
+
+SAMPLED: Final = 1
+
+Fields = Iterable[tuple[str, str | bytes]]
+"""Metadata of gRPC or header fields of HTTP, names in lower case."""
+
+_parts = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?").fullmatch
+
+
+class Parent(NamedTuple):
+    """A span of somebody else that a call belongs to."""
+
+    trace_id: int
+    span_id: int
+    sampled: bool
+    state: str = ""
+    """What vendors add, as it came."""
+
+
+UNSAMPLED: Final = Parent(0, 0, False)
+"""Some parent that is not recorded: then nothing else is of interest, and no object needs to be made."""
+
+
+def parent_of(metadata: Fields) -> Parent | None:
+    """What the fields of a request say; None if they name no parent, or not as they should.
+
+    Several `tracestate` fields are one list, several `traceparent` none at all.
+    """
+    parents, states = list[str](), list[str]()
+    for name, value in metadata:
+        if name == TRACEPARENT:
+            parents.append(str(value))
+        elif name == TRACESTATE:
+            states.append(str(value))
+    if len(parents) != 1:
+        return None
+    found = _parts(parents[0])
+    if found is None:
+        return None
+    version, trace_id, span_id, flags, more = found.groups()
+    if version == "ff" or (version == "00" and more is not None):
+        return None
+    parent = Parent(int(trace_id, 16), int(span_id, 16), bool(int(flags, 16) & SAMPLED))
+    if not parent.trace_id or not parent.span_id:
+        return None
+    if not parent.sampled:
+        return UNSAMPLED
+    state = ",".join(states)
+    return parent._replace(state=state) if len(state) <= TRACESTATE_CHARACTERS_MAX else parent
+
+
+class Roots:
+    """Which of the calls without a parent begin a trace: each with the same probability, whatever the others do.
+
+    What is drawn is not a number for each call but how many are passed over until the next one, so that a batch costs
+    one comparison. It is the same by the law of geometric distribution.
+    """
+
+    def __init__(self, ratio: float, chance: random.Random) -> None:
+        """`ratio`: 0 to 1."""
+        self._ratio, self._chance = ratio, chance
+        self._passed_over = self._gap()
+        """Calls to come that are not chosen."""
+
+    def choose(self, calls: int) -> Sequence[int]:
+        """Places of those that begin a trace, among so many more calls; ascending."""
+        if self._passed_over >= calls:
+            self._passed_over -= calls
+            return ()
+        found, place = list[int](), self._passed_over
+        while place < calls:
+            found.append(int(place))
+            place += 1 + self._gap()
+        self._passed_over = place - calls
+        return found
+
+    def trace_id(self) -> int:
+        """A new one. Samplers by the ratio of a trace's id, as further in OpenTelemetry, agree that it is recorded."""
+        high, low = self._chance.getrandbits(64), int(self._chance.random() * self._ratio * 2.0**64)
+        return high << 64 | max(low, 1)
+
+    def _gap(self) -> float:
+        if self._ratio <= 0:
+            return math.inf
+        if self._ratio >= 1:
+            return 0
+        return math.floor(math.log1p(-self._chance.random()) / math.log1p(-self._ratio))

@@ -1,0 +1,25 @@
+"""Whether calls are traced: imports OpenTelemetry only if asked to, and says what to install where it is missing."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from server.errors import CannotStart
+from server.settings import Settings
+
+if TYPE_CHECKING:
+    from server.observe.tracing.export import Tracing
+
+
+def tracing_of(settings: Settings, clock: Callable[[], float], codes: Mapping[str, int]) -> "Tracing | None":
+    """What the settings ask for, its thread started; None if nothing. `codes`: see Tracer. Raises CannotStart."""
+    if settings.traces == "off":
+        return None
+    try:
+        from server.observe.tracing.export import Tracing, exporter_of
+
+        return Tracing(exporter_of(settings.traces), settings.trace_sample, clock, codes)
+    except ImportError as error:
+        raise CannotStart(
+            f"traces: {settings.traces} needs OpenTelemetry, which is not installed ({error}): "
+            "pip install 'skylane[server,tracing]', or leave --traces off"
+        ) from error
