@@ -7,12 +7,25 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from bench.results import Machine
+import msgspec
 
 LIBRARIES: Final = (
     "skylane", "hpack", "grpcio", "protobuf", "numpy", "onnxruntime", "scikit-learn", "skl2onnx",
     "fastapi", "pydantic", "uvicorn", "uvloop", "httptools", "joblib",
 )  # fmt: skip
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where it ran."""
+
+    cpu: str
+    cores: int
+    """That this process may use."""
+    memory_mib: float
+    kernel: str
+    python: str
+    load_before: float
+    """Processes that wanted a core in the minute before: above about 0.3 somebody else was at work."""
 
 
 def machine() -> Machine:

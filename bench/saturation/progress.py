@@ -7,8 +7,8 @@ from typing import Final, Self
 from rich import progress as bars
 from rich.console import Console
 
-from bench.report import WIDTH, number, time_of
-from bench.results import Sample
+from bench.saturation.report import WIDTH, number, time_of
+from bench.saturation.results import Sample
 
 REDRAWS_PER_S: Final = 2
 """Drawing costs CPU on the machine that is measured."""

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import results, saturation
 from bench.generator import GeneratorFailed, H2load, Load, Outcome, OwnClient
 from bench.payloads import Exchange, WrongAnswer, grpc_exchange
-from bench.results import NULL
-from bench.rounds import Served
+from bench.saturation import __main__ as saturation
+from bench.saturation import results
+from bench.saturation.results import NULL
+from bench.saturation.rounds import Served
 from bench.servers import KINDS, running
 from bench.subjects import read
 

@@ -1,4 +1,4 @@
-"""A few shapes as SVG text: what `bench.plots` draws with. Follows the reader's light or dark scheme.
+"""A few shapes as SVG text: what `bench.saturation.plots` draws with. Follows the reader's light or dark scheme.
 
 matplotlib would be 30 MB for three pictures of bars and dots, and its files differ from version to version.
 """

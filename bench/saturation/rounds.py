@@ -24,7 +24,7 @@ from bench.counters import Counters, counters
 from bench.figures import percentile
 from bench.generator import Generator, Load
 from bench.payloads import Array, Exchange, WrongAnswer
-from bench.results import Sample
+from bench.saturation.results import Sample
 from bench.servers import Server, ServerFailed
 
 WARM_S: Final = 0.2

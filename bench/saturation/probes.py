@@ -10,8 +10,8 @@ from typing import Final
 
 from bench.generator import Generator, Load
 from bench.payloads import Exchange
-from bench.results import Probe, Soak
-from bench.rounds import Served
+from bench.saturation.results import Probe, Soak
+from bench.saturation.rounds import Served
 from bench.servers import Server
 
 SPARE_FILES: Final = 200

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from bench.figures import Spread, limit_of, ratios, spread
+from bench.machine import Machine
 
 Metric = Literal[
     "cpu_us", "p50_us", "p99_us", "wall_us", "requests_per_s", "rss_mib", "refused_p99_us", "recovered_s", "hit_share"
@@ -101,19 +102,6 @@ class Soak(_Record, frozen=True, kw_only=True):
     requests: int
     seconds: tuple[float, ...]
     rss_mib: tuple[float, ...]
-
-
-class Machine(_Record, frozen=True, kw_only=True):
-    """Where it ran."""
-
-    cpu: str
-    cores: int
-    """That this process may use."""
-    memory_mib: float
-    kernel: str
-    python: str
-    load_before: float
-    """Processes that wanted a core in the minute before: above about 0.3 somebody else was at work."""
 
 
 class Run(_Record, frozen=True, kw_only=True):

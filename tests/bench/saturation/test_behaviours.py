@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import results, saturation
-from bench.behaviours import Behaviour, Stage, sample
-from bench.neighbour import Neighbour
-from bench.overload import Overload, goodput, part, recovered_s
-from bench.repeats import zipf
-from bench.results import Run, Sample, Target, reached
-from bench.scenarios import Contender
+from bench.saturation import __main__ as saturation
+from bench.saturation import results
+from bench.saturation.behaviours import Behaviour, Stage, sample
+from bench.saturation.neighbour import Neighbour
+from bench.saturation.overload import Overload, goodput, part, recovered_s
+from bench.saturation.repeats import zipf
+from bench.saturation.results import Run, Sample, Target, reached
+from bench.saturation.scenarios import Contender
 from bench.sending import REFUSED, Log, on_time
 from bench.servers import KINDS, running
 from bench.subjects import read

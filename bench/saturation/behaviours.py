@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from bench import processes
 from bench.counters import counters
 from bench.figures import percentile
-from bench.results import Sample, Target
-from bench.scenarios import Contender
+from bench.saturation.results import Sample, Target
+from bench.saturation.scenarios import Contender
 from bench.sending import REFUSED, Log, Order, send
 from bench.servers import Server
 from bench.subjects import Subject

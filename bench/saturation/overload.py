@@ -6,9 +6,9 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from bench.behaviours import SEED, Stage, closed, sample, watched
-from bench.results import OURS, Sample, Target
-from bench.scenarios import BASELINE, Contender
+from bench.saturation.behaviours import SEED, Stage, closed, sample, watched
+from bench.saturation.results import OURS, Sample, Target
+from bench.saturation.scenarios import BASELINE, Contender
 from bench.sending import Log, on_time, send
 
 NAME: Final = "overload"
@@ -32,7 +32,7 @@ CONTENDERS: Final = (
 
 
 class Overload:
-    """See bench.behaviours.Behaviour."""
+    """See bench.saturation.behaviours.Behaviour."""
 
     name = NAME
     title = f"a forest of 300 trees, {ROWS} rows in a request: at its peak, then at half, 3 times and half of that"

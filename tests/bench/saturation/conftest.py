@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.results import NULL, Machine, Run, Sample, Soak, Target
+from bench.machine import Machine
+from bench.saturation.results import NULL, Run, Sample, Soak, Target
 
 MakeSample = Callable[..., Sample]
 

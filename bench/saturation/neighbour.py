@@ -5,9 +5,9 @@ from typing import Final
 
 import numpy as np
 
-from bench.behaviours import SEED, Stage, sample
-from bench.results import OURS, Sample, Target
-from bench.scenarios import BASELINE, Contender
+from bench.saturation.behaviours import SEED, Stage, sample
+from bench.saturation.results import OURS, Sample, Target
+from bench.saturation.scenarios import BASELINE, Contender
 from bench.sending import Log, Sending, on_time, send
 
 NAME: Final = "neighbour"
@@ -27,7 +27,7 @@ CONTENDERS: Final = (
 
 
 class Neighbour:
-    """See bench.behaviours.Behaviour."""
+    """See bench.saturation.behaviours.Behaviour."""
 
     name = NAME
     title = f"logistic regression, {RATE_PER_S:.0f} requests/s, alone and beside a model whose runs take about 50 ms"

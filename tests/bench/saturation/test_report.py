@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from bench import plots, report
-from bench.results import Run
+from bench.saturation import plots, report
+from bench.saturation.results import Run
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Pictures of a run, as SVG: `python -m bench.plots RESULTS.json --out docs/benchmarks`."""
+"""Pictures of a run, as SVG: `python -m bench.saturation.plots RESULTS.json --out docs/benchmarks`."""
 
 import argparse
 import math
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench import results
-from bench.drawing import Drawing
 from bench.figures import spread
-from bench.report import number, share, time_of, what
-from bench.results import NULL, OURS, Metric, Run, Sample
+from bench.saturation import results
+from bench.saturation.drawing import Drawing
+from bench.saturation.report import number, share, time_of, what
+from bench.saturation.results import NULL, OURS, Metric, Run, Sample
 
 WIDTH: Final = 860
 LEFT: Final = 290
@@ -190,7 +190,7 @@ def memory(run: Run) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw all pictures of a run. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m bench.plots", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.saturation.plots", description=__doc__)
     parser.add_argument("results", type=Path, help="a file of bench/results")
     parser.add_argument(
         "--out", type=Path, default=Path("docs/benchmarks"), metavar="DIR", help="(default: %(default)s)"

@@ -1,4 +1,6 @@
-"""Tables of a run, for a terminal and as Markdown. `python -m bench.report RESULTS.json --write docs/benchmarks.md`.
+"""Tables of a run, for a terminal and as Markdown.
+
+    python -m bench.saturation.report RESULTS.json --write docs/benchmarks.md
 
 Both are made from the same cells, so that they cannot differ.
 """
@@ -16,12 +18,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench import results
 from bench.figures import spread, verdict
-from bench.probes import growth
-from bench.results import NULL, OURS, Metric, Run, Sample, Target
+from bench.saturation import results
+from bench.saturation.probes import growth
+from bench.saturation.results import NULL, OURS, Metric, Run, Sample, Target
 
-BEGIN: Final = "<!-- results: written by `python -m bench.report`, do not edit -->"
+BEGIN: Final = "<!-- results: written by `python -m bench.saturation.report`, do not edit -->"
 END: Final = "<!-- end of results -->"
 WIDTH: Final = 110
 MARK: Final = "*"
@@ -292,7 +294,7 @@ def insert(page: str, content: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a run, or write it into a page. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m bench.report", description="Show a run that was saved.")
+    parser = argparse.ArgumentParser(prog="python -m bench.saturation.report", description="Show a run that was saved.")
     parser.add_argument("results", type=Path, help="a file of bench/results")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="Markdown page to put the tables into")
     options = parser.parse_args(argv)

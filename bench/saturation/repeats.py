@@ -6,10 +6,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.behaviours import SEED, Stage, sample, watched
 from bench.payloads import grpc_exchange
-from bench.results import OURS, Sample, Target
-from bench.scenarios import Contender
+from bench.saturation.behaviours import SEED, Stage, sample, watched
+from bench.saturation.results import OURS, Sample, Target
+from bench.saturation.scenarios import Contender
 from bench.sending import send
 
 EXPONENTS: Final = (0.8, 1.0, 1.2)
@@ -24,7 +24,7 @@ KEPT: Final = f"{OURS}, cache on"
 
 
 class Repeats:
-    """See bench.behaviours.Behaviour."""
+    """See bench.saturation.behaviours.Behaviour."""
 
     baseline = OURS
 

@@ -1,12 +1,7 @@
-"""`python -m bench.saturation`: this server beside the usual ways to serve, on this machine, now.
-
-The composition: which models, which servers, which load generator, what is measured, where the results go.
-"""
+"""The composition: which models, which servers, which load generator, and what is measured."""
 
 import argparse
 import contextlib
-import signal
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -15,18 +10,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bench import machine, probes, report, results, scenarios, servers, subjects
-from bench.behaviours import Behaviour, Stage
-from bench.generator import Choice, Generator, GeneratorFailed, choose
-from bench.neighbour import Neighbour
-from bench.overload import Overload
-from bench.payloads import WrongAnswer, grpc_reply
-from bench.progress import Progress
-from bench.repeats import Repeats
-from bench.results import NULL, OURS, Probe, Run, Sample, Soak
-from bench.rounds import AcrossSocket, Contestant, InProcess, Plan, Served, measure
-from bench.scenarios import Contender, Scenario
-from bench.servers import Server, ServerFailed
+from bench import machine, servers, subjects
+from bench.generator import Generator, choose
+from bench.payloads import grpc_reply
+from bench.saturation import probes, results, scenarios
+from bench.saturation.behaviours import Behaviour, Stage
+from bench.saturation.neighbour import Neighbour
+from bench.saturation.overload import Overload
+from bench.saturation.progress import Progress
+from bench.saturation.repeats import Repeats
+from bench.saturation.results import NULL, OURS, Probe, Run, Sample, Soak
+from bench.saturation.rounds import AcrossSocket, Contestant, InProcess, Plan, Served, measure
+from bench.saturation.scenarios import Contender, Scenario
+from bench.servers import Server
 from bench.subjects import Subjects
 from skylane.manifest import MODEL_FILE
 
@@ -35,17 +31,6 @@ QUICK_BEHAVIOURS: Final = 2
 """Those that --quick tries: the first, which take the least time."""
 BEHAVIOUR_ROUNDS: Final = 3
 """At most: one of overload takes seconds."""
-EPILOG: Final = """\
-Servers take turns under each load, and every ratio is formed within a round, so that a busy machine disturbs both
-sides. Rates of a closed loop on one machine include the load generator's own CPU; CPU per request does not.
-
-examples:
-  python -m bench.saturation                          everything, about ten minutes
-  python -m bench.saturation --quick                  does it work at all? a minute or so; figures mean little
-  python -m bench.saturation --only single --rounds 7
-  python -m bench.saturation --models models          your own models, as they are published and configured
-  python -m bench.report bench/results/<file>.json    the tables of a run again
-"""
 
 
 def behaviours() -> list[Behaviour]:
@@ -249,63 +234,3 @@ def _probe(harness: Harness, options: argparse.Namespace, progress: Progress) ->
             found.append(probes.idle_cpu(server, label, 1 if options.quick else 10))
             found.append(probes.idle_connections(server, label, 100 if options.quick else IDLE_CONNECTIONS))
     return found
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, show, save. Returns the exit code."""
-    options = _parser().parse_args(argv)
-    if options.quick:
-        options.rounds, options.seconds = min(options.rounds, 2), min(options.seconds, 0.1)
-    signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C does: or the servers would outlive us
-    with Progress() as progress:
-        try:
-            measured = run(options, progress)
-        except NothingToMeasure as error:
-            progress.failed(str(error))
-            return 2
-        except (WrongAnswer, ServerFailed, GeneratorFailed) as error:
-            progress.failed(str(error))
-            return 1
-        except KeyboardInterrupt:
-            progress.failed("stopped; nothing was saved")
-            return 130
-    report.show(measured, progress.out)
-    path = options.out / f"{measured.started_at[:10]}-{measured.commit.rstrip('+')}.json"
-    results.save(measured, path)
-    progress.out.print(f"All samples are in {path}", highlight=False)
-    return 0
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.saturation",
-        description="Measure this server beside the usual ways to serve.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--quick", action="store_true", help="2 rounds of a tenth of a second, one load each")
-    add(
-        "--only",
-        nargs="+",
-        metavar="SCENARIO",
-        default=[],
-        help=f"of {', '.join([*(each.name for each in scenarios.ALL), *(each.name for each in behaviours())])}",
-    )
-    add("--models", type=Path, metavar="DIR", help="measure the models of this repository instead of made-up ones")
-    add("--rounds", type=int, default=7, help="(default: %(default)s)")
-    add("--seconds", type=float, default=0.8, help="of load for each server in each round (default: %(default)s)")
-    choices: tuple[Choice, ...] = ("auto", "h2load", "own")
-    add("--generator", choices=choices, default="auto", help="auto: h2load where it is installed, else our own")
-    add("--soak-minutes", type=float, default=0.0, metavar="N", help="then full load for N minutes, watching memory")
-    add("--without", nargs="+", choices=("idle",), default=[], help="leave out the figures without load")
-    add("--out", type=Path, default=Path("bench/results"), metavar="DIR", help="(default: %(default)s)")
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

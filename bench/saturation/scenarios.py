@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bench.generator import Load
-from bench.results import BARE, NULL, OURS, Metric, Target
+from bench.saturation.results import BARE, NULL, OURS, Metric, Target
 from bench.subjects import FLIGHTS
 
 OURS_GRPCIO: Final = f"{OURS} over grpcio"

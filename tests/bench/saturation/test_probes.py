@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from bench import processes
-from bench.probes import growth
+from bench.saturation.probes import growth
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""This server beside the usual ways to serve: what is compared, how, and the report. `python -m bench.saturation`."""
