@@ -140,7 +140,11 @@ def in_batches(session: Session, tensors: dict[str, Array], rows: int, size: int
     ]
     if any(len({part[name].shape[1:] for part in parts}) > 1 for name in parts[0]):
         raise Unconvertible("the graph's answers have another shape for fewer rows")
-    return by_graph({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    for name, values in whole.items():
+        if len(values) != rows:
+            raise Unconvertible(f"the graph's {name} has {len(values)} rows where {rows} are asked about")
+    return by_graph(whole)
 
 
 def named(session: Session, tensors: dict[str, Array]) -> dict[str, Array]:

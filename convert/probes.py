@@ -71,11 +71,17 @@ def probes(estimator: Any, layout: Layout, frame: pd.DataFrame, accepts: Accepts
 def outliers(layout: Layout, frame: pd.DataFrame) -> pd.DataFrame | None:
     """One row whose numbers are OUTLIER times as far out as the sample's furthest; None if there are no numbers.
 
-    Integers are left as they are: they are often codes.
+    Integers and booleans are left as they are: they are often codes.
     """
     base = whole_rows(frame, 1)
     lowest, highest = frame.min(numeric_only=True), frame.max(numeric_only=True)
-    moved = [column for column in layout.columns if column.name in lowest.index and not _is_whole(frame[column.name])]
+    moved = [
+        column
+        for column in layout.columns
+        if column.name in lowest.index
+        and not pd.api.types.is_bool_dtype(frame[column.name].dtype)
+        and not _is_whole(frame[column.name])
+    ]
     far = {
         column.name: float(highest[column.name]) + OUTLIER * float(highest[column.name] - lowest[column.name])
         for column in moved
