@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 
 from convert.errors import Unconvertible
 from convert.graph import keep_outputs, rename, set_locale, single_opset
-from convert.mended import mended
+from convert.mended import Overdue, mended
 from convert.schema import Layout, NumberType
 from convert.structure import Task, branches, final_of, front_transformers, parts, rounds_first
 from convert.trees import restore_missing_directions
@@ -53,8 +53,13 @@ def outputs_of(estimator: Any, task: Task) -> tuple[str, ...]:
     }[task]
 
 
-def export(estimator: Any, layout: Layout, numbers: NumberType, task: Task) -> onnx.ModelProto:
-    """The graph as skl2onnx makes it, with known faults mended. Raises Unconvertible if there is none."""
+def export(
+    estimator: Any, layout: Layout, numbers: NumberType, task: Task, until: float | None = None
+) -> onnx.ModelProto:
+    """The graph as skl2onnx makes it, with known faults mended. Raises Unconvertible if there is none.
+
+    Raises Overdue if it is not made by `until`, an instant of `time.monotonic`.
+    """
     if any(isinstance(part, CountVectorizer) for part in parts(estimator)):
         raise Unconvertible("skl2onnx splits words at letters that are not ASCII, and joins blanks differently")
     check_numbers(estimator, layout, numbers)
@@ -68,7 +73,7 @@ def export(estimator: Any, layout: Layout, numbers: NumberType, task: Task) -> o
         (spec.name, (StringTensorType if spec.dtype == "string" else TENSOR_TYPES[numbers])(list(spec.shape)))
         for spec in layout.tensor_specs(numbers)
     ]
-    model = _converted(addressed, inputs, task)
+    model = _converted(addressed, inputs, task, until)
     single_opset(model)
     set_locale(model)
     restore_missing_directions(model, addressed)
@@ -126,24 +131,31 @@ def _addressed(estimator: Any, layout: Layout) -> Any:
     return addressed
 
 
-def _converted(estimator: Any, inputs: list[tuple[str, Any]], task: Task) -> onnx.ModelProto:
+def _converted(estimator: Any, inputs: list[tuple[str, Any]], task: Task, until: float | None) -> onnx.ModelProto:
     # A list of dictionaries instead of an array of probabilities costs five times the model itself at 1024 rows.
     options: list[dict[Any, Any] | None] = [None]
     if task == "classifier":
         options = [{"zipmap": False}, {id(final_of(estimator)): {"raw_scores": True}}]
-    return _tried(estimator, inputs, options)
+    return _tried(estimator, inputs, options, until)
 
 
-def _tried(estimator: Any, inputs: list[tuple[str, Any]], options: Sequence[dict[Any, Any] | None]) -> onnx.ModelProto:
+def _tried(
+    estimator: Any,
+    inputs: list[tuple[str, Any]],
+    options: Sequence[dict[Any, Any] | None],
+    until: float | None = None,
+) -> onnx.ModelProto:
     failures: list[Exception] = []
     for option in options:
         try:
-            with warnings.catch_warnings(), mended():
+            with warnings.catch_warnings(), mended(until):
                 warnings.simplefilter("ignore")  # of skl2onnx to its own developers
                 model: onnx.ModelProto = convert_sklearn(
                     estimator, initial_types=inputs, target_opset=OPSETS, options=option
                 )
                 return model
+        except Overdue:
+            raise
         except Exception as error:  # skl2onnx raises what it happens to trip over
             failures.append(error)
     raise Unconvertible(_reason(estimator, failures[0])) from failures[0]

@@ -1,5 +1,6 @@
 """Faults of skl2onnx that stop an export, mended while it runs. What it merely gets wrong is mended in the graph."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
@@ -7,18 +8,28 @@ from typing import Any, Final
 import numpy as np
 import onnx.helper
 from skl2onnx.common import tree_ensemble
+from skl2onnx.common._container import ModelComponentContainer
 
 PLAIN: Final = frozenset({int, float, str, bytes})
 
 Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
+class Overdue(Exception):
+    """An export took longer than it may."""
+
+
 @contextmanager
-def mended() -> Iterator[None]:
-    """While this is open, exports neither hang on infinite thresholds nor fail on numpy's scalars."""
+def mended(until: float | None = None) -> Iterator[None]:
+    """While this is open, exports neither hang on infinite thresholds nor fail on numpy's scalars.
+
+    And they raise Overdue after `until`, an instant of `time.monotonic`.
+    """
     with ExitStack() as stack:
         stack.enter_context(_wrapped(tree_ensemble, "sklearn_threshold", _finite_only))
         stack.enter_context(_wrapped(onnx.helper, "make_attribute", _plain_values))
+        if until is not None:
+            stack.enter_context(_wrapped(ModelComponentContainer, "add_node", lambda add: _in_time(add, until)))
         yield
 
 
@@ -30,6 +41,17 @@ def _wrapped(module: Any, name: str, wrap: Wrap) -> Iterator[None]:
         yield
     finally:
         setattr(module, name, original)
+
+
+def _in_time(add: Callable[..., Any], until: float) -> Callable[..., Any]:
+    """Quantiles take skl2onnx a time that grows with their number squared: a thousand, the default, some minutes."""
+
+    def in_time(*arguments: Any, **named: Any) -> Any:
+        if time.monotonic() > until:
+            raise Overdue
+        return add(*arguments, **named)
+
+    return in_time
 
 
 def _finite_only(threshold: Callable[..., Any]) -> Callable[..., Any]:

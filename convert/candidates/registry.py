@@ -1,5 +1,6 @@
 """What a candidate is, and the list of them. Knows no way of making one."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,11 +13,17 @@ from convert.emitters.emit import emit, knows
 from convert.errors import Unconvertible
 from convert.export import export
 from convert.graph import fuse_products
+from convert.mended import Overdue
 from convert.schema import Array, Layout, NumberType
 from convert.structure import Task, has_trees, parts
 
 NODES_LARGE: Final = 300_000
 """Of all trees together: skl2onnx takes 10 s for each million, an emitter of ours 2.5 s (measured)."""
+
+EXPORT_S_MAX: Final = 10.0
+"""How long skl2onnx may take where there is a graph of ours: a thousand quantiles would take it some minutes."""
+
+OVERDUE: Final = f"skl2onnx takes longer than {EXPORT_S_MAX:.0f} s over it: only graphs of our own are made"
 
 
 class NotApplicable(Exception):
@@ -49,6 +56,8 @@ class Source:
         default_factory=dict
     )
 
+    _overdue: list[NumberType] = field(default_factory=list)
+
     def exported(self, numbers: NumberType) -> onnx.ModelProto:
         """A copy of the graph as skl2onnx makes it, which takes numbers of this type.
 
@@ -58,8 +67,15 @@ class Source:
             raise Unconvertible("decision trees round their input to single precision, so doubles would gain nothing")
         if self.large and self._has_emitted:
             raise NotApplicable(f"{self.large}, which skl2onnx takes long over: only graphs of our own are made")
+        if self._has_emitted and self._overdue:
+            raise NotApplicable(OVERDUE)
         if numbers not in self._exported:
-            self._exported[numbers] = export(self.estimator, self.layout, numbers, self.task)
+            until = time.monotonic() + EXPORT_S_MAX if self._has_emitted else None
+            try:
+                self._exported[numbers] = export(self.estimator, self.layout, numbers, self.task, until)
+            except Overdue:
+                self._overdue.append(numbers)  # in another type it would be no faster
+                raise NotApplicable(OVERDUE) from None
         return _copy(self._exported[numbers])
 
     def emitted(self, numbers: NumberType, precision: NumberType, nodes_max: int | None = None) -> onnx.ModelProto:

@@ -9,9 +9,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import Ridge
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 from convert.candidates import RECIPES, Built, NotApplicable, Source, registry, split_forest
 from convert.graph import fuse_products, operators
@@ -212,7 +213,17 @@ def test_of_large_forests_only_what_may_gain_something_is_made(forest: Source, m
 def test_without_a_graph_of_ours_skl2onnx_is_worth_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "NODES_LARGE", 1)
     fresh = source_of(RandomForestClassifier(3, random_state=0).fit(X, X[:, 0] > 5))
+    monkeypatch.setattr(registry, "EXPORT_S_MAX", 0.0)
     assert RECIPE["float32"](fresh).note == "as exported"
+
+
+def test_skl2onnx_is_given_up_where_it_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "EXPORT_S_MAX", 0.0)
+    source = source_of(make_pipeline(QuantileTransformer(n_quantiles=20), Ridge()).fit(X, X[:, 0]))
+    assert RECIPE["emitted float32"](source).numbers == "float32"
+    for name in ("float32", "float64"):
+        with pytest.raises(NotApplicable, match="skl2onnx takes longer than 10 s over it: only graphs of our own"):
+            RECIPE[name](source)
 
 
 def test_trees_that_come_first_are_split_in_single_precision(forest: Source, monkeypatch: pytest.MonkeyPatch) -> None:
