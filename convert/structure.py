@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, is_classifier, is_clusterer, is_outlier_
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 
 from convert.errors import Unconvertible
 
@@ -32,11 +33,16 @@ def task_of(estimator: Any) -> Task:
         return "classifier"
     if is_regressor(estimator):
         return "regressor"
-    if is_clusterer(estimator) and hasattr(estimator, "predict"):
+    if hasattr(estimator, "predict") and (is_clusterer(estimator) or _is_mixture(estimator)):
         return "clusterer"
     if hasattr(estimator, "transform"):
         return "transformer"
     raise Unconvertible(f"{type(estimator).__name__} can neither predict nor transform new rows: there is no graph")
+
+
+def _is_mixture(estimator: Any) -> bool:
+    """Whether it tells which of its components a row most likely comes from."""
+    return bool(get_tags(estimator).estimator_type == "density_estimator") and hasattr(estimator, "predict_proba")
 
 
 def reads_bare_texts(estimator: Any) -> bool:

@@ -1,14 +1,16 @@
-"""Estimators that pass rows on to others: pipelines, column transformers, unions, searches."""
+"""Estimators that pass rows on to others: pipelines, column transformers, unions, searches, frozen ones."""
 
 from typing import Any
 
 from sklearn.compose import ColumnTransformer
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from convert.emitters.emission import Emission
 from convert.emitters.features import Features
 from convert.emitters.registry import Emitter, Method, emits
+from convert.emitters.sparse import answers_sparse
 from convert.structure import branches
 
 ALL: tuple[Method, ...] = ("transform", "predict", "predict_proba", "decision_function")
@@ -17,12 +19,13 @@ ALL: tuple[Method, ...] = ("transform", "predict", "predict_proba", "decision_fu
 def _through_steps(method: Method) -> Emitter:
     def emit(pipeline: Any, features: Features, emission: Emission) -> Features:
         steps = [(name, step) for name, step in pipeline.steps if step is not None and step != "passthrough"]
-        for name, step in steps[:-1]:
-            features = emission.ask(step, "transform", features, step=name)
-        if not steps:
-            return features
-        name, last = steps[-1]
-        return emission.ask(last, method, features, step=name)
+        sparse = emission.sparse
+        for place, (name, step) in enumerate(steps):
+            with emission.rows(sparse=sparse):
+                asked = method if place == len(steps) - 1 else "transform"
+                features = emission.ask(step, asked, features, step=name)
+            sparse = answers_sparse(step, sparse)
+        return features
 
     return emit
 
@@ -34,9 +37,17 @@ def _by_best(method: Method) -> Emitter:
     return emit
 
 
+def _by_frozen(method: Method) -> Emitter:
+    def emit(frozen: Any, features: Features, emission: Emission) -> Features:
+        return emission.ask(frozen.estimator, method, features, step="")
+
+    return emit
+
+
 for _method in ALL:
     emits(_method, Pipeline)(_through_steps(_method))
     emits(_method, GridSearchCV, RandomizedSearchCV)(_by_best(_method))
+    emits(_method, FrozenEstimator)(_by_frozen(_method))
 
 
 @emits("transform", ColumnTransformer)

@@ -1,6 +1,7 @@
 """One graph on its way: which emitter answers for which step, and how what was put off is carried out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -35,6 +36,8 @@ class Emission:
         """Names of the families that emitters of ours answered for."""
         self.others: set[str] = set()
         """Names of the families that skl2onnx answered for."""
+        self.sparse = False
+        """Whether what is asked now would get sparse rows from scikit-learn."""
         self._answered: dict[tuple[int, Method, int], Features] = {}
         self._asked: list[Any] = []  # keeps what is asked about alive: identities are keys
 
@@ -47,6 +50,15 @@ class Emission:
                 self._answered[key] = self._emitted(estimator, method, features)
             self._asked.extend((estimator, features))
         return self._answered[key]
+
+    @contextmanager
+    def rows(self, *, sparse: bool) -> Iterator[None]:
+        """Whoever is asked while this is open gets rows that are sparse in scikit-learn, or are not."""
+        before, self.sparse = self.sparse, sparse
+        try:
+            yield
+        finally:
+            self.sparse = before
 
     def _emitted(self, estimator: Any, method: Method, features: Features) -> Features:
         for emitter in emitters_of(type(estimator), method):

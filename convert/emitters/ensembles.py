@@ -85,31 +85,31 @@ def counted(votes: Sequence[Features], tables: Sequence[Array], emission: Emissi
 @emits("predict", StackingRegressor)
 def stacked_regression(stack: Any, features: Features, emission: Emission) -> Features:
     """What the final estimator makes of the members' answers."""
-    return emission.ask(stack.final_estimator_, "predict", _stacked(stack, features, emission), step="final_estimator")
+    return _final(stack, "predict", features, emission)
 
 
 @emits("predict", StackingClassifier)
 def stacked_decided(stack: Any, features: Features, emission: Emission) -> Features:
     """What the final estimator makes of the members' answers."""
-    return emission.ask(stack.final_estimator_, "predict", _stacked(stack, features, emission), step="final_estimator")
+    return _final(stack, "predict", features, emission)
 
 
 @emits("predict_proba", StackingClassifier)
 def stacked_probabilities(stack: Any, features: Features, emission: Emission) -> Features:
     """What the final estimator makes of the members' answers."""
-    inner = _stacked(stack, features, emission)
-    return emission.ask(stack.final_estimator_, "predict_proba", inner, step="final_estimator")
+    return _final(stack, "predict_proba", features, emission)
 
 
 @emits("decision_function", StackingClassifier)
 def stacked_scores(stack: Any, features: Features, emission: Emission) -> Features:
     """What the final estimator makes of the members' answers."""
-    inner = _stacked(stack, features, emission)
-    return emission.ask(stack.final_estimator_, "decision_function", inner, step="final_estimator")
+    return _final(stack, "decision_function", features, emission)
 
 
-def _stacked(stack: Any, features: Features, emission: Emission) -> Features:
-    return emission.ask(stack, "transform", features, step="")
+def _final(stack: Any, method: Method, features: Features, emission: Emission) -> Features:
+    inner = emission.ask(stack, "transform", features, step="")
+    with emission.rows(sparse=emission.sparse and stack.passthrough):
+        return emission.ask(stack.final_estimator_, method, inner, step="final_estimator")
 
 
 @emits("transform", StackingClassifier, StackingRegressor)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from sklearn.gaussian_process import GaussianProcessRegressor, kernels
+from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor, kernels
 from sklearn.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
 
 from convert.emitters.affine import two_sided
@@ -49,21 +49,27 @@ class Kernel:
         squares = self.node("Neg", self.minus_squares(length, scale**2))
         return self.node("Sqrt", self.node("Max", squares, self.number(0.0)))
 
+    def named(self, name: Any, gamma: float, coef0: float, degree: float) -> Features:
+        """A kernel by its name, (rows, points). Raises Refused for one that has no name here."""
+        if name == "linear":
+            return self.products(1.0, 0.0)
+        if name == "rbf":
+            return Features.of(self.node("Exp", self.minus_squares(1.0, gamma)))
+        if name not in ("sigmoid", "poly", "polynomial"):
+            own = f"the kernel {name!r}" if isinstance(name, str) and name != "precomputed" else "a kernel of its own"
+            raise Refused(
+                f"the step {self.emission.graph.path} has {own}, which has no graph: use linear, poly, rbf or sigmoid"
+            )
+        inner = self.emission.tensor(self.products(gamma, coef0))
+        if name == "sigmoid":
+            return Features.of(self.node("Tanh", inner))
+        return Features.of(self.node("Pow", inner, self.number(float(degree))))
+
 
 def _support(model: Any, features: Features, emission: Emission) -> Features:
     """The kernel of each row with each support vector."""
     kernel = Kernel(features, model.support_vectors_, emission)
-    if callable(model.kernel) or model.kernel == "precomputed":
-        raise Refused(f"the step {emission.graph.path} has a kernel of its own, which has no graph: use a named one")
-    gamma = float(model._gamma)
-    if model.kernel == "linear":
-        return kernel.products(1.0, 0.0)
-    if model.kernel == "rbf":
-        return Features.of(kernel.node("Exp", kernel.minus_squares(1.0, gamma)))
-    inner = emission.tensor(kernel.products(gamma, model.coef0))
-    if model.kernel == "sigmoid":
-        return Features.of(kernel.node("Tanh", inner))
-    return Features.of(kernel.node("Pow", inner, kernel.number(float(model.degree))))
+    return kernel.named(model.kernel, float(model._gamma), model.coef0, model.degree)
 
 
 @emits("predict", SVR, NuSVR)
@@ -157,6 +163,15 @@ def process(model: Any, features: Features, emission: Emission) -> Features:
     found = _evaluated(model.kernel_, Kernel(features, model.X_train_, emission))
     alpha = np.asarray(model.alpha_).reshape(len(model.X_train_), -1)
     return found.times(alpha * model._y_train_std, np.ravel(model._y_train_mean))
+
+
+@emits("predict_proba", GaussianProcessClassifier)
+def process_of_classes(_model: Any, _features: Features, emission: Emission) -> Features:
+    """Nothing: what skl2onnx makes of it has an operator that ONNX Runtime lacks."""
+    raise Refused(
+        f"the step {emission.graph.path} is a Gaussian process of classes, which has no graph: use LogisticRegression "
+        f"behind Nystroem, or SVC with probabilities"
+    )
 
 
 def _evaluated(kernel: Any, of: Kernel) -> Features:

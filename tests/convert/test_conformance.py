@@ -5,25 +5,22 @@ the table in docs/families.md: `pytest tests/convert/test_conformance.py --exhau
 """
 
 import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from convert import ConversionError, conversion
-from convert.answers import by_estimator, by_graph
-from convert.parity import TIE, difference, flips
-from convert.schema import infer
-from convert.structure import task_of
+from convert import ConversionError
+from support.examined import examined
 from support.families import FAMILIES, KINDS, Drawn, Family, Rows, drawn
+
+pytestmark = pytest.mark.usefixtures("untimed")
 
 DRAWINGS: Final = 5
 INTRODUCTION: Final = """\
@@ -66,16 +63,6 @@ def table(request: pytest.FixtureRequest) -> Iterator[Table]:
         TABLE.write_text(page(found), encoding="utf-8")
 
 
-@pytest.fixture(autouse=True)
-def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is right is asked here, not what is fast."""
-
-    def latencies(candidates: list[Any], sizes: Any) -> list[dict[str, float]]:
-        return [dict.fromkeys(("1", "64", "1024"), float(index + 1)) for index in range(len(candidates))]
-
-    monkeypatch.setattr(conversion, "latencies", latencies)
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Large numbers and one other kind of rows for each family; all kinds if wanted."""
     exhaustive = metafunc.config.getoption("--exhaustive")
@@ -114,37 +101,12 @@ def test_right_or_refused(family: Family, kind: Rows, table: Table, request: pyt
 def examine(case: Drawn, found: Found) -> None:
     """Convert, and compare on rows that the conversion has not seen."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            made = conversion.convert(
-                case.estimator,
-                case.held_out,
-                target=None,
-                tolerance="close",
-                quantize="never",
-                force=False,
-                say=lambda _: None,
-            )
+        made, gap = examined(case.estimator, case.held_out, case.fresh)
     except ConversionError as refused:
         found.refusals[str(refused)] = found.refusals.get(str(refused), 0) + 1
         return
-    item, task = made.tried[made.chosen], task_of(case.estimator)
-    fresh = infer(case.estimator, case.fresh)[1]
-    expected = by_estimator(case.estimator, made.layout, fresh, task)
-    actual = by_graph(item.session.named(made.layout.tensors(fresh, item.built.numbers)))
-    gap = float(difference(expected, actual).max(initial=0.0))
-    assert gap <= made.tolerance.max_difference, f"{item.recipe.name} is silently wrong: {case.estimator}"
-    assert not (flips(expected, actual) & ~_tied(expected.numbers)).any(), f"labels of {item.recipe.name} differ"
-    unit = made.tolerance.max_difference / 1e-3
-    found.right, found.worst = found.right + 1, max(found.worst, gap / unit)
-    found.chosen.add(item.recipe.name)
-
-
-def _tied(numbers: Any) -> Any:
-    if numbers is None or numbers.shape[1] < 2:
-        return np.False_
-    ordered = np.sort(numbers, axis=1)
-    return ordered[:, -1] - ordered[:, -2] <= TIE
+    found.right, found.worst = found.right + 1, max(found.worst, gap)
+    found.chosen.add(made.tried[made.chosen].recipe.name)
 
 
 def page(found: Table) -> str:

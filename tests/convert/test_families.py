@@ -34,13 +34,15 @@ from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
-from convert import ConversionError, Unconvertible, conversion
+from convert import ConversionError, Unconvertible
 from convert.conversion import Conversion
 from convert.conversion import convert as run
 from convert.export import export
 from convert.schema import NumberType, infer
 from convert.session import Session
 from convert.structure import task_of
+
+pytestmark = pytest.mark.usefixtures("untimed")
 
 X, CLASSES = make_classification(240, 6, n_informative=4, n_classes=3, random_state=0)
 NUMBERS = X @ np.arange(1.0, 7.0)
@@ -51,16 +53,6 @@ CATEGORIES = np.column_stack([np.random.default_rng(0).integers(0, 8, len(X)), X
 
 LETTERS = pd.DataFrame({"text": [f"{'Rain' if c else 'SUN'} and{' wind' * c} now" for c in CLASSES]})
 """Texts whose case matters."""
-
-
-@pytest.fixture(autouse=True)
-def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These tests ask what is right; how fast it is would only cost time."""
-
-    def latencies(candidates: list[Any], sizes: Any) -> list[dict[str, float]]:
-        return [dict.fromkeys(("1", "64", "1024"), float(index + 1)) for index in range(len(candidates))]
-
-    monkeypatch.setattr(conversion, "latencies", latencies)
 
 
 def convert(estimator: Any, rows: Any, target: Any) -> Conversion:

@@ -91,7 +91,15 @@ def _raw(model: Any, features: Features, emission: Emission) -> tuple[Features, 
             f"the step {emission.graph.path} has the objective {name!r}, whose answers have no graph here: "
             f"use one for classes or numbers, such as binary:logistic, multi:softprob, reg:squarederror"
         )
+    features = _noughts_as_gaps(features, emission) if emission.sparse else features
     return sums(forest, features, emission).then("Add", np.broadcast_to(base, (forest.width,))), name
+
+
+def _noughts_as_gaps(features: Features, emission: Emission) -> Features:
+    """Of sparse rows, XGBoost knows only what is in them: all else is a gap to it, as in training."""
+    graph, x = emission.graph, emission.exact(features)
+    nought = graph.node("Equal", [x, graph.constant(0.0, x.dtype)], "bool", x.width)
+    return Features.of(graph.node("Where", [nought, graph.constant(np.nan, x.dtype), x], x.dtype, x.width))
 
 
 @emits("predict_proba", *CLASSIFIERS)

@@ -1,5 +1,6 @@
 """Steps one by one: what each makes of single precision, of doubles, and what it refuses."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,10 @@ import pytest
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.decomposition import PCA
 from sklearn.gaussian_process import GaussianProcessRegressor, kernels
+from sklearn.impute import KNNImputer
+from sklearn.kernel_approximation import Nystroem, RBFSampler
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.pipeline import make_pipeline
@@ -75,6 +79,31 @@ def test_transformers(step: Any, numbers: NumberType, precision: NumberType, all
     assert worst(fitted(make_pipeline(step, Ridge()), NUMBERS), numbers, precision) < allowed
 
 
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+@pytest.mark.parametrize("settings", [{}, {"add_indicator": True}, {"keep_empty_features": True}])
+def test_gaps_are_filled_from_rows_that_are_alike(weights: str, settings: dict[str, bool]) -> None:
+    """A column without a number, rows with nothing but gaps, and rows of the training, which are at no distance."""
+    random = np.random.default_rng(0)
+    rows = np.where(random.random(ROWS.shape) < 0.3, np.nan, ROWS)
+    rows[:, 2], rows[:3] = np.nan, np.nan
+    imputer = KNNImputer(n_neighbors=4, weights=weights, **settings).fit(rows[:60])
+    layout, frame = infer(imputer, rows[:60])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of scikit-learn, about the column without a number
+        expected = by_estimator(imputer, layout, frame, "transformer")
+    graph = emit(imputer, layout, "float64", "transformer", "float64").SerializeToString()
+    actual = by_graph(Session(graph).named(layout.tensors(frame, "float64")))
+    assert difference(expected, actual).max() < 1e-9
+
+
+@pytest.mark.parametrize("positive", [0, 1])
+@pytest.mark.parametrize("method", ["predict_proba", "decision_function"])
+def test_a_threshold_decides(positive: int, method: str) -> None:
+    """For the class that is looked for, wherever it stands."""
+    model = FixedThresholdClassifier(LogisticRegression(), threshold=0.3, pos_label=positive, response_method=method)
+    assert worst(fitted(model, (CLASSES > 0).astype(int)), "float64", "float64") < 1e-12
+
+
 KERNELS = (
     kernels.RBF([1.0, 2.0, 3.0, 1.0]),
     kernels.Matern(nu=0.5),
@@ -91,6 +120,19 @@ def test_kernels(kernel: Any) -> None:
     process = GaussianProcessRegressor(kernel + kernels.WhiteKernel(0.3), optimizer=None, normalize_y=True, alpha=20.0)
     # The distance of a row to itself is 1e-8, not 0: the root of what is left of a difference of equal squares.
     assert worst(fitted(process, NUMBERS), "float64", "float64") < 1e-7
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(Nystroem("poly", degree=2.5, n_components=9, random_state=0), id="powers"),
+        pytest.param(Nystroem("linear", n_components=4, random_state=0), id="products"),
+        pytest.param(Nystroem(gamma=0.3, n_components=9, random_state=0), id="distances"),
+        pytest.param(RBFSampler(n_components=9, random_state=0), id="random waves"),
+    ],
+)
+def test_kernels_as_columns(step: Any) -> None:
+    assert worst(fitted(make_pipeline(step, Ridge()), NUMBERS), "float64", "float64") < 1e-9
 
 
 def test_models_of_the_same_columns_are_one_product() -> None:

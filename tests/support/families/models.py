@@ -39,6 +39,7 @@ from sklearn.linear_model import (
     SGDClassifier,
     SGDRegressor,
 )
+from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.naive_bayes import BernoulliNB, CategoricalNB, GaussianNB, MultinomialNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor, NearestCentroid
@@ -265,6 +266,17 @@ MODELS: Final = (
             method=of("sigmoid", "isotonic", "temperature"),
             cv=of(2),
         ),
+    ),
+    Family(
+        "a threshold of one's own",
+        st.builds(
+            FixedThresholdClassifier,
+            of(LogisticRegression(), GaussianNB(), LinearDiscriminantAnalysis()),
+            threshold=of("auto", 0.2, 0.7),
+            response_method=of("auto", "predict_proba"),
+        )
+        | st.builds(TunedThresholdClassifierCV, of(LogisticRegression(), LinearSVC()), cv=of(2)),
+        "pair",
     ),
     Family("one against the rest", st.builds(OneVsRestClassifier, of(LogisticRegression(), GaussianNB(), LinearSVC()))),
     Family("one against one", st.builds(OneVsOneClassifier, of(LogisticRegression(), GaussianNB()))),

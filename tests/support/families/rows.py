@@ -24,7 +24,8 @@ from sklearn.preprocessing import (
 
 Array = np.ndarray[Any, Any]
 Rows = Literal["tame", "hard", "gaps", "strings"]
-Target = Literal["classes", "numbers", "nothing", "places"]
+Target = Literal["classes", "pair", "numbers", "nothing", "places"]
+"""What is predicted; of a pair of classes, one is what is looked for."""
 
 KINDS: Final[tuple[Rows, ...]] = ("tame", "hard", "gaps", "strings")
 TRAINED_ON, HELD_OUT, FRESH = 160, 120, 80
@@ -157,7 +158,7 @@ def drawn(family: Family, kind: Rows, draw: Callable[[st.SearchStrategy[Any]], A
 def _target(target: Target, signal: Array, draw: Callable[[st.SearchStrategy[Any]], Any]) -> Array:
     if target == "numbers":
         return signal
-    classes = draw(st.integers(2, 3))
+    classes = 2 if target == "pair" else draw(st.integers(2, 3))
     places: Array = np.argsort(np.argsort(signal)) * classes // len(signal)
     if target == "places":
         return places

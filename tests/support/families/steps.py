@@ -8,7 +8,8 @@ from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.feature_selection import SelectKBest
-from sklearn.impute import SimpleImputer
+from sklearn.impute import KNNImputer, SimpleImputer
+from sklearn.kernel_approximation import Nystroem, RBFSampler
 from sklearn.linear_model import (
     LogisticRegression,
     Ridge,
@@ -60,6 +61,30 @@ STEPS: Final = (
         ("tame", "hard", "gaps"),
         scaled=False,
         gaps=True,
+    ),
+    Family(
+        "nearest neighbours, imputer",
+        before(
+            st.builds(KNNImputer, n_neighbors=FEW, weights=of("uniform", "distance"), add_indicator=st.booleans()).map(
+                lambda one: make_pipeline(StandardScaler(), one)
+            )
+        ),
+        "numbers",
+        ("tame", "hard", "gaps"),
+        scaled=False,
+        gaps=True,
+    ),
+    Family(
+        "kernel maps",
+        before(
+            scaled(
+                st.builds(
+                    Nystroem, of("rbf", "poly", "sigmoid"), gamma=of(None, 0.1), n_components=of(12), random_state=STATE
+                )
+                | st.builds(RBFSampler, gamma=of(0.1, 0.5), n_components=of(12), random_state=STATE)
+            )
+        ),
+        "numbers",
     ),
     Family(
         "polynomial features",

@@ -1,0 +1,30 @@
+"""Kernels as columns: rows compared with some points of the training, or laid over random waves."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.kernel_approximation import Nystroem, RBFSampler
+
+from convert.emitters.emission import Emission
+from convert.emitters.features import Features
+from convert.emitters.kernels import Kernel
+from convert.emitters.registry import Declined, emits
+
+
+@emits("transform", Nystroem)
+def nystroem(step: Any, features: Features, emission: Emission) -> Features:
+    """The kernel with each point, projected: the projection is put off."""
+    if step.kernel_params:
+        raise Declined("parameters of a kernel")
+    gamma = 1.0 / features.width if step.gamma is None else float(step.gamma)
+    coef0, degree = 1.0 if step.coef0 is None else step.coef0, 3.0 if step.degree is None else step.degree
+    found = Kernel(features, step.components_, emission).named(step.kernel, gamma, coef0, degree)
+    return emission.settled(found).times(np.asarray(step.normalization_, dtype=np.float64).T, 0.0)
+
+
+@emits("transform", RBFSampler)
+def waves(step: Any, features: Features, emission: Emission) -> Features:
+    """Cosines of random projections, all of one height."""
+    x = emission.tensor(features.times(np.asarray(step.random_weights_), np.asarray(step.random_offset_)))
+    cosine = Features.of(emission.graph.node("Cos", [x], x.dtype, x.width))
+    return cosine.then("Mul", np.sqrt(2.0 / step.n_components))
