@@ -31,8 +31,11 @@ PURE = [
     "http/openapi",
     "http/prediction",
     "http/replies",
+    "observe/tracing/context",
+    "observe/tracing/records",
     "repository/selection",
     "routing/routes",
+    "transport/h2/varying",
     "transport/listed",
     "transport/skylane_v1/inputs",
     "transport/skylane_v1/replies",
@@ -90,6 +93,11 @@ def test_only_the_composition_root_knows_a_transport() -> None:
 def test_starlette_and_uvicorn_stop_at_http() -> None:
     users = users_of("starlette", "uvicorn", "httptools")
     assert {module for module in users if not module.startswith("http/")} == set()
+
+
+def test_opentelemetry_is_known_where_spans_are_made_and_sent() -> None:
+    assert users_of("opentelemetry") == {"observe/tracing/export", "observe/tracing/spans"}
+    assert users_of("server.observe.tracing.export") == {"observe/tracing/setting"}
 
 
 def test_only_what_starts_a_process_knows_the_composition_root() -> None:

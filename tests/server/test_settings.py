@@ -24,6 +24,13 @@ from server.settings import Settings
         pytest.param({"poll_s": -1.0}, "poll-s: expected 0 to 86400 seconds, received -1.0", id="time backwards"),
         pytest.param({"grace_s": float("inf")}, "grace-s: expected 0 to 86400 seconds, received inf", id="for ever"),
         pytest.param({"linger_s": float("nan")}, "linger-s: expected 0 to 86400 seconds, received nan", id="no number"),
+        pytest.param({"trace_sample": 1.5}, "trace-sample: expected 0 to 1, received 1.5", id="more than all"),
+        pytest.param({"trace_sample": float("nan")}, "trace-sample: expected 0 to 1, received nan", id="no share"),
+        pytest.param(
+            {"traces": "jaeger"},
+            "traces: expected one of off, otlp and console, received 'jaeger'",
+            id="a place for spans that does not exist",
+        ),
         pytest.param(
             {"transport": "http"},
             "transport: expected one of native and grpcio, received 'http'",

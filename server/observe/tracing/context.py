@@ -4,10 +4,9 @@ W3C Trace Context, levels 1 and 2: https://www.w3.org/TR/trace-context/
 """
 
 import math
-import random
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
@@ -20,6 +19,7 @@ Fields = Iterable[tuple[str, str | bytes]]
 """Metadata of gRPC or header fields of HTTP, names in lower case."""
 
 _parts = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?").fullmatch
+_FOR_EVER: Final = 2.0**53
 
 
 class Parent(NamedTuple):
@@ -64,6 +64,16 @@ def parent_of(metadata: Fields) -> Parent | None:
     return parent._replace(state=state) if len(state) <= TRACESTATE_CHARACTERS_MAX else parent
 
 
+class Chance(Protocol):
+    """random.Random."""
+
+    def random(self) -> float:
+        """From 0 to below 1."""
+
+    def getrandbits(self, k: int, /) -> int:
+        """So many."""
+
+
 class Roots:
     """Which of the calls without a parent begin a trace: each with the same probability, whatever the others do.
 
@@ -71,7 +81,7 @@ class Roots:
     one comparison. It is the same by the law of geometric distribution.
     """
 
-    def __init__(self, ratio: float, chance: random.Random) -> None:
+    def __init__(self, ratio: float, chance: Chance) -> None:
         """`ratio`: 0 to 1."""
         self._ratio, self._chance = ratio, chance
         self._passed_over = self._gap()
@@ -99,4 +109,5 @@ class Roots:
             return math.inf
         if self._ratio >= 1:
             return 0
-        return math.floor(math.log1p(-self._chance.random()) / math.log1p(-self._ratio))
+        gap = math.log1p(-self._chance.random()) / math.log1p(-self._ratio)
+        return math.floor(gap) if gap < _FOR_EVER else math.inf

@@ -6,6 +6,7 @@ What goes where is said by OpenTelemetry's own environment variables. docs/traci
 import logging
 import os
 import random
+import sys
 import threading
 import time
 import uuid
@@ -132,7 +133,7 @@ class Tracing:
 def exporter_of(kind: str) -> SpanExporter:
     """`otlp` or `console`. Raises CannotStart."""
     if kind == "console":
-        return ConsoleSpanExporter()
+        return ConsoleSpanExporter(out=sys.stdout, formatter=lambda span: span.to_json(indent=None) + "\n")
     protocol = os.environ.get(OTEL_EXPORTER_OTLP_TRACES_PROTOCOL) or os.environ.get(OTEL_EXPORTER_OTLP_PROTOCOL)
     if protocol in (None, "", "grpc"):
         from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as over_grpc

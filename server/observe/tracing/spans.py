@@ -42,7 +42,7 @@ class Spans:
 
     def _of_batch(self, batch: Batch) -> list[ReadableSpan]:
         members = [Link(_context(ids)) for ids in batch.members]
-        attributes = {**_model(batch.model, batch.version), **_size(batch), "skylane.gather_us": _us(batch)}
+        attributes = {**_model(batch.model, batch.version), **_size(batch)}
         return [self._span("batch", _context(batch.ids), None, batch.began_at, batch.encoded_at, attributes, members)]
 
     def _of_request(self, request: Request) -> list[ReadableSpan]:
@@ -159,10 +159,6 @@ def _model(name: str, version: int) -> Attributes:
 
 def _size(batch: Batch) -> Attributes:
     return {"skylane.batch.rows": batch.rows, "skylane.batch.requests": batch.calls}
-
-
-def _us(batch: Batch) -> int:
-    return round((batch.gathered_at - batch.began_at) * 1e6)
 
 
 def _context(ids: Ids, state: TraceState | None = None, *, is_remote: bool = False) -> SpanContext:

@@ -5,7 +5,6 @@ is one, calls that are not recorded cost a comparison for each list of them, and
 parent. Everything else is done for recorded calls alone, or where there are any.
 """
 
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Final, Protocol
@@ -14,7 +13,7 @@ from server.block import Answerer, Ask, Block
 from server.engine.batching import Cut
 from server.errors import CallCancelled, ServingError
 from server.observe.tracing import context
-from server.observe.tracing.context import UNSAMPLED, Fields, Parent, Roots
+from server.observe.tracing.context import UNSAMPLED, Chance, Fields, Parent, Roots
 from server.observe.tracing.records import Batch, Http, Ids, Request
 from server.types import Call, Interface, Sink
 
@@ -40,7 +39,7 @@ class Tracer:
         records: Records,
         ratio: float,
         clock: Callable[[], float],
-        chance: random.Random,
+        chance: Chance,
         codes: Mapping[str, int],
     ) -> None:
         """`ratio`: of the calls without a parent. `clock`: the engine's. `codes`: name of an error's class → gRPC's

@@ -1,0 +1,212 @@
+"""What waits to be sent has a bound, what is lost is counted, and the end waits no longer than it must."""
+
+import logging
+import random
+import threading
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace.status import StatusCode
+
+from server.errors import DeadlineExpired, ServingError
+from server.observe.tracing import tracer as tracers
+from server.observe.tracing.context import Parent
+from server.observe.tracing.export import Exporting
+from server.observe.tracing.records import Batch, Http, Ids, Request
+from server.observe.tracing.spans import SERVER_FAULTS, Spans
+from server.observe.tracing.tracer import Tracer
+from server.types import Call
+
+SPANS = Spans(Resource({}), "1", lambda: 0, lambda: 7)
+
+
+class Collector(SpanExporter):
+    """Takes spans when it may, and says what it is told to."""
+
+    def __init__(self, result: SpanExportResult | None = SpanExportResult.SUCCESS) -> None:
+        """`result`: None raises."""
+        self.opened, self.entered, self._result = threading.Event(), threading.Semaphore(0), result
+        self.sizes: list[int] = []
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """See SpanExporter."""
+        self.sizes.append(len(spans))
+        self.entered.release()
+        assert self.opened.wait(30)
+        if self._result is None:
+            raise OSError("no route")
+        return self._result
+
+    def shutdown(self) -> None:
+        """See SpanExporter."""
+        self.opened.set()
+
+
+def request(**more: object) -> Request:
+    """One that was refused before it was bound: a single span."""
+    made = Request(Ids(1, 2), None, "/a.B/C", 1.0, ended_at=2.0)
+    for name, value in more.items():
+        setattr(made, name, value)
+    return made
+
+
+@pytest.fixture
+def bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty spans may wait, four are sent together, and nothing is sent before there are four."""
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "20")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
+
+
+@pytest.mark.usefixtures("bounds")
+def test_beyond_the_bound_spans_are_lost_and_counted() -> None:
+    collector = Collector()
+    exporting = Exporting(collector, SPANS.of)
+    for _ in range(4):
+        exporting.put(request())
+    assert collector.entered.acquire(timeout=30)  # the thread is with the collector, which does not go on
+    for _ in range(25):
+        exporting.put(request())
+    exporting.lost(2)
+    assert exporting.dropped == 5 + 2
+    collector.opened.set()
+    exporting.close()
+    assert (exporting.sent, exporting.dropped) == (24, 7)
+    assert sum(collector.sizes) == 24
+    assert max(collector.sizes) == 4
+
+
+@pytest.mark.usefixtures("bounds")
+@pytest.mark.parametrize("result", [SpanExportResult.FAILURE, None], ids=["it says no", "it raises"])
+def test_what_the_collector_does_not_take_is_lost(
+    result: SpanExportResult | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    collector = Collector(result)
+    collector.opened.set()
+    exporting = Exporting(collector, SPANS.of)
+    for _ in range(9):
+        exporting.put(request())
+    with caplog.at_level(logging.INFO, "server"):
+        exporting.close()
+    assert (exporting.sent, exporting.dropped) == (0, 9)
+    assert "traces: 0 spans sent, 9 lost" in caplog.text
+
+
+@pytest.mark.usefixtures("bounds")
+def test_the_end_does_not_wait_for_a_collector_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.observe.tracing.export.FLUSH_S", 0.05)
+    collector = Collector()
+    exporting = Exporting(collector, SPANS.of)
+    for _ in range(8):
+        exporting.put(request())
+    assert collector.entered.acquire(timeout=30)
+    exporting.close()  # the collector hangs until it is shut down
+    assert exporting.sent + exporting.dropped <= 8
+
+
+BATCH = Batch(Ids(3, 4), "m", 1, 2, 1, 1.2, 1.3, 1.4, 1.5, [Ids(1, 2)])
+REQUESTS = st.builds(
+    Request,
+    ids=st.just(Ids(1, 2)),
+    parent=st.sampled_from(
+        [None, Parent(1, 9, True), Parent(1, 9, True, "a=b"), Parent(1, 9, True, "no state at all")]
+    ),
+    rpc=st.just("/a.B/C"),
+    began_at=st.just(1.0),
+    http=st.sampled_from([None, Http("POST", "/x", "/{x}", "http")]),
+    bound_at=st.sampled_from([0.0, 1.1]),
+    batch=st.none(),
+    followed=st.sampled_from([None, Ids(1, 5)]),
+    coalesced=st.booleans(),
+    refused=st.sampled_from(["", "Overloaded"]),
+    status=st.integers(0, 599),
+    ended_at=st.just(2.0),
+)
+
+
+@given(REQUESTS, st.booleans())
+def test_a_record_says_how_many_spans_it_is_and_they_are_one_family(record: Request, ran: bool) -> None:
+    if ran and record.bound_at:
+        record.batch = BATCH
+    made = SPANS.of(record)
+    assert len(made) == record.spans
+    top, *parts = made
+    assert all(part.parent is top.context and part.context.trace_id == 1 for part in parts)
+    assert all(1_000_000_000 <= (part.start_time or 0) <= (part.end_time or 0) <= 2_000_000_000 for part in made)
+    assert (top.parent is None) == (record.parent is None)
+    is_fault = record.status >= 500 if record.http else record.status in SERVER_FAULTS
+    assert (top.status.status_code is StatusCode.ERROR) == is_fault == ("error.type" in (top.attributes or {}))
+
+
+def test_a_batch_is_one_span() -> None:
+    (made,) = SPANS.of(BATCH)
+    assert BATCH.spans == 1
+    assert [(link.context.trace_id, link.context.span_id) for link in made.links] == [(1, 2)]
+    assert (made.start_time, made.end_time) == (1_200_000_000, 1_500_000_000)
+
+
+class Kept:
+    """Records as they come."""
+
+    def __init__(self) -> None:
+        self.records: list[Request | Batch] = []
+        self.losses = 0
+
+    def put(self, record: Request | Batch) -> None:
+        """See Records."""
+        self.records.append(record)
+
+    def lost(self, spans: int) -> None:
+        """See Records."""
+        self.losses += spans
+
+
+class Anybody:
+    """A sink that takes everything."""
+
+    def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
+        """See Sink."""
+
+    def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
+        """See Sink."""
+
+
+def tracer(kept: Kept, ratio: float = 1.0) -> Tracer:
+    return Tracer(kept, ratio, lambda: 1.0, random.Random(1), {"DeadlineExpired": 4, "CallCancelled": 1})
+
+
+def test_calls_recorded_at_a_time_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracers, "OPEN_MAX", 3)
+    kept, sink = Kept(), Anybody()
+    traced = tracer(kept)
+    calls = [Call(place, sink) for place in range(5)]
+    following = traced.arrive(calls, "/a.B/C", sink)
+    assert (traced.open, kept.losses) == (3, 2)
+    assert all(call.sink is following for call in calls)
+    following.answer(calls[:4], [b""] * 4)
+    following.refuse(calls[4:], DeadlineExpired(""))
+    following.refuse(calls[:1], DeadlineExpired(""))  # who was answered is not answered again
+    assert traced.open == 0
+    assert [(record.status, record.refused) for record in kept.records if isinstance(record, Request)] == [(0, "")] * 3
+
+
+def test_a_caller_who_has_gone_is_told_of_as_such() -> None:
+    kept, sink = Kept(), Anybody()
+    traced, call = tracer(kept), Call(0, sink)
+    following = traced.arrive([call], "/a.B/C", sink)
+    call.cancelled = True
+    following.answer([call], [b""])
+    assert [record.status for record in kept.records if isinstance(record, Request)] == [1]
+
+
+def test_calls_of_which_none_is_recorded_keep_their_sink() -> None:
+    kept, sink = Kept(), Anybody()
+    traced = tracer(kept, 0.0)
+    calls = [Call(0, sink), Call(1, sink, trace=traced.trace_of([("traceparent", f"00-{'1' * 32}-{'2' * 16}-00")]))]
+    assert traced.arrive(calls, "/a.B/C", sink) is sink
+    assert [(call.sink, call.trace) for call in calls] == [(sink, None)] * 2
