@@ -85,8 +85,14 @@ class Peer(Connection):
 class GrpcLoad:
     """Sends requests and notes what becomes of them. Times are microseconds since it began."""
 
-    def __init__(self, peers: Sequence[Peer], bodies: Sequence[bytes], order: NDArray[np.int64]) -> None:
-        """`order`: for each request, the place of its body."""
+    def __init__(
+        self,
+        peers: Sequence[Peer],
+        bodies: Sequence[bytes],
+        order: NDArray[np.int64],
+        told: NDArray[np.int64] | None = None,
+    ) -> None:
+        """`order`: for each request, the place of its body. `told` is kept at (sent, answered, ended otherwise)."""
         self._peers, self._bodies, self._order = peers, bodies, order
         count = len(order)
         self._sent = 0
@@ -99,6 +105,7 @@ class GrpcLoad:
         self.sent_us, self.took_us = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self.status = np.full(count, NO_REPLY, np.int64)
         self.body_bytes = 0
+        self._told, self._failed = told, 0
 
     def closed(self, streams: int) -> None:
         """Keep so many in flight on each connection until all are answered."""
@@ -147,10 +154,14 @@ class GrpcLoad:
             for reply in replies:
                 self.took_us[reply.tag] = now_us
                 self.status[reply.tag] = reply.status or OK
+                self._failed += reply.status != 0
                 self.body_bytes += reply.body_bytes
                 if again:
                     self._send(peer)
             self._open -= len(replies)
+        if self._told is not None:
+            ended = len(self._order) - self._open
+            self._told[:] = self._sent, ended - self._failed, self._failed
         return bool(readable or writable)
 
     def lines(self, *, scheduled: bool) -> list[Line]:
@@ -172,7 +183,8 @@ def over_grpc(options: argparse.Namespace, bodies: Sequence[bytes]) -> tuple[lis
     peers = [Peer(options) for _ in range(options.connections)]
     scheduled = options.schedule is not None
     cpu_s = time.process_time()
-    load = GrpcLoad(peers, bodies, order)
+    told = None if options.progress is None else np.memmap(options.progress, np.int64, "r+", shape=(3,))
+    load = GrpcLoad(peers, bodies, order, told)
     try:
         if scheduled:
             load.on_schedule(np.load(options.schedule), options.streams)
@@ -183,8 +195,8 @@ def over_grpc(options: argparse.Namespace, bodies: Sequence[bytes]) -> tuple[lis
             peer.socket.close()
     cpu_s = time.process_time() - cpu_s
     late_us = percentile(load.late_us, 0.99) if len(load.late_us) else 0.0
-    told = {"body_bytes": load.body_bytes, "late_us": late_us, "cpu_s": cpu_s, "began_at_s": load.began_at_us / 1e6}
-    return load.lines(scheduled=scheduled), told
+    said = {"body_bytes": load.body_bytes, "late_us": late_us, "cpu_s": cpu_s, "began_at_s": load.began_at_us / 1e6}
+    return load.lines(scheduled=scheduled), said
 
 
 def over_http(options: argparse.Namespace, body: bytes) -> tuple[list[Line], int]:
@@ -219,14 +231,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Send the load. Returns the exit code."""
     options = _parser().parse_args(argv)
     gc.disable()  # nothing here refers to itself, and a collection makes requests late
-    told: dict[str, float]
+    said: dict[str, float]
     if options.protocol == "grpc":
-        lines, told = over_grpc(options, _bodies(options.body, options.body_sizes))
+        lines, said = over_grpc(options, _bodies(options.body, options.body_sizes))
     else:
         lines, body_bytes = over_http(options, options.body.read_bytes())
-        told = {"body_bytes": body_bytes}
+        said = {"body_bytes": body_bytes}
     options.log_file.write_text("".join(f"{at}\t{status}\t{took}\n" for at, status, took in lines))
-    print(json.dumps(told))
+    print(json.dumps(said))
     return 0
 
 
@@ -252,6 +264,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="numpy file: for each request, microseconds from the start until it is sent (gRPC)",
     )
+    add("--progress", type=Path, help="file of three 64-bit numbers: requests sent, answered, ended otherwise (gRPC)")
     add("--timeout-s", type=float, help="deadline that the server is told (gRPC)")
     add("--connections", type=int, required=True)
     add("--streams", type=int, required=True, help="requests in flight on each connection; on a schedule, at most")

@@ -1,8 +1,10 @@
 """What a tree of processes has used: CPU time and memory, read from Linux's /proc. No other system is supported."""
 
+import contextlib
 import os
 import resource
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -78,3 +80,26 @@ def _stat(pid: int) -> list[str]:
     except OSError:
         return []
     return content.rpartition(")")[2].split()
+
+
+def parent(pid: int) -> int:
+    """Who started it; 0 if it is gone."""
+    fields = _stat(pid)
+    return int(fields[1]) if fields else 0
+
+
+def with_sockets(inodes: Collection[str]) -> list[int]:
+    """Processes that hold one of these sockets open, as far as they may be looked at."""
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit() and _holds(entry / "fd", wanted)]
+
+
+def _holds(files: Path, wanted: Collection[str]) -> bool:
+    try:
+        for file in files.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                if os.readlink(file) in wanted:
+                    return True
+    except OSError:  # another user's, or it ended meanwhile
+        return False
+    return False

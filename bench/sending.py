@@ -36,6 +36,8 @@ class Order:
     """When each is sent; None: the next when an answer comes."""
     timeout_s: float | None = None
     """Deadline that the server is told."""
+    progress: Path | None = None
+    """File in which it keeps how many were sent, answered and ended otherwise; see `progress_of`."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,9 @@ class Sending:
             arguments += ["--schedule", str(self._place / "due.npy")]
         if order.timeout_s is not None:
             arguments += ["--timeout-s", str(order.timeout_s)]
+        if order.progress is not None:
+            order.progress.write_bytes(bytes(3 * 8))
+            arguments += ["--progress", str(order.progress)]
         command = [sys.executable, "-m", "bench.load_client", *arguments]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -103,6 +108,14 @@ class Sending:
             start_us = self._order.due_us
         told = json.loads(said)
         return Log(start_us, lines[:, 1], lines[:, 2], told["late_us"], told["cpu_s"], told["began_at_s"])
+
+
+def progress_of(file: Path) -> tuple[int, int, int]:
+    """Requests sent, answered, and ended otherwise until now; nothing before it began."""
+    if not file.exists():
+        return 0, 0, 0
+    sent, answered, failed = np.fromfile(file, np.int64, 3).tolist()
+    return sent, answered, failed
 
 
 def send(order: Order, folder: Path) -> Log:

@@ -75,7 +75,7 @@ class Server:
         Raises WrongAnswer, or ServerFailed if there is no reply.
         """
         try:
-            reply = _ask_grpc(self.address, exchange) if self.kind.protocol == "grpc" else _ask_http(self, exchange)
+            reply = ask_grpc(self.address, exchange) if self.kind.protocol == "grpc" else _ask_http(self, exchange)
         except (grpc.RpcError, OSError, http.client.HTTPException) as error:
             raise ServerFailed(f"{self.kind.name}: {error}\n{self.end_of_log()}") from error
         exchange.check(reply)
@@ -149,7 +149,8 @@ def options_of(module: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def _ask_grpc(address: str, exchange: Exchange) -> bytes:
+def ask_grpc(address: str, exchange: Exchange) -> bytes:
+    """The reply to one request by an ordinary client, not checked. Raises grpc.RpcError if there is none."""
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
     with grpc.insecure_channel(address, options) as channel:
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(exchange.path)

@@ -13,7 +13,7 @@ instant, whatever became of the others; `Closed` keeps so many in flight.
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -153,12 +153,14 @@ def measure(
     in_time_s: float | None = None,
     ceiling: Ceiling | None = None,
     seed: int = 0,
+    progress: Path | None = None,
 ) -> Measured:
-    """Send, wait, and tell. Files go to `folder`. `picks`: for each request of an `Open`, which body.
+    """Send, wait, and tell. Files go to `folder`. `picks`: for each request of an `Open`, which body. `progress`: a
+    file in which others may read how far it is, by `bench.sending.progress_of`.
 
     Raises GeneratorFailed if the generator did: nothing listens there, or the server closed a connection.
     """
-    order = _order(subject, bodies, load, folder, picks, np.random.default_rng(seed))
+    order = replace(_order(subject, bodies, load, folder, picks, np.random.default_rng(seed)), progress=progress)
     before = _counters(subject)
     watch = Watch(subject.pid) if subject.pid is not None else None
     with watch or nullcontext():

@@ -12,8 +12,8 @@ LARGE: Final = (300, 110)
 
 BAR: Final = 22
 """Height of a bar's line."""
-BARS_WIDTH: Final = 560
-LABEL_WIDTH: Final = 170
+BARS_WIDTHS: Final = (560, 170)
+"""Of a drawing of bars, and of their names in it."""
 
 
 def histogram(bins: Bins, size: tuple[int, int] = SMALL, *, axis: bool = False) -> Html:
@@ -57,21 +57,26 @@ def _apart(bins: int) -> list[float]:
 
 
 def bars(
-    values: Mapping[str, float], unit: str, marked: str | None = None, faint: Collection[str] = frozenset()
+    values: Mapping[str, float],
+    unit: str,
+    marked: str | None = None,
+    faint: Collection[str] = frozenset(),
+    widths: tuple[int, int] = BARS_WIDTHS,
 ) -> Html:
     """A horizontal bar for each value, the figure at its end; one of them may be marked, others faint."""
     top = max(values.values(), default=0.0) or 1.0
-    room = BARS_WIDTH - LABEL_WIDTH - 90
+    width, label_width = widths
+    room = width - label_width - 90
     drawn = []
     for place, (name, value) in enumerate(values.items()):
         y, length = place * BAR, max(value / top * room, 1.0)
         kind = "bar marked" if name == marked else "bar faint" if name in faint else "bar"
         drawn += [
-            tag("text", text(clipped(name)), x=LABEL_WIDTH - 8, y=y + 15, text_anchor="end"),
-            tag("rect", x=LABEL_WIDTH, y=y + 4, width=f"{length:.1f}", height=BAR - 8, rx=2, class_=kind),
-            tag("text", text(f"{shown(value)}{unit}"), x=f"{LABEL_WIDTH + length + 6:.1f}", y=y + 15),
+            tag("text", text(clipped(name)), x=label_width - 8, y=y + 15, text_anchor="end"),
+            tag("rect", x=label_width, y=y + 4, width=f"{length:.1f}", height=BAR - 8, rx=2, class_=kind),
+            tag("text", text(f"{shown(value)}{unit}"), x=f"{label_width + length + 6:.1f}", y=y + 15),
         ]
-    return _svg(BARS_WIDTH, len(values) * BAR + 2, joined(drawn), f"bars of {', '.join(list(values)[:8])}")
+    return _svg(width, len(values) * BAR + 2, joined(drawn), f"bars of {', '.join(list(values)[:8])}")
 
 
 def clipped(name: str, length: int = 26) -> str:

@@ -24,8 +24,12 @@ MODULES: Final = {
     "convert": "convert.__main__",
     "models diff": "skylane.cli.diff",
     "top": "skylane.cli.top",
+    "bench": "bench.lab.__main__",
 }
-"""Command → module whose `main` it is. Its package has the name of the extra that installs what it needs."""
+"""Command → module whose `main` it is. Its package has the name of the extra that installs what it needs.
+
+A command of two words comes before the one that is its first word.
+"""
 
 MANIFESTS: Final = "server"
 """The extra that installs what reading manifests and drawing in a terminal take; the converter's has it as well."""
@@ -35,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0 done, 1 refused by the server, 2 wrong usage, 130 Ctrl-C."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        for words in (1, 2):
+        for words in (2, 1):
             command = " ".join(argv[:words])
             if len(argv) >= words and command in MODULES:
                 return _delegate(command, argv[words:])
@@ -54,7 +58,7 @@ def _delegate(command: str, argv: Sequence[str]) -> int:
     try:
         code: int = importlib.import_module(MODULES[command]).main(argv)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in ("skylane", "server", "convert") and error.name != package:
+        if (error.name or "").partition(".")[0] in ("skylane", "server", "convert", "bench") and error.name != package:
             raise  # ours, and not there: a broken installation, or a bug
         extra = MANIFESTS if package == "skylane" else package
         print(f"skylane {command} needs the {extra} extra: pip install 'skylane[{extra}]'", file=sys.stderr)

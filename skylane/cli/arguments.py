@@ -19,6 +19,7 @@ examples:
   skylane predict flights_late --csv .demo/flights_late/questions.csv
   skylane health flights_late && echo ready
   skylane top
+  skylane bench --model flights_late
 
 `skylane COMMAND --help` explains a command.
 """
@@ -72,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("token", help="make bearer tokens for those who call a server", add_help=False)
     commands.add_parser("doctor", help="tell whether this machine suits what it would serve", add_help=False)
     commands.add_parser("top", help="show what a server does, as it does it", add_help=False)
+    commands.add_parser("bench", help="measure what a server can do, and write a report", add_help=False)
     commands.add_parser("convert", help="turn a pipeline into a published model", add_help=False)
     _add_models(commands)
     _add_predict(commands)

@@ -1,0 +1,246 @@
+"""`skylane bench`: scenarios against a server; a table, a file and a page come of it."""
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import msgspec
+from rich.console import Console
+
+from bench.generator import GeneratorFailed
+from bench.lab import record, rounds
+from bench.lab.measure import Subject
+from bench.lab.page import page
+from bench.lab.places import Place, place
+from bench.lab.plans import PLANS
+from bench.lab.questions import Unsuitable, choose, golden
+from bench.lab.record import Lab
+from bench.lab.screen import LOG_WIDTH, Screen, Silent
+from bench.lab.summary import summary
+from bench.machine import commit, libraries, machine
+from bench.payloads import WrongAnswer
+from bench.servers import ServerFailed
+from skylane.client import Client, SkylaneError, Unavailable
+
+DEFAULT: Final = ("steady", "peak")
+OUT: Final = Path("bench-results")
+
+EPILOG: Final = f"""\
+Requests are the example rows that the model's manifest keeps. Scenarios on a
+schedule send each request at its instant, whatever became of the others, and
+count its latency from there, so that a server that stalls shows it.
+What the load generator itself limits is not reported.
+
+scenarios:
+{{scenarios}}
+
+examples:
+  skylane bench --models models --model flights_late
+  skylane bench --address localhost:8500 --model flights_late --rate 2000
+  skylane bench --scenario steady --baseline {OUT}/flights_late-20260102-030405.json
+"""
+
+
+class Unusable(Exception):
+    """The command line cannot be used; the text says why."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, and tell. Returns the exit code: 0 done, 1 not measured, 2 wrong usage."""
+    options = _parser().parse_args(argv)
+    try:
+        baseline = _baseline(options.baseline)
+        with tempfile.TemporaryDirectory() as folder:
+            lab = _measured(options, baseline, Path(folder))
+        path = _save(lab, baseline, options.out)
+    except (Unusable, Unsuitable) as error:
+        print(f"skylane bench: {error}", file=sys.stderr)
+        return 2
+    except (SkylaneError, grpc.RpcError) as error:
+        print(f"skylane bench: {_told(error, options.address)}", file=sys.stderr)
+        return 1
+    except (GeneratorFailed, ServerFailed, WrongAnswer) as error:
+        print(f"skylane bench: {error}", file=sys.stderr)
+        return 1
+    if options.format == "json":
+        print(path.read_text(), end="")
+        return 0
+    console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
+    console.print(summary(lab, baseline))
+    console.print(f"\nresults: {path}\nreport:  {path.with_suffix('.html')}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _measured(options: argparse.Namespace, baseline: Lab | None, folder: Path) -> Lab:
+    plans = [PLANS[name] for name in dict.fromkeys(options.scenario or DEFAULT)]
+    if options.address is None and not options.models.is_dir():
+        raise Unusable(
+            f"--models {options.models} is no directory: name the repository whose models are to be served, or with "
+            "--address a server that runs"
+        )
+    started, began_at = datetime.now(UTC), time.monotonic()
+    on = machine()
+    with contextlib.ExitStack() as stack:
+        where = stack.enter_context(place(options.address, options.models, folder))
+        with Client(where.address, timeout_s=10) as client:
+            model = choose(client, options.model)
+        asked = golden(model, options.rows)
+        rate = options.rate
+        if rate is None and baseline is not None:
+            rate = baseline.settings["rate_per_s"]
+        order = rounds.Order(
+            plans=plans, rounds=options.rounds, seconds=options.seconds, rate_per_s=rate,
+            in_time_s=None if options.in_time_ms is None else options.in_time_ms / 1e3,
+        )  # fmt: skip
+        screen = stack.enter_context(_screen(options, order, where))
+        subject = Subject(where.address, model.name, options.pid or where.pid)
+        found = rounds.run(subject, asked, order, folder, screen)
+    return Lab(
+        started_at=started.isoformat(timespec="seconds"),
+        took_s=round(time.monotonic() - began_at, 1),
+        commit=commit(),
+        machine=on,
+        libraries=libraries(),
+        address=where.address,
+        started_server=where.started,
+        model=model.name,
+        version=model.version,
+        rows=options.rows,
+        settings={
+            "rounds": options.rounds, "seconds": options.seconds, "rate_per_s": found.rate_per_s,
+            "rate_given": options.rate is not None, "in_time_ms": options.in_time_ms,
+        },
+        alone=found.alone,
+        scenarios=found.scenarios,
+    )  # fmt: skip
+
+
+def _screen(options: argparse.Namespace, order: rounds.Order, where: Place) -> Silent:
+    if options.format == "json":
+        return Silent()
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else LOG_WIDTH)
+    return Screen([plan.name for plan in order.plans], order.rounds, order.seconds, where.pid, console)
+
+
+def _baseline(path: Path | None) -> Lab | None:
+    if path is None:
+        return None
+    try:
+        return record.load(path)
+    except OSError as error:
+        raise Unusable(f"--baseline {path}: {error.strerror or error}") from error
+    except msgspec.MsgspecError as error:
+        raise Unusable(f"--baseline {path} is no result of `skylane bench`: {error}") from error
+
+
+def _save(lab: Lab, baseline: Lab | None, out: Path) -> Path:
+    path = out / f"{lab.model}-{datetime.fromisoformat(lab.started_at):%Y%m%d-%H%M%S}.json"
+    try:
+        record.save(lab, path)
+        path.with_suffix(".html").write_text(page(lab, baseline), "utf-8")
+    except OSError as error:
+        raise Unusable(f"--out {out}: {error.strerror or error}") from error
+    return path
+
+
+def _told(error: SkylaneError | grpc.RpcError, address: str | None) -> str:
+    if isinstance(error, Unavailable) and address is not None:
+        return (
+            f"nothing answers at {address}: start a server with `skylane serve`, or leave out --address, and one is "
+            "started for the time of the measurement"
+        )
+    if isinstance(error, grpc.RpcError):
+        call: Any = error  # gRPC raises calls, and its types do not say so
+        return f"{call.code().name}: {call.details()}"
+    return str(error)
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(map(len, PLANS))
+    listed = "\n".join(f"  {plan.name:{width}}  {plan.title}" for plan in PLANS.values())
+    parser = argparse.ArgumentParser(
+        prog="skylane bench",
+        description="Measure what a server can do, and write a report.",
+        epilog=EPILOG.format(scenarios=listed),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument_group("who is asked").add_argument
+    add(
+        "--address",
+        metavar="HOST:PORT",
+        help="a server that runs, without TLS and tokens (default: one is started, of --models)",
+    )
+    add(
+        "--models",
+        type=Path,
+        default=Path(os.environ.get("SKYLANE_MODELS", "models")),
+        metavar="DIR",
+        help="repository of the server that is started (default: models, or SKYLANE_MODELS)",
+    )
+    add("--model", metavar="NAME", help="model that is asked (default: the only one)")
+    add(
+        "--pid",
+        type=_positive,
+        metavar="N",
+        help="the server's process, whose CPU and memory to measure; a server on this machine is found by its port",
+    )
+    add = parser.add_argument_group("what is asked").add_argument
+    names = ", ".join(DEFAULT)
+    add(
+        "--scenario",
+        action="append",
+        type=_scenario,
+        metavar="NAME",
+        help=f"one of those below; may be repeated (default: {names})",
+    )
+    add(
+        "--rate",
+        type=_number,
+        metavar="R",
+        help="requests per second, on average, of scenarios on a schedule (default: that of --baseline, or half of "
+        "what a single caller gets)",
+    )
+    add("--rows", type=_positive, default=1, metavar="N", help="rows in each request (default: 1)")
+    add("--seconds", type=_number, default=5.0, metavar="S", help="of each measurement (default: 5)")
+    add("--rounds", type=_positive, default=4, metavar="N", help="measurements of each scenario, in turn (default: 4)")
+    add("--in-time-ms", type=_number, metavar="MS", help="an answer that takes longer is not counted as good")
+    add = parser.add_argument_group("what comes of it").add_argument
+    add("--baseline", type=Path, metavar="FILE", help="an earlier result to compare with")
+    add("--out", type=Path, default=OUT, metavar="DIR", help=f"for the result and the report (default: {OUT})")
+    add("--format", choices=("table", "json"), default="table", help="what is printed (default: table)")
+    return parser
+
+
+def _scenario(text: str) -> str:
+    if text not in PLANS:
+        raise argparse.ArgumentTypeError(f"there is no scenario {text!r}; there are: {', '.join(PLANS)}")
+    return text
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {number}")
+    return number
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"expected more than 0, got {text}")
+    return number
+
+
+# argparse names the type in its message: "invalid whole number value: 'x'".
+_positive.__name__, _number.__name__ = "whole number", "number"
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Measuring all scenarios, round after round: what disturbs the machine for a while disturbs all of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import floor, log10
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+
+from bench.lab import record, truth
+from bench.lab.measure import Closed, Subject, measure
+from bench.lab.plans import CONNECTIONS, STREAMS, Plan
+from bench.lab.questions import Questions, ask
+from bench.lab.record import Alone, Round, Scenario
+from bench.lab.truth import SHARE_MAX, Ceiling
+
+WARM_S: Final = 0.5
+USUAL_SHARE: Final = 0.5
+"""Of what the server answers to a single caller, one request after the other: the rate of the schedules, where none is
+given. Callers at that rate seldom meet, so that it is busy, and far from overload even if it never batches."""
+SEED: Final = 20130101
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be measured."""
+
+    plans: Sequence[Plan]
+    rounds: int
+    seconds: float
+    """Of each scenario, in each round."""
+    rate_per_s: float | None
+    """Mean rate of the schedules; None: a share of what the server can do."""
+    in_time_s: float | None
+
+
+class Watcher(Protocol):
+    """Who is told how it goes."""
+
+    def says(self, text: str) -> None:
+        """Something begins that is no measurement."""
+        ...
+
+    def begins(self, name: str, round_: int, progress: Path) -> None:
+        """A scenario begins; see `bench.sending.progress_of` for the file."""
+        ...
+
+    def ended(self, name: str, found: Round) -> None:
+        """It has been measured."""
+        ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of an order."""
+
+    rate_per_s: float
+    alone: tuple[Alone, ...]
+    scenarios: tuple[Scenario, ...]
+
+
+def run(subject: Subject, questions: Questions, order: Order, folder: Path, watcher: Watcher) -> Run:
+    """Measure all. Raises WrongAnswer, ServerFailed, GeneratorFailed, grpc.RpcError."""
+    watcher.says(f"asking {questions.model} once, and checking its answers")
+    answers = {exchange.body: ask(subject.address, exchange) for exchange in questions.exchanges}
+    watcher.says("warming up")
+    measure(subject, questions.bodies, Closed(seconds=WARM_S), folder)
+    single = measure(subject, questions.bodies, Closed(seconds=WARM_S, connections=1, streams=1), folder)
+    alone, found = list[Ceiling](), dict[str, list[Round]]()
+    rate = order.rate_per_s
+    for round_ in range(order.rounds):
+        watcher.says(f"round {round_ + 1}: what the generator does alone")
+        alone.append(truth.ceiling(answers, folder, CONNECTIONS, STREAMS))
+        rate = rate or usual_rate(single.answered_per_s, alone[0])
+        for plan in _turned(order.plans, round_):
+            watcher.begins(plan.name, round_, progress := folder / "progress")
+            load = plan.load(rate, order.seconds, np.random.default_rng(SEED + round_))
+            measured = measure(
+                subject, questions.bodies, load, folder, in_time_s=order.in_time_s, ceiling=alone[-1],
+                seed=SEED + round_, progress=progress,
+            )  # fmt: skip
+            ask(subject.address, questions.exchanges[0])
+            kept = record.round_of(measured, round_)
+            found.setdefault(plan.name, []).append(kept)
+            watcher.ended(plan.name, kept)
+    assert rate is not None, "there is a round"
+    return Run(
+        rate,
+        tuple(Alone(requests_per_s=each.requests_per_s, cpu_us=each.cpu_us) for each in alone),
+        tuple(
+            Scenario(name=plan.name, title=plan.title, loop=plan.loop, rounds=tuple(found[plan.name]))
+            for plan in order.plans
+        ),
+    )
+
+
+def usual_rate(single_per_s: float, alone: Ceiling) -> float:
+    """A rate that keeps the server busy and neither it nor the generator too busy, to two digits."""
+    rate = USUAL_SHARE * min(single_per_s, SHARE_MAX * alone.requests_per_s)
+    digits = 1 - floor(log10(max(rate, 1.0)))
+    return max(1.0, round(rate, digits))
+
+
+def _turned(plans: Sequence[Plan], by: int) -> list[Plan]:
+    """Starting elsewhere each round: nobody always follows the same neighbour."""
+    by %= len(plans)
+    return [*plans[by:], *plans[:by]]

@@ -1,0 +1,99 @@
+"""What `skylane bench` prints when it has measured: the figures, what was not reported, and the comparison."""
+
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bench.figures import Spread
+from bench.lab.comparison import Comparison, Figure, compare
+from bench.lab.record import Lab
+from bench.lab.screen import add_rounds, empty_table
+from skylane.cli.live import bytes_text, count_text, time_text
+
+STYLES: Final = {True: "green", False: "red", None: "dim"}
+
+
+def summary(lab: Lab, baseline: Lab | None) -> RenderableType:
+    """All of it."""
+    table = empty_table()
+    for scenario in lab.scenarios:
+        add_rounds(table, scenario.name, scenario.rounds)
+    parts: list[RenderableType] = [Text(heading(lab)), Text(""), table]
+    if refused := refusals(lab):
+        parts += [Text(""), *(Text(text, "yellow") for text in refused)]
+    if baseline is not None:
+        compared = compare(lab, baseline)
+        parts += [Text(""), Text(versus(baseline, compared)), Text("")]
+        parts += [_compared(compared)] if compared.lines else []
+        parts += [Text(f"not compared: {reason}", "yellow") for reason in compared.left_out]
+    return Group(*parts)
+
+
+def heading(lab: Lab) -> str:
+    """What was measured, in a line."""
+    rounds, seconds, rate = (lab.settings[name] for name in ("rounds", "seconds", "rate_per_s"))
+    rows = "1 row" if lab.rows == 1 else f"{lab.rows} rows"
+    return (
+        f"{lab.model} version {lab.version}, {rows} in a request; medians of {rounds} round{'s' * (rounds != 1)} of "
+        f"{seconds:g} s, schedules of {rate:,.0f}/s"
+    )
+
+
+def refusals(lab: Lab) -> list[str]:
+    """Which rounds are not reported, and why."""
+    told = []
+    for scenario in lab.scenarios:
+        limited = [found for found in scenario.rounds if found.limited_by_generator]
+        if limited:
+            told.append(
+                f"{scenario.name}: {len(limited)} of {len(scenario.rounds)} rounds limited by the generator, not "
+                f"reported: {limited[0].limited_by_generator}"
+            )
+    return told
+
+
+def versus(baseline: Lab, compared: Comparison) -> str:
+    """What it is compared with, in a line."""
+    at = baseline.started_at.replace("T", " ")[:16]
+    return f"Beside the run of {at} UTC at {baseline.commit}; the harness alone did {compared.machine:.2f} × of then"
+
+
+def figure_text(figure: Figure, value: float) -> str:
+    """A figure with its unit."""
+    if figure.kind == "time":
+        return time_text(value / 1e6)
+    return bytes_text(value * 2**20) if figure.kind == "size" else f"{count_text(value)}/s"
+
+
+def range_text(figure: Figure, found: Spread) -> str:
+    """From the least to the greatest, the unit once where it is the same."""
+    low, high = figure_text(figure, found.low), figure_text(figure, found.high)
+    if low == high:
+        return low
+    number, _, unit = low.rpartition(" ")
+    return f"{number} – {high}" if number and high.endswith(f" {unit}") else f"{low} – {high}"
+
+
+def ratio_text(ratio: Spread) -> str:
+    """A ratio and how far its rounds lie apart."""
+    return f"{ratio.median:.2f} × ({ratio.low:.2f}–{ratio.high:.2f})"
+
+
+def _compared(compared: Comparison) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for name in ("SCENARIO", "FIGURE"):
+        table.add_column(name, no_wrap=True)
+    for name in ("THEN", "NOW", "RATIO (ROUNDS)"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("VERDICT")
+    for line in compared.lines:
+        found = line.verdict
+        word = found.word + (f": {found.why}" if found.why else "")
+        table.add_row(
+            line.scenario, line.figure.name, figure_text(line.figure, line.before.median),
+            figure_text(line.figure, line.now.median),
+            ratio_text(found.ratio), Text(word, STYLES[found.better]),
+        )  # fmt: skip
+    return table

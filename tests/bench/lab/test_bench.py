@@ -1,0 +1,137 @@
+"""`skylane bench` as it is called: against real servers, and where it cannot measure."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.lab import record, truth
+from bench.lab.places import process_at
+from bench.lab.truth import Ceiling
+from bench.servers import free_port
+from skylane.cli import main
+from support.server import serving
+
+Bench = Callable[..., tuple[int, str, str]]
+QUICK = ("--seconds", "0.1", "--rounds", "1")
+
+
+@pytest.fixture(scope="module")
+def address(small_models: Path) -> Iterator[str]:
+    """A server of the small models."""
+    with serving(small_models) as server:
+        yield server.address
+
+
+@pytest.fixture
+def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """Runs the command in a folder of its own; gives the exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        try:
+            code = main(["bench", *arguments])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def test_scenarios_against_a_server_that_runs(bench: Bench, address: str, tmp_path: Path) -> None:
+    code, out, err = bench(
+        "--address", address, "--model", "linear", "--seconds", "1", "--rounds", "1", "--rate", "60",
+        "--scenario", "steady", "--scenario", "peak", "--out", "here",
+    )  # fmt: skip
+    assert code == 0, err
+    (path,) = tmp_path.glob("here/*.json")
+    lab = record.load(path)
+    steady, peak = lab.scenarios
+    assert [found.sent for found in steady.rounds] == [60]
+    assert len(peak.rounds) == len(lab.alone) == 1
+    for found in (*steady.rounds, *peak.rounds):
+        assert found.answered == found.sent == found.counted
+        assert found.cpu_us is not None  # the server was found by its port
+        assert found.batches
+        assert sum(found.slices.offered) == found.sent
+    assert lab.machine.cores >= 1
+    assert path.with_suffix(".html").read_text().startswith("<!doctype html>")
+    assert out.splitlines()[0].startswith("linear version 1, 1 row in a request; medians of 1 round of 1 s")
+    assert f"report:  here/{path.stem}.html" in out
+    assert "steady       round 1 of 1" in err
+
+
+def test_a_server_is_started_and_a_second_run_is_compared(bench: Bench, small_models: Path, tmp_path: Path) -> None:
+    first = ("--models", str(small_models), "--model", "mixed", "--scenario", "steady", "--rows", "3", *QUICK)
+    code, out, err = bench(*first, "--format", "json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert told["started_server"] is True
+    assert told["settings"]["rate_per_s"] > 0
+    (path,) = tmp_path.glob("bench-results/*.json")
+    code, out, _ = bench(*first, "--baseline", str(path))
+    assert code == 0
+    assert "Beside the run of" in out
+    assert f"schedules of {told['settings']['rate_per_s']:,.0f}/s" in out
+
+
+def test_what_the_generator_limits_is_refused(
+    bench: Bench, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weak = Ceiling(requests_per_s=50.0, cpu_us=20_000.0, request_bytes=100.0)
+    monkeypatch.setattr(truth, "ceiling", lambda *_: weak)
+    code, out, err = bench("--address", address, "--model", "linear", "--scenario", "steady", "--rate", "100", *QUICK)
+    assert code == 0
+    assert "steady    not reported" in out
+    assert "200% of what the generator does against a server that does nothing" in " ".join(out.split())
+    assert "limited by the generator: not reported" in err
+    (path,) = tmp_path.glob("bench-results/*.html")
+    assert "limited by the generator: not reported" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        pytest.param(("--model", "nope"), 1, "NOT_FOUND", id="no such model"),
+        pytest.param((), 2, "Give --model NAME; the server has: linear, mixed, touchy", id="which of several models"),
+        pytest.param(
+            ("--scenario", "nope"), 2, "there is no scenario 'nope'; there are: steady", id="no such scenario"
+        ),
+        pytest.param(("--rounds", "0"), 2, "expected 1 or more, got 0", id="no rounds"),
+        pytest.param(("--baseline", "nope.json"), 2, "--baseline nope.json: No such file", id="no such baseline"),
+        pytest.param(
+            ("--baseline", "/dev/null"), 2, "is no result of `skylane bench`", id="something else as baseline"
+        ),
+        pytest.param(
+            ("--model", "linear", *QUICK, "--out", "/dev/null/x"), 2, "--out /dev/null/x", id="nowhere to write"
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    bench: Bench, address: str, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    found, _, err = bench("--address", address, *arguments)
+    assert said in err
+    assert found == code
+
+
+def test_nobody_there(bench: Bench) -> None:
+    port = free_port()
+    code, _, err = bench("--address", f"127.0.0.1:{port}", "--model", "linear")
+    assert code == 1
+    assert f"nothing answers at 127.0.0.1:{port}: start a server with `skylane serve`" in err
+
+
+def test_no_models_to_serve(bench: Bench) -> None:
+    code, _, err = bench("--models", "nope")
+    assert code == 2
+    assert "--models nope is no directory" in err
+
+
+def test_a_process_is_found_by_its_port(address: str) -> None:
+    assert process_at(address) == os.getpid()
+    assert process_at(f"127.0.0.1:{free_port()}") is None
+    assert process_at("example.invalid:80") is None
