@@ -78,7 +78,6 @@ def _run(arguments: argparse.Namespace, reporter: Reporter) -> None:
     with reporter.working(arguments.name):
         reporter.say(f"loading {arguments.pipeline}")
         loaded = load(arguments.pipeline, trust=arguments.trust, trust_types=arguments.trust_types)
-        how = f"{loaded.kind}, {how_loaded() or 'whose types were looked at first'}"
         for note in loaded.notes:
             reporter.note(note)
         rows, target = read_sample(arguments.data, arguments.target, text_columns(loaded.estimator))
@@ -93,14 +92,14 @@ def _run(arguments: argparse.Namespace, reporter: Reporter) -> None:
             metrics=dict(arguments.metric),
             data_sha256=_data_sha256(arguments.training),
             pipeline_sha256=loaded.sha256,
-            loaded=how,
+            loaded=loaded.how,
             force=arguments.force,
             say=reporter.say,
         )
         reporter.say("publishing")
         published = report.publish(arguments.name, arguments.models)
     if arguments.trust:
-        reporter.note(f"loaded as {how}")
+        reporter.note(f"loaded as {loaded.how}")
     if arguments.explain:
         reporter.explained(report.explain())
     reporter.published(published)

@@ -19,7 +19,9 @@ import numpy as np
 import skops.io
 from sklearn.exceptions import InconsistentVersionWarning
 
+from convert.apart import how_loaded
 from convert.errors import Unreadable, Untrusted
+from convert.steps_of_types import steps_of
 
 INSTALLED: Final = ("sklearn.", "scipy.sparse.", "scipy.interpolate.", "scipy.spatial.")
 """Packages whose classes are made without being asked about: they are installed here, not the file's own."""
@@ -38,13 +40,24 @@ class Loaded:
     kind: Literal["skops file", "pickle or joblib file"] = "skops file"
     notes: tuple[str, ...] = ()
     """What the author should know although the file was loaded."""
+    trusted: bool = False
+    """Whether it could run whatever it asked for."""
+
+    @property
+    def how(self) -> str:
+        """How it came into memory, for the record: `convert_pipeline(..., loaded=loaded.how)`."""
+        if not self.trusted:
+            return f"{self.kind}, whose types were looked at first"
+        return f"{self.kind}, {how_loaded() or 'in the process that converted it, with all its rights'}"
 
 
 def load(path: Path, *, trust: bool = False, trust_types: Sequence[str] = ()) -> Loaded:
     """Load a fitted estimator from a skops, pickle or joblib file.
 
     `trust_types` are the types in a skops file that may be made although skops does not know them; `trust` allows
-    everything, and is needed for pickle and joblib. Raises Untrusted or Unreadable.
+    everything, and is needed for pickle and joblib: the file then runs in this process, with its network, its files and
+    all its rights. Only the command, `skylane convert --trust`, sets a process apart for it, since what is loaded could
+    not be handed from there to here without running again. Raises Untrusted or Unreadable.
     """
     try:
         content = path.read_bytes()
@@ -61,6 +74,7 @@ def load(path: Path, *, trust: bool = False, trust_types: Sequence[str] = ()) ->
         hashlib.sha256(content).hexdigest(),
         "skops file" if skops_file else "pickle or joblib file",
         _version_notes(caught),
+        trust,
     )
 
 
@@ -76,15 +90,23 @@ def _skops(path: Path, content: bytes, trust: bool, trust_types: Sequence[str]) 
         unknown = sorted(skops.io.get_untrusted_types(data=content))
         refused = [name for name in unknown if name not in trust_types and not _harmless(name)]
         if refused and not trust:
+            places = steps_of(_schema(content), refused)
+            named = (f"{name} (in the step {places[name]})" if name in places else name for name in refused)
             raise Untrusted(
-                f"{path}: it holds types that skops does not know to be safe: {', '.join(refused)}. "
+                f"{path}: it holds types that skops does not know to be safe: {', '.join(named)}. "
                 f"If you know them, pass --trust-types {','.join(refused)}; to allow everything, --trust"
             )
         return skops.io.loads(content, trusted=unknown)
     except Untrusted:
         raise
     except Exception as error:  # a damaged file makes skops raise anything from KeyError to BadZipFile
-        raise Unreadable(f"{path}: not a usable skops file: {_one_line(error)}; save the pipeline again") from error
+        advice = _advice(error) or "save the pipeline again"
+        raise Unreadable(f"{path}: not a usable skops file: {_one_line(error)}; {advice}") from error
+
+
+def _schema(content: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return archive.read("schema.json")
 
 
 def _harmless(name: str) -> bool:
@@ -114,7 +136,17 @@ def _pickle(path: Path, content: bytes, trust: bool) -> Any:
     try:
         return joblib.load(io.BytesIO(content))
     except Exception as error:  # unpickling raises whatever the bytes ask for
-        raise Unreadable(f"{path}: not a usable pickle or joblib file: {_one_line(error)}") from error
+        advice = f"; {advice}" if (advice := _advice(error)) else ""
+        raise Unreadable(f"{path}: not a usable pickle or joblib file: {_one_line(error)}{advice}") from error
+
+
+def _advice(error: Exception) -> str | None:
+    """What to do where the code is missing that made the file."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"install {error.name!r}, or put the folder that has it into PYTHONPATH"
+    if isinstance(error, AttributeError) and "__main__" in str(error):
+        return "it was defined in the script that saved the file: move it into a module, and save the pipeline again"
+    return None
 
 
 def _version_notes(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:

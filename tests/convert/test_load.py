@@ -4,19 +4,22 @@ import io
 import json
 import pickle
 import re
+import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import joblib
 import pytest
 import sklearn
 import skops.io
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
@@ -56,7 +59,9 @@ def test_pickle_and_joblib_are_loaded_with_trust_alone(tmp_path: Path, linear: A
     path = saved(tmp_path / f"p{suffix}", linear.estimator)
     with pytest.raises(Untrusted, match=r"can run any code while it is loaded.*pass --trust"):
         load(path)
-    assert hasattr(load(path, trust=True).estimator, "predict")
+    loaded = load(path, trust=True)
+    assert hasattr(loaded.estimator, "predict")
+    assert loaded.how == "pickle or joblib file, in the process that converted it, with all its rights"
 
 
 def test_nothing_runs_before_trust_is_given(tmp_path: Path) -> None:
@@ -85,6 +90,11 @@ class Doubled(FunctionTransformer):  # type: ignore[misc]  # scikit-learn has no
     """A transformer of the author's own."""
 
 
+def doubled(rows: Any) -> Any:
+    """A function of the author's own."""
+    return rows * 2
+
+
 def test_unknown_types_are_named_and_can_be_trusted_by_name(tmp_path: Path, linear: Any) -> None:
     path = saved(tmp_path / "own.skops", make_pipeline(Doubled(), DecisionTreeClassifier()).fit(linear.rows, [0] * 200))
     own = f"{Doubled.__module__}.Doubled"
@@ -94,6 +104,28 @@ def test_unknown_types_are_named_and_can_be_trusted_by_name(tmp_path: Path, line
         load(path, trust_types=["another.Type"])
     assert hasattr(load(path, trust_types=[own]).estimator, "predict")
     assert hasattr(load(path, trust=True).estimator, "predict")
+
+
+def test_the_step_that_needs_an_unknown_type_is_named(tmp_path: Path, linear: Any) -> None:
+    inner = Pipeline([("own", Doubled()), ("scaled", StandardScaler())])
+    columns = ColumnTransformer([("some", inner, [0, 1]), ("rest", FunctionTransformer(doubled), [2, 3])])
+    pipeline = Pipeline([("columns", columns), ("model", DecisionTreeClassifier())])
+    path = saved(tmp_path / "own.skops", pipeline.fit(linear.rows, linear.target))
+    with pytest.raises(Untrusted) as refused:
+        load(path)
+    assert f"{Doubled.__module__}.Doubled (in the step columns/some/own)" in str(refused.value)
+    assert f"{doubled.__module__}.doubled (in the step columns/rest)" in str(refused.value)
+
+
+def test_code_that_is_missing_is_named_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = ModuleType("gone")
+    monkeypatch.setitem(sys.modules, "gone", gone)
+    gone.Doubled = type("Doubled", (FunctionTransformer,), {"__module__": "gone"})  # type: ignore[attr-defined]
+    paths = [saved(tmp_path / name, gone.Doubled()) for name in ("p.skops", "p.pkl")]
+    monkeypatch.delitem(sys.modules, "gone")
+    for path in paths:
+        with pytest.raises(Unreadable, match="install 'gone', or put the folder that has it into PYTHONPATH"):
+            load(path, trust=True)
 
 
 @pytest.mark.parametrize(
