@@ -23,6 +23,9 @@ NumberType = Literal["float32", "float64"]
 LOST_MAX: Final = 2.0**-18
 """Part of a column's range by which rounding to single precision may move its numbers."""
 
+LEFT_OUT: Final = "leave out what it was not trained on; if that is the truth, name it as the target (--target)"
+"""What helps where rows have columns that a pipeline, which knows no names, did not see in training."""
+
 FEATURES: Final = "features"
 TENSOR_OF: Final[dict[Kind, str]] = {"number": "numbers", "string": "strings"}
 
@@ -162,7 +165,7 @@ def infer(estimator: Any, rows: pd.DataFrame | Array) -> tuple[Layout, pd.DataFr
 
 
 def _infer_array(estimator: Any, rows: pd.DataFrame | Array) -> tuple[Layout, pd.DataFrame]:
-    array = rows.to_numpy() if isinstance(rows, pd.DataFrame) else np.asarray(rows)
+    array = _numbers_of(rows) if isinstance(rows, pd.DataFrame) else np.asarray(rows)
     if array.ndim != 2 or array.dtype.kind not in "biuf":
         raise BadRows(
             f"expected rows of numbers, shape (rows, features), but they are {array.dtype} of shape {array.shape}; "
@@ -170,10 +173,22 @@ def _infer_array(estimator: Any, rows: pd.DataFrame | Array) -> tuple[Layout, pd
         )
     expected = getattr(estimator, "n_features_in_", array.shape[1])
     if array.shape[1] != expected:
-        raise BadRows(f"the pipeline was trained on {expected} features, but the rows have {array.shape[1]}")
+        names = f": {_some(list(map(str, rows.columns)))}; {LEFT_OUT}" if isinstance(rows, pd.DataFrame) else ""
+        raise BadRows(f"the pipeline was trained on {expected} features, but the rows have {array.shape[1]}{names}")
     frame = pd.DataFrame(array.astype(np.float64), columns=[str(place) for place in range(array.shape[1])])
     columns = tuple(Column(str(name), "number", double=_beyond_single(frame[name])) for name in frame.columns)
     return Layout(columns, named=False, order={FEATURES: tuple(range(len(columns)))}), frame
+
+
+def _numbers_of(rows: pd.DataFrame) -> Array:
+    """A frame's numbers, (rows, features) float64, for a pipeline that knows no names. Raises BadRows for texts."""
+    others = [str(name) for name, dtype in rows.dtypes.items() if not pd.api.types.is_numeric_dtype(dtype)]
+    if others:
+        raise BadRows(
+            f"the pipeline was trained on an array of numbers and knows no names, but the rows have columns that are "
+            f"no numbers: {_some(others)}; {LEFT_OUT}"
+        )
+    return rows.to_numpy(np.float64, na_value=np.nan)
 
 
 def _column(name: str, values: "pd.Series[Any]") -> Column:

@@ -126,12 +126,28 @@ def test_rows_that_do_not_fit(rows: Any, message: str) -> None:
         pytest.param(np.zeros((2, 3)), "trained on 2 features, but the rows have 3", id="too many features"),
         pytest.param(np.zeros(2), "expected rows of numbers", id="one dimension"),
         pytest.param(np.array([["a", "b"]]), "train on a data frame", id="texts"),
+        pytest.param(
+            FRAME[["a", "b", "s"]],
+            "knows no names, but .* no numbers: 's'; leave out .*--target",
+            id="a frame with texts",
+        ),
+        pytest.param(
+            FRAME[["a", "b"]].assign(late=True),
+            "trained on 2 features, .* 3: 'a', 'b', 'late'; leave out",
+            id="a frame with the truth",
+        ),
     ],
-)
+)  # fmt: skip
 def test_arrays_that_do_not_fit(rows: Any, message: str) -> None:
     estimator = LinearRegression().fit(FRAME[["a", "b"]].to_numpy(), TARGET)
     with pytest.raises(BadRows, match=message):
         infer(estimator, rows)
+
+
+def test_a_frame_for_a_pipeline_that_knows_no_names_may_have_numbers_of_any_type() -> None:
+    estimator = LinearRegression().fit(FRAME[["a", "b"]].to_numpy(), TARGET)
+    rows = pd.DataFrame({"yes": [True, False], "many": pd.array([1, None], dtype="Int64")})
+    np.testing.assert_array_equal(infer(estimator, rows)[1].to_numpy(), [[1.0, 1.0], [0.0, np.nan]])
 
 
 def with_gap(name: str) -> pd.DataFrame:
