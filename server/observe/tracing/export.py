@@ -34,6 +34,10 @@ log = logging.getLogger(__name__)
 
 FLUSH_S: Final = 5.0
 """What a server that goes gives the collector to take the last spans."""
+TOGETHER: Final = 64
+"""Spans sent together, unless the environment says otherwise. To encode one takes OpenTelemetry's exporter 27 µs, in
+which no other thread has the interpreter: its own default of 512 would hold up requests for 14 ms, as far as Python
+lets it."""
 LOSSES_TOLD_S: Final = 60.0
 """Lost spans are told of no more often."""
 
@@ -45,7 +49,7 @@ class Exporting:
         """Bounds and pace are OpenTelemetry's, for its own batches. Raises CannotStart if they are no numbers."""
         self._exporter, self._spans = exporter, spans
         self._waiting_max = _number(OTEL_BSP_MAX_QUEUE_SIZE, 2048)
-        self._together = _number(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, 512)
+        self._together = _number(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, TOGETHER)
         self._pause_s = _number(OTEL_BSP_SCHEDULE_DELAY, 5000) / 1000
         self._records: list[Request | Batch] = []
         self._waiting = 0
@@ -95,18 +99,25 @@ class Exporting:
     def _send(self) -> None:
         with self._lock:
             records, self._records, self._waiting = self._records, [], 0
-        made = [span for record in records for span in self._spans(record)]
-        for start in range(0, len(made), self._together):
-            part = made[start : start + self._together]
-            try:
-                took = self._exporter.export(part) is SpanExportResult.SUCCESS
-            except Exception:  # of somebody else's, and not worth a request
-                log.exception("traces: %d spans could not be sent", len(part))
-                took = False
-            if took:
-                self.sent += len(part)
-            else:
-                self.lost(len(part))
+        made = list[ReadableSpan]()
+        for record in records:
+            if made and len(made) + record.spans > self._together:
+                self._export(made)
+                made = []
+            made += self._spans(record)
+        if made:
+            self._export(made)
+
+    def _export(self, made: Sequence[ReadableSpan]) -> None:
+        try:
+            took = self._exporter.export(made) is SpanExportResult.SUCCESS
+        except Exception:  # of somebody else's, and not worth a request
+            log.exception("traces: %d spans could not be sent", len(made))
+            took = False
+        if took:
+            self.sent += len(made)
+        else:
+            self.lost(len(made))
 
     def _tell_losses(self) -> None:
         now = time.monotonic()

@@ -67,6 +67,22 @@ class Head:
     """To what trace the call belongs; None where nobody traces."""
 
 
+class _Known:
+    """What blocks of one form say."""
+
+    __slots__ = ("form", "head")
+
+    def __init__(self, form: Form, head: Head) -> None:
+        self.form, self.head = form, head
+
+    def head_of(self, values: Sequence[bytes], trace_of: TraceOf) -> Head:
+        """With the trace of a block with these values: often the same as the last one's, if it is not recorded."""
+        trace = trace_of(tuple(zip(self.form.names, map(bytes.decode, values), strict=True)))
+        if trace is not self.head.trace:
+            self.head = replace(self.head, trace=trace)
+        return self.head
+
+
 class Heads:
     """The header fields that one connection receives."""
 
@@ -86,18 +102,18 @@ class Heads:
         self._trace_of = trace_of
         self._decoder = Decoder(header_bytes_max)
         self._known_bytes = 0
-        self._forms: list[tuple[Form, Head]] = []
-        """Forms whose meaning holds until the table changes, and what all their blocks say alike."""
+        self._forms: list[_Known] = []
+        """Forms whose meaning holds until the table changes."""
 
     def decode(self, block: bytes) -> Head:
         """The head in this block. Raises StreamFault, and ConnectionFault when the table is lost.
 
         The metadata of a hot method, which nobody reads, may lack fields whose values vary.
         """
-        for known, alike in self._forms:
-            values = known.values(block)
+        for known in self._forms:
+            values = known.form.values(block)
             if values is not None and all(map(_is_text, values)):
-                return self._varied(alike, known, values) if self._trace_of else alike
+                return known.head if self._trace_of is None else known.head_of(values, self._trace_of)
         table = self._decoder.header_table.dynamic_entries
         newest, entries = table[0] if table else None, len(table)
         said = self._fields(block)
@@ -116,13 +132,8 @@ class Heads:
             self.known[block] = head
             self._known_bytes += size
             if form is not None:
-                self._forms.append((form, replace(head, metadata=(), trace=None)))
+                self._forms.append(_Known(form, replace(head, metadata=(), trace=None)))
         return head
-
-    def _varied(self, head: Head, form: Form, values: Sequence[bytes]) -> Head:
-        assert self._trace_of is not None
-        trace = self._trace_of(tuple(zip(form.names, (value.decode() for value in values), strict=True)))
-        return head if trace is None else replace(head, trace=trace)
 
     def forget(self) -> None:
         """Decode every block anew."""
