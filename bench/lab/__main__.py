@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import grpc
 import msgspec
@@ -17,6 +17,8 @@ from rich.console import Console
 
 from bench.generator import GeneratorFailed
 from bench.lab import record, rounds
+from bench.lab.knee_requests import Mixed, examples, recorded
+from bench.lab.lines import number, positive, told
 from bench.lab.measure import Subject
 from bench.lab.page import page
 from bench.lab.places import Place, place
@@ -28,16 +30,17 @@ from bench.lab.summary import summary
 from bench.machine import commit, libraries, machine
 from bench.payloads import WrongAnswer
 from bench.servers import ServerFailed
-from skylane.client import Client, SkylaneError, Unavailable
+from skylane.client import Client, SkylaneError
 
 DEFAULT: Final = ("steady", "peak")
 OUT: Final = Path("bench-results")
 
 EPILOG: Final = f"""\
-Requests are the example rows that the model's manifest keeps. Scenarios on a
-schedule send each request at its instant, whatever became of the others, and
-count its latency from there, so that a server that stalls shows it.
-What the load generator itself limits is not reported.
+Rows are mixed from the examples in the model's manifest and do not repeat, or
+come from --data in its order. Scenarios on a schedule send each request at its
+instant, whatever became of the others, and count its latency from there, so
+that a server that stalls shows it. What the load generator itself limits is
+not reported.
 
 scenarios:
 {{scenarios}}
@@ -65,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"skylane bench: {error}", file=sys.stderr)
         return 2
     except (SkylaneError, grpc.RpcError) as error:
-        print(f"skylane bench: {_told(error, options.address)}", file=sys.stderr)
+        print(f"skylane bench: {told(error, options.address)}", file=sys.stderr)
         return 1
     except (GeneratorFailed, ServerFailed, WrongAnswer) as error:
         print(f"skylane bench: {error}", file=sys.stderr)
@@ -89,20 +92,23 @@ def _measured(options: argparse.Namespace, baseline: Lab | None, folder: Path) -
     started, began_at = datetime.now(UTC), time.monotonic()
     on = machine()
     with contextlib.ExitStack() as stack:
-        where = stack.enter_context(place(options.address, options.models, folder))
+        starts = options.address is None and options.format != "json"
+        with _console().status(f"starting a server of {options.models}") if starts else contextlib.nullcontext():
+            where = stack.enter_context(place(options.address, options.models, folder))
         with Client(where.address, timeout_s=10) as client:
             model = choose(client, options.model)
-        asked = golden(model, options.rows)
+        checks = golden(model, options.rows)
+        rows = Mixed(examples(model)) if options.data is None else recorded(options.data, model)
         rate = options.rate
         if rate is None and baseline is not None:
             rate = baseline.settings["rate_per_s"]
         order = rounds.Order(
-            plans=plans, rounds=options.rounds, seconds=options.seconds, rate_per_s=rate,
+            plans=plans, rounds=options.rounds, seconds=options.seconds, rate_per_s=rate, rows=options.rows,
             in_time_s=None if options.in_time_ms is None else options.in_time_ms / 1e3,
         )  # fmt: skip
         screen = stack.enter_context(_screen(options, order, where))
         subject = Subject(where.address, model.name, options.pid or where.pid)
-        found = rounds.run(subject, asked, order, folder, screen)
+        found = rounds.run(subject, checks, rows, order, folder, screen)
     return Lab(
         started_at=started.isoformat(timespec="seconds"),
         took_s=round(time.monotonic() - began_at, 1),
@@ -114,6 +120,7 @@ def _measured(options: argparse.Namespace, baseline: Lab | None, folder: Path) -
         model=model.name,
         version=model.version,
         rows=options.rows,
+        asked=rows.said,
         settings={
             "rounds": options.rounds, "seconds": options.seconds, "rate_per_s": found.rate_per_s,
             "rate_given": options.rate is not None, "in_time_ms": options.in_time_ms,
@@ -126,8 +133,11 @@ def _measured(options: argparse.Namespace, baseline: Lab | None, folder: Path) -
 def _screen(options: argparse.Namespace, order: rounds.Order, where: Place) -> Silent:
     if options.format == "json":
         return Silent()
-    console = Console(stderr=True, width=None if sys.stderr.isatty() else LOG_WIDTH)
-    return Screen([plan.name for plan in order.plans], order.rounds, order.seconds, where.pid, console)
+    return Screen([plan.name for plan in order.plans], order.rounds, order.seconds, where.pid, _console())
+
+
+def _console() -> Console:
+    return Console(stderr=True, width=None if sys.stderr.isatty() else LOG_WIDTH)
 
 
 def _baseline(path: Path | None) -> Lab | None:
@@ -149,18 +159,6 @@ def _save(lab: Lab, baseline: Lab | None, out: Path) -> Path:
     except OSError as error:
         raise Unusable(f"--out {out}: {error.strerror or error}") from error
     return path
-
-
-def _told(error: SkylaneError | grpc.RpcError, address: str | None) -> str:
-    if isinstance(error, Unavailable) and address is not None:
-        return (
-            f"nothing answers at {address}: start a server with `skylane serve`, or leave out --address, and one is "
-            "started for the time of the measurement"
-        )
-    if isinstance(error, grpc.RpcError):
-        call: Any = error  # gRPC raises calls, and its types do not say so
-        return f"{call.code().name}: {call.details()}"
-    return str(error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -188,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", metavar="NAME", help="model that is asked (default: the only one)")
     add(
         "--pid",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="the server's process, whose CPU and memory to measure; a server on this machine is found by its port",
     )
@@ -203,15 +201,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--rate",
-        type=_number,
+        type=number,
         metavar="R",
         help="requests per second, on average, of scenarios on a schedule (default: that of --baseline, or half of "
         "what a single caller gets)",
     )
-    add("--rows", type=_positive, default=1, metavar="N", help="rows in each request (default: 1)")
-    add("--seconds", type=_number, default=5.0, metavar="S", help="of each measurement (default: 5)")
-    add("--rounds", type=_positive, default=4, metavar="N", help="measurements of each scenario, in turn (default: 4)")
-    add("--in-time-ms", type=_number, metavar="MS", help="an answer that takes longer is not counted as good")
+    add("--data", type=Path, metavar="FILE", help="rows to send, as CSV with the model's columns")
+    add("--rows", type=positive, default=1, metavar="N", help="rows in each request (default: 1)")
+    add("--seconds", type=number, default=5.0, metavar="S", help="of each measurement (default: 5)")
+    add("--rounds", type=positive, default=4, metavar="N", help="measurements of each scenario, in turn (default: 4)")
+    add("--in-time-ms", type=number, metavar="MS", help="an answer that takes longer is not counted as good")
     add = parser.add_argument_group("what comes of it").add_argument
     add("--baseline", type=Path, metavar="FILE", help="an earlier result to compare with")
     add("--out", type=Path, default=OUT, metavar="DIR", help=f"for the result and the report (default: {OUT})")
@@ -224,23 +223,6 @@ def _scenario(text: str) -> str:
         raise argparse.ArgumentTypeError(f"there is no scenario {text!r}; there are: {', '.join(PLANS)}")
     return text
 
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {number}")
-    return number
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    if not number > 0:
-        raise argparse.ArgumentTypeError(f"expected more than 0, got {text}")
-    return number
-
-
-# argparse names the type in its message: "invalid whole number value: 'x'".
-_positive.__name__, _number.__name__ = "whole number", "number"
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,7 +7,7 @@
         if found.limited_by_generator:
             ...                                                                    # why; not a number to report
 
-`bodies` are framed requests (`bench.payloads.framed`), drawn at random, or as `picks` says. `Open` sends each at its
+`bodies` are framed requests (`bench.payloads.framed`), sent in turn, or as `picks` says. `Open` sends each at its
 instant, whatever became of the others; `Closed` keeps so many in flight.
 """
 
@@ -152,7 +152,6 @@ def measure(
     picks: NDArray[np.int64] | None = None,
     in_time_s: float | None = None,
     ceiling: Ceiling | None = None,
-    seed: int = 0,
     progress: Path | None = None,
 ) -> Measured:
     """Send, wait, and tell. Files go to `folder`. `picks`: for each request of an `Open`, which body. `progress`: a
@@ -160,7 +159,7 @@ def measure(
 
     Raises GeneratorFailed if the generator did: nothing listens there, or the server closed a connection.
     """
-    order = replace(_order(subject, bodies, load, folder, picks, np.random.default_rng(seed)), progress=progress)
+    order = replace(_order(subject, bodies, load, folder, picks), progress=progress)
     before = _counters(subject)
     watch = Watch(subject.pid) if subject.pid is not None else None
     with watch or nullcontext():
@@ -223,30 +222,21 @@ def measured(
 
 
 def _order(
-    subject: Subject,
-    bodies: Sequence[bytes],
-    load: Open | Closed,
-    folder: Path,
-    picks: NDArray[np.int64] | None,
-    rng: np.random.Generator,
+    subject: Subject, bodies: Sequence[bytes], load: Open | Closed, folder: Path, picks: NDArray[np.int64] | None
 ) -> Order:
+    def order(first: int, count: int) -> Order:
+        return Order(
+            address=subject.address, bodies=bodies, connections=load.connections,
+            streams=load.streams_max if isinstance(load, Open) else load.streams,
+            picks=(first + np.arange(count)) % len(bodies) if picks is None else picks,
+            due_us=load.due_us if isinstance(load, Open) else None, timeout_s=load.timeout_s,
+        )  # fmt: skip
+
     if isinstance(load, Open):
-        if picks is None:
-            picks = rng.integers(len(bodies), size=len(load.due_us))
-        return Order(
-            address=subject.address, bodies=bodies, connections=load.connections, streams=load.streams_max,
-            picks=picks, due_us=load.due_us, timeout_s=load.timeout_s,
-        )  # fmt: skip
-
-    def order(count: int) -> Order:
-        return Order(
-            address=subject.address, bodies=bodies, connections=load.connections, streams=load.streams,
-            picks=rng.integers(len(bodies), size=count), timeout_s=load.timeout_s,
-        )  # fmt: skip
-
+        return order(0, len(load.due_us))
     least = WARM_ROUNDS * load.connections * load.streams
-    warm = send(order(least), folder)
-    return order(max(least, round(least / warm.wall_s * load.seconds)))
+    warm = send(order(0, least), folder)
+    return order(least, max(least, round(least / warm.wall_s * load.seconds)))
 
 
 def _counters(subject: Subject) -> Counters | None:

@@ -148,6 +148,7 @@ def _how(lab: Lab) -> Html:
     server = "started for it" if lab.started_server else f"at {lab.address}"
     known = {
         "commit": lab.commit,
+        "asked": lab.asked,
         "server": server,
         "machine": f"{machine.cores} cores, {machine.cpu}, {machine.memory_mib:,.0f} MiB, {machine.kernel}",
         "load before": f"{machine.load_before:g} processes wanted a core in the minute before",

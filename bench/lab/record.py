@@ -134,6 +134,8 @@ class Lab(_Record, frozen=True, kw_only=True):
     version: int
     rows: int
     """In each request."""
+    asked: str
+    """What the rows were, in a few words."""
     settings: dict[str, Any]
     alone: tuple[Alone, ...]
     """For each round."""

@@ -2,23 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import floor, log10
+from math import ceil, floor, log10
 from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
 
 from bench.lab import record, truth
-from bench.lab.measure import Closed, Subject, measure
+from bench.lab.knee_requests import Rows, bodies
+from bench.lab.measure import Closed, Open, Subject, measure
 from bench.lab.plans import CONNECTIONS, STREAMS, Plan
 from bench.lab.questions import Questions, ask
 from bench.lab.record import Alone, Round, Scenario
-from bench.lab.truth import SHARE_MAX, Ceiling
+from bench.lab.truth import BODIES_MAX, SHARE_MAX, Ceiling
+from bench.payloads import PREDICT, Exchange
+from bench.servers import ask_grpc
 
 WARM_S: Final = 0.5
 USUAL_SHARE: Final = 0.5
 """Of what the server answers to a single caller, one request after the other: the rate of the schedules, where none is
 given. Callers at that rate seldom meet, so that it is busy, and far from overload even if it never batches."""
+WARM_BODIES: Final = 4000
+SPARE: Final = 1.5
+"""Different requests for a closed loop, as a multiple of those that it should need."""
 SEED: Final = 20130101
 
 
@@ -33,6 +39,8 @@ class Order:
     rate_per_s: float | None
     """Mean rate of the schedules; None: a share of what the server can do."""
     in_time_s: float | None
+    rows: int
+    """In each request."""
 
 
 class Watcher(Protocol):
@@ -60,27 +68,36 @@ class Run:
     scenarios: tuple[Scenario, ...]
 
 
-def run(subject: Subject, questions: Questions, order: Order, folder: Path, watcher: Watcher) -> Run:
-    """Measure all. Raises WrongAnswer, ServerFailed, GeneratorFailed, grpc.RpcError."""
-    watcher.says(f"asking {questions.model} once, and checking its answers")
-    answers = {exchange.body: ask(subject.address, exchange) for exchange in questions.exchanges}
+def run(subject: Subject, checks: Questions, rows: Rows, order: Order, folder: Path, watcher: Watcher) -> Run:
+    """Measure all with these rows; `checks` are asked before and between. Raises WrongAnswer, GeneratorFailed,
+    grpc.RpcError.
+    """
+    watcher.says(f"asking {checks.model} once, and checking its answers")
+    for exchange in checks.exchanges:
+        ask(subject.address, exchange)
+    rng = np.random.default_rng(SEED)
+
+    def fresh(requests: float) -> list[bytes]:
+        return bodies(checks.model, rows, ceil(requests), order.rows, rng)
+
+    answers = {body: ask_grpc(subject.address, Exchange("grpc", PREDICT, body, {})) for body in fresh(BODIES_MAX)}
     watcher.says("warming up")
-    measure(subject, questions.bodies, Closed(seconds=WARM_S), folder)
-    single = measure(subject, questions.bodies, Closed(seconds=WARM_S, connections=1, streams=1), folder)
-    alone, found = list[Ceiling](), dict[str, list[Round]]()
-    rate = order.rate_per_s
+    peak = measure(subject, fresh(WARM_BODIES), Closed(seconds=WARM_S), folder)
+    single = measure(subject, fresh(WARM_BODIES), Closed(seconds=WARM_S, connections=1, streams=1), folder)
+    alone, found, rate = list[Ceiling](), dict[str, list[Round]](), order.rate_per_s
     for round_ in range(order.rounds):
         watcher.says(f"round {round_ + 1}: what the generator does alone")
         alone.append(truth.ceiling(answers, folder, CONNECTIONS, STREAMS))
         rate = rate or usual_rate(single.answered_per_s, alone[0])
         for plan in _turned(order.plans, round_):
-            watcher.begins(plan.name, round_, progress := folder / "progress")
             load = plan.load(rate, order.seconds, np.random.default_rng(SEED + round_))
+            requests = len(load.due_us) if isinstance(load, Open) else SPARE * peak.answered_per_s * load.seconds
+            known, progress = fresh(requests), folder / "progress"
+            watcher.begins(plan.name, round_, progress)
             measured = measure(
-                subject, questions.bodies, load, folder, in_time_s=order.in_time_s, ceiling=alone[-1],
-                seed=SEED + round_, progress=progress,
-            )  # fmt: skip
-            ask(subject.address, questions.exchanges[0])
+                subject, known, load, folder, in_time_s=order.in_time_s, ceiling=alone[-1], progress=progress
+            )
+            ask(subject.address, checks.exchanges[0])
             kept = record.round_of(measured, round_)
             found.setdefault(plan.name, []).append(kept)
             watcher.ended(plan.name, kept)

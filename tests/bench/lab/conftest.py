@@ -22,7 +22,7 @@ def _lab(p99_us: Sequence[float] = (900.0, 1000.0, 1100.0, 950.0), limited: str 
     known: dict[str, object] = {
         "started_at": "2026-01-02T03:04:05+00:00", "took_s": 9.5, "commit": "abc123456", "libraries": {"numpy": "2.0"},
         "machine": Machine(cpu="a <b>", cores=2, memory_mib=1000, kernel="Linux 6", python="3.11", load_before=0.1),
-        "address": "127.0.0.1:8500", "started_server": False, "model": "late", "version": 3, "rows": 1,
+        "address": "127.0.0.1:8500", "started_server": False, "model": "late", "version": 3, "rows": 1, "asked": "rows",
         "settings": {"rounds": len(rounds), "seconds": 1.0, "rate_per_s": 100.0, "in_time_ms": None},
         "alone": tuple(Alone(requests_per_s=50_000.0, cpu_us=12.0) for _ in rounds),
         "scenarios": (Scenario(name="steady", title="at one rate", loop=loop, rounds=rounds),),  # type: ignore[arg-type]

@@ -65,11 +65,25 @@ def test_scenarios_against_a_server_that_runs(bench: Bench, address: str, tmp_pa
 
 
 def test_a_server_is_started_and_a_second_run_is_compared(bench: Bench, small_models: Path, tmp_path: Path) -> None:
-    first = ("--models", str(small_models), "--model", "mixed", "--scenario", "steady", "--rows", "3", *QUICK)
+    (tmp_path / "rows.csv").write_text("a,s,b,t\n1,x,2,y\n3,z,,\n")
+    first = (
+        "--data",
+        "rows.csv",
+        "--models",
+        str(small_models),
+        "--model",
+        "mixed",
+        "--scenario",
+        "steady",
+        "--rows",
+        "3",
+        *QUICK,
+    )
     code, out, err = bench(*first, "--format", "json")
     assert (code, err) == (0, "")
     told = json.loads(out)
     assert told["started_server"] is True
+    assert told["asked"] == "2 rows of rows.csv in their order"
     assert told["settings"]["rate_per_s"] > 0
     (path,) = tmp_path.glob("bench-results/*.json")
     code, out, _ = bench(*first, "--baseline", str(path))
