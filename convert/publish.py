@@ -218,21 +218,25 @@ def _newest(repository: Path, name: str) -> Manifest | None:
 def _steady(conversion: Conversion, newest: Manifest | None, quantize: Quantize) -> Conversion:
     """Keep to the candidate of the newest version where another one won by no more than noise.
 
-    Without this, publishing one pipeline twice could make two versions, by the clock's whim.
+    Without this, publishing one pipeline twice could make two versions, by the clock's whim, and of a pipeline that was
+    trained again the answers could come in another type of number.
     """
     if newest is None:
         return conversion
     cost = conversion.batches.cost
     best = cost(conversion.verdicts[conversion.chosen].latency_us)
-    for index, verdict in enumerate(conversion.verdicts):
-        if (
-            (verdict.quantized or quantize != "require")
-            and why_outside(verdict.parity, conversion.tolerance) is None
-            and cost(verdict.latency_us) <= best * NOISE
-            and identity(conversion, index) == newest.identity
-        ):
-            return replace(conversion, chosen=index)
-    return conversion
+    as_good = [
+        index
+        for index, verdict in enumerate(conversion.verdicts)
+        if (verdict.quantized or quantize != "require")
+        and why_outside(verdict.parity, conversion.tolerance) is None
+        and cost(verdict.latency_us) <= best * NOISE
+    ]
+    same = next((index for index in as_good if identity(conversion, index) == newest.identity), None)
+    if same is None:
+        names = {candidate.name for candidate in newest.candidates if candidate.chosen}
+        same = next((index for index in as_good if conversion.verdicts[index].name in names), None)
+    return conversion if same is None else replace(conversion, chosen=same)
 
 
 def _check(quantize: str, data_sha256: str | None) -> None:

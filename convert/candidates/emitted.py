@@ -1,8 +1,15 @@
 """Graphs of our own emitters: scalers folded into what follows, one product where skl2onnx makes ten nodes."""
 
+from typing import Final
+
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+
 from convert.candidates.registry import Built, NotApplicable, Source, candidate
 from convert.schema import NumberType
-from convert.structure import rounds_first
+from convert.structure import parts, rounds_first
+
+SCALERS: Final = (MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler)
+"""That no graph of ours has a node for."""
 
 
 @candidate("emitted float32")
@@ -29,4 +36,5 @@ def _built(source: Source, numbers: NumberType, precision: NumberType, how: str)
     if numbers == "float64" and source.large and rounds_first(source.estimator):
         raise NotApplicable(f"{source.large}, which round their input to single precision: doubles would gain nothing")
     model = source.emitted(numbers, precision)
-    return Built(model.SerializeToString(deterministic=True), numbers, f"emitted anew, scalers folded in{how}")
+    folded = ", scalers folded in" if any(isinstance(part, SCALERS) for part in parts(source.estimator)) else ""
+    return Built(model.SerializeToString(deterministic=True), numbers, f"emitted anew{folded}{how}")

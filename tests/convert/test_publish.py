@@ -10,7 +10,7 @@ import onnx
 import onnxruntime as ort
 import pandas as pd
 import pytest
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -104,23 +104,41 @@ def test_a_retrained_pipeline_is_the_next_version(publish_to: Publish, linear: A
     assert (first.version, second.version) == (1, 2)
 
 
+def timed(faster: int) -> Callable[..., list[dict[str, float]]]:
+    """Times of which one is shorter by no more than noise."""
+
+    def latencies(candidates: list[Any], sizes: Any) -> list[dict[str, float]]:
+        return [
+            dict.fromkeys(("1", "64", "1024"), 10.0 if index == faster else 11.0) for index in range(len(candidates))
+        ]
+
+    return latencies
+
+
 def test_a_whim_of_the_clock_makes_no_new_version(publish_to: Publish, linear: Any, monkeypatch: Any) -> None:
     """Two graphs equally fast but for noise: the one that is published already stays."""
-
-    def timed(faster: int) -> Callable[..., list[dict[str, float]]]:
-        def latencies(candidates: list[Any], sizes: Any) -> list[dict[str, float]]:
-            return [
-                dict.fromkeys(("1", "64", "1024"), 10.0 if index == faster else 11.0)
-                for index in range(len(candidates))
-            ]
-
-        return latencies
-
     monkeypatch.setattr(conversion, "latencies", timed(0))
     first = publish_to(linear)
     monkeypatch.setattr(conversion, "latencies", timed(1))
     assert not publish_to(linear).created
-    assert [candidate.name for candidate in first.candidates if candidate.chosen] == ["emitted float32"]
+    assert chosen(first) == "emitted float32"
+
+
+def test_a_whim_of_the_clock_makes_no_other_interface(publish_to: Publish, linear: Any, monkeypatch: Any) -> None:
+    """Trained again, the pipeline is a new version; the candidate stays, and the type of its numbers with it."""
+    monkeypatch.setattr(conversion, "latencies", timed(2))
+    first = publish_to(linear)
+    monkeypatch.setattr(conversion, "latencies", timed(0))
+    again = make_pipeline(StandardScaler(), LogisticRegression(C=0.5)).fit(linear.rows, linear.target)
+    second = publish_to(type(linear)(again, linear.rows, linear.target))
+    assert (chosen(first), chosen(second)) == ("emitted float64", "emitted float64")
+    assert second.version == 2
+
+
+def chosen(published: Published) -> str:
+    """The candidate's name."""
+    (name,) = (candidate.name for candidate in published.candidates if candidate.chosen)
+    return name
 
 
 def corrupted(source: Source) -> Built:
