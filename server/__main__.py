@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--figures", type=Path, help=argparse.SUPPRESS)
     switch("triton_metrics", "tell /metrics under the names of NVIDIA Triton too, for dashboards that read those")
+    switch("access_log", "log one line for each request: who asked what, how it ended, and how long it took")
     add("traces", str, "send spans of OpenTelemetry: otlp, as OTEL_* variables say; or console", get_args(Traces))
     add("trace_sample", float, "share of requests without a trace that begin one, 0 to 1; others do as their caller")
     add("max_message_mb", int, "largest request, in MiB")

@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING
 from server import demand, signals
 from server.directory import Directory
 from server.engine.engine import Engine
+from server.engine.observer import all_of
 from server.errors import CannotStart
 from server.guard import Guard
+from server.observe.access import AccessLog
+from server.observe.doors import Doors
 from server.observe.ledger import Ledger
 from server.observe.telling import Telling
 from server.observe.tracing.setting import tracing_of
@@ -29,10 +32,12 @@ from server.repository import loader
 from server.repository.repository import Load, ModelStatus, Repository, State
 from server.routing.routes import Routes
 from server.settings import Settings
+from server.tally import Tally
 from server.threads import LoopWorkers
 from server.transport.grpcio import HotServices, make_server
 from server.transport.listener import CannotListen, Listener, listen
 from server.transport.models import SelfDescription
+from server.transport.paths import protocol_of
 from server.transport.permission import Permission
 from server.transport.protocols import Service, hot_methods, services
 from server.transport.skylane_v1.requests import PREDICT
@@ -45,6 +50,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_STATUSES = {error.__name__: code.name for error, code in STATUS_OF.items()}
 _CODES = {error.__name__: int(code.value[0]) for error, code in STATUS_OF.items()}
 
 DRAIN_LOOK_S = 0.01
@@ -63,16 +69,19 @@ class App:
         self._tracing = tracing_of(settings, time.monotonic, _CODES)
         self._tracer = tracer = self._tracing.tracer if self._tracing else None
         self._trace_of = tracer.trace_of if tracer else None
-        self._engine = Engine(self._workers, time.monotonic, observer=tracer)
+        access = AccessLog(time.monotonic, _STATUSES) if settings.access_log else None
+        unserved = Tally()
+        self._doors = Doors(unserved, protocol_of, access)
+        self._engine = Engine(self._workers, time.monotonic, observer=all_of(tracer, access), unserved=unserved)
         self._answerer = FollowedEngine(self._engine, tracer) if tracer else self._engine
         self._guard = Guard(settings.tokens)
         self._routes = Routes()
-        self._ledger = Ledger(lambda: self._engine.unserved)
+        self._ledger = Ledger(unserved.counted)
         self._repository = Repository(settings.models, self._ledger.timed(load), self._serve)
         self._refreshing = asyncio.Lock()
         """One look at the repository at a time, whether it is time for one or somebody loads a model."""
         self._readiness = Readiness()
-        permission = Permission(self._guard)
+        permission = Permission(self._guard, self._doors.ended if settings.transport == "grpcio" else None)
         self._about = SelfDescription(self._readiness, permission)
         self._directory = Directory(
             routes=lambda: self._routes,
@@ -86,14 +95,15 @@ class App:
         self._telling = Telling(
             self._ledger,
             self._directory.status,
-            {error.__name__: code.name for error, code in STATUS_OF.items()},
+            _STATUSES,
             transport=settings.transport,
             directory=settings.figures,
             triton_names=settings.triton_metrics,
         )
-        self._hot = hot_methods(self._answerer, time.monotonic, settings.message_bytes_max)
-        if tracer:
-            self._hot = traced(self._hot, tracer.arrive)
+        self._hot = hot_methods(self._answerer, time.monotonic, settings.message_bytes_max, unserved)
+        for watcher in (tracer, access):
+            if watcher:
+                self._hot = traced(self._hot, watcher.arrive)
         self._prediction = HotServices(self._hot, permission, time.monotonic, self._trace_of)
         self._server = make_server(settings.message_bytes_max, permission, share_port=settings.supervised)
         told: tuple[Service, ...] = (self._prediction, self._about, *services(self._directory, permission))
@@ -110,7 +120,9 @@ class App:
         if self._settings.http_port is not None:
             self.http = self._bind_http()
         try:
-            self.listener = listen(self._settings, self._server, self._hot, self._guard, self._trace_of)
+            self.listener = listen(
+                self._settings, self._server, self._hot, self._guard, self._trace_of, self._doors.ended
+            )
         except CannotListen as error:
             if self.http:
                 self.http.release()
@@ -129,6 +141,7 @@ class App:
             metrics=self._telling.pages(),
             live=self._live,
             tracer=self._tracer,
+            visitors=self._doors,
         )
 
     async def _live(self) -> bytes:

@@ -46,6 +46,8 @@ class Settings:
     """Where workers find each other's figures, for metrics that tell of all. Set by the supervisor alone."""
     triton_metrics: bool = False
     """Whether /metrics tells the figures under NVIDIA Triton's names too."""
+    access_log: bool = False
+    """Whether the log has a line for each request."""
     traces: Traces = "off"
     """Where spans of OpenTelemetry go: to a collector, as its own environment variables say, or to standard output."""
     trace_sample: float = 0.01

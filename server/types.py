@@ -29,6 +29,7 @@ class Call:
         "handle",
         "key",
         "protocol",
+        "request_id",
         "sink",
         "tail",
         "trace",
@@ -42,6 +43,7 @@ class Call:
         tail: bytes = b"",
         grant: Grant = ANYONE,
         trace: Any = None,
+        request_id: str = "",
     ) -> None:
         self.handle = handle
         """What the transport needs to find the caller again."""
@@ -49,7 +51,7 @@ class Call:
         self.deadline = deadline
         """Instant on the engine's clock after which nobody waits."""
         self.tail = tail
-        """Bytes that belong at the end of this caller's reply and no other's: its request id."""
+        """Bytes that belong at the end of this caller's reply and no other's: the id that its message had."""
         self.grant = grant
         """What the caller's credentials allow."""
         self.cancelled = False
@@ -62,6 +64,8 @@ class Call:
         """Equal calls that wait for this one's answer."""
         self.protocol = ""
         """By which protocol it came; whoever reads the request says so."""
+        self.request_id = request_id
+        """By which its caller knows it, from `x-request-id`; see server/request_ids.py. Nothing if none was sent."""
         self.trace = trace
         """What a tracer knows of it, and nobody else reads; None where nobody traces."""
 

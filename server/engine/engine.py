@@ -11,12 +11,12 @@ run the whole of it from one seed.
 
 import logging
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from threading import Lock
 from typing import Protocol
 
+from server import request_ids
 from server.block import Ask, Block
 from server.engine import assembly
 from server.engine.admission import Refusal
@@ -24,8 +24,17 @@ from server.engine.batching import Cut
 from server.engine.lane import FAILURES_TOLD_S, Lane
 from server.engine.observer import Observer
 from server.engine.statistics import Times
-from server.errors import CallCancelled, DeadlineExpired, ModelFailed, ModelNotFound, ServingError, ShuttingDown
+from server.errors import (
+    CallCancelled,
+    DeadlineExpired,
+    InputMismatch,
+    ModelFailed,
+    ModelNotFound,
+    ServingError,
+    ShuttingDown,
+)
 from server.routing.routes import Routes
+from server.tally import Tally
 from server.types import Call, Sink
 
 log = logging.getLogger(__name__)
@@ -53,15 +62,16 @@ class Engine:
         clock: Callable[[], float],
         inline_s_max: float = INLINE_S_MAX,
         observer: Observer | None = None,
+        unserved: Tally | None = None,
     ) -> None:
+        """`unserved`: where calls are counted that reach no model."""
         self._workers, self._clock, self._inline_s_max = workers, clock, inline_s_max
         self._observer = observer
         self._routes = Routes()
         self._lanes: frozenset[Lane] = frozenset()
         self._lanes_lock = Lock()
         self._stopping = False
-        self.unserved: Counter[tuple[str, str]] = Counter()
-        """(protocol, name of the error's class) → calls that reached no model, since none is there or we stop."""
+        self._unserved = unserved or Tally()
 
     # --- The request path -------------------------------------------------------------------------------------------
 
@@ -73,11 +83,11 @@ class Engine:
                 touched[self._enqueue(ask)] = None
             except ServingError as error:
                 if isinstance(error, ModelNotFound | ShuttingDown):  # the others were counted where they belong
-                    with self._lanes_lock:
-                        self.unserved[ask.calls[0].protocol, type(error).__name__] += len(ask.calls)
+                    self._unserved.add(ask.calls[0].protocol, type(error).__name__, len(ask.calls))
                 ask.sink.refuse(ask.calls, error)
             except Exception:  # a fault of ours must not reach the calls that arrived beside this one
                 log.exception("a request for %s met a fault of the server", ask.route)
+                self._unserved.add(ask.calls[0].protocol, ModelFailed.__name__, len(ask.calls))
                 ask.sink.refuse(ask.calls, ModelFailed("internal error; the log has more"))
         for lane in touched:
             self._drive(lane, self._inline_s_max)
@@ -181,8 +191,11 @@ class Engine:
         with lane.lock:
             calls, is_news = _with_followers(lane, calls), lane.failed(self._clock())
         if is_news:
-            text = "%s failed on a request (told once in %g s)"
-            log.error(text, lane, FAILURES_TOLD_S, exc_info=error, extra={"call_tail": calls[0].tail})
+            call, text = calls[0], "%s failed on a request (told once in %g s)"
+            if not call.request_id and not call.tail:  # a name for both, the line and whoever asks about it
+                call.request_id = request_ids.made()
+            told = {"request_id": call.request_id, "call_tail": call.tail}
+            log.error(text, lane, FAILURES_TOLD_S, exc_info=error, extra=told)
         _refuse(lane, calls, ModelFailed(f"the model failed on these rows: {error}"))
 
     def _keep(self, lane: Lane, block: Block, replies: Sequence[bytes]) -> None:
@@ -248,13 +261,17 @@ class Engine:
 
 def _bind(lane: Lane, ask: Ask) -> Block:
     """Hold inputs against the lane's model. Raises InputMismatch or TooManyRows."""
+    asked, protocol = len(ask.calls), ask.calls[0].protocol
     try:
         block = ask.bind(lane.model.interface)
         lane.admission.check_size(block)
     except ServingError as error:
         with lane.lock:
-            lane.counts.failed(error, len(ask.calls), ask.calls[0].protocol)
+            lane.counts.failed(error, asked, protocol)
         raise
+    if len(ask.calls) < asked:  # those whose values were wrong were refused apart
+        with lane.lock:
+            lane.counts.failed(InputMismatch(""), asked - len(ask.calls), protocol)
     return block
 
 

@@ -22,3 +22,31 @@ class Observer(Protocol):
 
     def followed(self, leaders: Sequence[Call], followers: Sequence[Sequence[Call]]) -> None:
         """For each leader, the calls that get the same answer next."""
+
+
+class Observers:
+    """Several, told one after the other."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def bound(self, interface: Interface, block: Block) -> None:
+        """See Observer."""
+        for each in self._observers:
+            each.bound(interface, block)
+
+    def ran(self, interface: Interface, cut: Cut, began_at: float, gathered_at: float, ran_at: float) -> None:
+        """See Observer."""
+        for each in self._observers:
+            each.ran(interface, cut, began_at, gathered_at, ran_at)
+
+    def followed(self, leaders: Sequence[Call], followers: Sequence[Sequence[Call]]) -> None:
+        """See Observer."""
+        for each in self._observers:
+            each.followed(leaders, followers)
+
+
+def all_of(*observers: Observer | None) -> Observer | None:
+    """One that tells those that there are; None if there is none."""
+    there = [each for each in observers if each is not None]
+    return Observers(*there) if len(there) > 1 else next(iter(there), None)

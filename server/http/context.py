@@ -10,6 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server import visit as visits
+from server.block import Ask
 from server.credentials import Grant
 from server.directory import Directory
 from server.errors import BadRequest, ModelFailed, ServingError
@@ -21,7 +23,7 @@ from server.http.replies import Reply
 from server.readiness import Readiness
 from server.repository.repository import ModelStatus
 from server.routing.routes import Routes
-from server.types import NO_DEADLINE, Route
+from server.types import NO_DEADLINE, Call, Route
 from server.wording import quoted
 
 log = logging.getLogger(__name__)
@@ -76,6 +78,12 @@ class Context:
         grant.check("predict", request.path_params["model"])
         return _route_of(request.path_params)
 
+    async def ask(self, request: Request, make: Callable[[Call], Ask], deadline: float) -> Reply:
+        """The engine's answer, which counts the request from here on. Raises ServingError."""
+        visit = visits.of(request.scope)
+        visit.counted = True
+        return await self.exchange.ask(make, deadline, lambda: gone(request), visit.protocol, visit.request_id)
+
     def deadline(self, request: Request) -> float:
         """Until when the caller waits, by the header. Raises BadRequest."""
         text = request.headers.get(TIMEOUT_HEADER)
@@ -118,18 +126,23 @@ def cached_header(reply: Reply) -> dict[str, str]:
     return {CACHED_HEADER: "true"} if reply.cached else {}
 
 
-def entered(handler: Handler) -> Handler:
-    """The handler as it is registered: what it raises becomes an answer."""
+def entered(handler: Handler, protocol: str = visits.OTHERS) -> Handler:
+    """The handler as it is registered: what it raises becomes an answer. `protocol`: under which it is counted."""
 
     async def enter(request: Request) -> Response:
+        visit = visits.of(request.scope)
+        visit.protocol = protocol
         try:
             return await handler(request)
         except HTTPException as error:
-            return response_to_misuse(error)
+            return response_to_misuse(error, visit.request_id)
         except ServingError as error:
-            return response_to(error)
+            visit.error = type(error).__name__
+            return response_to(error, visit.request_id)
         except Exception:
-            log.exception("%s %s met a fault of the server", request.method, quoted(request.url.path))
-            return response_to(ModelFailed("internal error; the log has more"))
+            told = {"request_id": visit.request_id}
+            log.exception("%s %s met a fault of the server", request.method, quoted(request.url.path), extra=told)
+            visit.error = ModelFailed.__name__
+            return response_to(ModelFailed("internal error; the log has more"), visit.request_id)
 
     return enter

@@ -31,13 +31,15 @@ class Exchange:
         self.join_trace: Callable[[Call], None] | None = None
         """Tells a tracer which call is made of the request at hand; None where nobody traces."""
 
-    async def ask(self, make: Callable[[Call], Ask], deadline: float, gone: Gone, protocol: str) -> Reply:
+    async def ask(
+        self, make: Callable[[Call], Ask], deadline: float, gone: Gone, protocol: str, request_id: str = ""
+    ) -> Reply:
         """The engine's answer. `gone` ends when the caller has gone; what nobody waits for is not run.
 
         Raises ServingError.
         """
         result: asyncio.Future[Result] = self._loop.create_future()
-        call = Call(result, self, deadline)
+        call = Call(result, self, deadline, request_id=request_id)
         call.protocol = protocol
         if self.join_trace is not None:
             self.join_trace(call)

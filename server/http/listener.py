@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from server.http.protocol import BoundedProtocol, Limits
+from server.visit import Visitors
 
 LIMITS: Final = Limits()
 BACKLOG: Final = 1024
@@ -43,8 +44,12 @@ class HttpListener:
         share_port: bool = False,
         tls: ssl.SSLContext | None = None,
         limits: Limits = LIMITS,
+        visitors: Visitors | None = None,
     ) -> None:
-        """Bind. With `share_port` other processes of this user may bind the port as well. Raises OSError."""
+        """Bind. With `share_port` other processes of this user may bind the port as well. Raises OSError.
+
+        `visitors` hears of requests that the application never sees.
+        """
         self._application = application
         self._sockets = _bound(host, port, share_port, limits)
         self.port: int = self._sockets[0].getsockname()[1]
@@ -53,7 +58,7 @@ class HttpListener:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 application,
-                http=cast(type[asyncio.Protocol], partial(BoundedProtocol, limits=limits)),
+                http=cast(type[asyncio.Protocol], partial(BoundedProtocol, limits=limits, visitors=visitors)),
                 ws="none",
                 lifespan="off",
                 log_config=None,

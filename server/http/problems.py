@@ -28,22 +28,26 @@ STATUS_OF: Final[Mapping[type[ServingError], int]] = {
 }
 
 
-def response_to(error: ServingError) -> Response:
-    """What a caller of this error gets: `{"error": text}`, which is what the protocols agree on."""
+def response_to(error: ServingError, request_id: str) -> Response:
+    """What a caller of this error gets: `{"error": text}`, as the protocols agree, and the request's id."""
     headers: dict[str, str] = {}
     if isinstance(error, Overloaded):
         headers["retry-after"] = str(math.ceil(error.retry_after_ms / 1000))
         headers["retry-after-ms"] = str(error.retry_after_ms)
     elif isinstance(error, Unauthenticated):
         headers["www-authenticate"] = "Bearer"
-    return _told(STATUS_OF[type(error)], str(error), headers)
+    return _told(STATUS_OF[type(error)], str(error), request_id, headers)
 
 
-def response_to_misuse(error: HTTPException) -> Response:
+def response_to_misuse(error: HTTPException, request_id: str) -> Response:
     """For what only HTTP knows: paths, methods, encodings."""
-    return _told(error.status_code, error.detail, dict(error.headers or {}))
+    return _told(error.status_code, error.detail, request_id, dict(error.headers or {}))
 
 
-def _told(status: int, text: str, headers: Mapping[str, str]) -> Response:
-    content = msgspec.json.encode({"error": text})
-    return Response(content, status, headers, media_type="application/json")
+def told(text: str, request_id: str) -> bytes:
+    """The body of every refusal."""
+    return msgspec.json.encode({"error": text, "request_id": request_id})
+
+
+def _told(status: int, text: str, request_id: str, headers: Mapping[str, str]) -> Response:
+    return Response(told(text, request_id), status, headers, media_type="application/json")

@@ -6,11 +6,16 @@ an upgrade, as Java's client does with every first one, loses its body and leave
 """
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from server import request_ids
+from server.http.problems import told
+from server.visit import Visit, Visitors
 
 FRAMING_BYTES_EACH: Final = 16
 """Framing that a byte of a body may bring along: chunks of one byte take six."""
@@ -35,8 +40,10 @@ class Limits:
 class BoundedProtocol(HttpToolsProtocol):
     """See the module."""
 
-    def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, limits: Limits, visitors: Visitors | None = None, **kwargs: Any) -> None:
+        """`visitors` hears of requests that no application sees."""
         super().__init__(*args, **kwargs)
+        self._visitors = visitors
         self._limits = limits
         self._begun = 0
         """Requests that have begun on this connection."""
@@ -130,9 +137,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """Answer as the applications do, and close: what follows cannot be read."""
         if self.transport.is_closing():
             return
-        content = b'{"error":"%s"}' % why.encode()
+        visit = Visit(request_ids.made(), time.monotonic())
+        content = told(why, visit.request_id)
         self.transport.write(
-            b"HTTP/1.1 %d \r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
-            % (status, len(content), content)
+            b"HTTP/1.1 %d \r\ncontent-type: application/json\r\ncontent-length: %d\r\n%s: %s\r\nconnection: close"
+            b"\r\n\r\n%s" % (status, len(content), request_ids.FIELD.encode(), visit.request_id.encode(), content)
         )
         self.transport.close()
+        if self._visitors is not None:
+            self._visitors.left(visit, status, {})

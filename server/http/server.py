@@ -15,6 +15,7 @@ from server.http.listener import Application as AnyApplication
 from server.http.listener import HttpListener
 from server.settings import Settings
 from server.tls import context_of
+from server.visit import Visitors
 from server.wording import cannot_bind
 
 if TYPE_CHECKING:
@@ -32,11 +33,12 @@ def bind(
     metrics: Metrics | None = None,
     live: Live | None = None,
     tracer: "Tracer | None" = None,
+    visitors: Visitors | None = None,
 ) -> HttpListener:
     """A listener on the settings' HTTP port that shares this engine. `clock`: the engine's. Raises CannotStart.
 
     `metrics` makes the page at /metrics; without it there is none; so `live` for the page at /. `tracer`: None
-    where nobody traces.
+    where nobody traces. `visitors` hears of every request that ends.
     """
     assert settings.http_port is not None
     exchange = Exchange(engine, clock)
@@ -48,7 +50,7 @@ def bind(
         metrics=metrics,
         live=live,
     )
-    application: AnyApplication = Application(context)
+    application: AnyApplication = Application(context, visitors)
     if tracer is not None:
         from server.http.traced import TracedApplication
 
@@ -56,6 +58,13 @@ def bind(
         exchange.join_trace = traced.join
     tls = context_of(settings)
     try:
-        return HttpListener(application, settings.host, settings.http_port, share_port=settings.supervised, tls=tls)
+        return HttpListener(
+            application,
+            settings.host,
+            settings.http_port,
+            share_port=settings.supervised,
+            tls=tls,
+            visitors=visitors,
+        )
     except OSError as error:
         raise CannotStart(f"http-{cannot_bind(f'{settings.host}:{settings.http_port}', error)}") from error

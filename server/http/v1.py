@@ -8,10 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
 
-from server.http.context import Context, cached_header, entered, gone, json_response
+from server.http.context import Context, cached_header, entered, json_response
 from server.http.prediction import SIGNATURE, Prediction, PredictionAsk
 from server.repository.repository import State, VersionStatus
 from server.types import Call, Interface, Route
+from server.visit import OTHERS
 from skylane.dtypes import DType
 
 _STATES: Final = {
@@ -44,12 +45,12 @@ def routes(context: Context) -> list[HttpRoute]:
     return [
         HttpRoute("/v1/models", entered(partial(_index, context)), methods=["GET"]),
         *(
-            HttpRoute(f"{base}{path}", entered(partial(handler, context)), methods=[method])
+            HttpRoute(f"{base}{path}", entered(partial(handler, context), protocol), methods=[method])
             for base in bases
-            for path, handler, method in (
-                (":predict", _predict, "POST"),
-                ("/metadata", _metadata, "GET"),
-                ("", _status, "GET"),
+            for path, handler, method, protocol in (
+                (":predict", _predict, "POST", "v1_http"),
+                ("/metadata", _metadata, "GET", OTHERS),
+                ("", _status, "GET", OTHERS),
             )
         ),
     ]
@@ -58,9 +59,8 @@ def routes(context: Context) -> list[HttpRoute]:
 async def _predict(context: Context, request: Request) -> Response:
     route, deadline = context.route(request), context.deadline(request)
     with context.bodies.room() as room:
-        reply = await context.exchange.ask(
-            _reading(route, await context.bodies.read(request, room)), deadline, lambda: gone(request), "v1_http"
-        )
+        body = await context.bodies.read(request, room)
+        reply = await context.ask(request, _reading(route, body), deadline)
     return Response(reply.json, headers=cached_header(reply), media_type="application/json")
 
 

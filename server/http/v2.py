@@ -11,7 +11,7 @@ from starlette.routing import Route as HttpRoute
 
 from server.engine.lane import Lane
 from server.errors import BadRequest
-from server.http.context import Context, Handler, cached_header, entered, gone, json_response
+from server.http.context import Context, Handler, cached_header, entered, json_response
 from server.http.inference import Inference, InferenceAsk, json_of
 from server.open_inference import (
     EXTENSIONS,
@@ -19,6 +19,7 @@ from server.open_inference import (
     model_config,
     model_metadata,
 )
+from server.visit import OTHERS
 from server.wording import quoted
 from skylane import __version__
 
@@ -39,9 +40,9 @@ Body = TypeVar("Body", _IndexBody, _ChangeBody)
 def routes(context: Context) -> list[HttpRoute]:
     """Every path of the protocol that this server answers."""
 
-    def at(path: str, handler: Any, method: str = "GET") -> HttpRoute:
+    def at(path: str, handler: Any, method: str = "GET", protocol: str = OTHERS) -> HttpRoute:
         bound: Handler = partial(handler, context)
-        return HttpRoute(path, entered(bound), methods=[method])
+        return HttpRoute(path, entered(bound, protocol), methods=[method])
 
     model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
     return [
@@ -53,14 +54,14 @@ def routes(context: Context) -> list[HttpRoute]:
         at("/v2/repository/models/{model}/unload", _unload, "POST"),
         at("/v2/models/stats", _all_statistics),
         *(
-            at(f"{base}{path}", handler, method)
+            at(f"{base}{path}", handler, method, protocol)
             for base in (model, version)
-            for path, handler, method in (
-                ("", _model, "GET"),
-                ("/ready", _model_ready, "GET"),
-                ("/config", _config, "GET"),
-                ("/stats", _statistics, "GET"),
-                ("/infer", _infer, "POST"),
+            for path, handler, method, protocol in (
+                ("", _model, "GET", OTHERS),
+                ("/ready", _model_ready, "GET", OTHERS),
+                ("/config", _config, "GET", OTHERS),
+                ("/stats", _statistics, "GET", OTHERS),
+                ("/infer", _infer, "POST", "oip_http"),
             )
         ),
     ]
@@ -170,9 +171,7 @@ async def _infer(context: Context, request: Request) -> Response:
         inference = Inference(body, _json_size(request))
         if inference.timeout_s is not None:
             deadline = min(deadline, arrived_at + inference.timeout_s)
-        reply = await context.exchange.ask(
-            lambda call: InferenceAsk(route, call, inference), deadline, lambda: gone(request), "oip_http"
-        )
+        reply = await context.ask(request, lambda call: InferenceAsk(route, call, inference), deadline)
     json, headers = json_of(reply, inference.id), cached_header(reply)
     if not reply.binary and inference.binary is False:
         return Response(json, headers=headers, media_type="application/json")

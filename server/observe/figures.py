@@ -36,7 +36,7 @@ class Outcome(msgspec.Struct):
 
     protocol: str
     error: str
-    """Name of the error's class; nothing for an answer."""
+    """Name of the error's class, or of the status where there was none; nothing for an answer."""
     requests: int
 
 
@@ -123,7 +123,7 @@ class Figures(msgspec.Struct, kw_only=True):
 
     versions: list[VersionFigures] = []
     unserved: list[Outcome] = []
-    """Requests that reached no model."""
+    """Requests that no model was asked for: refused before, or of methods and paths that are about no prediction."""
     loads: list[LoadFigures] = []
     processes: list[ProcessFigures] = []
     events: list[Event] = []

@@ -39,7 +39,7 @@ class Ledger:
     """Follows the lanes from their first route to their end. Thread-safe."""
 
     def __init__(self, unserved: Callable[[], Mapping[tuple[str, str], int]]) -> None:
-        """`unserved`: the engine's count of requests that reached no model."""
+        """`unserved`: (protocol, how they ended) → requests that no model was asked for."""
         self._unserved = unserved
         self._lock = Lock()
         self._lanes: dict[weakref.ref[Lane], tuple[str, int, Statistics]] = {}
@@ -78,7 +78,7 @@ class Ledger:
             lanes, gone = dict(self._lanes), list(self._gone.values())
             loads = list(self._loads.values())
         versions = [*gone, *(_of(*told, ref()) for ref, told in lanes.items()), *_states(status)]
-        unserved = [Outcome(*key, requests) for key, requests in sorted(dict(self._unserved()).items())]
+        unserved = [Outcome(*key, requests) for key, requests in sorted(self._unserved().items())]
         return together([Figures(versions=versions, unserved=unserved, loads=loads, processes=[self._process()])])
 
     def _fold(self) -> None:

@@ -1,7 +1,7 @@
 """How the log looks: lines for people, or one JSON object a line for machines; and the latest lines, for the page.
 
 There is one line for each event in the life of the server, a model or a worker, and for faults of ours one in so many
-seconds. Requests as such are never logged: metrics count them.
+seconds. Requests as such are counted by metrics, and logged only by the access log, which is off unless asked for.
 """
 
 import json
@@ -16,8 +16,15 @@ from server.observe.figures import EVENTS_MAX, Event
 
 Format = Literal["console", "json"]
 
+REQUEST_ID: Final = "request_id"
+"""Attribute of a record that tells of one request: its id."""
 CALL_TAIL: Final = "call_tail"
-"""Attribute of a record that tells of one request: the bytes at the end of its reply, which hold its id."""
+"""The same of one whose message had an id: the bytes at the end of its reply, which hold it."""
+FIELDS: Final = "fields"
+"""Attribute of a record that has a sentence for people, and fields of its own for machines."""
+
+ACCESS: Final = "access"
+"""Logger of lines about single requests; not one of the server's own, whose lines the page shows."""
 
 TEXT_MAX: Final = 500
 """Characters of a line that the page shows."""
@@ -28,6 +35,7 @@ def set_up(level: str, form: Format, *, supervised: bool = False) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else Console(supervised=supervised))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger(ACCESS).setLevel(logging.INFO)  # who asked for these lines wants them at every level
 
 
 class Console(logging.Formatter):
@@ -54,6 +62,7 @@ class JsonLines(logging.Formatter):
             "process": record.process,
             "logger": record.name,
             "text": record.getMessage(),
+            **getattr(record, FIELDS, {}),
         }
         if request_id := request_id_of(record):
             told["request_id"] = request_id
@@ -63,10 +72,12 @@ class JsonLines(logging.Formatter):
 
 
 def request_id_of(record: logging.LogRecord) -> str:
-    """The id of the request that a line tells of, or nothing.
+    """The id of the request that a line tells of, or nothing. That of its metadata goes before that of its message.
 
     In every protocol over gRPC the tail is one string field of protobuf: a tag of one byte, the length, the text.
     """
+    if sent := getattr(record, REQUEST_ID, ""):
+        return str(sent)
     tail: bytes = getattr(record, CALL_TAIL, b"")
     start = 1
     while start < len(tail) and tail[start] & 0x80:

@@ -152,7 +152,7 @@ class Metrics:
         unserved = VersionFigures(model="", version=0, outcomes=figures.unserved)
         for version in (unserved, *figures.versions):
             for outcome in version.outcomes:
-                status = self._statuses[outcome.error] if outcome.error else OK
+                status = self._statuses.get(outcome.error, outcome.error) or OK
                 labels = (*_labels(version), outcome.protocol, status)
                 counted[labels] = counted.get(labels, 0) + outcome.requests
         yield from counted.items()

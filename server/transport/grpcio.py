@@ -13,7 +13,7 @@ import grpc
 from server.errors import ServingError, ShuttingDown
 from server.transport.h2.inbox import Intake
 from server.transport.hot import HotMethods, StreamMethod
-from server.transport.permission import Permission, refuse
+from server.transport.permission import Permission, refuse, request_id
 from server.transport.streams import Stream
 from server.types import NO_DEADLINE, Call
 
@@ -78,7 +78,7 @@ class HotServices:
         self._count(context)
         reply: asyncio.Future[bytes | ServingError] = self._loop.create_future()
         grant, trace = self._permission.grant(context), self._trace(context)
-        call = Call(reply, self, self._deadline(context), grant=grant, trace=trace)
+        call = Call(reply, self, self._deadline(context), b"", grant, trace, request_id(context))
         self._arrive(intake, call, payload)
         try:
             result = await reply
@@ -86,7 +86,7 @@ class HotServices:
             call.cancelled = True
             raise
         if not isinstance(result, bytes):
-            await refuse(context, result)
+            await refuse(context, result, call.request_id)
         return result
 
     async def _answer_stream(
@@ -94,10 +94,10 @@ class HotServices:
     ) -> AsyncIterator[bytes]:
         self._count(context)
         stream, deadline, grant = Stream(method.wrap), self._deadline(context), self._permission.grant(context)
-        trace = self._trace(context)
+        trace, its_id = self._trace(context), request_id(context)
 
         def arrive(payload: bytes) -> None:
-            call = Call(stream, self, deadline, grant=grant, trace=trace)
+            call = Call(stream, self, deadline, b"", grant, trace, its_id)
             stream.opened(call)
             self._arrive(method.intake, call, payload)
 

@@ -5,14 +5,18 @@ One for each method whose calls may come many at once; methods differ in their d
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from server.block import Answerer, Ask
 from server.credentials import ANYONE, Grant
-from server.errors import MessageTooLarge, ModelFailed, PermissionDenied
+from server.errors import MessageTooLarge, ModelFailed, PermissionDenied, ServingError
+from server.tally import Tally
 from server.types import Call, Sink
 
 log = logging.getLogger(__name__)
+
+TOLD_MAX: Final = 8
+"""Requests that a line of the log names, of a list that met a fault together."""
 
 
 class Decoder(Protocol):
@@ -25,9 +29,16 @@ class Decoder(Protocol):
 class Intake:
     """Where the calls of one method enter, from any transport and thread."""
 
-    def __init__(self, engine: Answerer, decoder: Decoder, message_bytes_max: int, protocol: str = "") -> None:
-        """`protocol`: the name under which its calls are counted."""
-        self._protocol = protocol
+    def __init__(
+        self,
+        engine: Answerer,
+        decoder: Decoder,
+        message_bytes_max: int,
+        protocol: str = "",
+        unserved: Tally | None = None,
+    ) -> None:
+        """`protocol`: the name under which its calls are counted. `unserved`: where those are that reach no engine."""
+        self._protocol, self._unserved = protocol, unserved or Tally()
         self._engine, self._decoder = engine, decoder
         self._message_bytes_max = message_bytes_max
 
@@ -40,8 +51,10 @@ class Intake:
         try:
             asks = self._decode(calls, payloads, sink)
         except Exception:  # a fault of ours must not stop the thread that receives, nor leave a caller waiting
-            log.exception("%d calls met a fault of the decoder", len(calls))
-            sink.refuse([call for call in calls if not call.done], ModelFailed("internal error; the log has more"))
+            left = [call for call in calls if not call.done]
+            ids = " ".join(call.request_id for call in left[:TOLD_MAX])
+            log.exception("%d calls met a fault of the decoder", len(calls), extra={"request_id": ids})
+            self._refuse(left, ModelFailed("internal error; the log has more"), sink)
             return
         try:
             self._engine.submit(asks)
@@ -55,7 +68,7 @@ class Intake:
         for grant in {call.grant: None for call in calls}:  # few: callers with one token share its grant
             own = [place for place, call in enumerate(calls) if call.grant is grant]
             found = self._decoder.decode([calls[place] for place in own], [payloads[place] for place in own], sink)
-            asks += _permitted(found, grant)
+            asks += self._permitted(found, grant)
         return asks
 
     def _without_large(
@@ -67,8 +80,22 @@ class Intake:
                 fitting[0].append(call)
                 fitting[1].append(payload)
             else:
-                sink.refuse([call], self.too_large(len(payload)))
+                self._refuse([call], self.too_large(len(payload)), sink)
         return fitting
+
+    def _permitted(self, asks: Iterable[Ask], grant: Grant) -> Iterable[Ask]:
+        """Those whose model the grant covers; the others are refused."""
+        for ask in asks:
+            try:
+                grant.check("predict", ask.route.model)
+            except PermissionDenied as error:
+                self._refuse(ask.calls, error, ask.sink)
+            else:
+                yield ask
+
+    def _refuse(self, calls: Sequence[Call], error: ServingError, sink: Sink) -> None:
+        self._unserved.add(self._protocol, type(error).__name__, len(calls))
+        sink.refuse(calls, error)
 
     def too_large(self, size: int) -> MessageTooLarge:
         """What a caller hears whose message has so many bytes."""
@@ -76,14 +103,3 @@ class Intake:
             f"the message has {size} bytes, but this server takes at most {self._message_bytes_max} "
             f"(--max-message-mb): send fewer rows at once"
         )
-
-
-def _permitted(asks: Iterable[Ask], grant: Grant) -> Iterable[Ask]:
-    """Those whose model the grant covers; the others are refused."""
-    for ask in asks:
-        try:
-            grant.check("predict", ask.route.model)
-        except PermissionDenied as error:
-            ask.sink.refuse(ask.calls, error)
-        else:
-            yield ask

@@ -11,6 +11,7 @@ from server.guard import Guard
 from server.settings import Settings
 from server.tls import TlsFiles, files_of
 from server.transport.h2.acceptor import BACKLOG
+from server.transport.h2.connection import Ended
 from server.transport.h2.front import Front
 from server.transport.h2.heads import TraceOf
 from server.transport.h2.limits import Limits
@@ -44,18 +45,24 @@ class Listener(Protocol):
 
 
 def listen(
-    settings: Settings, server: grpc.aio.Server, hot: HotMethods, guard: Guard, trace_of: TraceOf | None = None
+    settings: Settings,
+    server: grpc.aio.Server,
+    hot: HotMethods,
+    guard: Guard,
+    trace_of: TraceOf | None = None,
+    ended: Ended | None = None,
 ) -> Listener:
     """Bind as the settings say; `server` has all methods already. Raises CannotListen or CannotStart.
 
-    `trace_of`: None where nobody traces.
+    `trace_of`: None where nobody traces. `ended`: told by our own front of requests that no method has counted; of
+    grpcio's, Permission tells.
     """
     address = f"{settings.host}:{settings.port}"
     tls = files_of(settings, "h2")
     try:
         if settings.transport == "grpcio":
             return GrpcioListener(server, address, tls)
-        return FrontListener(server, settings, hot, guard, tls, trace_of)
+        return FrontListener(server, settings, hot, guard, tls, trace_of, ended)
     except (OSError, RuntimeError) as error:
         raise CannotListen(cannot_bind(address, error)) from error
 
@@ -103,6 +110,7 @@ class FrontListener:
         guard: Guard,
         tls: TlsFiles | None = None,
         trace_of: TraceOf | None = None,
+        ended: Ended | None = None,
     ) -> None:
         """Bind. Raises OSError if the port cannot be bound."""
         listening = bind(settings.host, settings.port, share_port=settings.supervised)
@@ -126,6 +134,7 @@ class FrontListener:
             grant_of=guard.grant,
             tls=None if tls is None else tls.newest,
             trace_of=trace_of,
+            ended=ended,
         )
 
     async def start(self) -> None:

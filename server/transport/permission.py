@@ -3,14 +3,19 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
 
+from server import request_ids
 from server.credentials import Grant
 from server.errors import NotHere, ServingError, Unauthenticated
 from server.guard import Guard
+from server.transport.h2.connection import Ended
+from server.transport.paths import PROTOCOLS
 from server.transport.status import status_of
+from server.transport.telling import telling
 from server.wording import quoted
 
 OPEN_TO_ALL: Final = (
@@ -30,12 +35,14 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 class Permission(grpc.aio.ServerInterceptor):
     """Refuses callers without a good token before any method sees them, and tells methods what the others may do."""
 
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
+    def __init__(self, guard: Guard, ended: Ended | None = None) -> None:
+        """`ended`: told of requests that nobody else counts: those refused here, and those of methods that are not hot.
+        None behind our own front, which hears of them as well."""
+        self._guard, self._ended = guard, ended
 
     def grant(self, context: Context) -> Grant:
         """What the caller may do. Raises Unauthenticated."""
-        return self._guard.grant(_authorization(context.invocation_metadata()))
+        return self._guard.grant(_value(context.invocation_metadata(), "authorization"))
 
     async def intercept_service(
         self,
@@ -46,17 +53,34 @@ class Permission(grpc.aio.ServerInterceptor):
         details = handler_call_details
         if self._guard.asks and not details.method.startswith(OPEN_TO_ALL):
             try:
-                self._guard.grant(_authorization(details.invocation_metadata))
+                self._guard.grant(_value(details.invocation_metadata, "authorization"))
             except Unauthenticated as error:
-                return _refusing(error)
+                return self._told(details, _refusing(error))
         handler = await continuation(details)
-        return handler or _refusing(NotHere(f"there is no method {quoted(details.method)}"))
+        if handler is None:
+            handler = _refusing(NotHere(f"there is no method {quoted(details.method)}"))
+        elif details.method in PROTOCOLS:
+            return handler  # its calls are counted by the model that they are for
+        return self._told(details, handler)
+
+    def _told(self, details: grpc.HandlerCallDetails, handler: Handler) -> Handler:
+        """The same method, with word of how its calls end."""
+        if self._ended is None:
+            return handler
+        return telling(handler, partial(self._ended, details.method))
 
 
-async def refuse(context: Context, error: ServingError) -> NoReturn:
-    """End a call with the error's status."""
+def request_id(context: Context) -> str:
+    """By which a caller knows its request."""
+    return request_ids.told(_value(context.invocation_metadata(), request_ids.FIELD) or "")
+
+
+async def refuse(context: Context, error: ServingError, its_id: str = "") -> NoReturn:
+    """End a call with the error's status, and its id if it has one."""
     status = status_of(error)
-    await context.abort(status.code, status.message, status.trailing)
+    its_id = its_id or request_id(context)
+    told = ((request_ids.FIELD, its_id),) if its_id else ()
+    await context.abort(status.code, status.message, (*status.trailing, *told))
     raise AssertionError("abort does not return")
 
 
@@ -75,5 +99,5 @@ def _refusing(error: ServingError) -> Handler:
     return grpc.stream_stream_rpc_method_handler(method)
 
 
-def _authorization(metadata: Any) -> str | None:
-    return next((value for key, value in metadata or () if key == "authorization" and isinstance(value, str)), None)
+def _value(metadata: Any, wanted: str) -> str | None:
+    return next((value for key, value in metadata or () if key == wanted and isinstance(value, str)), None)

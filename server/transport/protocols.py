@@ -7,11 +7,13 @@ import grpc
 
 from server.block import Answerer
 from server.directory import Directory
+from server.tally import Tally
 from server.transport.hot import HotMethods, StreamMethod
 from server.transport.intake import Intake
 from server.transport.oip.messages import INFER, INFER_STREAM
 from server.transport.oip.requests import InferDecoder, stream_message
 from server.transport.oip.service import InferenceService
+from server.transport.paths import PROTOCOLS
 from server.transport.permission import Permission
 from server.transport.skylane_v1.replies import message_of
 from server.transport.skylane_v1.requests import PREDICT, PREDICT_STREAM, RequestDecoder
@@ -27,15 +29,21 @@ class Service(Protocol):
         """Register them."""
 
 
-def hot_methods(engine: Answerer, clock: Callable[[], float], message_bytes_max: int) -> HotMethods:
-    """Methods whose calls may come many at once, of every protocol, on one engine."""
+def hot_methods(
+    engine: Answerer, clock: Callable[[], float], message_bytes_max: int, unserved: Tally | None = None
+) -> HotMethods:
+    """Methods whose calls may come many at once, of every protocol, on one engine.
+
+    `unserved`: where those are counted that are refused before the engine has them.
+    """
     decoders = {
-        PREDICT: ("skylane_grpc", RequestDecoder()),
-        INFER: ("oip_grpc", InferDecoder(clock)),
-        TENSORFLOW: ("tfs_grpc", PredictDecoder()),
+        PREDICT: RequestDecoder(unserved),
+        INFER: InferDecoder(clock, unserved),
+        TENSORFLOW: PredictDecoder(unserved),
     }
     intakes = {
-        path: Intake(engine, decoder, message_bytes_max, protocol) for path, (protocol, decoder) in decoders.items()
+        path: Intake(engine, decoder, message_bytes_max, PROTOCOLS[path], unserved)
+        for path, decoder in decoders.items()
     }
     streams = {
         PREDICT_STREAM: StreamMethod(intakes[PREDICT], message_of),

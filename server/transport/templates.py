@@ -16,6 +16,7 @@ import numpy as np
 from server import binding
 from server.block import Ask, Block
 from server.errors import InputMismatch, ServingError
+from server.tally import Tally
 from server.transport import wire
 from server.transport.blocks import ArraysBlock, NumbersBlock, NumbersPlan, ReplyForm
 from server.types import Array, Call, Interface, Route, Sink
@@ -207,7 +208,9 @@ def bind_apart(
 class TemplatingDecoder(ABC):
     """Reads requests, and remembers their forms. Thread-safe: a lost update only means that a form is learned again."""
 
-    def __init__(self) -> None:
+    def __init__(self, unserved: Tally | None = None) -> None:
+        """`unserved`: where requests are counted that cannot be read."""
+        self._unserved = unserved or Tally()
         self._templates: dict[int, list[AnyTemplate]] = {}
         self._count = 0
 
@@ -231,6 +234,7 @@ class TemplatingDecoder(ABC):
             try:
                 ask, template = self.read(call, payload)
             except ServingError as error:
+                self._unserved.add(call.protocol, type(error).__name__)
                 sink.refuse([call], error)
                 continue
             asks.append(ask)

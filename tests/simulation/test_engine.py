@@ -25,6 +25,7 @@ from server.errors import (
     ShuttingDown,
 )
 from server.routing.routes import ModelRoutes, Routes
+from server.tally import Tally
 from server.transport.skylane_v1.requests import RequestDecoder
 from server.types import NO_DEADLINE, Array, Call, Interface
 from skylane.manifest import OutputSpec, TensorSpec
@@ -82,7 +83,8 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.rng, self.sim = random.Random(seed), Simulation()
-        self.engine = Engine(self.sim, self.sim.clock)
+        self.unserved = Tally()
+        self.engine = Engine(self.sim, self.sim.clock, unserved=self.unserved)
         self.decoder = RequestDecoder()
         self.sent: list[Sent] = []
         self.versions = dict.fromkeys(MODELS, 1)
@@ -189,7 +191,7 @@ def _check_statistics(world: World) -> None:
     assert sum(each.succeeded for each in told) == ended["PredictResponse"]
     failures = sum((each.failures for each in told), Counter[str]())
     assert failures == {name: ended[name] for name in failures}
-    unserved = {name: count for (_, name), count in world.engine.unserved.items()}
+    unserved = {name: count for (_, name), count in world.unserved.counted().items()}
     assert {"PredictResponse": ended["PredictResponse"], **failures, **unserved} == ended
     assert sum(sum(each.outcomes.values()) for each in told) == sum(ended.values()) - sum(unserved.values())
     for each in told:

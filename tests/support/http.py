@@ -35,7 +35,7 @@ class Answer:
     def error(self) -> tuple[int, str]:
         """Status and words of a refusal."""
         assert self.headers["content-type"] == "application/json"
-        assert list(self.json) == ["error"]
+        assert self.json == {"error": self.json["error"], "request_id": self.headers["x-request-id"]}
         return self.status, self.json["error"]
 
 

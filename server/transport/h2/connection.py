@@ -28,6 +28,9 @@ from server.types import Call, Sink
 KNOWN_S: Final = 1.0
 """For so long a head seen before is believed: its token may expire or be withdrawn meanwhile."""
 
+Ended = Callable[[str, str, str], None]
+"""(path, name of the status, its id): a request has its answer, and nobody else counts it."""
+
 OpenTunnel = Callable[["Connection", int, Head], Tunnel]
 """(connection, stream, head) → where its messages go."""
 
@@ -47,6 +50,8 @@ class Services:
     limits: Limits
     budget: Budget
     trace_of: TraceOf | None = None
+    ended: Ended | None = None
+    """Told of requests that end without an intake or a stream of ours."""
 
 
 class Connection(Reader):
@@ -90,7 +95,7 @@ class Connection(Reader):
     def _on_headers(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
         head = self._heads.known.get(block)
         if head is not None and flags == END_HEADERS and head.inbox is not None:
-            if self._admit(stream_id):
+            if self._admit(stream_id, head):
                 self._coming[stream_id] = head
             return
         self._gather(flags, stream_id, block, now)
@@ -104,14 +109,16 @@ class Connection(Reader):
             return
         try:
             head = self._heads.known.get(block) or self._heads.decode(block)
-            if not self._admit(stream_id):
+            if not self._admit(stream_id, head):
                 return
         except StreamFault:
             self._last_stream = max(stream_id, self._last_stream)
             self._reset(stream_id, Code.PROTOCOL_ERROR)
+            self._tell(None, StatusCode.INTERNAL)
             return
         if head.refusal is not None:
-            self._refuse(stream_id, head.refusal, ended=bool(flags & END_STREAM))
+            self._refuse(stream_id, head.refusal + _id_of(head), ended=bool(flags & END_STREAM))
+            self._tell(head, head.refused)
         elif head.inbox is not None:
             self._coming[stream_id] = head
             if flags & END_STREAM:
@@ -129,7 +136,7 @@ class Connection(Reader):
         else:
             self._finish(stream_id, known, now)
 
-    def _admit(self, stream_id: int) -> bool:
+    def _admit(self, stream_id: int, head: Head) -> bool:
         """Whether a stream may begin here. Raises ConnectionFault if it cannot be new."""
         if stream_id <= self._last_stream or not stream_id & 1:
             code = Code.STREAM_CLOSED if stream_id & 1 else Code.PROTOCOL_ERROR
@@ -142,6 +149,7 @@ class Connection(Reader):
         ):
             return True
         self._reset(stream_id, Code.REFUSED_STREAM)
+        self._tell(head, StatusCode.UNAVAILABLE)
         return False
 
     def _on_data(self, flags: int, stream_id: int, data: bytes, start: int, end: int, now: float) -> None:
@@ -159,7 +167,7 @@ class Connection(Reader):
         inbox = head.inbox
         assert inbox is not None
         self.taken[stream_id] = call = Call(
-            (self, stream_id), self._services.sink, now + head.timeout_s, grant=head.grant, trace=head.trace
+            (self, stream_id), self._services.sink, now + head.timeout_s, b"", head.grant, head.trace, head.request_id
         )
         inbox.calls.append(call)
         inbox.payloads.append(message)
@@ -228,11 +236,13 @@ class Connection(Reader):
 
     def _fail(self, stream_id: int, known: Head | Request, status: Status) -> None:
         """End a request for a fault in its messages, which may come after a part of its answer."""
+        head = known.head if isinstance(known, Request) else known
+        self._tell(head, status.code)
         if isinstance(known, Request):
             known.cancel()
-            self._close(stream_id, known, fields.closing(status))
+            self._close(stream_id, known, fields.closing(status) + _id_of(head))
         else:
-            self._refuse(stream_id, fields.refusal(status), ended=True)
+            self._refuse(stream_id, fields.refusal(status) + _id_of(head), ended=True)
 
     def _close(self, stream_id: int, request: Request, closing: bytes) -> None:
         """End a request with these trailers, after what was sent of its answer."""
@@ -251,11 +261,20 @@ class Connection(Reader):
         if isinstance(known, Request):
             known.cancel()
         self._reset(stream_id, code)
+        if known is not None:
+            cancelled = StatusCode.CANCELLED if code is Code.CANCEL else StatusCode.INTERNAL
+            self._tell(known.head if isinstance(known, Request) else known, cancelled)
 
     def _forget_request(self, stream_id: int) -> None:
         known = self._coming.pop(stream_id, None)
         if isinstance(known, Request):
             known.forget()
+
+    def _tell(self, head: Head | None, code: StatusCode) -> None:
+        """Whoever counts requests hears how this one ended. None: what came before its message could not be read."""
+        if self._services.ended is not None:
+            path, request_id = (head.path, head.request_id) if head else ("", "")
+            self._services.ended(path, code.name, request_id)
 
     def _reset(self, stream_id: int, code: Code) -> None:
         self.outbox.forget(stream_id)
@@ -313,6 +332,8 @@ class Connection(Reader):
         request = self._coming.get(stream_id)
         if not isinstance(request, Request):
             return
+        if not self._services.is_ours(request.head.path):  # else each of its messages is a request
+            self._tell(request.head, status.code)
         self._close(stream_id, request, fields.closing(status) + trailing)
 
     def tunnel_reset(self, stream_id: int) -> None:
@@ -404,3 +425,7 @@ class Connection(Reader):
         if self._moved != self.outbox.moved or not self.outbox.owes_reply:
             self._moved, self._moved_at = self.outbox.moved, now
         return now - self._moved_at > limit
+
+
+def _id_of(head: Head) -> bytes:
+    return fields.request_id(head.request_id) if head.request_id else b""

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from grpc import StatusCode
 
+from server import request_ids
 from server.transport.status import Status
 
 Metadata = Iterable[tuple[str, str | bytes]]
@@ -35,6 +36,11 @@ def closing(status: Status, metadata: Metadata = ()) -> bytes:
 def custom(metadata: Metadata) -> bytes:
     """Metadata of a service. A name that ends in -bin carries bytes, which travel in base64."""
     return b"".join(field(name, _text(name, value)) for name, value in metadata)
+
+
+def request_id(told: str) -> bytes:
+    """The id of a request, for whoever hears that it failed."""
+    return field(request_ids.FIELD, told.encode())
 
 
 def not_grpc(http_status: int, text: str) -> bytes:

@@ -23,6 +23,7 @@ from server.errors import Overloaded, ServingError
 from server.transport.h2 import fields
 from server.transport.h2.acceptor import Acceptor
 from server.transport.h2.connection import Connection, OpenTunnel, Services
+from server.transport.h2.connection import Ended as RequestEnded
 from server.transport.h2.heads import Head, TraceOf
 from server.transport.h2.inbox import Inbox, Intake
 from server.transport.h2.limits import Budget, Limits
@@ -62,13 +63,15 @@ class Front:
         clock: Callable[[], float] = time.monotonic,
         tls: Callable[[], ssl.SSLContext] | None = None,
         trace_of: TraceOf | None = None,
+        ended: RequestEnded | None = None,
     ) -> None:
         """The socket is bound; nothing is accepted before `start`.
 
         `intakes`: path of a hot method → who answers it. `streaming`: path of a method whose messages are calls → who
         answers them, and how an answer is wrapped. All other paths go to `open_tunnel`.
         `grant_of`: value of an authorization field → what it allows; raises Unauthenticated. `tls` gives the context
-        for a new connection. `trace_of`: None where nobody traces.
+        for a new connection. `trace_of`: None where nobody traces. `ended` is told of requests that no
+        intake has heard of.
         """
         self._clock = clock
         self._tunnels = open_tunnel
@@ -87,6 +90,7 @@ class Front:
             limits,
             Budget(limits.partial_bytes),
             trace_of,
+            ended,
         )
         self._links: dict[int, Link] = {}
         self._touched: set[Link] = set()
@@ -333,5 +337,5 @@ class Front:
     def _refuse(self, calls: Sequence[Call], block: bytes) -> None:
         for call in calls:
             connection, stream_id = call.handle
-            connection.refuse(stream_id, block)
+            connection.refuse(stream_id, block + fields.request_id(call.request_id) if call.request_id else block)
             self._touched.add(connection)

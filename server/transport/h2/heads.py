@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from grpc import StatusCode
 from hpack import Decoder, HPACKError, OversizedHeaderListError
 
+from server import request_ids
 from server.credentials import ANYONE, Grant
 from server.errors import Unauthenticated
 from server.transport.h2 import fields
@@ -63,8 +65,12 @@ class Head:
     """What is the service's business, not the transport's."""
     refusal: bytes | None = None
     """The whole answer, if what was said is reason enough to refuse."""
+    refused: StatusCode = StatusCode.OK
+    """With which status, then."""
     trace: Any = None
     """To what trace the call belongs; None where nobody traces."""
+    request_id: str = ""
+    """As we tell it; nothing if the caller gave none."""
 
 
 class _Known:
@@ -75,12 +81,15 @@ class _Known:
     def __init__(self, form: Form, head: Head) -> None:
         self.form, self.head = form, head
 
-    def head_of(self, values: Sequence[bytes], trace_of: TraceOf) -> Head:
-        """With the trace of a block with these values: often the same as the last one's, if it is not recorded."""
-        trace = trace_of(tuple(zip(self.form.names, map(bytes.decode, values), strict=True)))
+    def head_of(self, values: Sequence[bytes], trace_of: TraceOf | None) -> Head:
+        """What a block with these values says. Its trace is often that of the last one, if it is not recorded."""
+        if trace_of is None and not self.form.has_id:
+            return self.head
+        varying = tuple(zip(self.form.names, map(bytes.decode, values), strict=True))
+        trace = trace_of(varying) if trace_of else None
         if trace is not self.head.trace:
             self.head = replace(self.head, trace=trace)
-        return self.head
+        return replace(self.head, request_id=_request_id(varying)) if self.form.has_id else self.head
 
 
 class Heads:
@@ -113,7 +122,7 @@ class Heads:
         for known in self._forms:
             values = known.form.values(block)
             if values is not None and all(map(_is_text, values)):
-                return known.head if self._trace_of is None else known.head_of(values, self._trace_of)
+                return known.head_of(values, self._trace_of)
         table = self._decoder.header_table.dynamic_entries
         newest, entries = table[0] if table else None, len(table)
         said = self._fields(block)
@@ -132,7 +141,7 @@ class Heads:
             self.known[block] = head
             self._known_bytes += size
             if form is not None:
-                self._forms.append(_Known(form, replace(head, metadata=(), trace=None)))
+                self._forms.append(_Known(form, replace(head, metadata=(), trace=None, request_id="")))
         return head
 
     def forget(self) -> None:
@@ -160,7 +169,7 @@ class Heads:
         if method is None or path is None or ":scheme" not in pseudo:
             raise StreamFault("a request without :method, :path or :scheme")
         content_type = own.get("content-type", "")
-        refusal = None
+        refusal, refused = None, StatusCode.UNKNOWN
         if content_type != _GRPC and not content_type.startswith((f"{_GRPC}+", f"{_GRPC};")):  # nor grpc-web
             refusal = fields.not_grpc(415, f"content-type: expected application/grpc, received {content_type!r}")
         elif method != "POST":
@@ -171,7 +180,8 @@ class Heads:
             try:
                 grant = self._grant_of(_authorization(rest))
             except Unauthenticated as error:
-                refusal = fields.refusal(status_of(error))
+                status = status_of(error)
+                refusal, refused = fields.refusal(status), status.code
         return Head(
             path=path,
             inbox=inbox,
@@ -180,7 +190,9 @@ class Heads:
             encoding=own.get("grpc-encoding", "identity"),
             metadata=rest,
             refusal=refusal,
+            refused=refused,
             trace=trace,
+            request_id=_request_id(rest),
         )
 
 
@@ -216,6 +228,10 @@ def _sorted(said: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], dict[s
         else:
             raise StreamFault(f"{name}: values are printable ASCII; others need a name that ends in -bin")
     return pseudo, own, tuple(rest)
+
+
+def _request_id(metadata: Metadata) -> str:
+    return request_ids.told(next((str(value) for name, value in metadata if name == request_ids.FIELD), ""))
 
 
 def _authorization(metadata: Metadata) -> str | None:

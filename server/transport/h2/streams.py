@@ -165,7 +165,8 @@ class CallStream:
         inbox = self._method.inbox
         while self._waiting and self._open < OPEN_MAX and self._unsent <= UNSENT_BYTES_MAX and not self._drains:
             message = self._waiting.popleft()
-            call = Call(self, self._streams, self._deadline, grant=self._head.grant, trace=self._head.trace)
+            head = self._head
+            call = Call(self, self._streams, self._deadline, b"", head.grant, head.trace, head.request_id)
             self._open += 1
             self._calls.add(call)
             inbox.calls.append(call)

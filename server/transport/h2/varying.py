@@ -12,7 +12,9 @@ from typing import Final
 from hpack import HPACKError
 from hpack.hpack import decode_integer
 
-VARYING: Final = frozenset((b"traceparent", b"tracestate", b"x-request-id"))
+from server import request_ids
+
+VARYING: Final = frozenset((b"traceparent", b"tracestate", request_ids.FIELD.encode()))
 
 VALUE_BYTES_MAX: Final = 0x7E
 """Longer ones need more than a byte for their length; then the block is decoded. So it is if Huffman's code is used,
@@ -22,12 +24,14 @@ whose bit makes that byte large."""
 class Form:
     """One block but for the values of its varying fields."""
 
-    __slots__ = ("_end", "_pieces", "names", "size")
+    __slots__ = ("_end", "_pieces", "has_id", "names", "size")
 
     def __init__(self, pieces: Sequence[bytes], names: Sequence[str]) -> None:
         """`pieces`: what stands before, between and behind the values and their lengths: one more than names."""
         *self._pieces, self._end = pieces
         self.names = tuple(names)
+        self.has_id = request_ids.FIELD in names
+        """Whether one of them is the request's id."""
         self.size = sum(map(len, pieces))
         """Bytes that it takes to remember it."""
 

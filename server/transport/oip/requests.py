@@ -11,6 +11,7 @@ from server import binding
 from server.block import Ask, Block
 from server.errors import BadRequest, ServingError
 from server.open_inference import DTYPE_OF
+from server.tally import Tally
 from server.transport import wire
 from server.transport.blocks import ArraysBlock
 from server.transport.oip.inputs import check_parameters, read_inputs
@@ -67,9 +68,9 @@ class InferAsk(Ask):
 class InferDecoder(TemplatingDecoder):
     """Reads ModelInferRequests."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """`clock`: the engine's, on which deadlines are instants."""
-        super().__init__()
+    def __init__(self, clock: Callable[[], float], unserved: Tally | None = None) -> None:
+        """`clock`: the engine's, on which deadlines are instants. `unserved`: see TemplatingDecoder."""
+        super().__init__(unserved)
         self._clock = clock
 
     def read(self, call: Call, payload: bytes) -> tuple[Ask, AnyTemplate | None]:

@@ -1,5 +1,6 @@
 """The page of metrics, where somebody gives one."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from server.http.application import Application
 from server.http.bodies import Bodies
 from server.http.context import Context
 from server.http.exchange import Exchange
+from server.observe.logs import request_id_of
 from server.readiness import Readiness
 from server.repository.repository import Repository
 from server.routing.routes import Routes
@@ -82,12 +84,13 @@ async def test_a_fault_of_ours_is_told_in_the_log_alone(caplog: pytest.LogCaptur
     async def metrics(accept: str) -> tuple[bytes, str]:
         raise RuntimeError("a secret")
 
-    assert await get("/metrics", metrics) == (
-        500,
-        {b"content-length": b"44", b"content-type": b"application/json"},
-        b'{"error":"internal error; the log has more"}',
-    )
-    assert "GET '/metrics' met a fault of the server" in caplog.text
+    status, headers, body = await get("/metrics", metrics)
+    request_id = headers[b"x-request-id"].decode()
+    assert (status, headers[b"content-type"]) == (500, b"application/json")
+    assert json.loads(body) == {"error": "internal error; the log has more", "request_id": request_id}
+    (record,) = caplog.records
+    assert record.getMessage() == "GET '/metrics' met a fault of the server"
+    assert request_id_of(record) == request_id
 
 
 async def test_a_server_that_knows_no_models_is_alive_and_not_ready() -> None:

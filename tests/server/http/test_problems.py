@@ -40,7 +40,7 @@ def test_every_error_of_grpc_has_its_counterpart_here() -> None:
     ],
 )
 def test_what_a_caller_gets(error: ServingError, code: int, headers: dict[str, str]) -> None:
-    response = response_to(error)
-    assert (response.status_code, response.body) == (code, '{"error":"é"}'.encode())
-    expected = headers | {"content-type": "application/json", "content-length": "14"}
+    response = response_to(error, "a-1")
+    assert (response.status_code, response.body) == (code, '{"error":"é","request_id":"a-1"}'.encode())
+    expected = headers | {"content-type": "application/json", "content-length": "33"}
     assert dict(response.headers) == expected

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from fakes import Nobody
 from server.credentials import ANYONE
+from server.request_ids import LENGTH_MAX
 from server.transport.h2.fields import field
 from server.transport.h2.heads import FORMS_MAX, Heads, Metadata, StreamFault
 from server.transport.h2.inbox import Inbox
@@ -118,6 +119,16 @@ def test_without_a_tracer_nothing_is_made_of_a_request_whose_form_is_known() -> 
         for _ in range(3):
             block = encoder.encode(fields_of())
             mine.decode(block)
-        first, *later = [mine.decode(block + field("x-request-id", b"%d" % number)) for number in range(3)]
+        first, *later = [mine.decode(block + field("traceparent", b"%d" % number)) for number in range(3)]
         assert later[0] is later[1]
         assert first.trace is later[0].trace is None
+
+
+def test_an_id_is_that_of_its_own_request_and_safe_to_tell() -> None:
+    mine, encoder = heads(), Encoder()
+    for _ in range(3):
+        block = encoder.encode(fields_of())
+        mine.decode(block)
+    for sent, told in ((b"a-1", "a-1"), (b"b", "b"), (b'x" \\y', "xy"), (b"", ""), (b"l" * 1000, "l" * LENGTH_MAX)):
+        assert mine.decode(block + field("x-request-id", sent)).request_id == told
+    assert mine.decode(block).request_id == ""
