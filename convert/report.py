@@ -75,7 +75,7 @@ def _remark(conversion: Conversion, index: int) -> str:
     verdict = conversion.verdicts[index]
     outside = why_outside(verdict.parity, conversion.tolerance)
     if index == conversion.chosen:
-        came = f"published by force although it {outside}" if outside else "published"
+        came = f"chosen by force although it {outside}" if outside else "chosen"
     elif outside:
         came = f"outside tolerance {conversion.tolerance.preset!r}: {outside}"
     else:
@@ -106,7 +106,7 @@ def _on_choice(conversion: Conversion) -> list[str]:
     if len(conversion.verdicts) < 2:
         return []
     return [
-        f"the fastest within the tolerance is published; time counts {conversion.batches}, others are for information"
+        f"the fastest within the tolerance is chosen; time counts {conversion.batches}, others are for information"
     ]
 
 
@@ -114,7 +114,7 @@ def _compared(conversion: Conversion, verdict: Verdict) -> str:
     cost = conversion.batches.cost
     ratio = cost(verdict.latency_us) / cost(conversion.verdicts[conversion.chosen].latency_us)
     if ratio <= 1.0:
-        return "no faster than what is published" if ratio > 0.95 else f"{1 / ratio:.2f}x as fast, kept to the newest"
+        return "no faster than what is chosen" if ratio > 0.95 else f"{1 / ratio:.2f}x as fast, kept to the newest"
     return f"{ratio:.2f}x the time"
 
 

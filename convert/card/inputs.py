@@ -82,6 +82,6 @@ def answers(manifest: Manifest) -> Html:
     return tag(
         "section",
         tag("h2", text("Answers")),
-        tag("p", text(f"Of the published graph to {profile.answered_rows:,} {profile.of} rows.")),
+        tag("p", text(f"Of the chosen graph to {profile.answered_rows:,} {profile.of} rows.")),
         tag("div", *figures, class_="plots"),
     )

@@ -28,7 +28,7 @@ def _intro(manifest: Manifest) -> str:
     counted = f", counting {kept}" if kept else ""
     return (
         f"Each was compared with scikit-learn on {rows} and on rows made to be awkward. "
-        f"The fastest within the tolerance was published{counted}{_faint(manifest)}."
+        f"The fastest within the tolerance was chosen{counted}{_faint(manifest)}."
     )
 
 

@@ -183,7 +183,7 @@ def test_a_wrong_graph_by_force_is_published_and_marked(publish_to: Publish, lin
     monkeypatch.setattr(conversion, "RECIPES", [Recipe("wrong", corrupted, False)])
     published = publish_to(linear, force=True)
     assert published.manifest.tolerance.forced
-    assert "published by force although it differs by" in published.candidates[0].note
+    assert "chosen by force although it differs by" in published.candidates[0].note
 
 
 def test_a_graph_that_fails_on_rows_is_left_out(publish_to: Publish, linear: Any, monkeypatch: Any) -> None:
