@@ -17,7 +17,6 @@ from rich.console import Console
 
 from bench.generator import GeneratorFailed
 from bench.lab import record, rounds
-from bench.lab.knee_requests import Mixed, examples, recorded
 from bench.lab.lines import number, positive, told
 from bench.lab.measure import Subject
 from bench.lab.page import page
@@ -25,6 +24,7 @@ from bench.lab.places import Place, place
 from bench.lab.plans import PLANS
 from bench.lab.questions import Unsuitable, choose, golden
 from bench.lab.record import Lab
+from bench.lab.rows import Mixed, examples, recorded
 from bench.lab.screen import LOG_WIDTH, Screen, Silent
 from bench.lab.summary import summary
 from bench.machine import commit, libraries, machine

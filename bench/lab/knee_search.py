@@ -2,15 +2,16 @@
 
 Rates grow until one breaks the target, then the gap is halved (geometrically, as rates multiply) until it is narrow.
 One measurement proves little near the limit, where chance decides: the rate that is reported and the one above it are
-measured until one outcome has been seen often enough and more often than any other. A pass by luck is outvoted there,
-and so is a disturbance that broke an easy rate.
+measured until the target was kept, or broken, often enough and more often than not. A pass by luck is outvoted there,
+and so is a disturbance that broke an easy rate. A measurement that the generator spoilt has no vote; only a rate at
+which it does so again and again is beyond it.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -18,6 +19,9 @@ Outcome = Literal["kept", "broken", "limited"]
 """The target was kept; the server broke it; or the generator was at its own limit, so that nobody knows."""
 Kind = Literal["knee", "at least", "none", "unknown", "unsettled"]
 Votes = Mapping[float, Counter[Outcome]]
+
+SPOILT: Final = 3
+"""Measurements that the generator spoilt, until the rate counts as beyond it: one or two are a disturbance."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -157,13 +161,18 @@ def _led_by(votes: Votes, *outcomes: Outcome) -> Iterator[float]:
 
 
 def _leader(cast: Counter[Outcome]) -> Outcome | None:
-    """The most frequent; None if two are equally frequent."""
-    (first, most), *others = cast.most_common(2)
-    return None if others and others[0][1] == most else first
+    """What is believed of a rate; None if it has to be measured again."""
+    kept, broken, limited = cast["kept"], cast["broken"], cast["limited"]
+    if limited >= SPOILT and limited > kept + broken:
+        return "limited"
+    if kept == broken:
+        return None
+    return "kept" if kept > broken else "broken"
 
 
 def _settled(cast: Counter[Outcome], goal: Goal) -> bool:
-    return _leader(cast) is not None and max(cast.values()) >= goal.votes
+    leader = _leader(cast)
+    return leader == "limited" or (leader is not None and cast[leader] >= goal.votes)
 
 
 def _between(rate: float, low: float | None, high: float | None) -> bool:

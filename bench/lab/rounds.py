@@ -9,11 +9,11 @@ from typing import Final, Protocol
 import numpy as np
 
 from bench.lab import record, truth
-from bench.lab.knee_requests import Rows, bodies
 from bench.lab.measure import Closed, Open, Subject, measure
 from bench.lab.plans import CONNECTIONS, STREAMS, Plan
 from bench.lab.questions import Questions, ask
 from bench.lab.record import Alone, Round, Scenario
+from bench.lab.rows import Rows, bodies
 from bench.lab.truth import BODIES_MAX, SHARE_MAX, Ceiling
 from bench.payloads import PREDICT, Exchange
 from bench.servers import ask_grpc

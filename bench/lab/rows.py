@@ -1,4 +1,4 @@
-"""What is sent while the highest rate is looked for: requests that do not repeat themselves, or a file's own order.
+"""What is sent: requests that do not repeat themselves, or a file's own order.
 
 A handful of example rows asked over and over would measure the cache. So each request is new: every value is drawn from
 one of the examples in the model's manifest. With a file, its rows are sent in its order, and repeat as they do there; a
@@ -30,7 +30,7 @@ class Rows(Protocol):
     said: str
     """What is asked, in a few words."""
 
-    def take(self, count: int, rng: np.random.Generator) -> dict[str, Array]:
+    def take(self, count: int, rng: np.random.Generator, /) -> dict[str, Array]:
         """The next rows: tensor → (count, …)."""
         ...
 
@@ -40,9 +40,7 @@ def bodies(model: str, rows: Rows, requests: int, rows_each: int, rng: np.random
     count = min(requests, BODIES_MAX)
     inputs = rows.take(count * rows_each, rng)
     places = [slice(start, start + rows_each) for start in range(0, count * rows_each, rows_each)]
-    return [
-        grpc_exchange(model, {name: array[place] for name, array in inputs.items()}, {}).body for place in places
-    ]
+    return [grpc_exchange(model, {name: array[place] for name, array in inputs.items()}, {}).body for place in places]
 
 
 class Mixed:
@@ -74,7 +72,7 @@ class Recorded:
         self._sent = 0
         self.said = f"{self._rows:,} rows of {source} in their order"
 
-    def take(self, count: int, rng: np.random.Generator) -> dict[str, Array]:
+    def take(self, count: int, _rng: np.random.Generator) -> dict[str, Array]:
         """See Rows."""
         places = np.arange(self._sent, self._sent + count)
         self._sent += count
@@ -121,7 +119,7 @@ def tensors_of(columns: Columns, model: Model) -> dict[str, Array]:
         values = [stands_for.get(column.name) if value is None else value for value in columns[column.name]]
         if None in values:
             raise ValueError(f"row {values.index(None)} has no {column.name}, which the model does not take")
-        dtype = object if column.dtype in ("string", "unknown") else NUMPY[column.dtype]
+        dtype = object if column.dtype == "string" or column.dtype == "unknown" else NUMPY[column.dtype]
         parts.setdefault(column.tensor, []).append((column.index, np.array(values, dtype)))
     return {name: _beside(found) for name, found in parts.items()}
 
