@@ -33,6 +33,7 @@ PURE = [
     "http/replies",
     "observe/tracing/context",
     "observe/tracing/records",
+    "observe/tracing/spans",
     "repository/selection",
     "routing/routes",
     "transport/h2/varying",
@@ -96,8 +97,12 @@ def test_starlette_and_uvicorn_stop_at_http() -> None:
 
 
 def test_opentelemetry_is_known_where_spans_are_made_and_sent() -> None:
-    assert users_of("opentelemetry") == {"observe/tracing/export", "observe/tracing/spans"}
-    assert users_of("server.observe.tracing.export") == {"observe/tracing/setting"}
+    assert users_of("opentelemetry") == {
+        "observe/tracing/encoding",
+        "observe/tracing/export",
+        "observe/tracing/exporters",
+    }
+    assert users_of("server.observe.tracing.export") == {"observe/tracing/exporters", "observe/tracing/setting"}
 
 
 def test_only_what_starts_a_process_knows_the_composition_root() -> None:

@@ -1,6 +1,7 @@
 """Whether calls are traced: imports OpenTelemetry only if asked to, and says what to install where it is missing."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from server.errors import CannotStart
@@ -15,9 +16,10 @@ def tracing_of(settings: Settings, clock: Callable[[], float], codes: Mapping[st
     if settings.traces == "off":
         return None
     try:
-        from server.observe.tracing.export import Tracing, exporter_of
+        from server.observe.tracing.export import Tracing
+        from server.observe.tracing.exporters import exporter_of
 
-        return Tracing(exporter_of(settings.traces), settings.trace_sample, clock, codes)
+        return Tracing(partial(exporter_of, settings.traces), settings.trace_sample, clock, codes)
     except ImportError as error:
         raise CannotStart(
             f"traces: {settings.traces} needs OpenTelemetry, which is not installed ({error}): "

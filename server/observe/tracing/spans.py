@@ -1,18 +1,7 @@
-"""Records → spans of OpenTelemetry, by its semantic conventions for RPC and HTTP. On the exporting thread.
+"""Records → spans, by OpenTelemetry's semantic conventions for RPC and HTTP. Pure: encoding.py knows its library."""
 
-The spans are made as what the SDK's own tracer would leave behind. By way of the tracer each would take several times
-as long, for a context that nobody reads.
-"""
-
-from collections.abc import Callable, Sequence
-from typing import Final
-
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
-from opentelemetry.trace.span import TraceState
-from opentelemetry.trace.status import Status, StatusCode
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 from server.observe.tracing.context import Parent
 from server.observe.tracing.records import Batch, Ids, Request
@@ -23,38 +12,49 @@ DATA_LOSS; the others are the caller's."""
 
 Attributes = dict[str, str | int]
 
-_FLAGS: Final = TraceFlags(TraceFlags.SAMPLED)
+
+class Span(NamedTuple):
+    """One span, recorded."""
+
+    name: str
+    ids: Ids
+    parent_id: int
+    """0: none."""
+    begins_ns: int
+    """Since 1970; so the next."""
+    ends_ns: int
+    attributes: Attributes
+    links: tuple[Ids, ...] = ()
+    state: str = ""
+    """What vendors add to the trace."""
+    is_server: bool = False
+    """Else it is a part of one."""
+    is_fault: bool = False
+    parent_is_remote: bool = False
 
 
 class Spans:
     """Makes them."""
 
-    def __init__(self, resource: Resource, version: str, epoch: Callable[[], int], new_id: Callable[[], int]):
+    def __init__(self, epoch: Callable[[], int], new_id: Callable[[], int]) -> None:
         """`epoch`: nanoseconds from 1970 to instant 0 of the engine's clock, as things are now. `new_id`: of a span."""
-        self._resource, self._epoch, self._new_id = resource, epoch, new_id
-        self._zero_ns = 0
-        self._scope = InstrumentationScope("skylane", version)
+        self._epoch, self._new_id = epoch, new_id
 
-    def of(self, record: Request | Batch) -> list[ReadableSpan]:
+    def of(self, record: Request | Batch) -> list[Span]:
         """All spans of one record, as many as it says."""
-        self._zero_ns = self._epoch()  # once for all of them: they must not move against each other
-        return self._of_batch(record) if isinstance(record, Batch) else self._of_request(record)
+        zero_ns = self._epoch()  # once for all of them: they must not move against each other
+        return [_of_batch(record, zero_ns)] if isinstance(record, Batch) else self._of_request(record, zero_ns)
 
-    def _of_batch(self, batch: Batch) -> list[ReadableSpan]:
-        members = [Link(_context(ids)) for ids in batch.members]
-        attributes = {**_model(batch.model, batch.version), **_size(batch)}
-        return [self._span("batch", _context(batch.ids), None, batch.began_at, batch.encoded_at, attributes, members)]
-
-    def _of_request(self, request: Request) -> list[ReadableSpan]:
-        parent = request.parent
-        state = TraceState.from_header([parent.state]) if parent and parent.state else None
-        own = _context(request.ids, state)
-        made = [self._server_span(request, own, parent, state)]
+    def _of_request(self, request: Request, zero_ns: int) -> list[Span]:
+        made = [_of_server(request, zero_ns)]
+        trace_id, own_id = request.ids
+        state = made[0].state
 
         def child(name: str, began_at: float, ended_at: float, batch: Batch | None = None) -> None:
-            context = _context(Ids(request.ids.trace_id, self._new_id()), state)
-            links = [Link(_context(batch.ids))] if batch else []
-            made.append(self._span(name, context, own, began_at, ended_at, _size(batch) if batch else {}, links))
+            ids = Ids(trace_id, self._new_id())
+            begins_ns, ends_ns = zero_ns + round(began_at * 1e9), zero_ns + round(ended_at * 1e9)
+            told, links = (_size(batch), (batch.ids,)) if batch else ({}, ())
+            made.append(Span(name, ids, own_id, begins_ns, ends_ns, told, links, state))
 
         if request.bound_at:
             child("decode", request.began_at, request.bound_at)
@@ -66,44 +66,32 @@ class Spans:
             child("queue", request.bound_at, request.ended_at)
         return made
 
-    def _server_span(
-        self, request: Request, own: SpanContext, parent: Parent | None, state: TraceState | None
-    ) -> ReadableSpan:
-        name, attributes, is_fault = _of_http(request) if request.http else _of_rpc(request)
-        attributes |= _of_call(request)
-        if is_fault:
-            attributes["error.type"] = request.refused or str(request.status)
-        remote = None if parent is None else _context(Ids(parent.trace_id, parent.span_id), state, is_remote=True)
-        links = [Link(_context(request.followed))] if request.followed else []
-        status = Status(StatusCode.ERROR) if is_fault else Status(StatusCode.UNSET)
-        began_at, ended_at = request.began_at, request.ended_at
-        return self._span(name, own, remote, began_at, ended_at, attributes, links, SpanKind.SERVER, status)
 
-    def _span(
-        self,
-        name: str,
-        own: SpanContext,
-        parent: SpanContext | None,
-        began_at: float,
-        ended_at: float,
-        attributes: Attributes,
-        links: Sequence[Link],
-        kind: SpanKind = SpanKind.INTERNAL,
-        status: Status | None = None,
-    ) -> ReadableSpan:
-        return ReadableSpan(
-            name,
-            own,
-            parent,
-            self._resource,
-            attributes,
-            links=links,
-            kind=kind,
-            status=status or Status(StatusCode.UNSET),
-            start_time=self._zero_ns + round(began_at * 1e9),
-            end_time=self._zero_ns + round(ended_at * 1e9),
-            instrumentation_scope=self._scope,
-        )
+def _of_batch(batch: Batch, zero_ns: int) -> Span:
+    begins_ns, ends_ns = zero_ns + round(batch.began_at * 1e9), zero_ns + round(batch.encoded_at * 1e9)
+    told = {**_model(batch.model, batch.version), **_size(batch)}
+    return Span("batch", batch.ids, 0, begins_ns, ends_ns, told, tuple(batch.members))
+
+
+def _of_server(request: Request, zero_ns: int) -> Span:
+    name, attributes, is_fault = _of_http(request) if request.http else _of_rpc(request)
+    attributes |= _of_call(request)
+    if is_fault:
+        attributes["error.type"] = request.refused or str(request.status)
+    parent = request.parent or Parent(0, 0, True)
+    return Span(
+        name,
+        request.ids,
+        parent.span_id,
+        zero_ns + round(request.began_at * 1e9),
+        zero_ns + round(request.ended_at * 1e9),
+        attributes,
+        (request.followed,) if request.followed else (),
+        parent.state,
+        is_server=True,
+        is_fault=is_fault,
+        parent_is_remote=request.parent is not None,
+    )
 
 
 def _of_rpc(request: Request) -> tuple[str, Attributes, bool]:
@@ -159,7 +147,3 @@ def _model(name: str, version: int) -> Attributes:
 
 def _size(batch: Batch) -> Attributes:
     return {"skylane.batch.rows": batch.rows, "skylane.batch.requests": batch.calls}
-
-
-def _context(ids: Ids, state: TraceState | None = None, *, is_remote: bool = False) -> SpanContext:
-    return SpanContext(ids.trace_id, ids.span_id, is_remote, _FLAGS, state)

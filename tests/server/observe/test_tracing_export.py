@@ -8,24 +8,24 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace.status import StatusCode
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from server.errors import DeadlineExpired, ServingError
 from server.observe.tracing import tracer as tracers
 from server.observe.tracing.context import Parent
+from server.observe.tracing.encoding import Encoding
 from server.observe.tracing.export import Exporting
 from server.observe.tracing.records import Batch, Http, Ids, Request
-from server.observe.tracing.spans import SERVER_FAULTS, Spans
+from server.observe.tracing.spans import SERVER_FAULTS, Span, Spans
 from server.observe.tracing.tracer import Tracer
 from server.types import Call
 
-SPANS = Spans(Resource({}), "1", lambda: 0, lambda: 7)
+SPANS = Spans(lambda: 0, lambda: 7)
 
 
-class Collector(SpanExporter):
+class Collector:
     """Takes spans when it may, and says what it is told to."""
 
     def __init__(self, result: SpanExportResult | None = SpanExportResult.SUCCESS) -> None:
@@ -33,8 +33,8 @@ class Collector(SpanExporter):
         self.opened, self.entered, self._result = threading.Event(), threading.Semaphore(0), result
         self.sizes: list[int] = []
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """See SpanExporter."""
+    def export(self, spans: Sequence[Span]) -> SpanExportResult:
+        """See Exporter."""
         self.sizes.append(len(spans))
         self.entered.release()
         assert self.opened.wait(30)
@@ -43,7 +43,7 @@ class Collector(SpanExporter):
         return self._result
 
     def shutdown(self) -> None:
-        """See SpanExporter."""
+        """See Exporter."""
         self.opened.set()
 
 
@@ -136,18 +136,47 @@ def test_a_record_says_how_many_spans_it_is_and_they_are_one_family(record: Requ
     made = SPANS.of(record)
     assert len(made) == record.spans
     top, *parts = made
-    assert all(part.parent is top.context and part.context.trace_id == 1 for part in parts)
-    assert all(1_000_000_000 <= (part.start_time or 0) <= (part.end_time or 0) <= 2_000_000_000 for part in made)
-    assert (top.parent is None) == (record.parent is None)
+    assert all((part.parent_id, part.ids.trace_id) == (top.ids.span_id, 1) for part in parts)
+    assert all(1_000_000_000 <= part.begins_ns <= part.ends_ns <= 2_000_000_000 for part in made)
+    assert top.parent_id == (record.parent.span_id if record.parent else 0)
     is_fault = record.status >= 500 if record.http else record.status in SERVER_FAULTS
-    assert (top.status.status_code is StatusCode.ERROR) == is_fault == ("error.type" in (top.attributes or {}))
+    assert top.is_fault == is_fault == ("error.type" in top.attributes)
 
 
 def test_a_batch_is_one_span() -> None:
     (made,) = SPANS.of(BATCH)
     assert BATCH.spans == 1
-    assert [(link.context.trace_id, link.context.span_id) for link in made.links] == [(1, 2)]
-    assert (made.start_time, made.end_time) == (1_200_000_000, 1_500_000_000)
+    assert made.links == ((1, 2),)
+    assert (made.begins_ns, made.ends_ns) == (1_200_000_000, 1_500_000_000)
+
+
+IDS = st.builds(Ids, st.integers(1, 2**128 - 1), st.integers(1, 2**64 - 1))
+
+
+@given(
+    st.lists(
+        st.builds(
+            Span,
+            name=st.text(max_size=300),
+            ids=IDS,
+            parent_id=st.integers(0, 2**64 - 1),
+            begins_ns=st.integers(0, 2**64 - 1),
+            ends_ns=st.integers(0, 2**64 - 1),
+            attributes=st.dictionaries(st.text(min_size=1), st.text() | st.integers(-(2**63), 2**63 - 1), max_size=9),
+            links=st.lists(IDS, max_size=3).map(tuple),
+            state=st.sampled_from(["", "a=b", "a=b,c@d=e", "no state at all"]),
+            is_server=st.booleans(),
+            is_fault=st.booleans(),
+            parent_is_remote=st.booleans(),
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_our_messages_are_those_of_the_exporter(spans: list[Span]) -> None:
+    spans = [span._replace(parent_is_remote=span.parent_is_remote and span.parent_id > 0) for span in spans]
+    encoding = Encoding(Resource({"service.name": "x", "process.pid": 7}), "1")
+    assert encoding.request(spans) == encode_spans([encoding.readable(span) for span in spans])
 
 
 class Kept:
