@@ -102,6 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=number_of_workers, metavar="N", default=told("workers"), help="or auto")
     parser.add_argument("--host", default=told("host"), help="address that it would listen on")
     parser.add_argument("--port", type=int, default=told("port"), help="port that it would listen on")
+    parser.add_argument(
+        "--http-port", type=int, metavar="PORT", default=os.environ.get("SKYLANE_HTTP_PORT"), help="the same for HTTP"
+    )
     parser.add_argument("--transport", choices=get_args(Transport), default=told("transport"))
     parser.add_argument(
         "--connections", type=int, metavar="N", default=1000, help="connections to be ready for (default: 1000)"
@@ -229,9 +232,11 @@ def _examine(settings: Settings, connections: int) -> Iterator[Section]:
     findings, model_bytes, cache_bytes = _models(settings.models)
     yield Section(f"models in {settings.models}", findings)
     yield Section("memory", [memory(memory_budget(), settings.workers, model_bytes, _peak_bytes(), cache_bytes)])
-    port = _port(settings.host, settings.port)
+    ports = [_port(settings.host, settings.port, "port")]
+    if settings.http_port is not None:
+        ports.append(_port(settings.host, settings.http_port, "http-port"))
     shared = sharing(settings.workers, turns.possible())
-    yield Section("connections", [open_files(_files_limit(), connections), port, *shared])
+    yield Section("connections", [open_files(_files_limit(), connections), *ports, *shared])
 
 
 def _software(asked: str) -> list[Finding]:
@@ -309,12 +314,15 @@ def _files_limit() -> int | None:
     return None if limit == resource.RLIM_INFINITY else limit
 
 
-def _port(host: str, port: int) -> Finding:
+def _port(host: str, port: int, option: str) -> Finding:
+    """Whether the port that this option names could be bound."""
+    protocol = "HTTP" if option == "http-port" else "gRPC"
     if not hasattr(socket, "SO_REUSEPORT"):
-        return Finding("ok", f"{host}:{port} was not looked at: this system has no way to try a port")
+        return Finding("ok", f"{host}:{port} for {protocol} was not looked at: this system has no way to try a port")
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(held_port(host, port))
         except CannotStart as error:
-            return Finding("warn", str(error), "fine if it is Skylane that serves there now; else use another --port")
-    return Finding("ok", f"{host}:{port} is free")
+            told = f"{option}: {str(error).partition(': ')[2]}"
+            return Finding("warn", told, f"fine if it is Skylane that serves there now; else use another --{option}")
+    return Finding("ok", f"{host}:{port} is free for {protocol}")

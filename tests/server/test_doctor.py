@@ -145,14 +145,17 @@ def test_summary(levels: list[Level], line: str) -> None:
     assert doctor.summary([Section("any", [Finding(level, "text") for level in levels])]) == line
 
 
-def test_a_sound_repository(small_models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sound_repository(
+    small_models: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKYLANE_HTTP_PORT", "0")
     assert doctor.main(["--models", str(small_models), "--port", "0", "--workers", "auto"]) == 0
     printed = capsys.readouterr().out
     assert [line for line in printed.splitlines() if line and line[0] != " "][:-1] == [
         "software", "CPU", f"models in {small_models}", "memory", "connections",
     ]  # fmt: skip
     assert "  ok    linear/1: 1 instance × 1 thread, up to 256 rows, no cache; a run" in printed
-    assert "  ok    127.0.0.1:0 is free" in printed
+    assert "  ok    127.0.0.1:0 is free for gRPC\n  ok    127.0.0.1:0 is free for HTTP\n" in printed
     assert "fail" not in printed
 
 
@@ -160,8 +163,9 @@ def test_everything_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     (models.linear(tmp_path, "damaged") / "model.onnx").write_bytes(b"nonsense")
     models.linear(tmp_path, "odd")
     (tmp_path / "odd" / "model.toml").write_text("[batching]\nmax_batch_rows = 0\n")
-    with held_port("127.0.0.1", 0) as port:
-        assert doctor.main(["--models", str(tmp_path), "--port", str(port), "--workers", "256"]) == 1
+    with held_port("127.0.0.1", 0) as port, held_port("127.0.0.1", 0) as http_port:
+        ports = ["--port", str(port), "--http-port", str(http_port)]
+        assert doctor.main(["--models", str(tmp_path), *ports, "--workers", "256"]) == 1
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
     said = re.sub(r"\s+", " ", printed)
@@ -170,6 +174,8 @@ def test_everything_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "→ mend it: until then the defaults would hold" in said
     assert "ok odd/1: " in said
     assert f"warn port: 127.0.0.1:{port} cannot be bound" in said
+    assert f"warn http-port: 127.0.0.1:{http_port} cannot be bound" in said
+    assert "else use another --http-port" in said
     assert "warn 256 workers for" in said
     assert re.search(r"\d failures and \d warnings \Z", said), "how many depends on the machine"
 
