@@ -87,7 +87,7 @@ class App:
             routes=lambda: self._routes,
             repository=self._repository,
             readiness=self._readiness,
-            clock=time.monotonic,
+            figures=lambda: self._telling.figures(),
             refresh=self.refresh,
             anyone_administrates=settings.allow_admin,
             shares_port=settings.supervised,

@@ -1,13 +1,13 @@
 """What there is to tell of the server, and what an administrator may change, whatever the protocol."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from server.credentials import ANYONE, Grant
 from server.engine.lane import Lane
 from server.errors import BadRequest, ModelNotFound, NotHere, PermissionDenied
-from server.instants import unix_ms
+from server.observe.figures import Figures, VersionFigures
 from server.open_inference import index, is_ready, model_statistics
 from server.readiness import Readiness
 from server.repository.repository import ModelStatus, Repository
@@ -26,7 +26,8 @@ class Directory:
     routes: Callable[[], Routes]
     repository: Repository
     readiness: Readiness
-    clock: Callable[[], float]
+    figures: Callable[[], Awaitable[Figures]]
+    """Gives what all processes have counted, now."""
     refresh: Callable[[], Awaitable[None]]
     """Makes what is served equal to what the repository holds."""
     anyone_administrates: bool = False
@@ -38,10 +39,11 @@ class Directory:
         """Every model by name."""
         return self.repository.status
 
-    def statistics(self, lane: Lane) -> dict[str, Any]:
-        """What a version has answered, as JSON of the Open Inference Protocol's ModelStatistics."""
-        told = lane.statistics
-        return model_statistics(lane.model.interface, told, unix_ms(told.last_at, self.clock))
+    async def statistics(self, lanes: Sequence[Lane]) -> list[dict[str, Any]]:
+        """What each version has answered in all processes, as JSON of the Open Inference Protocol's ModelStatistics."""
+        told = {(each.model, each.version): each for each in (await self.figures()).versions}
+        versions = [(lane.model.interface.model, lane.model.interface.version) for lane in lanes]
+        return [model_statistics(told.get(key) or VersionFigures(model=key[0], version=key[1])) for key in versions]
 
     def is_ready(self, route: Route) -> bool:
         """Whether what the route names answers; a model that was unloaded is known, and does not.

@@ -5,14 +5,16 @@ Source: github.com/kserve/open-inference-protocol, and the binary data extension
 
 import math
 import struct
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from server.engine.lane import Lane
-from server.engine.statistics import Statistics
+from server.engine.statistics import ANSWERED
 from server.errors import InputMismatch, ModelNotFound
+from server.observe.figures import VersionFigures
 from server.repository.repository import ModelStatus, State
 from server.routing.routes import Routes
 from server.types import Array, Interface, Route
@@ -147,33 +149,36 @@ def model_metadata(interface: Interface, versions: Iterable[int]) -> dict[str, A
     }
 
 
-def model_statistics(interface: Interface, told: Statistics, last_ms: int) -> dict[str, Any]:
-    """What a version has answered, as JSON of `ModelStatistics`. `last_ms`: when last, in milliseconds since 1970."""
+def model_statistics(told: VersionFigures) -> dict[str, Any]:
+    """What a version has answered, as JSON of `ModelStatistics`."""
     ran = told.total.count
+    by_outcome = Counter[bool]()
+    for outcome in told.outcomes:
+        by_outcome[outcome.error == ANSWERED] += outcome.requests
     return {
-        "name": interface.model,
-        "version": str(interface.version),
-        "last_inference": last_ms,
-        "inference_count": told.rows,
-        "execution_count": told.executions,
+        "name": told.model,
+        "version": str(told.version),
+        "last_inference": round(told.last_at * 1e3),
+        "inference_count": round(told.batch_rows.total),
+        "execution_count": told.run.count,
         "inference_stats": {
-            "success": _duration(told.succeeded, told.total.seconds + told.hit_s),
-            "fail": _duration(sum(told.failures.values()), 0.0),
-            "queue": _duration(ran, told.queue.seconds),
+            "success": _duration(by_outcome[True], told.total.total + told.hit_s),
+            "fail": _duration(by_outcome[False], 0.0),
+            "queue": _duration(ran, told.queue.total),
             "compute_input": _duration(ran, told.gather_s),
             "compute_infer": _duration(ran, told.run_s),
             "compute_output": _duration(ran, told.reply_s),
             "cache_hit": _duration(told.hits, told.hit_s),
-            "cache_miss": _duration(ran if told.caches else 0, 0.0),
+            "cache_miss": _duration(told.misses, 0.0),
         },
         "batch_stats": [
             {
-                "batch_size": rows,
+                "batch_size": size.rows,
                 "compute_input": _duration(size.executions, size.gather_s),
                 "compute_infer": _duration(size.executions, size.run_s),
                 "compute_output": _duration(size.executions, size.reply_s),
             }
-            for rows, size in sorted(told.batches.items())
+            for size in sorted(told.sizes, key=lambda size: size.rows)
         ],
     }
 

@@ -104,18 +104,18 @@ async def _config(context: Context, request: Request) -> Response:
 
 
 async def _statistics(context: Context, request: Request) -> Response:
-    return _told(context, lanes_of(context.routes(), context.route(request)))
+    return await _told(context, lanes_of(context.routes(), context.route(request)))
 
 
 async def _all_statistics(context: Context, request: Request) -> Response:
     """Of the models that the caller may use."""
     grant = context.grant(request)
     lanes = lanes_of(context.routes(), None)
-    return _told(context, [lane for lane in lanes if grant.may("predict", lane.model.interface.model)])
+    return await _told(context, [lane for lane in lanes if grant.may("predict", lane.model.interface.model)])
 
 
-def _told(context: Context, lanes: Sequence[Lane]) -> Response:
-    return json_response({"model_stats": [context.directory.statistics(lane) for lane in lanes]})
+async def _told(context: Context, lanes: Sequence[Lane]) -> Response:
+    return json_response({"model_stats": await context.directory.statistics(lanes)})
 
 
 async def _load(context: Context, request: Request) -> Response:

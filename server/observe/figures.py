@@ -40,6 +40,16 @@ class Outcome(msgspec.Struct):
     requests: int
 
 
+class SizeFigures(msgspec.Struct):
+    """All batches of so many rows that were run."""
+
+    rows: int
+    executions: int = 0
+    gather_s: float = 0.0
+    run_s: float = 0.0
+    reply_s: float = 0.0
+
+
 class VersionFigures(msgspec.Struct, kw_only=True):
     """Of one version since the server started."""
 
@@ -57,6 +67,9 @@ class VersionFigures(msgspec.Struct, kw_only=True):
     hit_s: float = 0.0
     misses: int = 0
     coalesced: int = 0
+    sizes: list[SizeFigures] = []
+    last_at: float = 0.0
+    """When it answered last, in seconds since 1970; 0 if it never has."""
     queue_rows: int = 0
     cache_bytes: int = 0
     states: dict[str, int] = {}
@@ -69,6 +82,8 @@ class VersionFigures(msgspec.Struct, kw_only=True):
             getattr(self, name).add(getattr(other, name))
         for name in _SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.sizes = _sizes((*self.sizes, *other.sizes))
+        self.last_at = max(self.last_at, other.last_at)
         self.states = {
             state: self.states.get(state, 0) + other.states.get(state, 0)
             for state in sorted(self.states.keys() | other.states.keys())
@@ -128,6 +143,11 @@ class Figures(msgspec.Struct, kw_only=True):
     processes: list[ProcessFigures] = []
     events: list[Event] = []
 
+    def without_sizes(self) -> "Figures":
+        """What a page needs that is sent every few seconds."""
+        versions = [msgspec.structs.replace(each, sizes=[]) for each in self.versions]
+        return msgspec.structs.replace(self, versions=versions)
+
     def counters(self) -> "Figures":
         """What stays when the process has ended."""
         versions = [msgspec.structs.replace(each, queue_rows=0, cache_bytes=0, states={}) for each in self.versions]
@@ -159,3 +179,14 @@ def _outcomes(parts: Sequence[Outcome]) -> list[Outcome]:
         key = (part.protocol, part.error)
         found[key] = found.get(key, 0) + part.requests
     return [Outcome(*key, requests) for key, requests in sorted(found.items())]
+
+
+def _sizes(parts: Sequence[SizeFigures]) -> list[SizeFigures]:
+    found = dict[int, SizeFigures]()
+    for part in parts:
+        size = found.setdefault(part.rows, SizeFigures(part.rows))
+        size.executions += part.executions
+        size.gather_s += part.gather_s
+        size.run_s += part.run_s
+        size.reply_s += part.reply_s
+    return [found[rows] for rows in sorted(found)]

@@ -21,6 +21,7 @@ from server.observe.figures import (
     LoadFigures,
     Outcome,
     ProcessFigures,
+    SizeFigures,
     VersionFigures,
     together,
 )
@@ -125,6 +126,11 @@ def _counted(name: str, version: int, told: Statistics) -> VersionFigures:
         hit_s=told.hit_s,
         misses=told.total.count if told.caches else 0,
         coalesced=told.coalesced,
+        sizes=[
+            SizeFigures(rows, size.executions, size.gather_s, size.run_s, size.reply_s)
+            for rows, size in told.batches.items()
+        ],
+        last_at=time.time() - time.monotonic() + told.last_at if told.last_at else 0.0,
     )
 
 

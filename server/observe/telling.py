@@ -76,7 +76,7 @@ class Telling:
                 "statuses": self._statuses,
                 "bounds_s": BOUNDS_S,
                 "rows_bounds": ROWS_BOUNDS,
-                "figures": await self.figures(),
+                "figures": (await self.figures()).without_sizes(),
             }
         )
 

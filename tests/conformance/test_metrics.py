@@ -11,7 +11,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from server.settings import Transport
-from support import models
+from server.transport.foreign import methods
+from server.transport.oip.messages import SERVICE as OIP
+from support import foreign, models
 from support.calls import ask, features, open_channel, predict
 from support.http import Http, infer, tensor
 from support.process import Served
@@ -33,7 +35,7 @@ def samples(http: Http) -> dict[str, dict[tuple[str, ...], float]]:
 
 def predictions(told: dict[str, dict[tuple[str, ...], float]]) -> dict[tuple[str, ...], float]:
     """Requests without those that only looked at the server, as for its metrics."""
-    return {key: value for key, value in told["skylane_requests_total"].items() if key[1] != "http"}
+    return {key: value for key, value in told["skylane_requests_total"].items() if key[1] not in ("http", "grpc")}
 
 
 @pytest.mark.parametrize("transport", ["native", "grpcio"])
@@ -103,19 +105,27 @@ def test_whichever_worker_is_asked_tells_of_all_and_a_dead_one_counts_on(tmp_pat
     models.linear(tmp_path)
     with Served("--models", str(tmp_path), "--workers", "2", "--http-port", "0", "--poll-s", "0") as served:
         at = re.search(r"http://127.0.0.1:(\d+)", served.until("HTTP on"))
-        found = re.search(r"\(pids (\d+), (\d+)\)", served.until("with 2 workers"))
+        found = re.search(r" on (\S+) with 2 workers \(pids (\d+), (\d+)\)", served.until("with 2 workers"))
         assert at
         assert found
-        pids = {found[1], found[2]}
+        pids = {found[2], found[3]}
         connections = [Http(int(at[1])) for _ in range(8)]
         for number, http in enumerate(connections, 1):
             assert http.post("/v2/models/linear/infer", ONE).status == 200
             told = samples(http)
             assert sum(predictions(told).values()) == number
             assert {pid for (pid,) in told["skylane_process_resident_memory_bytes"]} == pids
+            (stats,) = http.get("/v2/models/linear/stats").json["model_stats"]
+            assert stats["inference_stats"]["success"]["count"] == number
+            _agree(told, stats)
         for http in connections:
             http.connection.close()
-        os.kill(int(found[1]), signal.SIGKILL)
+        with open_channel(found[1]) as channel:
+            asked, _ = methods(OIP)["ModelStatistics"]
+            (over_grpc,) = foreign.call(channel, OIP, "ModelStatistics")(asked(name="linear")).model_stats
+        assert over_grpc.inference_stats.success.count == len(connections)
+        assert sum(each.compute_infer.count for each in over_grpc.batch_stats) == over_grpc.execution_count
+        os.kill(int(found[2]), signal.SIGKILL)
         served.until("is ready after")
         for number in range(9, 13):
             with Http(int(at[1])) as http:

@@ -70,7 +70,7 @@ class InferenceService:
         grant = self._permission.grant(context)
         lanes = lanes_of(self._directory.routes(), self._route(request, context) if request.name else None)
         seen = [lane for lane in lanes if grant.may("predict", lane.model.interface.model)]
-        return {"model_stats": [self._directory.statistics(lane) for lane in seen]}
+        return {"model_stats": await self._directory.statistics(seen)}
 
     async def _index(self, request: Any, context: Context) -> dict[str, Any]:
         return {"models": self._directory.index(self._permission.grant(context), ready_only=request.ready)}

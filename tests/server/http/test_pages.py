@@ -16,6 +16,7 @@ from server.http.application import Application
 from server.http.bodies import Bodies
 from server.http.context import Context
 from server.http.exchange import Exchange
+from server.observe.figures import Figures
 from server.observe.logs import request_id_of
 from server.readiness import Readiness
 from server.repository.repository import Repository
@@ -38,6 +39,10 @@ def nothing_to_load(*_: object) -> LoadedModel:
     raise AssertionError("there is no model")
 
 
+async def nobody_counts() -> Figures:
+    raise AssertionError("nobody asked for figures")
+
+
 async def nobody_looks() -> None:
     raise AssertionError("nobody asked to look")
 
@@ -52,7 +57,7 @@ async def get(path: str, metrics: Any) -> tuple[int, dict[bytes, bytes], bytes]:
             routes=Routes,
             repository=Repository(Path(), nothing_to_load, lambda _: None),
             readiness=Readiness(),
-            clock=time.monotonic,
+            figures=nobody_counts,
             refresh=nobody_looks,
         ),
         metrics=metrics,

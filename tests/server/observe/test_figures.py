@@ -12,6 +12,7 @@ from server.observe.figures import (
     LoadFigures,
     Outcome,
     ProcessFigures,
+    SizeFigures,
     VersionFigures,
     together,
 )
@@ -25,7 +26,8 @@ outcomes = st.lists(
 versions = st.builds(
     VersionFigures, model=st.sampled_from(["m", "n"]), version=st.integers(1, 2), outcomes=outcomes, total=histograms,
     queue=histograms, run=histograms, batch_rows=histograms, hits=counts, misses=counts, coalesced=counts,
-    queue_rows=counts, cache_bytes=counts, gather_s=seconds,
+    queue_rows=counts, cache_bytes=counts, gather_s=seconds, last_at=seconds,
+    sizes=st.lists(st.builds(SizeFigures, st.integers(1, 3), counts, seconds, seconds, seconds), max_size=2),
     states=st.dictionaries(st.sampled_from(["ready", "failed"]), st.integers(1, 3)),
 )  # fmt: skip
 figures = st.builds(
@@ -47,6 +49,10 @@ def test_order_does_not_matter_and_nothing_given_is_changed(parts: list[Figures]
     before = list(map(as_bytes, parts))
     whole = together(parts)
     assert list(map(as_bytes, parts)) == before
+    sizes = [size for part in parts for version in part.versions for size in version.sizes]
+    assert sum(size.executions for version in whole.versions for size in version.sizes) == sum(
+        size.executions for size in sizes
+    )
     assert sum(version.hits for version in whole.versions) == sum(each.hits for part in parts for each in part.versions)
     backwards = together(reversed(parts))
     for name in ("versions", "unserved", "loads", "events"):
