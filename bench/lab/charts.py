@@ -9,10 +9,12 @@ from convert.card.html import Html, joined, tag, text
 
 WIDTH: Final = 460
 HEIGHT: Final = 230
-LEFT: Final = 58
+LEFT: Final = 66
 RIGHT: Final = WIDTH - 12
 TOP: Final = 14
 BOTTOM: Final = HEIGHT - 26
+LETTER: Final = 7.5
+"""About the width of one; labels keep that far apart."""
 TICKS_MAX: Final = 6
 STEPS: Final = (1.0, 2.0, 5.0, 10.0)
 """Of a decade: where ticks may stand."""
@@ -93,9 +95,13 @@ def chart(
         y = _y(up, value)
         drawn.append(tag("line", x1=LEFT, y1=f"{y:.1f}", x2=RIGHT, y2=f"{y:.1f}", class_="axis"))
         drawn.append(tag("text", text(shown_up(value)), x=LEFT - 6, y=f"{y + 4:.1f}", text_anchor="end"))
+    free_from = 0.0
     for value in across.ticks() if ticks_across is None else ticks_across:
-        x = _x(across, value)
-        anchor = "end" if x > RIGHT - 22 else "middle"
+        x, half = _x(across, value), len(shown_across(value)) * LETTER / 2
+        anchor, left = ("end", x - 2 * half) if x + half > WIDTH else ("middle", x - half)
+        if left < free_from:
+            continue
+        free_from = left + 2 * half + LETTER
         drawn.append(tag("line", x1=f"{x:.1f}", y1=BOTTOM, x2=f"{x:.1f}", y2=BOTTOM + 4, class_="axis"))
         drawn.append(tag("text", text(shown_across(value)), x=f"{x:.1f}", y=HEIGHT - 8, text_anchor=anchor))
     drawn += [

@@ -19,7 +19,7 @@ class Figure:
 
     name: str
     kind: Kind
-    """Of "time" are microseconds, of "rate" requests per second, of "size" MiB."""
+    """Of "time" and "cost" are microseconds, of "rate" requests per second, of "size" MiB."""
     of: Callable[[Round], float | None]
 
 
@@ -28,7 +28,7 @@ FIGURES: Final = (
     Figure("p99", "time", lambda found: found.p99_us),
     Figure("p99.9", "time", lambda found: found.p999_us),
     Figure("answered", "rate", lambda found: found.answered_per_s),
-    Figure("CPU/request", "time", lambda found: found.cpu_us),
+    Figure("CPU/request", "cost", lambda found: found.cpu_us),
     Figure("memory", "size", lambda found: found.rss_mib),
 )
 

@@ -40,7 +40,8 @@ def pictures(scenario: Scenario, before: Scenario | None) -> list[Html]:
 
 
 def _bars(percent: Mapping[str, float]) -> Html:
-    return bars(percent, " %", widths=(WIDTH, 150))
+    digits = {name: float(f"{value:.{3 if value >= 1 else 2}g}") for name, value in percent.items()}
+    return bars(digits, " %", widths=(WIDTH, 150))
 
 
 def middle(rounds: Sequence[Round]) -> Round:
@@ -126,7 +127,7 @@ def _latency_over_time(found: Round, named: str) -> Html:
     drawing = chart(
         [curve], _seconds(slices), around([y for _, y in points if y]), "p99 over time", _second_text, time_text
     )
-    return figure("p99 of what was due then", drawing, note=named)
+    return figure("p99 of requests due then", drawing, note=named)
 
 
 def _cores(found: Round, named: str) -> Html:

@@ -13,9 +13,10 @@ from statistics import median
 from typing import Final, Literal
 
 from bench.figures import Spread
+from skylane.cli.live import share_text
 
-Kind = Literal["time", "rate", "size"]
-"""What less or more of it means, and what a faster machine does to it: a rate rises, a time falls, a size stays."""
+Kind = Literal["time", "cost", "rate", "size"]
+"""What less or more of it means, and what a faster machine does to it: a rate rises, a time and a cost fall."""
 
 CHANCE_MAX: Final = 0.05
 """How often equal servers may come out as different."""
@@ -24,7 +25,8 @@ LEAST: Final = 0.03
 """Differences below are never shown: rounds share a process, and the same server started twice differs by so much."""
 
 BETTER: Final[dict[Kind, tuple[str, str]]] = {
-    "time": ("faster", "slower"), "rate": ("faster", "slower"), "size": ("smaller", "larger"),
+    "time": ("faster", "slower"), "cost": ("cheaper", "dearer"), "rate": ("faster", "slower"),
+    "size": ("smaller", "larger"),
 }  # fmt: skip
 """What it is called, if there is a difference: better, and worse."""
 NOT_SHOWN: Final = "no difference shown"
@@ -56,9 +58,9 @@ def verdict(now: Sequence[float], before: Sequence[float], kind: Kind, machine: 
         return Verdict(ratio, NOT_SHOWN, None, "rounds of the two overlap")
     if chance(len(now), len(before)) > CHANCE_MAX:
         return Verdict(ratio, NOT_SHOWN, None, f"{len(now)} and {len(before)} rounds can fall apart by chance")
-    expected = {"time": 1 / machine, "rate": machine, "size": 1.0}[kind]
+    expected = {"time": 1 / machine, "cost": 1 / machine, "rate": machine, "size": 1.0}[kind]
     if low <= 1 + LEAST and high >= 1 / (1 + LEAST):
-        return Verdict(ratio, NOT_SHOWN, None, f"less than {LEAST:.0%} apart")
+        return Verdict(ratio, NOT_SHOWN, None, f"less than {share_text(LEAST)} apart")
     if low <= max(expected, 1.0) * (1 + LEAST) and high >= min(expected, 1.0) / (1 + LEAST):
         return Verdict(ratio, NOT_SHOWN, None, f"the machine itself was {_speed(machine)}")
     better = (ratio.median > 1) == (kind == "rate")
@@ -71,4 +73,4 @@ def chance(now: int, before: int) -> float:
 
 
 def _speed(machine: float) -> str:
-    return f"{machine - 1:.0%} faster" if machine > 1 else f"{1 - machine:.0%} slower"
+    return f"{share_text(abs(machine - 1))} {'faster' if machine > 1 else 'slower'}"

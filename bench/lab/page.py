@@ -9,7 +9,7 @@ from bench.lab.comparison import FIGURES, Comparison, Figure, compare
 from bench.lab.drawn import pictures
 from bench.lab.record import Lab, Scenario
 from bench.lab.screen import NOT_REPORTED, REFUSAL
-from bench.lab.summary import figure_text, heading, range_text, ratio_text, refusals, versus
+from bench.lab.summary import figure_text, range_text, ratio_text, refusals, terms, versus
 from bench.lab.truth import CORES_MAX, LATE_SHARE_MAX, LATE_US_MAX, SHARE_MAX
 from convert.card.html import EMPTY, Html, joined, table, tag, text
 from skylane.cli.live import count_text, share_text, time_text
@@ -46,7 +46,7 @@ def page(lab: Lab, baseline: Lab | None) -> str:
 def _head(lab: Lab) -> Html:
     warnings = [tag("p", text(told), class_="warning") for told in refusals(lab)]
     title = tag("h1", text(lab.model), tag("small", text(f" version {lab.version}, under load")))
-    return tag("header", title, tag("p", text(f"{heading(lab)}. Measured {_at(lab)} UTC.")), *warnings)
+    return tag("header", title, tag("p", text(f"{terms(lab)}. Measured {_at(lab)} UTC.")), *warnings)
 
 
 def _figures(lab: Lab) -> Html:
@@ -86,7 +86,7 @@ def _cell(scenario: Scenario, figure: Figure) -> Html:
     if not values:
         return text("–")
     found = spread(values)
-    range_ = tag("small", text(range_text(figure, found))) if len(values) > 1 else None
+    range_ = tag("small", text(range_text(figure, found))) if found.low != found.high else None
     return tag("span", text(figure_text(figure, found.median)), range_, class_="figure")
 
 
@@ -122,9 +122,9 @@ def _scenario(scenario: Scenario, before: Scenario | None) -> Html:
 def _harness(lab: Lab) -> Html:
     said = (
         "The generator measured itself before each round: the same requests to a server that does nothing. A round "
-        f"is not reported above {SHARE_MAX:.0%} of that rate, nor if the generator was behind its schedule by more "
-        f"than {LATE_US_MAX / 1000:g} ms and {LATE_SHARE_MAX:.0%} of the p99 that it saw, nor if it used more than "
-        f"{CORES_MAX:.0%} of its core, unless in a closed loop the server had none left either."
+        f"is not reported above {share_text(SHARE_MAX)} of that rate, nor if the generator was behind its schedule by "
+        f"more than {LATE_US_MAX / 1000:g} ms and {share_text(LATE_SHARE_MAX)} of the p99 that it saw, nor if it used "
+        f"more than {share_text(CORES_MAX)} of its core, unless in a closed loop the server had none left either."
     )
     headings = ("round", "alone", "CPU of the generator per request", "and then, of its core", "late, p99")
     rows = [

@@ -32,11 +32,16 @@ def summary(lab: Lab, baseline: Lab | None) -> RenderableType:
 
 
 def heading(lab: Lab) -> str:
-    """What was measured, in a line."""
+    """Of what model what was measured, in a line."""
+    return f"{lab.model} version {lab.version}, {terms(lab)}"
+
+
+def terms(lab: Lab) -> str:
+    """What was measured."""
     rounds, seconds, rate = (lab.settings[name] for name in ("rounds", "seconds", "rate_per_s"))
     rows = "1 row" if lab.rows == 1 else f"{lab.rows} rows"
     return (
-        f"{lab.model} version {lab.version}, {rows} in a request; medians of {rounds} round{'s' * (rounds != 1)} of "
+        f"{rows} in a request; medians of {rounds} round{'s' * (rounds != 1)} of "
         f"{seconds:g} s, schedules of {rate:,.0f}/s"
     )
 
@@ -57,12 +62,13 @@ def refusals(lab: Lab) -> list[str]:
 def versus(baseline: Lab, compared: Comparison) -> str:
     """What it is compared with, in a line."""
     at = baseline.started_at.replace("T", " ")[:16]
-    return f"Beside the run of {at} UTC at {baseline.commit}; the harness alone did {compared.machine:.2f} × of then"
+    harness = f"the harness alone was {compared.machine:.2f} × as fast as then"
+    return f"Beside the run of {at} UTC at {baseline.commit}; {harness}"
 
 
 def figure_text(figure: Figure, value: float) -> str:
     """A figure with its unit."""
-    if figure.kind == "time":
+    if figure.kind in ("time", "cost"):
         return time_text(value / 1e6)
     return bytes_text(value * 2**20) if figure.kind == "size" else f"{count_text(value)}/s"
 

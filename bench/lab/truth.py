@@ -15,6 +15,7 @@ import numpy as np
 from bench.payloads import PREDICT, Exchange
 from bench.sending import Order, send
 from bench.servers import KINDS, running
+from skylane.cli.live import share_text
 
 SHARE_MAX: Final = 0.8
 """Of the rate that the generator reaches alone: a measurement beyond that is near its own limit."""
@@ -83,8 +84,8 @@ def limited_by_generator(
     if ceiling is not None and requests_per_s > SHARE_MAX * ceiling.requests_per_s:
         share = requests_per_s / ceiling.requests_per_s
         return (
-            f"{requests_per_s:,.0f} requests/s are {share:.0%} of what the generator does against a server that does "
-            f"nothing ({ceiling.requests_per_s:,.0f}/s); up to {SHARE_MAX:.0%} is reported"
+            f"{requests_per_s:,.0f} requests/s are {share_text(share)} of what the generator does against a server "
+            f"that does nothing ({ceiling.requests_per_s:,.0f}/s); up to {share_text(SHARE_MAX)} is reported"
         )
     allowed_us = max(LATE_US_MAX, LATE_SHARE_MAX * (p99_us or 0.0))
     if late_us is not None and late_us > allowed_us:
@@ -94,5 +95,7 @@ def limited_by_generator(
         )
     server_had_time = server_cores is None or server_cores < CORES_MAX
     if generator_cores > CORES_MAX and (late_us is not None or server_had_time):
-        return f"the generator used {generator_cores:.0%} of its core; up to {CORES_MAX:.0%} is reported"
+        return (
+            f"the generator used {share_text(generator_cores)} of its core; up to {share_text(CORES_MAX)} is reported"
+        )
     return ""

@@ -100,7 +100,7 @@ def test_what_the_generator_limits_is_refused(
     code, out, err = bench("--address", address, "--model", "linear", "--scenario", "steady", "--rate", "100", *QUICK)
     assert code == 0
     assert "steady    not reported" in out
-    assert "200% of what the generator does against a server that does nothing" in " ".join(out.split())
+    assert "200 % of what the generator does against a server that does nothing" in " ".join(out.split())
     assert "limited by the generator: not reported" in err
     (path,) = tmp_path.glob("bench-results/*.html")
     assert "limited by the generator: not reported" in path.read_text()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bench.lab.judge import CHANCE_MAX, NOT_SHOWN, Kind, chance, verdict
 
 ROUNDS = st.lists(st.floats(0.01, 1e6), min_size=1, max_size=7)
-KINDS = st.sampled_from(("time", "rate", "size"))
+KINDS = st.sampled_from(("time", "cost", "rate", "size"))
 
 
 @pytest.mark.parametrize(
@@ -17,20 +17,23 @@ KINDS = st.sampled_from(("time", "rate", "size"))
     [
         pytest.param([8, 9, 8, 9], [10, 11, 12, 10], "time", 1.0, "faster", "", id="every round took less"),
         pytest.param([8, 9, 8, 9], [10, 11, 12, 10], "rate", 1.0, "slower", "", id="every round answered less"),
+        pytest.param([8, 9, 8, 9], [10, 11, 12, 10], "cost", 1.0, "cheaper", "", id="every round used less"),
         pytest.param([8, 9, 8, 9], [10, 11, 12, 10], "size", 1.0, "smaller", "", id="every round held less"),
         pytest.param([12, 13, 14, 12], [10, 11, 11, 10], "time", 1.0, "slower", "", id="every round took more"),
         pytest.param([8, 9, 8, 10], [10, 11, 12, 10], "time", 1.0, NOT_SHOWN, "overlap", id="one round was no better"),
         pytest.param([5, 5, 5, 50], [10, 11, 12, 10], "time", 1.0, NOT_SHOWN, "overlap", id="twice as fast, mostly"),
         pytest.param([1, 1, 1], [9, 9, 9], "time", 1.0, NOT_SHOWN, "by chance", id="three rounds each are too few"),
         pytest.param([1], [9], "time", 1.0, NOT_SHOWN, "by chance", id="one round each proves nothing"),
-        pytest.param([8] * 4, [10] * 4, "time", 1.3, NOT_SHOWN, "30% faster", id="the machine was faster by as much"),
+        pytest.param([8] * 4, [10] * 4, "time", 1.3, NOT_SHOWN, "30 % faster", id="the machine was faster by as much"),
         pytest.param([8] * 4, [10] * 4, "time", 1.1, "faster", "", id="the machine was faster, but not by as much"),
         pytest.param([8] * 4, [10] * 4, "time", 0.7, "faster", "", id="faster on a slower machine"),
-        pytest.param([12] * 4, [10] * 4, "rate", 1.3, NOT_SHOWN, "30% faster", id="a rate rises with the machine"),
-        pytest.param([8] * 4, [10] * 4, "rate", 0.7, NOT_SHOWN, "30% slower", id="a rate falls with the machine"),
+        pytest.param([12] * 4, [10] * 4, "rate", 1.3, NOT_SHOWN, "30 % faster", id="a rate rises with the machine"),
+        pytest.param([8] * 4, [10] * 4, "rate", 0.7, NOT_SHOWN, "30 % slower", id="a rate falls with the machine"),
         pytest.param([8] * 4, [10] * 4, "size", 1.3, "smaller", "", id="memory is no less on a faster machine"),
         pytest.param([10] * 4, [10] * 4, "time", 1.0, NOT_SHOWN, "overlap", id="equal"),
-        pytest.param([10.2] * 4, [10] * 4, "size", 1.0, NOT_SHOWN, "3% apart", id="apart, but by nothing that counts"),
+        pytest.param(
+            [10.2] * 4, [10] * 4, "size", 1.0, NOT_SHOWN, "3.0 % apart", id="apart, but by nothing that counts"
+        ),
     ],
 )
 def test_verdict(now: list[float], before: list[float], kind: Kind, machine: float, word: str, why: str) -> None:

@@ -108,7 +108,7 @@ def test_a_rate_that_the_generator_hardly_makes_is_marked(small_models: Path, tm
     with serving(small_models) as server:
         load = Open(due_us=arrivals(200, 0.1, np.random.default_rng(1), "constant"), seconds=0.1)
         found = measure(Subject(server.address, "linear"), [body], load, tmp_path, ceiling=weak)
-    assert "200% of what the generator does" in found.limited_by_generator
+    assert "200 % of what the generator does" in found.limited_by_generator
 
 
 def test_nothing_there_is_an_error(tmp_path: Path) -> None:

@@ -15,14 +15,14 @@ ALONE = Ceiling(requests_per_s=10_000, cpu_us=90, request_bytes=100)
     ("rate", "cores", "server_cores", "late_us", "p99_us", "reason"),
     [
         pytest.param(7_900, 0.7, 0.9, 100.0, 2e3, "", id="far enough from its own limits: reported"),
-        pytest.param(8_100, 0.7, 0.9, 100.0, 2e3, "81% of what the generator does", id="too near its own rate"),
+        pytest.param(8_100, 0.7, 0.9, 100.0, 2e3, "81 % of what the generator does", id="too near its own rate"),
         pytest.param(1_000, 0.1, 0.1, 1_500.0, 2e3, "1.5 ms behind its schedule", id="most of the latency is its own"),
         pytest.param(1_000, 0.1, 0.1, 1_500.0, 8e3, "", id="as late, but of a much longer latency a small share"),
         pytest.param(1_000, 0.1, 0.1, 900.0, None, "", id="a little late, nothing answered: the server's doing"),
-        pytest.param(1_000, 0.95, 0.95, 100.0, 2e3, "95% of its core", id="a schedule and no core left"),
-        pytest.param(1_000, 0.95, 0.4, None, 2e3, "95% of its core", id="closed loop, the server had time left"),
+        pytest.param(1_000, 0.95, 0.95, 100.0, 2e3, "95 % of its core", id="a schedule and no core left"),
+        pytest.param(1_000, 0.95, 0.4, None, 2e3, "95 % of its core", id="closed loop, the server had time left"),
         pytest.param(1_000, 0.95, 0.95, None, 2e3, "", id="closed loop, the server had none either"),
-        pytest.param(1_000, 0.95, None, None, 2e3, "95% of its core", id="closed loop, the server out of sight"),
+        pytest.param(1_000, 0.95, None, None, 2e3, "95 % of its core", id="closed loop, the server out of sight"),
     ],
 )
 def test_what_limits(
