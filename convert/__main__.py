@@ -17,6 +17,7 @@ from convert.publish import convert_pipeline
 from convert.sample import holds_rows, read_sample
 from convert.store import versions
 from convert.structure import text_columns
+from convert.truth import check_target
 
 DESCRIPTION = """\
 Turn a fitted scikit-learn pipeline into an ONNX graph, prove that it answers as the
@@ -80,6 +81,8 @@ def _run(arguments: argparse.Namespace, reporter: Reporter) -> None:
         loaded = load(arguments.pipeline, trust=arguments.trust, trust_types=arguments.trust_types)
         for note in loaded.notes:
             reporter.note(note)
+        if arguments.target is not None:
+            check_target(loaded.estimator, arguments.target)
         rows, target = read_sample(arguments.data, arguments.target, text_columns(loaded.estimator))
         report = convert_pipeline(
             loaded.estimator,

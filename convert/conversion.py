@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import onnx
 import pandas as pd
 
@@ -21,6 +20,7 @@ from convert.schema import Array, Layout, NumberType, infer
 from convert.session import Session
 from convert.structure import SEVERAL_QUESTIONS, Task, rounds_first, task_of
 from convert.timing import latencies
+from convert.truth import doubts, truth_of
 from skylane.manifest import Tolerance
 
 Say = Callable[[str], None]
@@ -72,8 +72,7 @@ def convert(
 ) -> Conversion:
     """Build, verify and time every candidate, and choose. Raises ConversionError."""
     task = task_of(estimator)
-    if task == "transformer":
-        target = None  # what is transformed has no truth
+    target = None if task == "transformer" else truth_of(target, task)  # what is transformed has none
     layout, frame = infer(estimator, rows)
     say(f"asking scikit-learn about {len(frame)} held-out rows")
     expected = expected_of(estimator, layout, frame, task)
@@ -95,7 +94,7 @@ def convert(
     skipped |= failed
     known = None if target is None else metric(expected, target)
     if target is not None:
-        notes += _strange_target(expected, target)
+        notes += doubts(expected, target)
     say("timing them on this machine")
     times = latencies(
         [(item.session.run, layout.tensors(frame.head(CHUNK_ROWS), item.built.numbers)) for item in tried],
@@ -109,21 +108,6 @@ def convert(
     return Conversion(
         estimator, layout, frame, task, limits, tuple(tried), verdicts, chosen, skipped, tuple(notes), known, batches
     )
-
-
-def _strange_target(expected: Answers, target: Array) -> list[str]:
-    """A warning if the target cannot be what the pipeline predicts."""
-    if expected.label is None:
-        return []
-    true = np.asarray(target)
-    kind = str if "O" in (kinds := expected.label.dtype.kind + true.dtype.kind) or "U" in kinds else np.float64
-    given, answered = np.unique(true.astype(kind)).tolist(), np.unique(expected.label.astype(kind)).tolist()
-    if set(given) & set(answered):
-        return []
-    return [
-        f"the target's values ({', '.join(map(str, given[:3]))}) and the pipeline's labels "
-        f"({', '.join(map(str, answered[:3]))}) have none in common: is it the right column?"
-    ]
 
 
 def _first_graph(source: Source) -> Callable[[Layout, pd.DataFrame], Answers]:

@@ -170,9 +170,13 @@ def flips(expected: Answers, actual: Answers) -> Array:
     """Which rows have another label: (rows) bool; none for answers without labels, all if only one side has them."""
     if expected.label is None or actual.label is None:
         return np.full(len(expected), (expected.label is None) != (actual.label is None))
-    if actual.label.dtype.kind in "OUS":
+    if _texts(expected.label) or _texts(actual.label):
         return np.asarray(expected.label.astype(str) != actual.label.astype(str))
     return np.asarray(expected.label.astype(np.float64) != actual.label.astype(np.float64))
+
+
+def _texts(labels: Array) -> bool:
+    return labels.dtype.kind in "US" or (labels.dtype.kind == "O" and any(isinstance(one, str) for one in labels))
 
 
 def metric(answers: Answers, target: Array) -> float:

@@ -20,8 +20,9 @@ from convert.errors import BadArgument, BadRows
 from convert.explain import explained
 from convert.profile import profile
 from convert.report import as_text
-from convert.schema import Array, infer
+from convert.schema import Array, Layout, infer
 from convert.store import numbered, put, read, versions
+from convert.truth import check_target
 from skylane.manifest import Candidate, Lineage, Manifest
 from skylane.profile import Profile
 
@@ -135,6 +136,9 @@ def convert_pipeline(
     preset, max_metric_drop = preset_of(tolerance)
     sizes = batches_of(batches)
     rows, truth = _split_target(data, target)
+    if isinstance(target, str):
+        check_target(estimator, target)
+    seen = None if training is None else _training(estimator, training)
     if max_metric_drop is not None and truth is None:
         raise BadArgument(f"tolerance {tolerance!r} is about accuracy or R², which takes the truth: give the target")
     conversion = convert(
@@ -159,7 +163,7 @@ def convert_pipeline(
             code=Path.cwd(),
             loaded=loaded or "it was in memory",
         ),
-        _profile(conversion, training),
+        _profile(conversion, seen),
         quantize,
     )
 
@@ -180,13 +184,18 @@ def publish(
     return report.publish(name, repository)
 
 
-def _profile(conversion: Conversion, training: Rows | None) -> Profile:
+def _training(estimator: Any, training: Rows) -> tuple[Layout, pd.DataFrame]:
+    """The training rows as the pipeline reads them. Raises BadRows, before any work, if it cannot."""
+    try:
+        return infer(estimator, training)
+    except BadRows as error:
+        raise BadRows(f"training data: {error}") from error
+
+
+def _profile(conversion: Conversion, training: tuple[Layout, pd.DataFrame] | None) -> Profile:
     item, layout, frame = conversion.tried[conversion.chosen], conversion.layout, conversion.frame
     if training is not None:
-        try:
-            seen, frame = infer(conversion.estimator, training)
-        except BadRows as error:
-            raise BadRows(f"training data: {error}") from error
+        seen, frame = training
         for here, there in zip(layout.columns, seen.columns, strict=True):
             if here.kind != there.kind:
                 raise BadRows(

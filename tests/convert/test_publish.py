@@ -15,7 +15,16 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from convert import BadArgument, BadRows, OutOfTolerance, Published, Unconvertible, conversion, publish
+from convert import (
+    BadArgument,
+    BadRows,
+    OutOfTolerance,
+    Published,
+    Unconvertible,
+    conversion,
+    convert_pipeline,
+    publish,
+)
 from convert.candidates import RECIPES, Built, Recipe, Source
 from skylane.manifest import MODEL_FILE, decode, verify_files
 
@@ -269,3 +278,10 @@ def test_equal_pipelines_trained_apart_have_equal_graphs(publish_to: Publish, li
     first, second = publish_to(linear), publish_to(again, name="other")
     graphs = [[item.built.content for item in found.conversion.tried] for found in (first, second)]
     assert graphs[0] == graphs[1]
+
+
+def test_training_rows_that_do_not_fit_are_refused_before_the_work(mixed: Any) -> None:
+    said: list[str] = []
+    with pytest.raises(BadRows, match="training data: the rows lack 1 of the pipeline's 4 columns: 'age'"):
+        convert_pipeline(mixed.estimator, mixed.rows, training=mixed.rows.drop(columns="age"), say=said.append)
+    assert said == []
