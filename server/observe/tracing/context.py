@@ -12,8 +12,14 @@ TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
 TRACESTATE_CHARACTERS_MAX: Final = 512
 """The least that everybody has to pass on; we pass on no more."""
+TRACESTATE_MEMBERS_MAX: Final = 32
 
 SAMPLED: Final = 1
+
+_is_member: Final = re.compile(
+    r"(?:[a-z][a-z0-9_*/-]{0,255}|[a-z0-9][a-z0-9_*/-]{0,240}@[a-z][a-z0-9_*/-]{0,13})"
+    r"=[ -+\--<>-~]{0,255}[!-+\--<>-~]"
+).fullmatch
 
 Fields = Sequence[tuple[str, str | bytes]]
 """Metadata of gRPC or header fields of HTTP, names in lower case."""
@@ -59,8 +65,16 @@ def parent_of(metadata: Fields) -> Parent | None:
         return None
     if not parent.sampled:
         return UNSAMPLED
-    state = ",".join(str(value) for name, value in metadata if name == TRACESTATE)
-    return parent._replace(state=state) if len(state) <= TRACESTATE_CHARACTERS_MAX else parent
+    return parent._replace(state=_state([str(value) for name, value in metadata if name == TRACESTATE]))
+
+
+def _state(values: Sequence[str]) -> str:
+    """What several fields say together, or nothing if one of them is not what it should be: then it must not go on."""
+    members = [member.strip(" \t") for value in values for member in value.split(",") if member.strip(" \t")]
+    keys = {member.partition("=")[0] for member in members}
+    told = ",".join(members)
+    fits = len(members) <= TRACESTATE_MEMBERS_MAX and len(told) <= TRACESTATE_CHARACTERS_MAX
+    return told if fits and len(keys) == len(members) and all(map(_is_member, members)) else ""
 
 
 class Chance(Protocol):

@@ -108,7 +108,7 @@ def _alike(
 
 @lru_cache(_ALIKE_MAX)
 def _state(state: str) -> bytes:
-    """The field `trace_state`, as far as its members are well formed."""
+    """The field `trace_state`, by the exporter's own encoder."""
     alike: bytes = Message(trace_state=TraceState.from_header([state]).to_header()).SerializeToString()
     return alike
 

@@ -52,7 +52,16 @@ def test_parent_of(value: str, parent: Parent | None) -> None:
     [
         pytest.param([("tracestate", "a=1,b=2")], "a=1,b=2", id="one"),
         pytest.param([("tracestate", "a=1"), ("x", "y"), ("tracestate", "b=2")], "a=1,b=2", id="several are one"),
-        pytest.param([("tracestate", "a" * (TRACESTATE_CHARACTERS_MAX + 1))], "", id="too long to pass on"),
+        pytest.param(
+            [("tracestate", "a=1," + "b" * (TRACESTATE_CHARACTERS_MAX - 5) + "=1")], "", id="too long to pass on"
+        ),
+        pytest.param([("tracestate", "a=1 ,\tb=2,,c@d= e")], "a=1,b=2,c@d= e", id="with spaces between"),
+        pytest.param([("tracestate", "a=1,b")], "", id="one that is no member spoils all"),
+        pytest.param([("tracestate", "a=1,a=2")], "", id="a key that stands there twice"),
+        pytest.param([("tracestate", "A=1")], "", id="a key in upper case"),
+        pytest.param([("tracestate", "a=b=c")], "", id="a value with what parts it from its key"),
+        pytest.param([("tracestate", ",".join(f"k{n}=1" for n in range(33)))], "", id="more than 32 of them"),
+        pytest.param([("tracestate", "")], "", id="empty"),
         pytest.param([], "", id="none"),
     ],
 )
@@ -63,6 +72,18 @@ def test_what_vendors_add_is_kept(fields: Fields, state: str) -> None:
 @pytest.mark.parametrize("fields", [[], [("tracestate", "a=1")], [("traceparent", f"00-{TRACE}-{SPAN}-01")] * 2])
 def test_no_parent_but_by_one_field(fields: Fields) -> None:
     assert parent_of(fields) is None
+
+
+MEMBERS = st.from_regex(r"[a-c@/]{0,3}=?[ -~]{0,3}", fullmatch=True)
+
+
+@given(st.lists(MEMBERS, max_size=4).map(",".join))
+def test_what_is_kept_of_a_state_is_what_opentelemetry_keeps(said: str) -> None:
+    from opentelemetry.trace.span import TraceState
+
+    found = parent_of([("traceparent", f"00-{TRACE}-{SPAN}-01"), ("tracestate", said)])
+    assert found is not None
+    assert not found.state or found.state == TraceState.from_header([said]).to_header()
 
 
 @given(st.text(max_size=80))
