@@ -14,7 +14,7 @@ from server.transport.oip.messages import SERVICE
 _Request: Final = message("inference.ModelStatisticsRequest")
 _Response: Final = message("inference.ModelStatisticsResponse")
 TOLD_BY: Final = ("native", "grpcio")
-"""Kinds of servers that have counters. Two workers have two sets, of which a caller sees one."""
+"""Kinds of servers that have counters."""
 
 
 @dataclass(frozen=True)

@@ -230,6 +230,14 @@ def over_http(options: argparse.Namespace, body: bytes) -> tuple[list[Line], int
 def main(argv: Sequence[str] | None = None) -> int:
     """Send the load. Returns the exit code."""
     options = _parser().parse_args(argv)
+    try:
+        return _send(options)
+    except OSError as error:
+        print(f"{options.address}: {error.strerror or error}", file=sys.stderr)
+        return 1
+
+
+def _send(options: argparse.Namespace) -> int:
     gc.disable()  # nothing here refers to itself, and a collection makes requests late
     said: dict[str, float]
     if options.protocol == "grpc":

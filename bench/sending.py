@@ -101,7 +101,7 @@ class Sending:
             self._process.kill()
             raise GeneratorFailed(f"our own client took longer than {LONGEST_S:.0f} s") from error
         if self._process.returncode:
-            raise GeneratorFailed(f"our own client ended with {self._process.returncode}\n{complaint}")
+            raise GeneratorFailed(f"the load generator failed: {complaint.strip() or self._process.returncode}")
         lines = np.loadtxt(self._place / "log", dtype=np.int64, ndmin=2)
         start_us = lines[:, 0] - lines[0, 0]
         if self._order.due_us is not None:

@@ -13,7 +13,7 @@ def told(error: SkylaneError | grpc.RpcError, address: str | None) -> str:
     if isinstance(error, Unavailable) and address is not None:
         return (
             f"nothing answers at {address}: start a server with `skylane serve`, or leave out --address, and one is "
-            "started for the time of the measurement"
+            "started for the time of the measurement (one with TLS cannot be measured)"
         )
     if isinstance(error, grpc.RpcError):
         call: Any = error  # gRPC raises calls, and its types do not say so

@@ -128,7 +128,7 @@ class Measured:
     """Seconds since 1970."""
     did: Counters | None
     """What the server counted meanwhile: executions, batches by their rows, hits and misses of the cache. None if it
-    has no statistics. Of one worker, where it has several."""
+    has no statistics."""
     ceiling: Ceiling | None
     limited_by_generator: str
     """Why these are figures of the generator, which nobody may report as the server's; empty if they are not."""

@@ -1,7 +1,9 @@
 """What `skylane bench` prints when it has measured: the figures, what was not reported, and the comparison."""
 
+from collections import Counter
 from typing import Final
 
+import grpc
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -12,6 +14,8 @@ from bench.lab.record import Lab
 from bench.lab.screen import add_rounds, empty_table
 from skylane.cli.live import bytes_text, count_text, time_text
 
+CODES: Final = {str(code.value[0]): code.name for code in grpc.StatusCode}
+REFUSED: Final = str(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])
 STYLES: Final = {True: "green", False: "red", None: "dim"}
 
 
@@ -21,8 +25,8 @@ def summary(lab: Lab, baseline: Lab | None) -> RenderableType:
     for scenario in lab.scenarios:
         add_rounds(table, scenario.name, scenario.rounds)
     parts: list[RenderableType] = [Text(heading(lab)), Text(""), table]
-    if refused := refusals(lab):
-        parts += [Text(""), *(Text(text, "yellow") for text in refused)]
+    if notes := refusals(lab) + losses(lab):
+        parts += [Text(""), *(Text(text, "yellow") for text in notes)]
     if baseline is not None:
         compared = compare(lab, baseline)
         parts += [Text(""), Text(versus(baseline, compared)), Text("")]
@@ -56,6 +60,21 @@ def refusals(lab: Lab) -> list[str]:
                 f"{scenario.name}: {len(limited)} of {len(scenario.rounds)} rounds limited by the generator, not "
                 f"reported: {limited[0].limited_by_generator}"
             )
+    return told
+
+
+def losses(lab: Lab) -> list[str]:
+    """How requests ended that were not answered, by scenario."""
+    told = []
+    for scenario in lab.scenarios:
+        ended = Counter[str]()
+        for found in scenario.reported:
+            ended[REFUSED] += found.refused
+            ended.update(found.errors)
+        named = ", ".join(f"{count:,} × {CODES.get(status, status)}" for status, count in ended.most_common() if count)
+        if named:
+            sent = sum(found.sent for found in scenario.reported)
+            told.append(f"{scenario.name}: of {sent:,} requests these were not answered: {named}")
     return told
 
 

@@ -331,7 +331,9 @@ def test_other_packages_get_the_rest_of_the_line(
     assert given == [["--help", "--x", "1"]]
 
 
-@pytest.mark.parametrize(("command", "extra"), [("serve", "server"), ("doctor", "server"), ("convert", "convert")])
+@pytest.mark.parametrize(
+    ("command", "extra"), [("serve", "server"), ("doctor", "server"), ("convert", "convert"), ("bench", "bench")]
+)
 @pytest.mark.parametrize("missing", ["onnxruntime", None])
 def test_an_extra_that_is_not_installed(
     run: Run, monkeypatch: pytest.MonkeyPatch, command: str, extra: str, missing: str | None

@@ -3,16 +3,19 @@
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from io import StringIO
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from bench.lab.charts import TICKS_MAX, Axis, around, from_zero
 from bench.lab.drawn import cache_shares, middle, sizes
 from bench.lab.page import page
 from bench.lab.record import Lab
+from bench.lab.summary import summary
 from bench.machine import Machine
 
 MakeLab = Callable[..., Lab]
@@ -74,6 +77,14 @@ def test_what_the_generator_limited_is_not_reported(make_lab: MakeLab) -> None:
     assert "123 ms" not in text
     assert "Latency by percentile" not in text
     assert "123 ms" in Elements(page(make_lab([123_456.0] * 4), None)).text
+
+
+def test_how_requests_were_lost_is_said(make_lab: MakeLab) -> None:
+    said = "steady: of 440 requests these were not answered: 28 × RESOURCE_EXHAUSTED, 12 × DEADLINE_EXCEEDED"
+    assert said in Elements(page(make_lab(), None)).text
+    console = Console(width=120, record=True, file=StringIO())
+    console.print(summary(make_lab(), None))
+    assert said in console.export_text()
 
 
 def test_a_server_out_of_sight_is_measured_from_outside(make_lab: MakeLab) -> None:
