@@ -105,9 +105,7 @@ def _on_choice(conversion: Conversion) -> list[str]:
     """How the fastest was found, where there was a choice."""
     if len(conversion.verdicts) < 2:
         return []
-    return [
-        f"the fastest within the tolerance is chosen; time counts {conversion.batches}, others are for information"
-    ]
+    return [f"the fastest within the tolerance is chosen; time counts {conversion.batches}, others are for information"]
 
 
 def _compared(conversion: Conversion, verdict: Verdict) -> str:
