@@ -15,9 +15,9 @@ def truth_of(target: Array | None, task: Task) -> Array | None:
     """The target, as numbers where it has some. Raises BadRows for gaps, and for texts where numbers are predicted."""
     if target is None:
         return None
-    gaps: Array = np.asarray(pd.isna(target)).reshape(len(target), -1).any(axis=1)
-    if gaps.any():
-        raise BadRows(f"the target has gaps in {gaps.sum()} of {len(gaps)} rows: leave those rows out")
+    gaps = int(pd.DataFrame(target).isna().any(axis=1).sum())
+    if gaps:
+        raise BadRows(f"the target has gaps in {gaps} of {len(target)} rows: leave those rows out")
     labels_as_they_are = task != "regressor" and (
         target.dtype != object or any(isinstance(value, str) for value in np.ravel(target))
     )
