@@ -4,6 +4,7 @@ What goes where is said by OpenTelemetry's own environment variables. docs/traci
 """
 
 import logging
+import math
 import os
 import random
 import threading
@@ -34,6 +35,8 @@ FLUSH_S: Final = 5.0
 TOGETHER: Final = 256
 """Spans sent together, unless the environment says otherwise: while they are encoded no other thread has the
 interpreter, for some 2 ms."""
+EPOCH_S: Final = 1.0
+"""For so long the offset between the engine's clock and everybody's time is believed."""
 LOSSES_TOLD_S: Final = 60.0
 """Lost spans are told of no more often."""
 
@@ -162,7 +165,17 @@ def _resource(release: str) -> Resource:
 
 
 def _epoch(clock: Callable[[], float]) -> Callable[[], int]:
-    return lambda: time.time_ns() - round(clock() * 1e9)
+    """See Spans. Looked up once a second, so that spans of one batch do not move against each other."""
+    known_ns, known_until = 0, -math.inf
+
+    def epoch() -> int:
+        nonlocal known_ns, known_until
+        now = clock()
+        if now >= known_until:
+            known_ns, known_until = time.time_ns() - round(clock() * 1e9), now + EPOCH_S
+        return known_ns
+
+    return epoch
 
 
 def _number(variable: str, default: int) -> int:

@@ -42,7 +42,7 @@ class Spans:
 
     def of(self, record: Request | Batch) -> list[Span]:
         """All spans of one record, as many as it says."""
-        zero_ns = self._epoch()  # once for all of them: they must not move against each other
+        zero_ns = self._epoch()
         return [_of_batch(record, zero_ns)] if isinstance(record, Batch) else self._of_request(record, zero_ns)
 
     def _of_request(self, request: Request, zero_ns: int) -> list[Span]:
