@@ -45,6 +45,10 @@ not reported.
 scenarios:
 {{scenarios}}
 
+more:
+  skylane bench knee    the highest rate that keeps a target
+  skylane bench tune    the batching policy that keeps it at the highest rate
+
 examples:
   skylane bench --models models --model flights_late
   skylane bench --address localhost:8500 --model flights_late --rate 2000

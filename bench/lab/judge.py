@@ -60,7 +60,7 @@ def verdict(now: Sequence[float], before: Sequence[float], kind: Kind, machine: 
         return Verdict(ratio, NOT_SHOWN, None, f"{len(now)} and {len(before)} rounds can fall apart by chance")
     expected = {"time": 1 / machine, "cost": 1 / machine, "rate": machine, "size": 1.0}[kind]
     if low <= 1 + LEAST and high >= 1 / (1 + LEAST):
-        return Verdict(ratio, NOT_SHOWN, None, f"less than {share_text(LEAST)} apart")
+        return Verdict(ratio, NOT_SHOWN, None, f"some rounds are less than {share_text(LEAST)} apart")
     if low <= max(expected, 1.0) * (1 + LEAST) and high >= min(expected, 1.0) / (1 + LEAST):
         return Verdict(ratio, NOT_SHOWN, None, f"the machine itself was {_speed(machine)}")
     better = (ratio.median > 1) == (kind == "rate")

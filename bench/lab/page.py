@@ -9,7 +9,7 @@ from bench.lab.comparison import FIGURES, Comparison, Figure, compare
 from bench.lab.drawn import pictures
 from bench.lab.record import Lab, Scenario
 from bench.lab.screen import NOT_REPORTED, REFUSAL
-from bench.lab.summary import figure_text, losses, range_text, ratio_text, refusals, terms, versus
+from bench.lab.summary import figure_text, in_time, losses, range_text, ratio_text, refusals, terms, versus
 from bench.lab.truth import CORES_MAX, LATE_SHARE_MAX, LATE_US_MAX, SHARE_MAX
 from convert.card.html import EMPTY, Html, joined, table, tag, text
 from skylane.cli.live import count_text, share_text, time_text
@@ -60,7 +60,8 @@ def _figures(lab: Lab) -> Html:
             "Cache: calls answered from it."
         ),
     )
-    return joined([note, table(headings, rows, frozenset(range(1, len(headings))))])
+    timely = [tag("p", text(f"{told}.")) for told in in_time(lab)]
+    return joined([note, table(headings, rows, frozenset(range(1, len(headings)))), *timely])
 
 
 def _row(scenario: Scenario) -> list[Html]:

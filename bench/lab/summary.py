@@ -1,6 +1,7 @@
 """What `skylane bench` prints when it has measured: the figures, what was not reported, and the comparison."""
 
 from collections import Counter
+from statistics import median
 from typing import Final
 
 import grpc
@@ -25,8 +26,10 @@ def summary(lab: Lab, baseline: Lab | None) -> RenderableType:
     for scenario in lab.scenarios:
         add_rounds(table, scenario.name, scenario.rounds)
     parts: list[RenderableType] = [Text(heading(lab)), Text(""), table]
-    if notes := refusals(lab) + losses(lab):
-        parts += [Text(""), *(Text(text, "yellow") for text in notes)]
+    if notes := in_time(lab):
+        parts += [Text(""), *map(Text, notes)]
+    if warnings := refusals(lab) + losses(lab):
+        parts += [Text(""), *(Text(text, "yellow") for text in warnings)]
     if baseline is not None:
         compared = compare(lab, baseline)
         parts += [Text(""), Text(versus(baseline, compared)), Text("")]
@@ -76,6 +79,19 @@ def losses(lab: Lab) -> list[str]:
             sent = sum(found.sent for found in scenario.reported)
             told.append(f"{scenario.name}: of {sent:,} requests these were not answered: {named}")
     return told
+
+
+def in_time(lab: Lab) -> list[str]:
+    """How many answers came in time, by scenario; nothing where no time was asked for."""
+    limit_ms = lab.settings.get("in_time_ms")
+    if limit_ms is None:
+        return []
+    return [
+        f"{scenario.name}: {count_text(median(each.goodput_per_s for each in scenario.reported))}/s were answered "
+        f"within {limit_ms:g} ms"
+        for scenario in lab.scenarios
+        if scenario.reported
+    ]
 
 
 def versus(baseline: Lab, compared: Comparison) -> str:

@@ -87,6 +87,13 @@ def test_how_requests_were_lost_is_said(make_lab: MakeLab) -> None:
     assert said in console.export_text()
 
 
+def test_answers_in_time_are_counted_where_a_time_is_asked_for(make_lab: MakeLab) -> None:
+    settings = {"rounds": 4, "seconds": 1.0, "rate_per_s": 100.0, "in_time_ms": 20.0}
+    said = "steady: 100/s were answered within 20 ms"
+    assert said in Elements(page(make_lab(settings=settings), None)).text
+    assert "within" not in Elements(page(make_lab(), None)).text
+
+
 def test_a_server_out_of_sight_is_measured_from_outside(make_lab: MakeLab) -> None:
     lab = make_lab()
     (scenario,) = lab.scenarios
