@@ -73,7 +73,9 @@ class VersionFigures(msgspec.Struct, kw_only=True):
     queue_rows: int = 0
     cache_bytes: int = 0
     states: dict[str, int] = {}
-    """State → processes in which the version is in it. With the two above, what only the living tell."""
+    """State → processes in which the version is in it. With the two above and the next, what only the living tell."""
+    reason: str = ""
+    """Why it is not served, if it is not."""
 
     def add(self, other: "VersionFigures") -> None:
         """Count those of another too."""
@@ -84,6 +86,7 @@ class VersionFigures(msgspec.Struct, kw_only=True):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.sizes = _sizes((*self.sizes, *other.sizes))
         self.last_at = max(self.last_at, other.last_at)
+        self.reason = max(self.reason, other.reason)  # whoever adds, in whatever order
         self.states = {
             state: self.states.get(state, 0) + other.states.get(state, 0)
             for state in sorted(self.states.keys() | other.states.keys())
@@ -150,7 +153,8 @@ class Figures(msgspec.Struct, kw_only=True):
 
     def counters(self) -> "Figures":
         """What stays when the process has ended."""
-        versions = [msgspec.structs.replace(each, queue_rows=0, cache_bytes=0, states={}) for each in self.versions]
+        nothing = {"queue_rows": 0, "cache_bytes": 0, "states": {}, "reason": ""}
+        versions = [msgspec.structs.replace(each, **nothing) for each in self.versions]
         return Figures(versions=versions, unserved=self.unserved, loads=self.loads, events=self.events)
 
 

@@ -32,6 +32,9 @@ from skylane.policy import Policy
 ROWS_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 """Upper bounds of the buckets of batch sizes; one more is for larger ones."""
 
+REASON_MAX: Final = 500
+"""Characters that are told of why a version is not served."""
+
 GONE_MAX: Final = 1000
 """Versions that are served no more and still told of; beyond it the oldest are forgotten."""
 
@@ -148,7 +151,8 @@ def _rows(told: Statistics) -> HistogramFigures:
 def _states(status: Mapping[str, ModelStatus]) -> Iterable[VersionFigures]:
     for name, model in status.items():
         for version, told in model.versions.items():
-            yield VersionFigures(model=name, version=version, states={told.state.value: 1})
+            states, reason = {told.state.value: 1}, told.reason[:REASON_MAX]
+            yield VersionFigures(model=name, version=version, states=states, reason=reason)
 
 
 def resident_bytes() -> int:

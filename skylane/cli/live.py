@@ -16,6 +16,8 @@ class Window:
     bounds_s: Sequence[float]
     requests: int = 0
     errors: int = 0
+    faults: int = 0
+    """Errors that are the server's own."""
     saved: int = 0
     """Requests answered without a run."""
     waiting: int = 0
@@ -41,6 +43,11 @@ class Window:
         return self.errors / self.requests if self.requests else None
 
     @property
+    def fault_share(self) -> float | None:
+        """Of all requests; None where there was none."""
+        return self.faults / self.requests if self.requests else None
+
+    @property
     def saved_share(self) -> float | None:
         """Of all requests; None where there was none."""
         return self.saved / self.requests if self.requests else None
@@ -59,14 +66,22 @@ class Window:
 
 
 def between(now: Snapshot, before: Snapshot, model: str | None = None, version: int = 0) -> Window:
-    """What happened to this version, or to all."""
+    """What happened to this version, or to all and to requests that were refused before a model was asked."""
     window = Window(max(now["at"] - before["at"], 1e-9), now["bounds_s"])
     window.buckets = [0] * (len(window.bounds_s) + 1)
     known = {(each["model"], each["version"]): each for each in before["figures"]["versions"]}
     for each in now["figures"]["versions"]:
         if model is None or (each["model"], each["version"]) == (model, version):
             _add(window, each, known.get((each["model"], each["version"])))
+    if model is None:
+        _add(window, _refused(now), _refused(before))
     return window
+
+
+def _refused(told: Snapshot) -> Version:
+    """Predictions that no model was asked for, as if they were of a version. Health, metrics and the like are none."""
+    outcomes = [each for each in told["figures"]["unserved"] if each["protocol"] not in _OTHERS]
+    return {**_NOTHING, "outcomes": outcomes}
 
 
 def _add(window: Window, now: Version, before: Version | None) -> None:
@@ -74,6 +89,7 @@ def _add(window: Window, now: Version, before: Version | None) -> None:
         before = _NOTHING
     window.requests += _requests(now["outcomes"]) - _requests(before["outcomes"])
     window.errors += _requests(_failed(now)) - _requests(_failed(before))
+    window.faults += _requests(_ours(now)) - _requests(_ours(before))
     window.saved += now["hits"] + now["coalesced"] - before["hits"] - before["coalesced"]
     window.waiting += now["queue_rows"]
     window.cache_bytes += now["cache_bytes"]
@@ -85,7 +101,18 @@ def _add(window: Window, now: Version, before: Version | None) -> None:
 
 
 _EMPTY = {"buckets": (), "total": 0.0}
-_NOTHING: Version = {"outcomes": (), "hits": 0, "coalesced": 0, "batch_rows": _EMPTY, "total": _EMPTY}
+_NOTHING: Version = {
+    "outcomes": (),
+    "hits": 0,
+    "coalesced": 0,
+    "queue_rows": 0,
+    "cache_bytes": 0,
+    "batch_rows": _EMPTY,
+    "total": _EMPTY,
+}
+_OTHERS = ("grpc", "http")
+"""Protocols of requests that ask for no prediction."""
+_FAULTS = ("ModelFailed", "INTERNAL")
 
 
 def _requests(outcomes: Iterable[Mapping[str, Any]]) -> int:
@@ -94,6 +121,10 @@ def _requests(outcomes: Iterable[Mapping[str, Any]]) -> int:
 
 def _failed(version: Version) -> Iterator[Mapping[str, Any]]:
     return (each for each in version["outcomes"] if each["error"])
+
+
+def _ours(version: Version) -> Iterator[Mapping[str, Any]]:
+    return (each for each in version["outcomes"] if each["error"] in _FAULTS)
 
 
 def cores(now: Snapshot, before: Snapshot) -> float:

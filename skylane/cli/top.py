@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from typing import Final
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleDimensions, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
@@ -21,7 +21,6 @@ from rich.text import Text
 
 from skylane.cli.live import (
     Snapshot,
-    Window,
     between,
     bytes_text,
     cores,
@@ -33,7 +32,12 @@ from skylane.cli.live import (
 URL: Final = "http://127.0.0.1:8501"
 RECENT_S: Final = 10.0
 """What the figures are of."""
-EVENTS_SHOWN: Final = 6
+EVENTS_MIN: Final = 3
+"""Shown even where the terminal has no room for them."""
+WIDE: Final = 76
+"""Columns of a terminal that has room for all figures of a version."""
+TOTAL_WIDTH: Final = 10
+"""Columns that a figure of all takes."""
 
 EPILOG: Final = f"""\
 The figures are of the last {RECENT_S:.0f} seconds. Ctrl-C ends it.
@@ -57,15 +61,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         with contextlib.closing(snapshots(options.url, options.token, options.tls_ca)) as coming:
             if options.once:
                 first = next(coming)
-                console.print(frame([first, next(coming)], options.url))
+                console.print(frame([first, next(coming)], options.url, console.size))
                 return 0
             recent = deque([next(coming)])
-            with Live(frame(recent, options.url), console=console, screen=True, auto_refresh=False) as live:
+            with Live(
+                frame(recent, options.url, console.size), console=console, screen=True, auto_refresh=False
+            ) as live:
                 for snapshot in coming:
                     recent.append(snapshot)
                     while recent[-1]["at"] - recent[0]["at"] > RECENT_S + 0.5:
                         recent.popleft()
-                    live.update(frame(recent, options.url), refresh=True)
+                    live.update(frame(recent, options.url, console.size), refresh=True)
     except Unreachable as error:
         print(f"skylane top: {error}", file=sys.stderr)
         return 1
@@ -102,55 +108,83 @@ def _told(error: urllib.error.HTTPError, url: str) -> str:
     return f"{url} answers {error.code}: is this the HTTP port of a Skylane server?"
 
 
-def frame(recent: Sequence[Snapshot], url: str) -> RenderableType:
-    """What is shown: what happened between the first and the last of these."""
+def frame(recent: Sequence[Snapshot], url: str, size: ConsoleDimensions) -> RenderableType:
+    """What is shown in a terminal of this size: what happened between the first and the last of these."""
     now, before = recent[-1], recent[0]
     ready = Text("ready", "green") if now["ready"] else Text("not ready", "bold red")
-    head = Text.assemble(("Skylane", "bold"), f" {now['build']['version']} at {url}  ", ready)
-    events = [_event(event) for event in now["figures"]["events"][-EVENTS_SHOWN:]]
+    workers = len(now["figures"]["processes"])
+    several = f", {workers} workers" if workers != 1 else ""
+    head = Text.assemble(("Skylane", "bold"), f" {now['build']['version']} at {url}  ", ready, several)
+    refused = [_refused(version) for version in now["figures"]["versions"] if version["reason"]]
+    totals, versions = _totals(now, before, size.width), _versions(now, before, size.width)
+    taken = 1 + totals.row_count + 1 + versions.row_count + len(refused) + 2  # titles, and the frame of the events
+    events = [_event(event) for event in now["figures"]["events"][-max(EVENTS_MIN, size.height - taken - 1) :]]
     return Group(
         head,
-        _totals(now, before),
-        _versions(now, before),
+        totals,
+        versions,
+        *refused,
         Panel(Group(*events) if events else Text("nothing yet", "dim"), title="events", title_align="left"),
     )
 
 
-def _totals(now: Snapshot, before: Snapshot) -> Table:
-    window, processes = between(now, before), now["figures"]["processes"]
-    table = Table.grid(padding=(0, 3))
-    names = ("requests/s", "p50", "p99", "errors", "waiting", "cores", "memory", "processes")
-    table.add_row(*(Text(name, "dim") for name in names))
-    table.add_row(
-        count_text(window.rate), time_text(window.percentile(0.5)), time_text(window.percentile(0.99)),
-        _errors(window), count_text(window.waiting), count_text(round(cores(now, before), 2)),
-        bytes_text(sum(each["resident_bytes"] for each in processes)), str(len(processes)),
-    )  # fmt: skip
+def _totals(now: Snapshot, before: Snapshot, width: int) -> Table:
+    window = between(now, before)
+    figures: list[tuple[str, str | Text]] = [
+        ("req/s", count_text(window.rate)), ("p50", time_text(window.percentile(0.5))),
+        ("p99", time_text(window.percentile(0.99))), ("errors", _share(window.error_share, window.errors)),
+        ("faults", _share(window.fault_share, window.faults)), ("waiting", count_text(window.waiting)),
+        ("cores", count_text(round(cores(now, before), 2))),
+        ("memory", bytes_text(sum(each["resident_bytes"] for each in now["figures"]["processes"]))),
+    ]  # fmt: skip
+    table = Table.grid(padding=(0, 2))
+    each_row = max(1, min(len(figures), width // TOTAL_WIDTH))
+    for start in range(0, len(figures), each_row):
+        part = figures[start : start + each_row]
+        table.add_row(*(Text(name, "dim", no_wrap=True) for name, _ in part))
+        table.add_row(*(value for _, value in part))
     return table
 
 
-def _versions(now: Snapshot, before: Snapshot) -> Table:
-    table = Table(expand=True, header_style="dim", box=None)
-    table.add_column("MODEL", no_wrap=True)
-    table.add_column("STATE")
-    for name in ("REQ/S", "P50", "P99", "ROWS/BATCH", "WAITING", "CACHE", "ERRORS"):
+def _versions(now: Snapshot, before: Snapshot, width: int) -> Table:
+    """Columns as the width has room for."""
+    narrow = width < WIDE
+    table = Table(expand=True, header_style="dim", box=None, padding=(0, 1, 0, 0))
+    table.add_column("MODEL", overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column("STATE", no_wrap=True)
+    names = ("REQ/S", "P99", "ERRORS") if narrow else ("REQ/S", "P50", "P99", "ROWS/BATCH", "WAIT", "CACHE", "ERRORS")
+    for name in names:
         table.add_column(name, justify="right", no_wrap=True)
+    several = len(now["figures"]["processes"]) > 1
     for version in now["figures"]["versions"]:
         if not version["states"]:
             continue
         window = between(now, before, version["model"], version["version"])
-        failed = "failed" in version["states"]
+        values: dict[str, str | Text] = {
+            "REQ/S": count_text(window.rate), "P50": time_text(window.percentile(0.5)),
+            "P99": time_text(window.percentile(0.99)), "ROWS/BATCH": count_text(window.batch_rows),
+            "WAIT": count_text(window.waiting), "CACHE": share_text(window.saved_share),
+            "ERRORS": _share(window.error_share, window.errors),
+        }  # fmt: skip
+        shown: list[str | Text] = [values[name] for name in names]
+        states = [f"{state} × {count}" if several else state for state, count in version["states"].items()]
+        style = "red" if "failed" in version["states"] else "green" if "ready" in version["states"] else ""
         table.add_row(
             Text(f"{version['model']}/{version['version']}"),
-            Text(", ".join(version["states"]), "red" if failed else "green" if "ready" in version["states"] else ""),
-            count_text(window.rate), time_text(window.percentile(0.5)), time_text(window.percentile(0.99)),
-            count_text(window.batch_rows), count_text(window.waiting), share_text(window.saved_share), _errors(window),
-        )  # fmt: skip
+            Text(", ".join(states), style),
+            *shown,
+        )
     return table
 
 
-def _errors(window: Window) -> Text:
-    return Text(share_text(window.error_share), "red" if window.errors else "")
+def _refused(version: Snapshot) -> Text:
+    """Why a version is not served."""
+    told = f"{version['model']}/{version['version']}: {version['reason']}"
+    return Text(told, "red", overflow="ellipsis", no_wrap=True)
+
+
+def _share(share: float | None, count: int) -> Text:
+    return Text(share_text(share), "red" if count else "")
 
 
 def _event(event: Snapshot) -> Text:

@@ -167,6 +167,35 @@ def test_a_model_is_tried_by_keyboard_alone_as_wide_as_a_phone(tmp_path: Path) -
 
 
 @needs_chromium
+def test_what_is_wrong_can_be_seen(tmp_path: Path) -> None:
+    """A version that is not served and why; requests that no model was asked for; a server that has gone."""
+    pytest.importorskip("selenium", reason="needs selenium, of the dev extra")
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    models.linear(tmp_path)
+    broken = tmp_path / "linear" / "2"
+    shutil.copytree(tmp_path / "linear" / "1", broken)
+    (broken / "model.onnx").write_bytes(b"nonsense")
+    with chromium(1200) as browser:
+        soon = WebDriverWait(browser, 60)
+
+        def read(id_: str) -> str:
+            return str(browser.find_element(By.ID, id_).text)
+
+        with serving(tmp_path, http_port=0) as running, Http(running.http_port) as http:
+            browser.get(f"http://127.0.0.1:{running.http_port}/")
+            soon.until(lambda _: "linear/2 failed" in read("models"))
+            assert "model.onnx: " in read("models")
+            assert http.post("/v2/models/nobody/infer", ONE).status == 404
+            soon.until(lambda _: "Errors\n100 %" in read("tiles"))
+            assert "Our faults\n0 %" in read("tiles")
+            assert "oip_http NOT_FOUND ModelNotFound 1" in read("endings")
+        soon.until(lambda _: "the server does not answer; what you see is of " in read("state"))
+        assert browser.find_element(By.TAG_NAME, "body").get_attribute("class") == "stale"
+
+
+@needs_chromium
 def test_percentiles_are_those_of_prometheus(tmp_path: Path) -> None:
     pytest.importorskip("selenium", reason="needs selenium, of the dev extra")
     models.linear(tmp_path)

@@ -89,7 +89,7 @@ def test_it_scrapes_follows_the_rules_and_answers_the_dashboard(tmp_path: Path) 
     with serving(tmp_path / "models", http_port=0) as running, Http(running.http_port) as http:
         assert http.post("/v2/models/linear/infer", one).status == 200
         with scraping(running.http_port, tmp_path / "prometheus") as prometheus:
-            assert soon(lambda: prometheus.values("skylane_requests_total")) == [1]
+            assert soon(lambda: prometheus.values('skylane_requests_total{model!=""}')) == [1]
             for _ in range(5):
                 assert http.post("/v2/models/linear/infer", one).status == 200
             assert soon(lambda: prometheus.values('model:skylane_requests:rate5m{model="linear"} > 0'))

@@ -1,5 +1,6 @@
 """`skylane top`: figures of two instants, and how a terminal shows those of a real server."""
 
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ BOUNDS = (1.0, 2.0, 4.0)
 def snapshot(at: float, **more: Any) -> dict[str, Any]:
     nothing = {"buckets": [0, 0, 0, 0], "total": 0.0}
     version = {"model": "m", "version": 1, "outcomes": [], "total": nothing, "batch_rows": nothing, "hits": 0,
-               "coalesced": 0, "queue_rows": 0, "cache_bytes": 0, "states": {"ready": 1}} | more  # fmt: skip
-    return {"at": at, "bounds_s": BOUNDS, "figures": {"versions": [version], "processes": [], "events": []}}
+               "coalesced": 0, "queue_rows": 0, "cache_bytes": 0, "states": {"ready": 1},
+               "reason": ""} | more  # fmt: skip
+    figures = {"versions": [version], "unserved": [], "processes": [], "events": []}
+    return {"at": at, "bounds_s": BOUNDS, "figures": figures}
 
 
 def outcomes(answered: int, refused: int = 0) -> list[dict[str, Any]]:
@@ -37,6 +40,19 @@ def test_what_happened_between_two_instants() -> None:
     window = between(now, before)
     assert (window.rate, window.error_share, window.saved_share, window.batch_rows) == (2.0, 0.25, 0.5, 4.0)
     assert between(now, before, "other", 1).requests == 0
+
+
+def test_what_is_refused_before_a_model_is_asked_counts_and_looking_at_the_server_does_not() -> None:
+    before, now = snapshot(10.0), snapshot(12.0, outcomes=outcomes(1))
+    now["figures"]["unserved"] = [
+        {"protocol": "oip_http", "error": "Unauthenticated", "requests": 2},
+        {"protocol": "skylane_grpc", "error": "ModelFailed", "requests": 1},
+        {"protocol": "http", "error": "", "requests": 50},
+        {"protocol": "grpc", "error": "UNIMPLEMENTED", "requests": 50},
+    ]
+    window = between(now, before)
+    assert (window.requests, window.error_share, window.fault_share) == (4, 0.75, 0.25)
+    assert between(now, before, "m", 1).requests == 1
 
 
 def test_a_server_that_started_anew_counts_from_nothing() -> None:
@@ -74,6 +90,25 @@ def test_figures_are_short(text: str, expected: str) -> None:
     assert text == expected
 
 
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_it_fits_a_terminal_and_says_why_a_version_is_not_served(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", "24")
+    models.linear(tmp_path)
+    shutil.copytree(tmp_path / "linear" / "1", tmp_path / "linear" / "2")
+    (tmp_path / "linear" / "2" / "model.onnx").write_bytes(b"nonsense")
+    with serving(tmp_path, http_port=0) as running:
+        assert main(["top", "--once", "--url", f"http://127.0.0.1:{running.http_port}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= columns
+    assert any(line.startswith("linear/2: model.onnx: ") for line in lines)
+    assert any(line.split()[:2] == ["linear/2", "failed"] for line in lines)
+    assert any("errors" in line for line in lines)
+
+
 def test_it_shows_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     models.linear(tmp_path)
@@ -81,7 +116,7 @@ def test_it_shows_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
         assert main(["top", "--once", "--url", f"http://127.0.0.1:{running.http_port}/"]) == 0
     shown = capsys.readouterr().out
     assert "ready" in shown.splitlines()[0]
-    (line,) = [line for line in shown.splitlines() if line.startswith(" linear/1")]
+    (line,) = [line for line in shown.splitlines() if line.startswith("linear/1 ")]
     assert line.split() == ["linear/1", "ready", "0", "–", "–", "–", "0", "–", "–"]
 
 

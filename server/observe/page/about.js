@@ -29,7 +29,8 @@ function provenance(manifest) {
     ["Quality, as its author says", measures],
     ["May differ from the original by", tolerance && `${tolerance.max_difference} and in ${share(tolerance.max_label_flips)} of labels (${tolerance.preset})${tolerance.forced ? ", and was published although it differs more" : ""}`],
     ["Training data", from.data_sha256 && `sha256 ${from.data_sha256.slice(0, 16)}…`],
-    ["Code", from.code_revision], ["Libraries", libraries], ["Content", manifest.identity && `sha256 ${manifest.identity.slice(0, 16)}…`],
+    ["Pipeline", from.pipeline_sha256 && `sha256 ${from.pipeline_sha256.slice(0, 16)}…`],
+    ["Code", from.code_revision], ["Libraries", libraries], ["Candidates timed on", from.machine], ["Opened", from.loaded], ["Content", manifest.identity && `sha256 ${manifest.identity.slice(0, 16)}…`],
   ].filter(([, value]) => value);
   const table = make("table", {}, make("tbody", {}, ...lines.map(([name, value]) => make("tr", {}, make("th", { scope: "row" }, name), make("td", { class: "text" }, value)))));
   return make("div", {}, table, make("details", {}, make("summary", {}, "Estimator"), make("pre", { class: "estimator" }, from.estimator || "not told")));

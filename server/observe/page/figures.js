@@ -7,6 +7,18 @@ export function requests(outcomes, which = () => true) {
   return sum(outcomes.filter(which).map(each => each.requests));
 }
 
+const OTHERS = new Set(["grpc", "http"]); // protocols of what asks for no prediction: health, metadata, metrics, pages
+
+/** Predictions that no model was asked for, since they were refused before: as a version without a name. */
+export function refused(figures) {
+  const none = { buckets: [], total: 0 };
+  const outcomes = figures.unserved.filter(each => !OTHERS.has(each.protocol));
+  return { model: "", version: 0, outcomes, hits: 0, coalesced: 0, queue_rows: 0, cache_bytes: 0, total: none, batch_rows: none };
+}
+
+/** All predictions, wherever they ended. */
+export const everything = figures => [refused(figures), ...figures.versions];
+
 /** A histogram's growth; all of it where there was none before, or fewer, as after a restart. */
 function grown(now, before) {
   const fell = !before || now.buckets.some((count, place) => count < (before.buckets[place] || 0));
@@ -29,6 +41,8 @@ export function percentile(histogram, bounds, share) {
   return null;
 }
 
+const FAULTS = new Set(["ModelFailed", "INTERNAL"]);
+
 const growth = (now, before) => Math.max(0, now - (before > now ? 0 : before || 0));
 
 /** What happened to one version, or to several added up, between two instants. */
@@ -42,7 +56,7 @@ export function between(versions, before, seconds, bounds) {
     const more = which => growth(requests(version.outcomes, which), then ? requests(then.outcomes, which) : 0);
     all.requests += more(() => true);
     all.errors += more(each => each.error);
-    all.faults += more(each => each.error === "ModelFailed");
+    all.faults += more(each => FAULTS.has(each.error));
     all.hits += growth(version.hits, then?.hits);
     all.followed += growth(version.coalesced, then?.coalesced);
     all.waiting += version.queue_rows;

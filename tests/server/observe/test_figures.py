@@ -29,6 +29,7 @@ versions = st.builds(
     queue_rows=counts, cache_bytes=counts, gather_s=seconds, last_at=seconds,
     sizes=st.lists(st.builds(SizeFigures, st.integers(1, 3), counts, seconds, seconds, seconds), max_size=2),
     states=st.dictionaries(st.sampled_from(["ready", "failed"]), st.integers(1, 3)),
+    reason=st.sampled_from(["", "why", "so"]),
 )  # fmt: skip
 figures = st.builds(
     Figures,

@@ -58,7 +58,10 @@ def test_a_lane_that_was_replaced_counts_on_and_is_forgotten() -> None:
 def test_states_are_of_what_the_repository_has() -> None:
     status = {"m": ModelStatus({2: VersionStatus(State.FAILED, "why"), 1: VersionStatus(State.READY)}, {})}
     told = Ledger(dict).figures(status)
-    assert {each.version: each.states for each in told.versions} == {1: {"ready": 1}, 2: {"failed": 1}}
+    assert {each.version: (each.states, each.reason) for each in told.versions} == {
+        1: ({"ready": 1}, ""),
+        2: ({"failed": 1}, "why"),
+    }
 
 
 def test_loads_are_counted_and_timed_and_so_is_what_is_refused() -> None:
