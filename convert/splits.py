@@ -1,7 +1,7 @@
 """Which thresholds an estimator compares its features with, and what comes before. Knows estimators, not graphs."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -81,8 +81,13 @@ def _members(estimator: Any, before: Prefix) -> Iterator[Splitter]:
         if attribute not in vars(estimator):
             continue
         for index, member in enumerate(_flat(vars(estimator)[attribute])):
-            inside = before if taken is None else _then(before, _taking(estimator, taken[index]))
-            yield from splitters(member, inside)
+            positions = None if taken is None else [int(place) for place in taken[index]]
+            if positions is None or positions == list(range(estimator.n_features_in_)):
+                yield from splitters(member, before)
+            elif hasattr(member, "tree_"):  # with a prefix of its own, each would be searched for alone
+                yield Splitter(before, _through_some(member.tree_, positions))
+            else:
+                yield from splitters(member, _then(before, _taking(estimator, positions)))
         return  # the first that is there is the fitted one
 
 
@@ -120,6 +125,16 @@ def _through_tree(tree: Any, row: Array) -> list[Split]:
         left = tree.missing_go_to_left[node] if np.isnan(value) else split.below(value)
         node = tree.children_left[node] if left else tree.children_right[node]
     return met
+
+
+def _through_some(tree: Any, positions: Sequence[int]) -> Callable[[Array], list[Split]]:
+    """The way through a tree that sees some of the features, in terms of all of them."""
+
+    def through(row: Array) -> list[Split]:
+        way = _through_tree(tree, row[positions])
+        return [replace(split, feature=positions[split.feature]) for split in way]
+
+    return through
 
 
 def _through_nodes(nodes: Array) -> Callable[[Array], list[Split]]:
