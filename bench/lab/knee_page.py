@@ -30,7 +30,8 @@ STYLE: Final = """
 .skylane-card .key.kept::before { border-color: var(--good) } .skylane-card .key.broken::before { border-color: var(--failed) }
 .skylane-card .key.limited::before { border-color: var(--refused) }
 .skylane-card .key.target::before { border-top: 2px dashed var(--failed) }
-.skylane-card tr.edge td { font-weight: 600 } .skylane-card td .limited { color: var(--refused) }
+.skylane-card tr.edge td { font-weight: 600 } .skylane-card td .spoilt { color: var(--refused) }
+.skylane-card figure { max-width: 44rem } .skylane-card .wide :is(th, td):last-child { padding-left: 1rem; white-space: normal }
 """  # noqa: E501
 
 
@@ -147,7 +148,7 @@ def _knee(knee: Knee, goal: Goal) -> Html:
 
 
 def _why(step: Step, goal: Goal) -> Html:
-    kind = {"kept": "good", "broken": "bad", "limited": "limited"}[outcome(step, goal)]
+    kind = {"kept": "good", "broken": "bad", "limited": "spoilt"}[outcome(step, goal)]
     return tag("span", text(why(step, goal)), class_=kind)
 
 
@@ -158,14 +159,17 @@ def picture(steps: Sequence[Step], goal: Goal) -> Html:
     for step in steps:
         if step.p99_us is not None:
             kind = outcome(step, goal)
-            points[step.rate_per_s].append(step.p99_us / 1e6)
+            if kind != "limited":
+                points[step.rate_per_s].append(step.p99_us / 1e6)
             dots.append(Curve([(step.rate_per_s, step.p99_us / 1e6)], f"step {kind}", NAMES[kind]))
     if not dots:
         return EMPTY
-    target_s, across = goal.target_p99_ms / 1000, around(list(points))
-    up = around([target_s, *(value for values in points.values() for value in values)])
+    target_s = goal.target_p99_ms / 1000
+    places = [place for dot in dots for place in dot.points]
+    across = around([rate for rate, _ in places])
+    up = around([target_s, *(p99_s for _, p99_s in places if p99_s)])
     middles = Curve([(rate, median(values)) for rate, values in sorted(points.items())], "before", "median")
-    target = Curve([(across.low, target_s), (across.high, target_s)], "target", f"target, {time_text(target_s)}")
+    target = Curve([(across.low, target_s), (across.high, target_s)], "target", f"target, {goal.target_p99_ms:g} ms")
     curves = [target, middles, *dots]
     drawing = chart(curves, across, up, "p99 over requests per second", count_text, time_text, _ticks(across))
     return figure("p99 over requests per second", drawing, curves)
@@ -181,16 +185,16 @@ def _how(found: Knees, goal: Goal) -> Html:
     machine, settings = found.machine, found.settings
     rule = (
         "Each rate is a schedule of requests that know nothing of each other; latency counts from the instant at which "
-        f"a request was due. A rate keeps the target if its p99 is {goal.target_p99_ms:g} ms at most and "
-        f"no more than {settings['lost_percent_max']:g} % of its requests were refused or failed. The rate that is "
-        f"reported and the one above it were measured until the target was kept, or broken, {settings['votes']} times "
-        "and more often than not."
+        f"a request was due. A rate keeps the target if its p99 is {goal.target_p99_ms:g} ms at most and no more than "
+        f"{settings['lost_percent_max']:g} % of its requests were refused or failed. The rate that is reported and the "
+        f"one above it were measured until the target was kept, or broken, {settings['votes']} times and more often "
+        "than not."
     )
     harness = (
-        f"A measurement does not count above {SHARE_MAX:.0%} of what the generator does against a server that does "
-        f"nothing, nor if it was behind its schedule by more than {LATE_US_MAX / 1000:g} ms and {LATE_SHARE_MAX:.0%} "
-        f"of the target or of the p99 that it saw, nor if it used more than {CORES_MAX:.0%} of its core. A rate at "
-        f"which that happens {SPOILT} times is beyond it."
+        f"A measurement does not count above {share_text(SHARE_MAX)} of what the generator does against a server that "
+        f"does nothing, nor if it was behind its schedule by more than {LATE_US_MAX / 1000:g} ms and "
+        f"{share_text(LATE_SHARE_MAX)} of the target or of the p99 that it saw, nor if it used more than "
+        f"{share_text(CORES_MAX)} of its core. A rate at which that happens {SPOILT} times is beyond it."
     )
     with_number = (f"{name} {version}" for name, version in found.libraries.items() if version[0].isdigit())
     known = {

@@ -108,8 +108,13 @@ def next_rate(steps: Sequence[Step], goal: Goal) -> float | Verdict:
     """The rate to measure next, per second, or the end. The same steps always lead to the same."""
     votes = tally(steps, goal)
     low, high = _bounds(votes)
-    if len(steps) >= goal.steps_max:
+    asked = _asked(votes, low, high, goal)
+    if len(steps) >= goal.steps_max and not isinstance(asked, Verdict):
         return Verdict(kind="unsettled", rate_per_s=low, above_per_s=high)
+    return asked
+
+
+def _asked(votes: Votes, low: float | None, high: float | None, goal: Goal) -> float | Verdict:
     tied = [rate for rate, cast in votes.items() if _leader(cast) is None and _between(rate, low, high)]
     if tied:
         return min(tied)
