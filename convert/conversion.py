@@ -130,7 +130,7 @@ def _first_graph(source: Source) -> Callable[[Layout, pd.DataFrame], Answers]:
             failures[str(error)] = None
             continue
         return lambda layout, frame: by_graph(named(session, layout.tensors(frame, numbers)))
-    told = [reason for reason in failures if "no emitter of its own" not in reason]
+    told = [reason for reason in failures if "emitter of its own" not in reason]
     # Of two ways that fail for one reason, the one that says in which step.
     reasons = [reason for reason in told if not any(reason != other and reason in other for other in told)]
     raise Unconvertible("; ".join(reasons))

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.decomposition import PCA, FactorAnalysis, FastICA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import (
     ARDRegression,
@@ -84,6 +84,22 @@ def principal(pca: Any, features: Features, _: Emission) -> Features:
     scale = np.sqrt(pca.explained_variance_)
     smallest = np.finfo(scale.dtype).eps
     return projected.then("Div", np.maximum(scale, smallest))
+
+
+@emits("transform", FastICA)
+def unmixed(model: Any, features: Features, _: Emission) -> Features:
+    """Independent components."""
+    centred = features.then("Sub", model.mean_) if hasattr(model, "mean_") else features
+    return centred.times(np.asarray(model.components_, dtype=np.float64).T, 0.0)
+
+
+@emits("transform", FactorAnalysis)
+def factors(model: Any, features: Features, _: Emission) -> Features:
+    """What each factor is expected to be."""
+    loads = np.asarray(model.components_, dtype=np.float64)
+    weighed = loads / model.noise_variance_
+    spread = np.linalg.inv(np.eye(len(loads)) + weighed @ loads.T)
+    return features.then("Sub", model.mean_).times(weighed.T @ spread, 0.0)
 
 
 @emits("transform", TruncatedSVD)

@@ -27,9 +27,12 @@ from convert.errors import Refused
 
 @emits("transform", SelectKBest, SelectPercentile, SelectFpr, SelectFdr, SelectFwe, GenericUnivariateSelect,
        SelectFromModel, RFE, RFECV, SequentialFeatureSelector, VarianceThreshold)  # fmt: skip
-def chosen(selector: Any, features: Features, _: Emission) -> Features:
+def chosen(selector: Any, features: Features, emission: Emission) -> Features:
     """Some of the columns."""
-    return features.take(np.flatnonzero(selector.get_support()).tolist())
+    places = np.flatnonzero(selector.get_support()).tolist()
+    if not places:
+        raise Refused(f"the step {emission.graph.path} chose none of the columns in training: let it choose some")
+    return features.take(places)
 
 
 @emits("transform", PolynomialFeatures)

@@ -1,9 +1,10 @@
-"""Kernels as columns: rows compared with some points of the training, or laid over random waves."""
+"""Kernels as columns: rows compared with points of the training or laid over random waves, and ridge on them."""
 
 from typing import Any
 
 import numpy as np
 from sklearn.kernel_approximation import Nystroem, RBFSampler
+from sklearn.kernel_ridge import KernelRidge
 
 from convert.emitters.emission import Emission
 from convert.emitters.features import Features
@@ -20,6 +21,17 @@ def nystroem(step: Any, features: Features, emission: Emission) -> Features:
     coef0, degree = 1.0 if step.coef0 is None else step.coef0, 3.0 if step.degree is None else step.degree
     found = Kernel(features, step.components_, emission).named(step.kernel, gamma, coef0, degree)
     return emission.settled(found).times(np.asarray(step.normalization_, dtype=np.float64).T, 0.0)
+
+
+@emits("predict", KernelRidge)
+def ridge(model: Any, features: Features, emission: Emission) -> Features:
+    """The kernel with all rows of the training, times weights."""
+    if model.kernel_params:
+        raise Declined("parameters of a kernel")
+    gamma = 1.0 / features.width if model.gamma is None else float(model.gamma)
+    found = Kernel(features, model.X_fit_, emission).named(model.kernel, gamma, model.coef0, model.degree)
+    weights = np.asarray(model.dual_coef_, dtype=np.float64)
+    return emission.settled(found).times(weights.reshape(len(weights), -1), 0.0)
 
 
 @emits("transform", RBFSampler)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import BernoulliRBM
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
@@ -49,3 +50,8 @@ def test_the_step_is_named_once_with_what_to_do(pipeline: Any, step: str, why: s
     assert said.count(why) == 1
     assert "\n" not in said
     assert len(said) < 450
+
+
+def test_a_model_that_nobody_knows_is_named_without_more(linear: Any) -> None:
+    with pytest.raises(Unconvertible, match=r"^skl2onnx knows no class BernoulliRBM\. What helps: replace the step"):
+        convert_pipeline(BernoulliRBM(2, n_iter=1).fit(linear.rows), linear.rows)

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, FactorAnalysis, FastICA
+from sklearn.feature_selection import SelectFpr
 from sklearn.gaussian_process import GaussianProcessRegressor, kernels
 from sklearn.impute import KNNImputer
 from sklearn.kernel_approximation import Nystroem, RBFSampler
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.multiclass import OneVsRestClassifier
@@ -68,6 +70,8 @@ def worst(estimator: Any, numbers: NumberType, precision: NumberType) -> float:
         pytest.param(Binarizer(threshold=0.7), id="above a threshold"),
         pytest.param(QuantileTransformer(n_quantiles=30), id="quantiles"),
         pytest.param(PCA(2, whiten=True), id="whitened"),
+        pytest.param(FastICA(3, tol=0.5, random_state=0), id="independent components"),
+        pytest.param(FactorAnalysis(2), id="factors"),
     ],
 )
 @pytest.mark.parametrize(
@@ -135,6 +139,11 @@ def test_kernels_as_columns(step: Any) -> None:
     assert worst(fitted(make_pipeline(step, Ridge()), NUMBERS), "float64", "float64") < 1e-9
 
 
+@pytest.mark.parametrize("kernel", ["rbf", "linear", "poly", "sigmoid"])
+def test_ridge_of_kernels(kernel: str) -> None:
+    assert worst(fitted(KernelRidge(kernel=kernel, gamma=0.1), NUMBERS), "float64", "float64") < 1e-9
+
+
 def test_models_of_the_same_columns_are_one_product() -> None:
     estimator = fitted(OneVsRestClassifier(LinearSVC()), CLASSES)
     model = emit(estimator, infer(estimator, ROWS)[0], "float32", "classifier")
@@ -152,6 +161,7 @@ def test_models_of_the_same_columns_are_one_product() -> None:
             make_pipeline(QuantileTransformer(n_quantiles=9, output_distribution="normal"), Ridge()), NUMBERS,
             "use 'uniform'", id="quantiles of the normal distribution",
         ),
+        pytest.param(SelectFpr(alpha=1e-300), CLASSES, "SelectFpr chose none of the columns", id="no column"),
         pytest.param(make_pipeline(SplineTransformer(), Ridge()), NUMBERS, "use PolynomialFeatures", id="splines"),
         pytest.param(NearestCentroid(metric="manhattan"), CLASSES, "only the Euclidean", id="centres, another metric"),
         pytest.param(
