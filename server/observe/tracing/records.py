@@ -64,6 +64,8 @@ class Request:
     began_at: float
     http: Http | None = None
     protocol: str = ""
+    request_id: str = ""
+    """As the log has it; nothing if the caller gave none."""
     model: str = ""
     version: int = 0
     """0 if none was found, or none was named and the call was refused before."""

@@ -125,6 +125,8 @@ def _of_call(request: Request) -> Attributes:
     found = _model(request.model, request.version)
     if request.protocol:
         found["skylane.protocol"] = request.protocol
+    if request.request_id:
+        found["skylane.request_id"] = request.request_id
     if request.bound_at:
         found["skylane.rows"] = request.rows
     if request.refused:

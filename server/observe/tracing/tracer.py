@@ -141,7 +141,7 @@ class Tracer:
             record: Request | None = call.trace
             if record is None or record.ended_at:
                 continue
-            record.protocol = call.protocol
+            record.protocol, record.request_id = call.protocol, call.request_id
             record.refused = type(error).__name__ if error else ""
             if record.http is None:
                 record.status = self._codes[record.refused or CallCancelled.__name__] if error or call.cancelled else 0

@@ -83,7 +83,7 @@ def test_a_request_is_a_span_with_its_parts_below_it(
 ) -> None:
     message = made(ask("linear", features=features(3)))
     with serving(repository, transport, traces="otlp", trace_sample=0.0) as server:
-        call(server, path, message, PARENT, ("tracestate", "vendor=1"))
+        call(server, path, message, PARENT, ("tracestate", "vendor=1"), ("x-request-id", "checkout-7"))
     (request,) = collector.requests
     service, method = path[1:].split("/")
     assert (request.trace, request.parent, request.state) == (TRACE, SPAN, "vendor=1")
@@ -94,6 +94,7 @@ def test_a_request_is_a_span_with_its_parts_below_it(
         "rpc.method": method,
         "rpc.grpc.status_code": 0,
         "skylane.protocol": protocol,
+        "skylane.request_id": "checkout-7",
         "skylane.model.name": "linear",
         "skylane.model.version": 1,
         "skylane.rows": 3,
@@ -217,7 +218,10 @@ def test_what_is_refused(
 
 def test_over_http(collector: Collector, repository: Path) -> None:
     rows = {"inputs": features(2).tolist()}
-    with serving(repository, traces="otlp", trace_sample=0.0, http_port=0) as server, Http(server.http_port) as http:
+    with (
+        serving(repository, traces="otlp", trace_sample=0.0, http_port=0, access_log=True) as server,
+        Http(server.http_port) as http,
+    ):
         for path, body in [
             ("/v1/models/linear/versions/1:predict", rows),
             ("/v1/models/linear/versions/1:predict", rows),
@@ -336,7 +340,7 @@ def test_a_deadline_that_passes_in_the_queue_is_a_fault_of_the_server(
 def test_each_message_of_a_stream_is_a_request(collector: Collector, repository: Path, transport: Transport) -> None:
     messages = [ask("linear", str(seed), features=features(1, seed=seed)) for seed in range(4)]
     with (
-        serving(repository, transport, traces="otlp", trace_sample=0.0) as server,
+        serving(repository, transport, traces="otlp", trace_sample=0.0, access_log=True) as server,
         open_channel(server.address) as channel,
     ):
         replies = list(predict_stream(channel)(iter(messages), metadata=(PARENT,), timeout=60))
