@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 BOUNDS_S: Final = (
     50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
@@ -18,7 +18,7 @@ BOUNDS_S: Final = (
 
 
 FOLDED_TOGETHER: Final = 32
-"""Batches that are counted in a row, which costs less for each: 2.0 µs together with noting it, instead of 2.6."""
+"""Batches that are counted in a row, which costs less for each: 1.3 µs together with noting it, timed in a loop."""
 
 ANSWERED: Final = ""
 """How a call ended that got its answer, where others have the name of an error's class."""
@@ -55,13 +55,11 @@ class BatchSize:
     reply_s: float = 0.0
 
 
-class Times(NamedTuple):
-    """When a batch left the queue, had its arrays, had its outputs, and had answered everybody."""
+Times = tuple[float, float, float, float]
+"""When a batch left the queue, had its arrays, had its outputs, and had answered everybody."""
 
-    began_at: float
-    gathered_at: float
-    ran_at: float
-    ended_at: float
+Came = tuple[float, int, str]
+"""When a block came, how many calls it has, and by which protocol."""
 
 
 @dataclass(slots=True)
@@ -92,7 +90,7 @@ class Statistics:
     """(protocol, name of the error's class or nothing for an answer) → calls that ended so."""
     last_at: float = 0.0
     """Instant on the engine's clock of the last answer."""
-    _fresh: list[tuple[Sequence[tuple[float, int, str]], int, Times]] = field(default_factory=list)
+    _fresh: list[tuple[Sequence[Came], int, Times]] = field(default_factory=list)
     """Batches that are noted, and not yet counted."""
 
     @property
@@ -124,33 +122,39 @@ class Statistics:
                 found[error] += calls
         return found
 
-    def answered(self, calls: Sequence[tuple[float, int, str]], rows: int, times: Times) -> None:
-        """A batch of so many rows was run; `calls` has (arrival, number of calls, protocol) of each of its blocks."""
-        self._fresh.append((calls, rows, times))
+    def answered(self, came: Sequence[Came], rows: int, times: Times) -> None:
+        """A batch of so many rows was run, of these blocks."""
+        self._fresh.append((came, rows, times))
         if len(self._fresh) == FOLDED_TOGETHER:
             self.fold()
 
     def fold(self) -> None:
         """Count the batches that were only noted so far."""
         fresh, self._fresh = self._fresh, []
-        outcomes, batches, run_buckets = self.outcomes, self.batches, self.run.buckets
+        if not fresh:
+            return
+        bucket, bounds = bisect_left, BOUNDS_S
+        batches, run_buckets = self.batches, self.run.buckets
         queue_buckets, total_buckets = self.queue.buckets, self.total.buckets
-        last_at, queue_s = self.last_at, 0.0
-        total_s = gather_s = run_s = runs_s = 0.0
-        for calls, rows, (began_at, gathered_at, ran_at, ended_at) in fresh:
+        queue_s = total_s = gather_s = run_s = runs_s = 0.0
+        by, answered = fresh[0][0][0][2], 0  # calls of one protocol in a row are added to its count together
+        for came, rows, (began_at, gathered_at, ran_at, ended_at) in fresh:
             gathering_s, running_s, count = gathered_at - began_at, ran_at - gathered_at, 0
-            for arrived_at, together, protocol in calls:
+            for arrived_at, together, protocol in came:
                 waited_s, taken_s = began_at - arrived_at, ended_at - arrived_at
-                queue_buckets[bisect_left(BOUNDS_S, waited_s)] += together
-                total_buckets[bisect_left(BOUNDS_S, taken_s)] += together
+                queue_buckets[bucket(bounds, waited_s)] += together
+                total_buckets[bucket(bounds, taken_s)] += together
                 queue_s += together * waited_s
                 total_s += together * taken_s
-                outcomes[protocol, ANSWERED] += together
+                if protocol != by:
+                    self.outcomes[by, ANSWERED] += answered
+                    by, answered = protocol, 0
+                answered += together
                 count += together
             gather_s += count * gathering_s
             run_s += count * running_s
             runs_s += running_s
-            run_buckets[bisect_left(BOUNDS_S, running_s)] += 1
+            run_buckets[bucket(bounds, running_s)] += 1
             size = batches.get(rows)
             if size is None:
                 size = batches[rows] = BatchSize()
@@ -158,13 +162,14 @@ class Statistics:
             size.gather_s += gathering_s
             size.run_s += running_s
             size.reply_s += ended_at - ran_at
-            last_at = max(last_at, ended_at)
+            if ended_at > self.last_at:
+                self.last_at = ended_at
+        self.outcomes[by, ANSWERED] += answered
         self.queue.seconds += queue_s
         self.total.seconds += total_s
         self.gather_s += gather_s
         self.run_s += run_s
         self.run.seconds += runs_s
-        self.last_at = last_at
 
     def hit(self, calls: int, seconds: float, now: float, protocol: str) -> None:
         """So many calls were answered from the cache, which took so long for all."""

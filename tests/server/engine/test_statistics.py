@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.engine.statistics import BOUNDS_S, FOLDED_TOGETHER, Histogram, Statistics, Times
+from server.engine.statistics import BOUNDS_S, FOLDED_TOGETHER, Histogram, Statistics
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_a_histogram_counts_calls_where_prometheus_would(seconds: float, bucket:
 
 def test_a_batch_counts_for_each_of_its_calls_and_once_as_an_execution() -> None:
     statistics = Statistics()
-    statistics.answered([(1.0, 2, "a"), (1.5, 3, "b")], rows=10, times=Times(2.0, 2.25, 3.25, 3.5))
+    statistics.answered([(1.0, 2, "a"), (1.5, 3, "b")], rows=10, times=(2.0, 2.25, 3.25, 3.5))
     statistics.fold()
     assert statistics.succeeded == 5
     assert statistics.outcomes == {("a", ""): 2, ("b", ""): 3}
@@ -55,8 +55,8 @@ def test_when_batches_are_counted_makes_no_difference(
     at_once, late = Statistics(), Statistics()
     for calls, rows, (waited, gathering, running, replying) in given:
         began_at = 10.0 + waited
-        times = Times(began_at, began_at + gathering, began_at + gathering + running,
-                      began_at + gathering + running + replying)  # fmt: skip
+        times = (began_at, began_at + gathering, began_at + gathering + running,
+                 began_at + gathering + running + replying)  # fmt: skip
         at_once.answered(calls, rows, times)
         at_once.fold()
         late.answered(calls, rows, times)
