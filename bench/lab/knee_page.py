@@ -186,9 +186,9 @@ def _how(found: Knees, goal: Goal) -> Html:
     rule = (
         "Each rate is a schedule of requests that know nothing of each other; latency counts from the instant at which "
         f"a request was due. A rate keeps the target if its p99 is {goal.target_p99_ms:g} ms at most and no more than "
-        f"{settings['lost_percent_max']:g} % of its requests were refused or failed. The rate that is reported and the "
-        f"one above it were measured until the target was kept, or broken, {settings['votes']} times and more often "
-        "than not."
+        f"{settings['lost_percent_max']:g} % of its requests were refused or failed. One that broke it was measured "
+        f"again before that was believed; the one that is reported kept it {settings['votes']} times at least, and "
+        "more often than not."
     )
     harness = (
         f"A measurement does not count above {share_text(SHARE_MAX)} of what the generator does against a server that "

@@ -2,9 +2,10 @@
 
 Rates grow until one breaks the target, then the gap is halved (geometrically, as rates multiply) until it is narrow.
 One measurement proves little near the limit, where chance decides: the rate that is reported and the one above it are
-measured until the target was kept, or broken, often enough and more often than not. A pass by luck is outvoted there,
-and so is a disturbance that broke an easy rate. A measurement that the generator spoilt has no vote; only a rate at
-which it does so again and again is beyond it.
+measured until the target was kept, or broken, often enough and more often than not. A pass by luck is outvoted there.
+What disturbs a machine breaks targets and never keeps them, so a rate that broke it is measured again before that is
+believed, wherever it lies. A measurement that the generator spoilt has no vote; only a rate at which it does so again
+and again is beyond it.
 """
 
 from collections import Counter, defaultdict
@@ -70,14 +71,18 @@ class Goal:
     rate_max_per_s: float = 1e6
     """What the generator can do."""
     votes: int = 2
-    """Equal outcomes that settle a rate on either side of the limit."""
+    """Times that the reported rate was kept, at least."""
+    doubts: int = 2
+    """Times that a rate has to break the target until that is believed."""
     steps_max: int = 40
 
     def __post_init__(self) -> None:
         if not 0 < self.rate_min_per_s <= self.rate_max_per_s:
             raise ValueError(f"rates from {self.rate_min_per_s:g}/s to {self.rate_max_per_s:g}/s: there are none")
-        if self.target_p99_ms <= 0 or self.precision <= 0 or self.growth <= 1 or self.votes < 1:
-            raise ValueError(f"target and precision must be above 0, growth above 1, votes at least 1: {self}")
+        if self.target_p99_ms <= 0 or self.precision <= 0 or self.growth <= 1:
+            raise ValueError(f"target and precision must be above 0, growth above 1: {self}")
+        if self.votes < 1 or self.doubts < 1:
+            raise ValueError(f"votes and doubts must be at least 1: {self}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +112,7 @@ def outcome(step: Step, goal: Goal) -> Outcome:
 def next_rate(steps: Sequence[Step], goal: Goal) -> float | Verdict:
     """The rate to measure next, per second, or the end. The same steps always lead to the same."""
     votes = tally(steps, goal)
-    low, high = _bounds(votes)
+    low, high = _bounds(votes, goal)
     asked = _asked(votes, low, high, goal)
     if len(steps) >= goal.steps_max and not isinstance(asked, Verdict):
         return Verdict(kind="unsettled", rate_per_s=low, above_per_s=high)
@@ -115,7 +120,7 @@ def next_rate(steps: Sequence[Step], goal: Goal) -> float | Verdict:
 
 
 def _asked(votes: Votes, low: float | None, high: float | None, goal: Goal) -> float | Verdict:
-    tied = [rate for rate, cast in votes.items() if _leader(cast) is None and _between(rate, low, high)]
+    tied = [rate for rate, cast in votes.items() if _leader(cast, goal) is None and _between(rate, low, high)]
     if tied:
         return min(tied)
     if low is None:
@@ -127,10 +132,9 @@ def _asked(votes: Votes, low: float | None, high: float | None, goal: Goal) -> f
     middle = _short(sqrt(low * high))
     if high > low * (1 + goal.precision) and low < middle < high:
         return middle
-    for rate in (low, high):
-        if not _settled(votes[rate], goal):
-            return rate
-    kind: Kind = "knee" if _leader(votes[high]) == "broken" else "at least"
+    if not _settled(votes[low], goal):
+        return low
+    kind: Kind = "knee" if _leader(votes[high], goal) == "broken" else "at least"
     return Verdict(kind=kind, rate_per_s=low, above_per_s=high)
 
 
@@ -142,10 +146,10 @@ def tally(steps: Sequence[Step], goal: Goal) -> Votes:
     return votes
 
 
-def _bounds(votes: Votes) -> tuple[float | None, float | None]:
+def _bounds(votes: Votes, goal: Goal) -> tuple[float | None, float | None]:
     """The highest rate that is believed to be kept, and the lowest above all doubt that is not."""
-    high = min(_led_by(votes, "broken", "limited"), default=None)
-    low = max((rate for rate in _led_by(votes, "kept") if high is None or rate < high), default=None)
+    high = min(_led_by(votes, goal, "broken", "limited"), default=None)
+    low = max((rate for rate in _led_by(votes, goal, "kept") if high is None or rate < high), default=None)
     return low, high
 
 
@@ -153,31 +157,29 @@ def _below(high: float | None, votes: Votes, goal: Goal) -> float | Verdict:
     """No rate has been kept."""
     if high is None:
         return min(max(goal.start_per_s, goal.rate_min_per_s), goal.rate_max_per_s)
-    if high > goal.rate_min_per_s:
-        return max(_short(high / goal.growth**2), goal.rate_min_per_s)
-    if not _settled(votes[high], goal):
-        return high
-    kind: Kind = "none" if _leader(votes[high]) == "broken" else "unknown"
+    if high > goal.rate_min_per_s:  # ever larger steps: who knows how far it is
+        tried = sum(1 for _ in _led_by(votes, goal, "broken", "limited"))
+        return max(_short(high / goal.growth ** (2 * tried)), goal.rate_min_per_s)
+    kind: Kind = "none" if _leader(votes[high], goal) == "broken" else "unknown"
     return Verdict(kind=kind, rate_per_s=None, above_per_s=high)
 
 
-def _led_by(votes: Votes, *outcomes: Outcome) -> Iterator[float]:
-    return (rate for rate, cast in votes.items() if _leader(cast) in outcomes)
+def _led_by(votes: Votes, goal: Goal, *outcomes: Outcome) -> Iterator[float]:
+    return (rate for rate, cast in votes.items() if _leader(cast, goal) in outcomes)
 
 
-def _leader(cast: Counter[Outcome]) -> Outcome | None:
+def _leader(cast: Counter[Outcome], goal: Goal) -> Outcome | None:
     """What is believed of a rate; None if it has to be measured again."""
     kept, broken, limited = cast["kept"], cast["broken"], cast["limited"]
     if limited >= SPOILT and limited > kept + broken:
         return "limited"
-    if kept == broken:
-        return None
-    return "kept" if kept > broken else "broken"
+    if kept > broken:
+        return "kept"
+    return "broken" if broken > kept and broken >= goal.doubts else None
 
 
 def _settled(cast: Counter[Outcome], goal: Goal) -> bool:
-    leader = _leader(cast)
-    return leader == "limited" or (leader is not None and cast[leader] >= goal.votes)
+    return cast["kept"] >= goal.votes
 
 
 def _between(rate: float, low: float | None, high: float | None) -> bool:

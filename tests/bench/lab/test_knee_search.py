@@ -88,7 +88,7 @@ def test_every_search_ends_and_its_verdict_has_the_votes(goal: Goal, chance: Ran
         assert votes[verdict.rate_per_s]["kept"] > votes[verdict.rate_per_s]["broken"]
     if verdict.kind == "knee":
         assert verdict.above_per_s is not None
-        assert votes[verdict.above_per_s]["broken"] >= goal.votes
+        assert votes[verdict.above_per_s]["broken"] >= goal.doubts
         assert votes[verdict.above_per_s]["broken"] > votes[verdict.above_per_s]["kept"]
     if verdict.kind in ("at least", "unknown") and verdict.above_per_s is not None:
         assert votes[verdict.above_per_s]["limited"] >= SPOILT
@@ -151,12 +151,13 @@ def test_measurements_that_the_generator_spoilt_have_no_vote(goal: Goal, limit: 
     [
         pytest.param([], 100.0, id="nothing is known: the first rate"),
         pytest.param([(100, "kept")], 200.0, id="kept: higher"),
-        pytest.param([(100, "broken")], 25.0, id="broken at once: much lower"),
-        pytest.param([(100, "kept"), (200, "broken")], 141.4, id="between the two"),
+        pytest.param([(100, "broken")], 100.0, id="broken: the same again"),
+        pytest.param([(100, "broken")] * 2, 25.0, id="broken twice: much lower"),
+        pytest.param([(100, "broken")] * 2 + [(25, "broken")] * 2, 1.562, id="and lower still, in larger steps"),
+        pytest.param([(100, "kept")] + [(200, "broken")] * 2, 141.4, id="between the two"),
         pytest.param([(100, "limited")], 100.0, id="spoilt: the same again"),
         pytest.param([(100, "kept"), (200, "broken"), (200, "kept")], 200.0, id="contradictory: the same again"),
-        pytest.param([(100, "kept"), (104, "broken")], 100.0, id="narrow: is the lower one sure?"),
-        pytest.param([(100, "kept")] * 2 + [(104, "broken")], 104.0, id="and is the higher one?"),
+        pytest.param([(100, "kept")] + [(104, "broken")] * 2, 100.0, id="narrow: is the lower one sure?"),
         pytest.param([(600, "kept")], 1000.0, id="never beyond what the generator can do"),
     ],
 )
