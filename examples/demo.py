@@ -25,7 +25,7 @@ from rich.table import Table
 
 from convert import ConversionError
 from convert.console import PLAIN_WIDTH
-from examples import flights
+from examples import flight_rows, flights
 from skylane.client import Client, Prediction
 
 PORT: Final = 8500
@@ -94,7 +94,7 @@ def _wait_until_ready(address: str, server: "subprocess.Popen[bytes]") -> None:
 
 def ask(address: str, demo: Path, out: Console) -> None:
     """Ask about a few later flights, show each answer beside scikit-learn's, and time a single row."""
-    rows = flights.example_rows(QUESTIONS)
+    rows = flight_rows.example_rows(QUESTIONS)
     folder = demo / flights.NAME
     rows.to_csv(folder / "questions.csv", index=False)
     pipeline = skops.io.load(

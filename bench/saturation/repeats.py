@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bench.draws import zipf
 from bench.payloads import grpc_exchange
 from bench.saturation.behaviours import SEED, Stage, sample, watched
 from bench.saturation.results import OURS, Sample, Target
@@ -77,9 +77,3 @@ class Repeats:
             before, after = bytes(body[:at]), bytes(body[at + inputs[:1].nbytes :])
             self._bodies[model] = [before + row.tobytes() + after for row in inputs]
         return self._bodies[model]
-
-
-def zipf(exponent: float, inputs: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Places of inputs; the k-th most frequent is drawn in proportion to k to the power of minus the exponent."""
-    weights = np.cumsum(np.arange(1, inputs + 1, dtype=float) ** -exponent)
-    return np.searchsorted(weights / weights[-1], rng.random(count), side="right").astype(np.int64)

@@ -11,13 +11,13 @@ import pytest
 from sklearn.pipeline import Pipeline
 
 from convert import Published, publish
-from examples import flights
-from examples.flights import FEATURES, Split
+from examples import flight_rows, flights
+from examples.flight_rows import FEATURES, Split
 
 
 @pytest.fixture(scope="module")
 def frame() -> pd.DataFrame:
-    return flights.load_flights()
+    return flight_rows.load_flights()
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_joins_keep_every_flight_and_its_weather(frame: pd.DataFrame) -> None:
 
 
 def test_cancelled_flights_are_left_out_and_nothing_tells_the_delay(frame: pd.DataFrame) -> None:
-    rows, late = flights.features(frame)
+    rows, late = flight_rows.features(frame)
     assert (len(rows), len(frame) - len(rows)) == (327_346, 9_430)
     assert list(rows.columns) == FEATURES
     assert not {"arr_delay", "dep_delay", "dep_time", "arr_time", "air_time", "tailnum"} & set(rows.columns)
@@ -47,7 +47,7 @@ def test_cancelled_flights_are_left_out_and_nothing_tells_the_delay(frame: pd.Da
 
 
 def test_the_split_is_by_time(frame: pd.DataFrame) -> None:
-    parts = flights.split(*flights.features(frame))
+    parts = flight_rows.split(*flight_rows.features(frame))
     assert (parts.train["month"].max(), parts.later["month"].min()) == (9, 10)
     assert (len(parts.train), len(parts.later)) == (244_737, 82_609)
 
@@ -95,7 +95,7 @@ def test_every_column_may_have_gaps(published: Published) -> None:
 
 
 def test_example_rows_are_later_flights_with_gaps() -> None:
-    rows = flights.example_rows(50)
+    rows = flight_rows.example_rows(50)
     assert (len(rows), list(rows.columns)) == (50, FEATURES)
     assert set(rows["month"]) == {10, 11, 12}
     assert rows.isna().any().any()

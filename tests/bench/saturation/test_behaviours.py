@@ -11,7 +11,7 @@ from bench.saturation import results
 from bench.saturation.behaviours import Behaviour, Stage, sample
 from bench.saturation.neighbour import Neighbour
 from bench.saturation.overload import Overload, goodput, part, recovered_s
-from bench.saturation.repeats import zipf
+from bench.draws import zipf
 from bench.saturation.results import Run, Sample, Target, reached
 from bench.saturation.scenarios import Contender
 from bench.sending import REFUSED, Log, on_time
