@@ -3,7 +3,7 @@
 First all of them, one short search each, then the better ones and what their changes do together, and at last the best
 two against the policy that the model has: several searches each, from nothing that was measured before, because who was
 picked for a good figure had luck in it. A policy is better only if every one of its last searches came out above every
-one of the policy that it would replace, and if that is no accident.
+one of the policy that it would replace, by more than servers of one policy differ, and if that is no accident.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from bench.figures import Spread, spread
-from bench.lab.judge import CHANCE_MAX, chance
+from bench.lab.judge import CHANCE_MAX, LEAST, chance
 from bench.lab.knee_search import Kind
 from bench.lab.tuner_policies import OWN, Candidate, combined
 
@@ -104,7 +104,7 @@ def _result(last: Scores, ranked: Sequence[Candidate]) -> Result:
     settled = [each for each in ranked if _settled(last[each])] if _settled(last[OWN]) else []
     for candidate in settled:
         rates = _spread(last[candidate])
-        if rates.low > own.high and chance(rates.count, own.count) <= CHANCE_MAX:
+        if rates.low > own.high * (1 + LEAST) and chance(rates.count, own.count) <= CHANCE_MAX:
             return Result(best=candidate, rates=rates, runner=candidate, own=own, why="")
     if not settled:
         return _nothing(last, UNSETTLED)

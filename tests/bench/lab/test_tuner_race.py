@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.lab.judge import LEAST
 from bench.lab.knee_search import Kind
 from bench.lab.tuner_policies import OWN, Candidate, Change, combined, singles
 from bench.lab.tuner_race import FINALISTS, LAST_ROUNDS, Heat, Result, Score, next_heat
@@ -46,7 +47,7 @@ def test_without_noise_the_best_change_wins_or_a_combination_that_is_no_worse(kn
     result, heats = race(rate)
     best = max(map(rate, CANDIDATES))
     assert len(heats) == 3
-    if best > 100:
+    if best > 100 * (1 + LEAST):
         assert result.best is not None
         assert rate(result.best) == best
     else:
@@ -54,7 +55,7 @@ def test_without_noise_the_best_change_wins_or_a_combination_that_is_no_worse(kn
         assert result.why
 
 
-@given(st.lists(st.floats(1.01, 2), min_size=len(CANDIDATES), max_size=len(CANDIDATES)))
+@given(st.lists(st.floats(1.05, 2), min_size=len(CANDIDATES), max_size=len(CANDIDATES)))
 def test_changes_that_help_are_tried_together(factors: list[float]) -> None:
     gain = dict(zip(CANDIDATES, factors, strict=True))
 
@@ -83,7 +84,7 @@ def test_what_is_called_better_won_every_one_of_the_last_searches(chance: Random
     result, _ = race(lambda _: chance.uniform(50, 150))
     if result.best is not None:
         assert result.rates is not None
-        assert result.rates.low > result.own.high
+        assert result.rates.low > result.own.high * (1 + LEAST)
 
 
 def test_equal_policies_are_seldom_called_better() -> None:
