@@ -36,6 +36,8 @@ class Order:
     """When each is sent; None: the next when an answer comes."""
     timeout_s: float | None = None
     """Deadline that the server is told."""
+    seconds: float = 0.0
+    """How long it should take, beyond which the generator is given a while to end."""
     progress: Path | None = None
     """File in which it keeps how many were sent, answered and ended otherwise; see `progress_of`."""
 
@@ -95,11 +97,12 @@ class Sending:
 
     def finish(self) -> Log:
         """Wait for its end. Raises GeneratorFailed."""
+        patience_s = self._order.seconds + LONGEST_S
         try:
-            said, complaint = self._process.communicate(timeout=LONGEST_S)
+            said, complaint = self._process.communicate(timeout=patience_s)
         except subprocess.TimeoutExpired as error:
             self._process.kill()
-            raise GeneratorFailed(f"our own client took longer than {LONGEST_S:.0f} s") from error
+            raise GeneratorFailed(f"the load generator took longer than {patience_s:.0f} s") from error
         if self._process.returncode:
             raise GeneratorFailed(f"the load generator failed: {complaint.strip() or self._process.returncode}")
         lines = np.loadtxt(self._place / "log", dtype=np.int64, ndmin=2)

@@ -13,10 +13,12 @@ from typing import Final
 
 import grpc
 import msgspec
+import numpy as np
 from rich.console import Console
 
 from bench.generator import GeneratorFailed
 from bench.lab import record, rounds
+from bench.lab.asked import Asker
 from bench.lab.lines import number, positive, told
 from bench.lab.measure import Subject
 from bench.lab.page import page
@@ -24,13 +26,14 @@ from bench.lab.places import Place, place
 from bench.lab.plans import PLANS
 from bench.lab.questions import Unsuitable, choose, golden
 from bench.lab.record import Lab
-from bench.lab.rows import Mixed, examples, recorded
+from bench.lab.rows import Mixed, Rows, examples, recorded
 from bench.lab.screen import LOG_WIDTH, Screen, Silent
 from bench.lab.summary import summary
+from bench.load.scenarios import Kind
 from bench.machine import commit, libraries, machine
 from bench.payloads import WrongAnswer
 from bench.servers import ServerFailed
-from skylane.client import Client, SkylaneError
+from skylane.client import Client, Model, SkylaneError
 
 DEFAULT: Final = ("steady", "peak")
 OUT: Final = Path("bench-results")
@@ -101,18 +104,20 @@ def _measured(options: argparse.Namespace, baseline: Lab | None, folder: Path) -
             where = stack.enter_context(place(options.address, options.models, folder))
         with Client(where.address, timeout_s=10) as client:
             model = choose(client, options.model)
+            others = _others(client, model) if any(Kind.ANY in plan.mix for plan in plans) else {}
         checks = golden(model, options.rows)
         rows = Mixed(examples(model)) if options.data is None else recorded(options.data, model)
+        asker = Asker(model, rows, options.rows, others, np.random.default_rng(rounds.SEED))
         rate = options.rate
         if rate is None and baseline is not None:
             rate = baseline.settings["rate_per_s"]
         order = rounds.Order(
-            plans=plans, rounds=options.rounds, seconds=options.seconds, rate_per_s=rate, rows=options.rows,
+            plans=plans, rounds=options.rounds, seconds=options.seconds, rate_per_s=rate,
             in_time_s=None if options.in_time_ms is None else options.in_time_ms / 1e3,
         )  # fmt: skip
         screen = stack.enter_context(_screen(options, order, where))
         subject = Subject(where.address, model.name, options.pid or where.pid)
-        found = rounds.run(subject, checks, rows, order, folder, screen)
+        found = rounds.run(subject, checks, asker, order, folder, screen)
     return Lab(
         started_at=started.isoformat(timespec="seconds"),
         took_s=round(time.monotonic() - began_at, 1),
@@ -132,6 +137,16 @@ def _measured(options: argparse.Namespace, baseline: Lab | None, folder: Path) -
         alone=found.alone,
         scenarios=found.scenarios,
     )  # fmt: skip
+
+
+def _others(client: Client, model: Model) -> dict[str, Rows]:
+    """The server's other models that are ready and whose manifests keep examples."""
+    found: dict[str, Rows] = {}
+    for status in client.models():
+        if status.name != model.name and any(each.state == "ready" for each in status.versions):
+            with contextlib.suppress(Unsuitable):
+                found[status.name] = Mixed(examples(client.model(status.name)))
+    return found
 
 
 def _screen(options: argparse.Namespace, order: rounds.Order, where: Place) -> Silent:
@@ -207,8 +222,8 @@ def _parser() -> argparse.ArgumentParser:
         "--rate",
         type=number,
         metavar="R",
-        help="requests per second, on average, of scenarios on a schedule (default: that of --baseline, or half of "
-        "what a single caller gets)",
+        help="requests per second that are a schedule's full load (default: that of --baseline, or half of what a "
+        "single caller gets)",
     )
     add("--data", type=Path, metavar="FILE", help="rows to send, as CSV with the model's columns")
     add("--rows", type=positive, default=1, metavar="N", help="rows in each request (default: 1)")

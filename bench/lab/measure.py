@@ -26,6 +26,7 @@ from bench.figures import percentile
 from bench.lab.timeline import Timeline, timeline
 from bench.lab.truth import Ceiling, limited_by_generator
 from bench.lab.usage import Usage, Watch
+from bench.load_client import OK
 from bench.sending import REFUSED, Log, Order, on_time, send
 
 Arrivals = Literal["poisson", "constant"]
@@ -101,7 +102,8 @@ class Measured:
     refused: int
     """RESOURCE_EXHAUSTED: the server's own word that it has too much to do."""
     errors: Mapping[int, int]
-    """Status of gRPC → requests that ended so, of all others; 4 also where no answer came."""
+    """Status of gRPC → requests that ended so, of all others; 4 also where no answer came, 0 where one came that should
+    have been a refusal."""
     offered_per_s: float
     """As scheduled; in a closed loop, what was sent."""
     answered_per_s: float
@@ -111,7 +113,7 @@ class Measured:
     latency: Latency | None
     """Of answers, from the instant at which each request was due; None if there was no answer."""
     latencies_us: NDArray[np.int64]
-    """Of answers, in order of sending."""
+    """Of answers whose latency counts, in order of sending."""
     timeline: Timeline
     late_us: float | None
     """How far the generator was behind its schedule where the server had room, 99th percentile; None: closed loop."""
@@ -150,12 +152,16 @@ def measure(
     folder: Path,
     *,
     picks: NDArray[np.int64] | None = None,
+    expected: NDArray[np.int64] | None = None,
+    judged: NDArray[np.bool_] | None = None,
     in_time_s: float | None = None,
     ceiling: Ceiling | None = None,
     progress: Path | None = None,
 ) -> Measured:
     """Send, wait, and tell. Files go to `folder`. `picks`: for each request of an `Open`, which body. `progress`: a
-    file in which others may read how far it is, by `bench.sending.progress_of`.
+    file in which others may read how far it is, by `bench.sending.progress_of`. `expected`: for each request of an
+    `Open`, the status of gRPC that is right, instead of 0, and then counts as its answer. `judged`: for each, whether
+    its latency counts.
 
     Raises GeneratorFailed if the generator did: nothing listens there, or the server closed a connection.
     """
@@ -164,9 +170,20 @@ def measure(
     watch = Watch(subject.pid) if subject.pid is not None else None
     with watch or nullcontext():
         log = send(order, folder)
+    if expected is not None:
+        log = as_expected(log, expected)
     after = _counters(subject)
     did = after.since(before) if after and before else None
-    return measured(log, load, did, watch.usage if watch else None, in_time_s=in_time_s, ceiling=ceiling)
+    return measured(log, load, did, watch.usage if watch else None, judged=judged, in_time_s=in_time_s, ceiling=ceiling)
+
+
+def as_expected(log: Log, expected: NDArray[np.int64]) -> Log:
+    """The log with the refusals that were asked for as answers, and answers to what should be refused as errors of
+    status 0.
+    """
+    refusal = expected != 0
+    status = np.where(refusal & (log.status == expected), OK, log.status)
+    return replace(log, status=np.where(refusal & log.ok, 0, status))
 
 
 def measured(
@@ -175,13 +192,15 @@ def measured(
     did: Counters | None = None,
     usage: Usage | None = None,
     *,
+    judged: NDArray[np.bool_] | None = None,
     in_time_s: float | None = None,
     ceiling: Ceiling | None = None,
 ) -> Measured:
     """The figures of a log. Pure."""
     on_schedule = isinstance(load, Open)
     seconds = load.seconds if isinstance(load, Open) else log.wall_s
-    took_us, refused = log.took_us[log.ok], log.status == REFUSED
+    timed = log.ok if judged is None else log.ok & judged
+    took_us, refused = log.took_us[timed], log.status == REFUSED
     came_in_span = log.ok & (log.start_us + log.took_us <= seconds * 1e6)
     good = came_in_span if in_time_s is None else came_in_span & (log.took_us <= in_time_s * 1e6)
     statuses, counts = np.unique(log.status[~(log.ok | refused)], return_counts=True)
@@ -200,7 +219,7 @@ def measured(
         goodput_per_s=float(good.sum() / seconds),
         latency=latency,
         latencies_us=took_us,
-        timeline=timeline(log),
+        timeline=timeline(log, judged=judged),
         late_us=late_us,
         generator_cores=generator_cores,
         server_cores=server_cores,
@@ -229,7 +248,7 @@ def _order(
             address=subject.address, bodies=bodies, connections=load.connections,
             streams=load.streams_max if isinstance(load, Open) else load.streams,
             picks=(first + np.arange(count)) % len(bodies) if picks is None else picks,
-            due_us=load.due_us if isinstance(load, Open) else None, timeout_s=load.timeout_s,
+            due_us=load.due_us if isinstance(load, Open) else None, timeout_s=load.timeout_s, seconds=load.seconds,
         )  # fmt: skip
 
     if isinstance(load, Open):

@@ -1,20 +1,22 @@
 """Measuring all scenarios, round after round: what disturbs the machine for a while disturbs all of them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from math import ceil, floor, log10
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from math import floor, log10
 from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
 
 from bench.lab import record, truth
-from bench.lab.measure import Closed, Open, Subject, measure
+from bench.lab.asked import Asker
+from bench.lab.measure import Closed, Measured, Open, Subject, measure
 from bench.lab.plans import CONNECTIONS, STREAMS, Plan
 from bench.lab.questions import Questions, ask
 from bench.lab.record import Alone, Round, Scenario
-from bench.lab.rows import Rows, bodies
 from bench.lab.truth import BODIES_MAX, SHARE_MAX, Ceiling
+from bench.load.scenarios import Kind
 from bench.payloads import PREDICT, Exchange
 from bench.servers import ask_grpc
 
@@ -39,8 +41,6 @@ class Order:
     rate_per_s: float | None
     """Mean rate of the schedules; None: a share of what the server can do."""
     in_time_s: float | None
-    rows: int
-    """In each request."""
 
 
 class Watcher(Protocol):
@@ -68,22 +68,17 @@ class Run:
     scenarios: tuple[Scenario, ...]
 
 
-def run(subject: Subject, checks: Questions, rows: Rows, order: Order, folder: Path, watcher: Watcher) -> Run:
-    """Measure all with these rows; `checks` are asked before and between. Raises WrongAnswer, GeneratorFailed,
+def run(subject: Subject, checks: Questions, asker: Asker, order: Order, folder: Path, watcher: Watcher) -> Run:
+    """Measure all; `checks` are asked before and between. Raises WrongAnswer, GeneratorFailed,
     grpc.RpcError.
     """
     watcher.says(f"asking {checks.model} once, and checking its answers")
     for exchange in checks.exchanges:
         ask(subject.address, exchange)
-    rng = np.random.default_rng(SEED)
-
-    def fresh(requests: float) -> list[bytes]:
-        return bodies(checks.model, rows, ceil(requests), order.rows, rng)
-
-    answers = {body: ask_grpc(subject.address, Exchange("grpc", PREDICT, body, {})) for body in fresh(BODIES_MAX)}
+    answers = {body: ask_grpc(subject.address, Exchange("grpc", PREDICT, body, {})) for body in asker.usual(BODIES_MAX)}
     watcher.says("warming up")
-    peak = measure(subject, fresh(WARM_BODIES), Closed(seconds=WARM_S), folder)
-    single = measure(subject, fresh(WARM_BODIES), Closed(seconds=WARM_S, connections=1, streams=1), folder)
+    peak = measure(subject, asker.usual(WARM_BODIES), Closed(seconds=WARM_S), folder)
+    single = measure(subject, asker.usual(WARM_BODIES), Closed(seconds=WARM_S, connections=1, streams=1), folder)
     alone, found, rate = list[Ceiling](), dict[str, list[Round]](), order.rate_per_s
     for round_ in range(order.rounds):
         watcher.says(f"round {round_ + 1}: what the generator does alone")
@@ -91,12 +86,13 @@ def run(subject: Subject, checks: Questions, rows: Rows, order: Order, folder: P
         rate = rate or usual_rate(single.answered_per_s, alone[0])
         for plan in _turned(order.plans, round_):
             load = plan.load(rate, order.seconds, np.random.default_rng(SEED + round_))
-            requests = len(load.due_us) if isinstance(load, Open) else SPARE * peak.answered_per_s * load.seconds
-            known, progress = fresh(requests), folder / "progress"
+            progress = folder / "progress"
+            send = _sender(plan, load, asker, peak.answered_per_s)
             watcher.begins(plan.name, round_, progress)
-            measured = measure(
-                subject, known, load, folder, in_time_s=order.in_time_s, ceiling=alone[-1], progress=progress
-            )
+            measured = send(
+                subject if plan.mix.keys() != {Kind.ANY} else replace(subject, model=""),
+                folder=folder, in_time_s=order.in_time_s, ceiling=alone[-1], progress=progress,
+            )  # fmt: skip
             ask(subject.address, checks.exchanges[0])
             kept = record.round_of(measured, round_)
             found.setdefault(plan.name, []).append(kept)
@@ -109,6 +105,16 @@ def run(subject: Subject, checks: Questions, rows: Rows, order: Order, folder: P
             Scenario(name=plan.name, title=plan.title, loop=plan.loop, rounds=tuple(found[plan.name]))
             for plan in order.plans
         ),
+    )
+
+
+def _sender(plan: Plan, load: Open | Closed, asker: Asker, peak_per_s: float) -> Callable[..., Measured]:
+    """Measures with requests that are ready before."""
+    if isinstance(load, Closed):
+        return partial(measure, bodies=asker.usual(SPARE * peak_per_s * load.seconds), load=load)
+    asked = asker.ask(plan, len(load.due_us))
+    return partial(
+        measure, bodies=asked.bodies, load=load, picks=asked.picks, expected=asked.expected, judged=asked.judged
     )
 
 

@@ -36,8 +36,11 @@ class Timeline:
         return (np.arange(len(self.offered), dtype=np.float64) + 0.5) * np.float64(self.slice_s)
 
 
-def timeline(log: Log, slice_s: float | None = None) -> Timeline:
-    """Cut a log into slices, by default about a hundred that are not shorter than a tenth of a second."""
+def timeline(log: Log, slice_s: float | None = None, judged: NDArray[np.bool_] | None = None) -> Timeline:
+    """Cut a log into slices, by default about a hundred that are not shorter than a tenth of a second.
+
+    `judged`: for each request, whether its latency counts; by default it does.
+    """
     due_s, done_s = log.start_us / 1e6, (log.start_us + log.took_us) / 1e6
     ends_s = max(float(done_s.max()), 1e-6)
     if slice_s is None:
@@ -51,8 +54,9 @@ def timeline(log: Log, slice_s: float | None = None) -> Timeline:
         return np.bincount(slices, minlength=count)
 
     p99_us = np.full(count, np.nan)
-    for place in np.unique(slices_due[log.ok]):
-        p99_us[place] = percentile(log.took_us[log.ok & (slices_due == place)], 0.99)
+    timed = log.ok if judged is None else log.ok & judged
+    for place in np.unique(slices_due[timed]):
+        p99_us[place] = percentile(log.took_us[timed & (slices_due == place)], 0.99)
     return Timeline(
         slice_s,
         counted(slices_due),
