@@ -68,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         baseline = _baseline(options.baseline)
+        _make(options.out)
         with tempfile.TemporaryDirectory() as folder:
             lab = _measured(options, baseline, Path(folder))
         path = _save(lab, baseline, options.out)
@@ -170,13 +171,20 @@ def _baseline(path: Path | None) -> Lab | None:
         raise Unusable(f"--baseline {path} is no result of `skylane bench`: {error}") from error
 
 
-def _save(lab: Lab, baseline: Lab | None, out: Path) -> Path:
-    path = out / f"{lab.model}-{datetime.fromisoformat(lab.started_at):%Y%m%d-%H%M%S}.json"
+def _make(out: Path) -> None:
+    """The folder for the result, before a minute is spent on it."""
     try:
-        record.save(lab, path)
-        path.with_suffix(".html").write_text(page(lab, baseline), "utf-8")
+        out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Unusable(f"--out {out}: {error.strerror or error}") from error
+    if not os.access(out, os.W_OK):
+        raise Unusable(f"--out {out}: this user may not write there")
+
+
+def _save(lab: Lab, baseline: Lab | None, out: Path) -> Path:
+    path = out / f"{lab.model}-{datetime.fromisoformat(lab.started_at):%Y%m%d-%H%M%S}.json"
+    record.save(lab, path)
+    path.with_suffix(".html").write_text(page(lab, baseline), "utf-8")
     return path
 
 

@@ -118,9 +118,7 @@ def test_what_the_generator_limits_is_refused(
         pytest.param(
             ("--baseline", "/dev/null"), 2, "is no result of `skylane bench`", id="something else as baseline"
         ),
-        pytest.param(
-            ("--model", "linear", *QUICK, "--out", "/dev/null/x"), 2, "--out /dev/null/x", id="nowhere to write"
-        ),
+        pytest.param(("--out", "/dev/null/x"), 2, "--out /dev/null/x", id="nowhere to write"),
     ],
 )
 def test_what_cannot_be_done_is_said(
