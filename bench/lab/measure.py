@@ -11,6 +11,7 @@
 instant, whatever became of the others; `Closed` keeps so many in flight.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from bench import processes
 from bench.counters import Counters, counters_at
 from bench.figures import percentile
 from bench.lab.timeline import Timeline, timeline
@@ -134,6 +136,9 @@ class Measured:
     ceiling: Ceiling | None
     limited_by_generator: str
     """Why these are figures of the generator, which nobody may report as the server's; empty if they are not."""
+    other_cores: float | None = None
+    """Cores that neither the server nor the harness used meanwhile: above a few tenths, expect noise. None if the
+    server's process is not known."""
 
 
 def arrivals(
@@ -168,13 +173,25 @@ def measure(
     order = replace(_order(subject, bodies, load, folder, picks), progress=progress)
     before = _counters(subject)
     watch = Watch(subject.pid) if subject.pid is not None else None
+    machine_s, own_s, began_at = processes.machine_cpu_s(), _own_cpu_s(), time.monotonic()
     with watch or nullcontext():
         log = send(order, folder)
+    machine_s, own_s = processes.machine_cpu_s() - machine_s, _own_cpu_s() - own_s
+    lasted_s = time.monotonic() - began_at
     if expected is not None:
         log = as_expected(log, expected)
     after = _counters(subject)
     did = after.since(before) if after and before else None
-    return measured(log, load, did, watch.usage if watch else None, judged=judged, in_time_s=in_time_s, ceiling=ceiling)
+    usage = watch.usage if watch else None
+    found = measured(log, load, did, usage, judged=judged, in_time_s=in_time_s, ceiling=ceiling)
+    if usage is None:
+        return found
+    return replace(found, other_cores=max(machine_s - own_s - usage.used_s, 0.0) / lasted_s)
+
+
+def _own_cpu_s() -> float:
+    """Of this process and of the generators that have ended."""
+    return time.process_time() + processes.ended_cpu_s()
 
 
 def as_expected(log: Log, expected: NDArray[np.int64]) -> Log:

@@ -9,7 +9,7 @@ from bench.lab.comparison import FIGURES, Comparison, Figure, compare
 from bench.lab.drawn import pictures
 from bench.lab.record import Lab, Scenario
 from bench.lab.screen import NOT_REPORTED, REFUSAL
-from bench.lab.summary import figure_text, in_time, losses, range_text, ratio_text, refusals, terms, versus
+from bench.lab.summary import company, figure_text, in_time, losses, range_text, ratio_text, refusals, terms, versus
 from bench.lab.truth import CORES_MAX, LATE_SHARE_MAX, LATE_US_MAX, SHARE_MAX
 from convert.card.html import EMPTY, Html, joined, table, tag, text
 from skylane.cli.live import count_text, share_text, time_text
@@ -44,7 +44,7 @@ def page(lab: Lab, baseline: Lab | None) -> str:
 
 
 def _head(lab: Lab) -> Html:
-    warnings = [tag("p", text(told), class_="warning") for told in refusals(lab) + losses(lab)]
+    warnings = [tag("p", text(told), class_="warning") for told in company(lab) + refusals(lab) + losses(lab)]
     title = tag("h1", text(lab.model), tag("small", text(f" version {lab.version}, under load")))
     return tag("header", title, tag("p", text(f"{terms(lab)}. Measured {_at(lab)} UTC.")), *warnings)
 

@@ -72,6 +72,8 @@ class Round(_Record, frozen=True, kw_only=True):
     late_us: float | None
     generator_cores: float
     server_cores: float | None
+    other_cores: float | None = None
+    """Used by everybody but the server and the harness meanwhile."""
     cpu_us: float | None
     rss_mib: float | None
     looks: Looks | None
@@ -181,6 +183,7 @@ def round_of(found: Measured, round_: int) -> Round:
         late_us=found.late_us,
         generator_cores=round(found.generator_cores, 3),
         server_cores=None if found.server_cores is None else round(found.server_cores, 3),
+        other_cores=None if found.other_cores is None else round(found.other_cores, 3),
         cpu_us=None if found.server_cpu_us is None else round(found.server_cpu_us, 2),
         rss_mib=None if found.rss_mib is None else round(found.rss_mib, 1),
         looks=looks,

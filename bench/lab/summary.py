@@ -17,6 +17,8 @@ from skylane.cli.live import bytes_text, count_text, time_text
 
 CODES: Final = {str(code.value[0]): code.name for code in grpc.StatusCode}
 REFUSED: Final = str(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])
+COMPANY: Final = 0.25
+"""Cores that others used, from which on it is told."""
 STYLES: Final = {True: "green", False: "red", None: "dim"}
 
 
@@ -28,7 +30,7 @@ def summary(lab: Lab, baseline: Lab | None) -> RenderableType:
     parts: list[RenderableType] = [Text(heading(lab)), Text(""), table]
     if notes := in_time(lab):
         parts += [Text(""), *map(Text, notes)]
-    if warnings := refusals(lab) + losses(lab):
+    if warnings := company(lab) + refusals(lab) + losses(lab):
         parts += [Text(""), *(Text(text, "yellow") for text in warnings)]
     if baseline is not None:
         compared = compare(lab, baseline)
@@ -64,6 +66,17 @@ def refusals(lab: Lab) -> list[str]:
                 f"reported: {limited[0].limited_by_generator}"
             )
     return told
+
+
+def company(lab: Lab) -> list[str]:
+    """Whether the machine had other work to do."""
+    used = [each.other_cores for scenario in lab.scenarios for each in scenario.rounds if each.other_cores is not None]
+    if not used or median(used) < COMPANY:
+        return []
+    return [
+        f"other programs used {median(used):.1f} of this machine's {lab.machine.cores} cores meanwhile: latencies are "
+        "theirs as well"
+    ]
 
 
 def losses(lab: Lab) -> list[str]:

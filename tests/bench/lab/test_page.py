@@ -94,6 +94,14 @@ def test_answers_in_time_are_counted_where_a_time_is_asked_for(make_lab: MakeLab
     assert "within" not in Elements(page(make_lab(), None)).text
 
 
+@pytest.mark.parametrize(("cores", "told"), [(None, False), (0.1, False), (0.9, True)])
+def test_other_programs_are_told_of(make_lab: MakeLab, cores: float | None, told: bool) -> None:
+    (scenario,) = make_lab().scenarios
+    rounds = tuple(msgspec.structs.replace(found, other_cores=cores) for found in scenario.rounds)
+    text = Elements(page(make_lab(scenarios=(msgspec.structs.replace(scenario, rounds=rounds),)), None)).text
+    assert ("other programs used 0.9 of this machine's 2 cores" in text) is told
+
+
 def test_a_server_out_of_sight_is_measured_from_outside(make_lab: MakeLab) -> None:
     lab = make_lab()
     (scenario,) = lab.scenarios
