@@ -23,7 +23,7 @@ from bench.lab.knee_stand import Asked, Stand, model_directory, served
 from bench.lab.lines import number, positive
 from bench.lab.questions import Unsuitable
 from bench.lab.tuner_policies import KEYS, OWN, Candidate, Value, singles, value_of
-from bench.lab.tuner_race import LAST_ROUNDS, Heat, Result, Score, next_heat
+from bench.lab.tuner_race import GENERATOR, LAST_ROUNDS, Heat, Result, Score, next_heat
 from bench.lab.tuner_record import Tried, Tuning
 from bench.lab.tuner_screen import Screen, Silent, heats_table
 from bench.lab.tuner_toml import changed, difference
@@ -212,7 +212,8 @@ def said(result: Result, target_p99_ms: float) -> str:
         if not own.median:
             return f"{better}, where no rate was kept before."
         return f"{better}, where it was {_range(own)} before: {result.rates.median / own.median:.2f} × as much."
-    told = f"Keep what you have: {_range(result.own)} {kept}; {result.why}."
+    at_least = "at least " if result.why == GENERATOR else ""
+    told = f"Keep what you have: {at_least}{_range(result.own)} {kept}; {result.why}."
     if result.runner is None or result.rates is None:
         return told
     return f"{told} The best of the others, {result.runner.name}, came to {_range(result.rates)}."

@@ -10,7 +10,7 @@ import pytest
 from bench.figures import Spread
 from bench.lab.tuner import said, tuned, write
 from bench.lab.tuner_policies import OWN, Candidate, Change
-from bench.lab.tuner_race import LAST_ROUNDS, Result
+from bench.lab.tuner_race import GENERATOR, LAST_ROUNDS, Result
 from bench.lab.tuner_record import Tuning
 from skylane.cli import main
 from skylane.policy import Batching, Policy, decode
@@ -95,6 +95,12 @@ def test_where_nothing_is_better_there_is_nothing_to_write() -> None:
             "Keep what you have: 100/s (90/s to 110/s) with a p99 of at most 20 ms; nothing won every search. "
             "The best of the others, instances = 2, came to 150/s (140/s to 160/s).",
             id="not better",
+        ),
+        pytest.param(
+            Result(best=None, rates=None, runner=None, own=Spread(100.0, 100.0, 100.0, 1), why=GENERATOR),
+            "Keep what you have: at least 100/s with a p99 of at most 20 ms; the generator is the limit for it, so "
+            "that nothing can be shown to be better.",
+            id="not known",
         ),
         pytest.param(
             Result(best=TWO, rates=NEW, runner=OWN, own=Spread(0.0, 0.0, 0.0, 4), why=""),
