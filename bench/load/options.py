@@ -12,22 +12,19 @@ USERS: Final = 50
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add ours to Locust's."""
-    group = parser.add_argument_group(
-        "Skylane", "What is asked, how often, and what makes the run fail. --host is the server's gRPC port."
-    )
+    """Add ours to Locust's. Not as a group: Locust's web page does not show those."""
     told = "; ".join(f"{scenario.name}: {scenario.description}" for scenario in SCENARIOS.values())
-    group.add_argument("--scenario", choices=list(SCENARIOS), default="steady", help=told.replace("%", "%%"))
-    group.add_argument("--model", default="flights_late", help="name of the model that is asked")
-    group.add_argument(
+    parser.add_argument("--scenario", choices=list(SCENARIOS), default="steady", help=told.replace("%", "%%"))
+    parser.add_argument("--model", default="flights_late", help="name of the model that is asked")
+    parser.add_argument(
         "--ask",
         choices=["all", *WAYS],
         default="predict",
         help="predict and stream: Skylane's gRPC; infer: the Open Inference Protocol's gRPC; rest: JSON over HTTP; "
         "all: users of every kind, rest if --http is given",
     )
-    group.add_argument("--http", default="", metavar="HOST:PORT", help="the server's HTTP port, for --ask rest")
-    group.add_argument(
+    parser.add_argument("--http", default="", metavar="HOST:PORT", help="the server's HTTP port, for --ask rest")
+    parser.add_argument(
         "--rate",
         type=float,
         default=0.0,
@@ -35,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="requests per second that are sent whatever becomes of them, at random instants, each timed from its "
         "instant; 0: every user asks again when it has its answer",
     )
-    group.add_argument(
+    parser.add_argument(
         "--zipf",
         type=float,
         default=-1.0,
@@ -43,19 +40,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="how uneven rows repeat: the k-th most frequent of 10,000 is drawn in proportion to k**-S; 0: all alike; "
         "-1: as the scenario says",
     )
-    group.add_argument(
+    parser.add_argument(
         "--deadline-ms", type=float, default=5000.0, metavar="MS", help="after which nobody waits for an answer"
     )
-    group.add_argument("--slow-model", default="", metavar="NAME", help="of scenario slow-model; empty: the same model")
-    group.add_argument("--large-rows", type=int, default=500, metavar="N", help="rows of its large requests")
-    group.add_argument(
+    parser.add_argument(
+        "--slow-model", default="", metavar="NAME", help="of scenario slow-model; empty: the same model"
+    )
+    parser.add_argument("--large-rows", type=int, default=500, metavar="N", help="rows of its large requests")
+    parser.add_argument(
         "--max-p99-ms",
         type=float,
         default=0.0,
         metavar="MS",
         help="fail (exit code 1) if the p99 of any kind of request is above; 0: do not ask",
     )
-    group.add_argument(
+    parser.add_argument(
         "--max-error-rate",
         type=float,
         default=0.01,
