@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.draws import zipf
 from bench.saturation import __main__ as saturation
 from bench.saturation import results
 from bench.saturation.behaviours import Behaviour, Stage, sample
 from bench.saturation.neighbour import Neighbour
 from bench.saturation.overload import Overload, goodput, part, recovered_s
-from bench.draws import zipf
 from bench.saturation.results import Run, Sample, Target, reached
 from bench.saturation.scenarios import Contender
 from bench.sending import REFUSED, Log, on_time
