@@ -68,7 +68,7 @@ def _row(scenario: Scenario) -> list[Html]:
     reported = scenario.reported
     name = tag("span", tag("strong", text(scenario.name)), title=scenario.title)
     if not reported:
-        return [name, tag("em", text(NOT_REPORTED), class_="refusal")]
+        return [name, tag("em", text(NOT_REPORTED), class_="refusal"), *[EMPTY] * (len(FIGURES) + 3)]
     figures = [figure for figure in FIGURES if figure.kind != "rate"]
     lost = sum(found.sent - found.answered for found in reported) / max(sum(found.sent for found in reported), 1)
     batch = [found.batch_rows for found in reported if found.batch_rows is not None]
