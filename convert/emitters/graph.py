@@ -1,5 +1,6 @@
 """A graph in the making: nodes and constants, named for the steps that they came from. Knows no estimator."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -88,8 +89,11 @@ class Graph:
         """Add a node with several outputs, and return their names."""
         names = [item.name if isinstance(item, Tensor) else item for item in inputs]
         given = {key: value for key, value in attributes.items() if value is not None}
+        many = {key: given.pop(key) for key in sorted(given) if _are_integers(given[key])}
         node = helper.make_node(op, names, [], domain=domain, **given)
-        key = node.SerializeToString(deterministic=True) + bytes([outputs])
+        for attribute, integers in many.items():  # without onnx's look at the type of each
+            node.attribute.add(name=attribute, type=onnx.AttributeProto.INTS).ints.extend(integers.tolist())
+        key = hashlib.sha256(node.SerializeToString(deterministic=True) + bytes([outputs])).digest()
         if key not in self._made:
             self._opsets[domain] = max(self._opsets.get(domain, 1), opset or 1)
             node.name = self._fresh(op)
@@ -165,3 +169,7 @@ def _declared(name: str, tensor: Tensor) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(
         name, ELEMENT[tensor.dtype], [None] if tensor.width is None else [None, tensor.width]
     )
+
+
+def _are_integers(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "i"

@@ -73,7 +73,7 @@ def _version_5(forest: Forest, tensor: Tensor, graph: Graph) -> Tensor:
     if forest.members:
         told["membership_values"] = _tensor(_codes(forest), dtype)
     if forest.gaps_left[inner].any():
-        told["nodes_missing_value_tracks_true"] = forest.gaps_left[inner].astype(np.int64).tolist()
+        told["nodes_missing_value_tracks_true"] = forest.gaps_left[inner].astype(np.int64)
     modes = np.full(len(inner), AT_MOST, dtype=np.uint8)
     modes[np.isin(inner, list(forest.members))] = MEMBER
     return graph.node(
@@ -83,15 +83,15 @@ def _version_5(forest: Forest, tensor: Tensor, graph: Graph) -> Tensor:
         forest.width,
         domain="ai.onnx.ml",
         opset=5,
-        tree_roots=place[forest.roots].tolist(),
-        nodes_featureids=forest.feature[inner].tolist(),
+        tree_roots=place[forest.roots],
+        nodes_featureids=forest.feature[inner],
         nodes_splits=_tensor(forest.threshold[inner], dtype),
         nodes_modes=numpy_helper.from_array(modes),
-        nodes_truenodeids=place[left].tolist(),
-        nodes_trueleafs=leaf[left].astype(np.int64).tolist(),
-        nodes_falsenodeids=place[right].tolist(),
-        nodes_falseleafs=leaf[right].astype(np.int64).tolist(),
-        leaf_targetids=targets.tolist(),
+        nodes_truenodeids=place[left],
+        nodes_trueleafs=leaf[left].astype(np.int64),
+        nodes_falsenodeids=place[right],
+        nodes_falseleafs=leaf[right].astype(np.int64),
+        leaf_targetids=targets,
         leaf_weights=_tensor(values[np.arange(len(values)), targets], dtype),
         n_targets=forest.width,
         aggregate_function=SUM,
@@ -143,7 +143,7 @@ def _version_3(forest: Forest, tensor: Tensor, graph: Graph) -> Tensor:
     leaves, targets = np.nonzero(np.where(leaf[:, None], forest.values, 0.0))
     told: dict[str, Any] = {}
     if forest.gaps_left.any():
-        told["nodes_missing_value_tracks_true"] = forest.gaps_left.astype(np.int64).tolist()
+        told["nodes_missing_value_tracks_true"] = forest.gaps_left.astype(np.int64)
     suffix: Literal["", "_as_tensor"] = "_as_tensor" if tensor.dtype == "float64" else ""
     weights = forest.values[leaves, targets]
     told[f"nodes_values{suffix}"] = _numbers(forest.threshold, suffix)
@@ -154,15 +154,15 @@ def _version_3(forest: Forest, tensor: Tensor, graph: Graph) -> Tensor:
         "float32",
         forest.width,
         domain="ai.onnx.ml",
-        nodes_treeids=tree.tolist(),
-        nodes_nodeids=own.tolist(),
-        nodes_featureids=forest.feature.tolist(),
+        nodes_treeids=tree,
+        nodes_nodeids=own,
+        nodes_featureids=forest.feature,
         nodes_modes=modes.tolist(),
-        nodes_truenodeids=np.where(leaf, 0, forest.left - forest.roots[tree]).tolist(),
-        nodes_falsenodeids=np.where(leaf, 0, forest.right - forest.roots[tree]).tolist(),
-        target_treeids=tree[leaves].tolist(),
-        target_nodeids=own[leaves].tolist(),
-        target_ids=targets.tolist(),
+        nodes_truenodeids=np.where(leaf, 0, forest.left - forest.roots[tree]),
+        nodes_falsenodeids=np.where(leaf, 0, forest.right - forest.roots[tree]),
+        target_treeids=tree[leaves],
+        target_nodeids=own[leaves],
+        target_ids=targets,
         n_targets=forest.width,
         **told,
     )
