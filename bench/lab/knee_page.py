@@ -59,7 +59,7 @@ def said(verdict: Verdict, goal: Goal) -> str:
         case "unknown":
             return f"nothing is known: the generator was the limit even at {above}"
         case "unsettled":
-            guess = f"the best guess is {rate}" if rate else "none was kept"
+            guess = f"the best guess is {rate}" if rate else "no rate was kept more often than not"
             return f"not settled, {guess}: the measurements contradict each other, or they were too few"
 
 

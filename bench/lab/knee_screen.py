@@ -22,6 +22,8 @@ REDRAWS_PER_S: Final = 2
 SHOWN_MAX: Final = 14
 """Steps on a terminal; earlier ones leave at the top."""
 BAR: Final = 30
+WHY_WIDTH: Final = 36
+"""Of what made a measurement not count; the log, the page and the file have all of it."""
 STYLES: Final[dict[Outcome, str]] = {"kept": "green", "broken": "red", "limited": "yellow"}
 COLUMNS: Final = ("RATE", "SENT", "P50", "P99", "LOST", "CPU/REQ", "ROWS/BATCH", "CACHE")
 
@@ -101,7 +103,6 @@ class Screen(Silent):
         self._console.print(text, highlight=False, markup=False, overflow="ignore", crop=False, soft_wrap=True)
 
     def _frame(self) -> RenderableType:
-        table = steps_table(self._steps[-SHOWN_MAX:])
         bar = Table.grid(padding=(0, 2))
         if self._now is None:
             bar.add_row(Text(self._text, "dim"))
@@ -113,17 +114,17 @@ class Screen(Silent):
                 Text(f"{rate_text(now.rate_per_s)} for {now.seconds:.3g} s: {sent:,} sent, {answered:,} answered"),
                 Text(self._text, "dim"),
             )
-        return Group(table, Text(""), bar) if self._steps else bar
+        return Group(steps_table(self._steps[-SHOWN_MAX:]), Text(""), bar) if self._steps else bar
 
 
 def steps_table(steps: Sequence[tuple[Step, Goal]]) -> Table:
-    """Steps in the order in which they were measured, and what each says."""
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for name in COLUMNS:
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("TARGET", no_wrap=True)
-    for step, goal in steps:
-        table.add_row(*map(Text, cells(step)), Text(why(step, goal), STYLES[outcome(step, goal)]))
+    """Steps, at least one, in the order in which they were measured, and what each says."""
+    table, rows = Table(box=None, header_style="dim", pad_edge=False), [cells(step) for step, _ in steps]
+    for name, column in zip(COLUMNS, zip(*rows, strict=True), strict=True):
+        table.add_column(name, justify="right", no_wrap=True, min_width=max(map(len, (name, *column))))
+    table.add_column("TARGET", no_wrap=True, max_width=WHY_WIDTH)
+    for row, (step, goal) in zip(rows, steps, strict=True):
+        table.add_row(*map(Text, row), Text(why(step, goal), STYLES[outcome(step, goal)]))
     return table
 
 
