@@ -208,10 +208,11 @@ def said(result: Result, target_p99_ms: float) -> str:
     """The result in a sentence or two."""
     kept = f"with a p99 of at most {target_p99_ms:g} ms"
     if result.best is not None and result.rates is not None:
-        better, own = f"{result.best.name}: {_range(result.rates)} {kept}", result.own
-        if not own.median:
+        better, ratio = f"{result.best.name}: {_range(result.rates)} {kept}", result.ratio
+        if ratio is None:
             return f"{better}, where no rate was kept before."
-        return f"{better}, where it was {_range(own)} before: {result.rates.median / own.median:.2f} × as much."
+        times = f"{ratio.median:.2f} × as much ({ratio.low:.2f} to {ratio.high:.2f} in searches side by side)"
+        return f"{better}, where it was {_range(result.own)} before: {times}."
     at_least = "at least " if result.why == GENERATOR else ""
     told = f"Keep what you have: {at_least}{_range(result.own)} {kept}; {result.why}."
     if result.runner is None or result.rates is None:

@@ -2,27 +2,29 @@
 
 First all of them, one short search each, then the better ones and what their changes do together, and at last the best
 two against the policy that the model has: several searches each, from nothing that was measured before, because who was
-picked for a good figure had luck in it. A policy is better only if every one of its last searches came out above every
-one of the policy that it would replace, by more than servers of one policy differ, and if that is no accident.
+picked for a good figure had luck in it. Searches of one round run side by side, a rate of each in turn, so that what
+disturbs the machine disturbs all of them: they are compared within their round. A policy is better only if it won every
+round against the one that it would replace, by more than servers of one policy differ.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final
 
 import msgspec
 
-from bench.figures import Spread, spread
-from bench.lab.judge import CHANCE_MAX, LEAST, chance
+from bench.figures import Spread, ratios, spread
+from bench.lab.judge import LEAST
 from bench.lab.knee_search import Kind
 from bench.lab.tuner_policies import OWN, Candidate, combined
 
 KEPT_MAX: Final = 4
 """Policies with one change that are in the second heat."""
 FINALISTS: Final = 2
-LAST_ROUNDS: Final = 4
-"""Searches of each finalist: the fewest that can rule an accident out."""
+LAST_ROUNDS: Final = 6
+"""Searches of each finalist. One that is no better wins all of them in 1 of 64 races: the fewest with which it is below
+CHANCE_MAX that any of two does."""
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,6 +69,8 @@ class Result:
     """Of the policy that the model has."""
     why: str
     """Why nothing is better; empty if something is."""
+    ratio: Spread | None = None
+    """`rates` ÷ `own`, round by round, where both are known."""
 
 
 def next_heat(candidates: Sequence[Candidate], played: Sequence[Scores]) -> Heat | Result:
@@ -100,17 +104,27 @@ GENERATOR: Final = "the generator is the limit for it, so that nothing can be sh
 def _result(last: Scores, ranked: Sequence[Candidate]) -> Result:
     if any(score.kind == "at least" for score in last[OWN]):
         return _nothing(last, GENERATOR)
-    own = _spread(last[OWN])
-    settled = [each for each in ranked if _settled(last[each])] if _settled(last[OWN]) else []
+    own = last[OWN]
+    settled = [each for each in ranked if _settled(last[each])] if _settled(own) else []
     for candidate in settled:
-        rates = _spread(last[candidate])
-        if rates.low > own.high * (1 + LEAST) and chance(rates.count, own.count) <= CHANCE_MAX:
-            return Result(best=candidate, rates=rates, runner=candidate, own=own, why="")
+        if all(
+            found.rate_per_s > (1 + LEAST) * had.rate_per_s for found, had in zip(last[candidate], own, strict=True)
+        ):
+            return _compared(candidate, last[candidate], own, "")
     if not settled:
         return _nothing(last, UNSETTLED)
-    rates = _spread(last[settled[0]])
-    why = "nothing came out above it" if rates.median <= own.median else "nothing won every search"
-    return Result(best=None, rates=rates, runner=settled[0], own=own, why=why)
+    nearest = settled[0]
+    below = _middle(last[nearest]) <= _middle(own)
+    why = "nothing came out above it" if below else "nothing won every search"
+    return replace(_compared(nearest, last[nearest], own, why), best=None)
+
+
+def _compared(candidate: Candidate, found: Sequence[Score], own: Sequence[Score], why: str) -> Result:
+    each = ratios([score.rate_per_s for score in found], [score.rate_per_s for score in own])
+    return Result(
+        best=candidate, runner=candidate, rates=_spread(found), own=_spread(own), why=why,
+        ratio=spread(each) if each else None,
+    )  # fmt: skip
 
 
 def _nothing(last: Scores, why: str) -> Result:

@@ -85,9 +85,9 @@ def test_where_nothing_is_better_there_is_nothing_to_write() -> None:
     ("result", "words"),
     [
         pytest.param(
-            Result(best=TWO, rates=NEW, runner=TWO, own=OLD, why=""),
+            Result(best=TWO, rates=NEW, runner=TWO, own=OLD, why="", ratio=Spread(1.5, 1.3, 1.7, 6)),
             "instances = 2: 150/s (140/s to 160/s) with a p99 of at most 20 ms, where it was 100/s (90/s to 110/s) "
-            "before: 1.50 × as much.",
+            "before: 1.50 × as much (1.30 to 1.70 in searches side by side).",
             id="better",
         ),
         pytest.param(

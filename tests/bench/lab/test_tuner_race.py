@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.lab.judge import LEAST
+from bench.lab.judge import CHANCE_MAX, LEAST
 from bench.lab.knee_search import Kind
 from bench.lab.tuner_policies import OWN, Candidate, Change, combined, singles
 from bench.lab.tuner_race import FINALISTS, LAST_ROUNDS, Heat, Result, Score, next_heat
@@ -83,15 +83,30 @@ def test_the_last_heat_is_few_against_what_there_is_often_enough(chance: Random)
 def test_what_is_called_better_won_every_one_of_the_last_searches(chance: Random) -> None:
     result, _ = race(lambda _: chance.uniform(50, 150))
     if result.best is not None:
-        assert result.rates is not None
-        assert result.rates.low > result.own.high * (1 + LEAST)
+        assert result.ratio is not None
+        assert result.ratio.low > 1 + LEAST
+        assert result.ratio.count == LAST_ROUNDS
 
 
 def test_equal_policies_are_seldom_called_better() -> None:
-    """Two finalists, each with a chance of 1 in 70 to win all of four searches against four."""
+    """Two finalists, each with a chance of 1 in 64 to win all of six searches."""
+    assert FINALISTS / 2**LAST_ROUNDS <= CHANCE_MAX
     chance = Random(1)
     called = sum(race(lambda _: chance.uniform(50, 150))[0].best is not None for _ in range(500))
-    assert called < 500 * 0.05
+    assert called < 500 * CHANCE_MAX
+
+
+@given(st.lists(st.floats(0.2, 1), min_size=LAST_ROUNDS, max_size=LAST_ROUNDS))
+def test_what_disturbs_a_round_disturbs_both_sides_of_it(speeds: list[float]) -> None:
+    """However far rounds lie apart: half as much more is better in each."""
+    asked: dict[Candidate, int] = {}
+
+    def rate(candidate: Candidate) -> float:
+        asked[candidate] = asked.get(candidate, -1) + 1
+        return (150.0 if candidate.changes else 100.0) * (1.0 if asked[candidate] < 2 else speeds[asked[candidate] - 2])
+
+    result, _ = race(rate, CANDIDATES[:1])
+    assert result.best == CANDIDATES[0]
 
 
 @pytest.mark.parametrize(
