@@ -4,7 +4,7 @@ They are tried and shown in the order of the imports.
 """
 
 from convert.candidates import emitted, as_exported  # isort: skip
-from convert.candidates import split_forest  # isort: skip
+from convert.candidates import one_node, split_forest  # isort: skip
 from convert.candidates import float16_weights, int8_dynamic, int8_static  # isort: skip
 from convert.candidates.registry import RECIPES, Built, NotApplicable, Recipe, Source
 
@@ -19,5 +19,6 @@ __all__ = [
     "float16_weights",
     "int8_dynamic",
     "int8_static",
+    "one_node",
     "split_forest",
 ]

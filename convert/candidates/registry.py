@@ -52,7 +52,7 @@ class Source:
     frame: pd.DataFrame
     """The held-out rows."""
     _exported: dict[NumberType, onnx.ModelProto] = field(default_factory=dict)
-    _emitted: dict[tuple[NumberType, NumberType, int | None], onnx.ModelProto | Unconvertible] = field(
+    _emitted: dict[tuple[NumberType, NumberType, int | None, bool], onnx.ModelProto | Unconvertible] = field(
         default_factory=dict
     )
 
@@ -78,19 +78,28 @@ class Source:
                 raise NotApplicable(OVERDUE) from None
         return _copy(self._exported[numbers])
 
-    def emitted(self, numbers: NumberType, precision: NumberType, nodes_max: int | None = None) -> onnx.ModelProto:
+    def emitted(
+        self,
+        numbers: NumberType,
+        precision: NumberType,
+        nodes_max: int | None = None,
+        *,
+        in_one_node: bool = False,
+    ) -> onnx.ModelProto:
         """A copy of the graph of our own emitters, which takes numbers of one type and computes in the other.
 
-        `nodes_max`: forests with more nodes than this are split.
+        `nodes_max`: forests with more nodes than this are split. `in_one_node`: so are not label and probabilities.
 
         Raises Unconvertible, also where an emitter fails: there are other candidates, and the report says so.
         """
-        key = numbers, precision, nodes_max
+        key = numbers, precision, nodes_max, in_one_node
         if not self._emitted and not knows(self.estimator):
             raise Unconvertible("no step of the pipeline has an emitter of its own")
         if key not in self._emitted:
             try:
-                self._emitted[key] = emit(self.estimator, self.layout, numbers, self.task, precision, nodes_max)
+                self._emitted[key] = emit(
+                    self.estimator, self.layout, numbers, self.task, precision, nodes_max, in_one_node=in_one_node
+                )
             except Unconvertible as error:
                 self._emitted[key] = error  # a large forest takes seconds to fail, and is asked about again
             except Exception as error:  # of a family or a setting that its emitter was not tried with

@@ -10,7 +10,7 @@ from sklearn.base import is_classifier
 from convert.emitters.fallback import by_skl2onnx
 from convert.emitters.features import Features, Part
 from convert.emitters.graph import DType, Graph, Tensor
-from convert.emitters.registry import Declined, Method, emitters_of
+from convert.emitters.registry import Declined, Method, emitters_of, one_node_of
 from convert.errors import Unconvertible
 from convert.schema import Array, NumberType
 
@@ -25,12 +25,22 @@ class Outdated(Exception):
 class Emission:
     """Asks emitters, and skl2onnx where there is none. Steps compute in `precision`, whatever their input's type."""
 
-    def __init__(self, precision: NumberType, trees: Literal[3, 5] = 5, nodes_max: int | None = None) -> None:
+    def __init__(
+        self,
+        precision: NumberType,
+        trees: Literal[3, 5] = 5,
+        nodes_max: int | None = None,
+        in_one_node: Any = None,
+    ) -> None:
         self.precision = precision
         self.trees = trees
         """The version of ai.onnx.ml whose form of trees the graph has."""
         self.nodes_max = nodes_max
         """Nodes of trees that one node of the graph may have, where there are several trees; None: any number."""
+        self.in_one_node = in_one_node
+        """A classifier whose label and probabilities one node answers; None: each is asked for alone."""
+        self.label: Tensor | None = None
+        """What that node says of the label: the class itself, not its place."""
         self.graph = Graph()
         self.own: set[str] = set()
         """Names of the families that emitters of ours answered for."""
@@ -61,6 +71,8 @@ class Emission:
             self.sparse = before
 
     def _emitted(self, estimator: Any, method: Method, features: Features) -> Features:
+        if estimator is self.in_one_node and method in ("predict", "predict_proba"):
+            return self._at_once(estimator, method, features)
         for emitter in emitters_of(type(estimator), method):
             try:
                 answered = emitter(estimator, features, self)
@@ -74,6 +86,22 @@ class Emission:
             raise Unconvertible(f"the step {self.graph.path} gets no columns")
         self.others.add(type(estimator).__name__)
         return by_skl2onnx(estimator, method, features, self)
+
+    def _at_once(self, classifier: Any, method: Method, features: Features) -> Features:
+        make = one_node_of(type(classifier))
+        assert make is not None, "asked for of families that have such a node alone"
+        try:
+            self.label, probabilities = make(classifier, features, self)
+        except Declined as why:
+            raise Unconvertible(str(why)) from None
+        self.own.add(type(classifier).__name__)
+        answers: dict[Method, Features] = {
+            "predict": Features.of(self.label),
+            "predict_proba": Features.of(probabilities),
+        }
+        for other, answer in answers.items():
+            self._answered[id(classifier), other, id(features)] = answer
+        return answers[method]
 
     def _decided(self, classifier: Any, features: Features) -> Features:
         """Places of the likeliest classes, as most classifiers decide."""

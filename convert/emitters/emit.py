@@ -9,12 +9,12 @@ import onnx
 from convert.emitters.emission import Emission, Outdated
 from convert.emitters.features import Features
 from convert.emitters.graph import Tensor
-from convert.emitters.registry import Method, knows_family
+from convert.emitters.registry import Method, knows_family, one_node_of
 from convert.errors import Unconvertible
 from convert.export import check_numbers, outputs_of
 from convert.graph import keep_outputs
 from convert.schema import Layout, NumberType
-from convert.structure import Task, column_names, parts, shares_leaves
+from convert.structure import Task, column_names, final_of, parts, shares_leaves
 
 METHOD_OF: Final[dict[str, Method]] = {
     "prediction": "predict",
@@ -38,14 +38,24 @@ def emit(
     task: Task,
     precision: NumberType | None = None,
     nodes_max: int | None = None,
+    *,
+    in_one_node: bool = False,
 ) -> onnx.ModelProto:
     """A graph that takes numbers of one type and computes in another; by default in the same.
 
-    `nodes_max`: forests with more nodes than this are split.
+    `nodes_max`: forests with more nodes than this are split. `in_one_node`: the label and the probabilities come from
+    one node, see `answers_in_one_node`.
 
     Raises Unconvertible if there is none, or, in single precision, none in which an emitter of ours has a part.
     """
     check_numbers(estimator, layout, numbers)
+    if in_one_node:
+        try:
+            return _emitted(
+                estimator, layout, numbers, task, Emission(precision or numbers, 3, None, final_of(estimator))
+            )
+        except Outdated as why:
+            raise Unconvertible(str(why)) from None
     if shares_leaves(estimator):
         with suppress(Outdated):
             return _emitted(estimator, layout, numbers, task, Emission(precision or numbers, 3, nodes_max))
@@ -72,6 +82,11 @@ def knows(estimator: Any) -> bool:
     return any(knows_family(family) for family in families if family.__name__ not in FRAMES)
 
 
+def answers_in_one_node(estimator: Any) -> bool:
+    """Whether one node could answer both the label and the probabilities; what it declines shows when it is made."""
+    return one_node_of(type(final_of(estimator))) is not None
+
+
 def _features(estimator: Any, layout: Layout, inputs: list[Tensor]) -> Features:
     """The columns that the pipeline was trained with, in its order, where they lie in the graph's inputs."""
     found = {
@@ -87,7 +102,10 @@ def _output(name: str, estimator: Any, features: Features, emission: Emission, t
     step = "" if type(estimator).__name__ in FRAMES else None
     if name != "label":
         return emission.tensor(emission.ask(estimator, METHOD_OF[name], features, step=step))
-    codes = emission.vector(emission.ask(estimator, "predict", features, step=step), "int64")
+    answer = emission.ask(estimator, "predict", features, step=step)
+    if emission.label is not None:
+        return emission.label
+    codes = emission.vector(answer, "int64")
     return _labels(estimator, codes, emission) if task == "classifier" else codes
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from convert.emitters.features import Features
+from convert.emitters.graph import Tensor
 
 if TYPE_CHECKING:
     from convert.emitters.emission import Emission
@@ -19,6 +20,14 @@ Family = type | str
 
 EMITTERS: dict[tuple[Family, Method], list[Emitter]] = {}
 """Tried in this order until one does not decline."""
+
+Classifier = Callable[[Any, Features, "Emission"], tuple[Tensor, Tensor]]
+"""A fitted classifier and its input → the label itself, (rows), and the probabilities, (rows, classes).
+
+Raises Declined, or Refused for what can have no graph.
+"""
+
+IN_ONE_NODE: dict[Family, Classifier] = {}
 
 
 class Declined(Exception):
@@ -38,6 +47,21 @@ def emits(method: Method, *families: Family, special: bool = False) -> Callable[
         return emitter
 
     return add
+
+
+def in_one_node(*families: Family) -> Callable[[Classifier], Classifier]:
+    """Register a function that has one node answer all that callers of these classifiers are told."""
+
+    def add(classifier: Classifier) -> Classifier:
+        IN_ONE_NODE.update(dict.fromkeys(families, classifier))
+        return classifier
+
+    return add
+
+
+def one_node_of(family: type) -> Classifier | None:
+    """Who does it for this class; None if nobody does."""
+    return IN_ONE_NODE.get(family) or IN_ONE_NODE.get(_found(family))
 
 
 def emitters_of(family: type, method: Method) -> list[Emitter]:

@@ -8,13 +8,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import Ridge
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 from convert.candidates import RECIPES, Built, NotApplicable, Source, registry, split_forest
+from convert.errors import Unconvertible
 from convert.graph import fuse_products, operators
 from convert.schema import infer
 from convert.session import Session
@@ -224,6 +225,31 @@ def test_skl2onnx_is_given_up_where_it_takes_too_long(monkeypatch: pytest.Monkey
     for name in ("float32", "float64"):
         with pytest.raises(NotApplicable, match="skl2onnx takes longer than 10 s over it: only graphs of our own"):
             RECIPE[name](source)
+
+
+@pytest.mark.parametrize(
+    ("name", "estimator", "reason"),
+    [
+        pytest.param("emitted, one node", Ridge(), "does not end in boosted trees or a forest", id="no trees"),
+        pytest.param(
+            "emitted, one node", RandomForestClassifier(3), "of two classes it would hold two numbers", id="two classes"
+        ),
+        pytest.param(
+            "emitted mixed, one node", RandomForestClassifier(3), "round their input to single", id="nothing to gain"
+        ),
+    ],
+)
+def test_one_node_answers_all_only_where_it_can(name: str, estimator: Any, reason: str) -> None:
+    with pytest.raises((NotApplicable, Unconvertible), match=reason):
+        RECIPE[name](source_of(estimator.fit(X, X[:, 0] > 5)))
+
+
+def test_behind_a_scaler_one_node_takes_doubles() -> None:
+    boosting = GradientBoostingClassifier(n_estimators=3, random_state=0)
+    source = source_of(make_pipeline(StandardScaler(), boosting).fit(X, X[:, 0] > 5))
+    built = RECIPE["emitted mixed, one node"](source)
+    assert built.numbers == "float64"
+    assert operators(onnx.load_from_string(built.content))["TreeEnsembleClassifier"] == 1
 
 
 def test_trees_that_come_first_are_split_in_single_precision(forest: Source, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,13 @@ def with_ends(rows: Array, *, infinite: bool) -> Array:
 
 
 def compare(
-    estimator: Any, sample: Any, rows: Any, numbers: NumberType, precision: NumberType
+    estimator: Any,
+    sample: Any,
+    rows: Any,
+    numbers: NumberType,
+    precision: NumberType,
+    *,
+    in_one_node: bool = False,
 ) -> tuple[Answers, Answers, dict[str, int]]:
     """What the library says to the rows, what our graph says, and the graph's operators."""
     layout, _ = infer(estimator, sample)
@@ -65,7 +71,7 @@ def compare(
     for column in layout.columns:
         layout = layout.with_missing({column.name: np.nan if column.kind == "number" else "a gap"
                                       for column in layout.columns})  # fmt: skip
-    model = emit(estimator, layout, numbers, task := task_of(estimator), precision)
+    model = emit(estimator, layout, numbers, task := task_of(estimator), precision, in_one_node=in_one_node)
     session = Session(model.SerializeToString())
     expected = by_estimator(estimator, layout, frame, task)
     return expected, by_graph(session.named(layout.tensors(frame, numbers))), dict(operators(model))

@@ -10,33 +10,50 @@ from convert.emitters.affine import two_sided
 from convert.emitters.bayes import softmax
 from convert.emitters.emission import Emission
 from convert.emitters.features import Features
-from convert.emitters.registry import emits
+from convert.emitters.graph import Tensor
+from convert.emitters.registry import emits, in_one_node
+from convert.emitters.trees.classifier import LEAST, classified, link_of
 from convert.emitters.trees.forest import Forest
 from convert.emitters.trees.forests import tree_of
 from convert.emitters.trees.nodes import boosted_sums
 from convert.errors import Refused
+from convert.schema import Array
 
 
 @emits("decision_function", GradientBoostingClassifier)
 @emits("predict", GradientBoostingRegressor)
 def boosted(model: Any, features: Features, emission: Emission) -> Features:
     """The first guess and all leaves, times the learning rate."""
+    return boosted_sums(_forest(model), _first_guess(model, emission), features, emission)
+
+
+@in_one_node(GradientBoostingClassifier)
+def classified_at_once(model: Any, features: Features, emission: Emission) -> tuple[Tensor, Tensor]:
+    """In a draw of two the second class is taken."""
+    twice = 2.0 if model.loss == "exponential" else 1.0
+    forest, guess = _forest(model, twice), twice * _first_guess(model, emission)
+    if forest.width == 1:
+        guess = np.where(guess == 0, LEAST, guess)
+    return classified(forest, guess, link_of(forest), model.classes_, features, emission)
+
+
+def _forest(model: Any, times: float = 1.0) -> Forest:
     width = model.estimators_.shape[1]
     trees = [
-        tree_of(tree.tree_, tree.tree_.value[:, :, 0] * model.learning_rate).spread(place, width)
+        tree_of(tree.tree_, tree.tree_.value[:, :, 0] * model.learning_rate * times).spread(place, width)
         for stage in model.estimators_
         for place, tree in enumerate(stage)
     ]
-    return boosted_sums(Forest.joined(trees), np.ravel(_first_guess(model, emission)), features, emission)
+    return Forest.joined(trees)
 
 
-def _first_guess(model: Any, emission: Emission) -> Any:
+def _first_guess(model: Any, emission: Emission) -> Array:
     if not (isinstance(model.init_, str) or type(model.init_) in (DummyClassifier, DummyRegressor)):
         raise Refused(
             f"the step {emission.graph.path} begins with the answers of {type(model.init_).__name__}, "
             f"which has no graph here: leave out init="
         )
-    return model._raw_predict_init(np.zeros((1, model.n_features_in_)))[0]
+    return np.ravel(model._raw_predict_init(np.zeros((1, model.n_features_in_)))[0])
 
 
 @emits("predict_proba", GradientBoostingClassifier)

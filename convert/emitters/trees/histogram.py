@@ -8,8 +8,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from convert.emitters.affine import two_sided
 from convert.emitters.emission import Emission
 from convert.emitters.features import Features
-from convert.emitters.registry import emits
+from convert.emitters.graph import Tensor
+from convert.emitters.registry import emits, in_one_node
 from convert.emitters.trees.boosting import linked
+from convert.emitters.trees.classifier import classified, link_of
 from convert.emitters.trees.forest import LEAF, Forest
 from convert.emitters.trees.nodes import boosted_sums
 from convert.errors import Refused
@@ -19,14 +21,25 @@ from convert.schema import Array
 @emits("decision_function", HistGradientBoostingClassifier)
 def scores(model: Any, features: Features, emission: Emission) -> Features:
     """The first guess and all leaves."""
+    guess = np.ravel(model._baseline_prediction)
+    return boosted_sums(_forest(model), guess, _encoded(model, features, emission), emission)
+
+
+@in_one_node(HistGradientBoostingClassifier)
+def classified_at_once(model: Any, features: Features, emission: Emission) -> tuple[Tensor, Tensor]:
+    """In a draw of two the first class is taken."""
+    forest, guess = _forest(model), np.ravel(model._baseline_prediction)
+    return classified(forest, guess, link_of(forest), model.classes_, _encoded(model, features, emission), emission)
+
+
+def _forest(model: Any) -> Forest:
     known = model._bin_mapper.make_known_categories_bitsets()
     trees = [
         _tree(predictor, *known).spread(place, model.n_trees_per_iteration_)
         for stage in model._predictors
         for place, predictor in enumerate(stage)
     ]
-    guess = np.ravel(model._baseline_prediction)
-    return boosted_sums(Forest.joined(trees), guess, _encoded(model, features, emission), emission)
+    return Forest.joined(trees)
 
 
 @emits("predict_proba", HistGradientBoostingClassifier)

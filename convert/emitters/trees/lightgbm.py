@@ -1,13 +1,16 @@
 """LightGBM's trees, from its own dump: thresholds in doubles, gaps, categories. Imports none of it."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
 from convert.emitters.emission import Emission
 from convert.emitters.features import Features
-from convert.emitters.registry import emits
+from convert.emitters.graph import Tensor
+from convert.emitters.registry import emits, in_one_node
 from convert.emitters.trees.boosting import linked
+from convert.emitters.trees.classifier import classified, link_of
 from convert.emitters.trees.forest import LEAF, Forest
 from convert.emitters.trees.nodes import sums
 from convert.errors import Refused
@@ -88,11 +91,15 @@ def _gap_goes_left(node: dict[str, Any]) -> bool:
     return bool(node["default_left"] if node["missing_type"] == "NaN" else node["threshold"] >= 0)
 
 
-def _raw(model: Any, features: Features, emission: Emission) -> Features:
+def _forest(model: Any, emission: Emission) -> Forest:
     try:
-        forest = forest_of(model)
+        return forest_of(model)
     except Refused as why:
         raise Refused(f"the step {emission.graph.path} {why}") from None
+
+
+def _raw(model: Any, features: Features, emission: Emission) -> Features:
+    forest = _forest(model, emission)
     return sums(forest, _truncated(forest, features, emission), emission)
 
 
@@ -137,6 +144,18 @@ def probabilities(model: Any, features: Features, emission: Emission) -> Feature
     if name != "binary":
         raise _unknown(name, emission)
     return linked(_raw(model, features, emission).then("Mul", float(told["sigmoid"])), emission)
+
+
+@in_one_node(CLASSIFIER)
+def classified_at_once(model: Any, features: Features, emission: Emission) -> tuple[Tensor, Tensor]:
+    """The likeliest class, and the probabilities."""
+    name, told = _objective(model)
+    if name not in ("binary", "multiclass"):
+        raise _unknown(name, emission)
+    forest = _forest(model, emission)
+    if name == "binary":
+        forest = replace(forest, values=forest.values * float(told["sigmoid"]))
+    return classified(forest, None, link_of(forest), model.classes_, _truncated(forest, features, emission), emission)
 
 
 @emits("predict", CLASSIFIER)

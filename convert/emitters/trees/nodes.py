@@ -5,14 +5,14 @@ categories apart, and is the only one that adds up in doubles; but its leaves ad
 of version 3, has no such bound. One graph can hold one of them only.
 """
 
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from onnx import numpy_helper
 
 from convert.emitters.emission import Emission, Outdated
 from convert.emitters.features import Features
-from convert.emitters.graph import Graph, Tensor
+from convert.emitters.graph import DType, Graph, Tensor
 from convert.emitters.trees.forest import LEAF, Forest
 from convert.emitters.trees.thresholds import compared
 from convert.schema import Array
@@ -135,38 +135,57 @@ def _tensor(values: Array, dtype: Any) -> Any:
 
 
 def _version_3(forest: Forest, tensor: Tensor, graph: Graph) -> Tensor:
-    leaf = forest.leaves
-    lengths = np.diff(np.append(forest.roots, len(forest.feature)))
-    tree = np.repeat(np.arange(len(forest.roots)), lengths)
-    own = np.arange(len(tree)) - forest.roots[tree]
-    modes = np.where(leaf, "LEAF", "BRANCH_LEQ")
-    leaves, targets = np.nonzero(np.where(leaf[:, None], forest.values, 0.0))
-    told: dict[str, Any] = {}
-    if forest.gaps_left.any():
-        told["nodes_missing_value_tracks_true"] = forest.gaps_left.astype(np.int64)
-    suffix: Literal["", "_as_tensor"] = "_as_tensor" if tensor.dtype == "float64" else ""
-    weights = forest.values[leaves, targets]
-    told[f"nodes_values{suffix}"] = _numbers(forest.threshold, suffix)
-    told[f"target_weights{suffix}"] = _numbers(weights, suffix)
+    leaves, targets = np.nonzero(np.where(forest.leaves[:, None], forest.values, 0.0))
     return graph.node(
         "TreeEnsembleRegressor",
         [tensor],
         "float32",
         forest.width,
         domain="ai.onnx.ml",
-        nodes_treeids=tree,
-        nodes_nodeids=own,
-        nodes_featureids=forest.feature,
-        nodes_modes=modes.tolist(),
-        nodes_truenodeids=np.where(leaf, 0, forest.left - forest.roots[tree]),
-        nodes_falsenodeids=np.where(leaf, 0, forest.right - forest.roots[tree]),
-        target_treeids=tree[leaves],
-        target_nodeids=own[leaves],
-        target_ids=targets,
         n_targets=forest.width,
-        **told,
+        **table(forest, tensor.dtype),
+        **weights("target", forest, leaves, targets, tensor.dtype),
     )
 
 
-def _numbers(values: Array, suffix: str) -> Any:
-    return _tensor(values, np.float64) if suffix else values.astype(np.float32).tolist()
+def table(forest: Forest, dtype: DType) -> dict[str, Any]:
+    """All nodes as attributes of version 3, their thresholds of this type."""
+    leaf, (tree, own) = forest.leaves, places(forest)
+    modes = np.where(leaf, "LEAF", "BRANCH_LEQ")
+    told: dict[str, Any] = {}
+    if forest.gaps_left.any():
+        told["nodes_missing_value_tracks_true"] = forest.gaps_left.astype(np.int64)
+    return told | {
+        "nodes_treeids": tree,
+        "nodes_nodeids": own,
+        "nodes_featureids": forest.feature,
+        "nodes_modes": modes.tolist(),
+        "nodes_truenodeids": np.where(leaf, 0, forest.left - forest.roots[tree]),
+        "nodes_falsenodeids": np.where(leaf, 0, forest.right - forest.roots[tree]),
+        **numbers("nodes_values", forest.threshold, dtype),
+    }
+
+
+def weights(of: str, forest: Forest, leaves: Array, targets: Array, dtype: DType) -> dict[str, Any]:
+    """What these leaves add to these answers as attributes of version 3. `of`: target, or class."""
+    tree, own = places(forest)
+    return {
+        f"{of}_treeids": tree[leaves],
+        f"{of}_nodeids": own[leaves],
+        f"{of}_ids": targets,
+        **numbers(f"{of}_weights", forest.values[leaves, targets], dtype),
+    }
+
+
+def places(forest: Forest) -> tuple[Array, Array]:
+    """Of each node, the number of its tree and its own in it."""
+    tree = np.repeat(np.arange(len(forest.roots)), np.diff(np.append(forest.roots, len(forest.feature))))
+    return tree, np.arange(len(tree)) - forest.roots[tree]
+
+
+def numbers(name: str, values: Array, dtype: DType) -> dict[str, Any]:
+    """An attribute of version 3: a tensor where they are compared in doubles, else a list."""
+    if dtype == "float64":
+        return {f"{name}_as_tensor": _tensor(values, np.float64)}
+    with np.errstate(over="ignore"):
+        return {name: values.astype(np.float32)}

@@ -7,8 +7,10 @@ import numpy as np
 
 from convert.emitters.emission import Emission
 from convert.emitters.features import Features
-from convert.emitters.registry import emits
+from convert.emitters.graph import Tensor
+from convert.emitters.registry import emits, in_one_node
 from convert.emitters.trees.boosting import linked
+from convert.emitters.trees.classifier import classified, link_of
 from convert.emitters.trees.forest import LEAF, Forest
 from convert.emitters.trees.nodes import sums
 from convert.errors import Refused
@@ -76,6 +78,13 @@ def _base(learner: dict[str, Any]) -> Array:
 
 def _raw(model: Any, features: Features, emission: Emission) -> tuple[Features, str]:
     """The scores, and the objective's name."""
+    forest, base, name = _read(model, emission)
+    features = _noughts_as_gaps(features, emission) if emission.sparse else features
+    return sums(forest, features, emission).then("Add", base), name
+
+
+def _read(model: Any, emission: Emission) -> tuple[Forest, Array, str]:
+    """The trees, what their leaves are added to, (width), and the objective's name."""
     try:
         forest = forest_of(model)
     except Refused as why:
@@ -91,8 +100,7 @@ def _raw(model: Any, features: Features, emission: Emission) -> tuple[Features, 
             f"the step {emission.graph.path} has the objective {name!r}, whose answers have no graph here: "
             f"use one for classes or numbers, such as binary:logistic, multi:softprob, reg:squarederror"
         )
-    features = _noughts_as_gaps(features, emission) if emission.sparse else features
-    return sums(forest, features, emission).then("Add", np.broadcast_to(base, (forest.width,))), name
+    return forest, np.broadcast_to(base, (forest.width,)), name
 
 
 def _noughts_as_gaps(features: Features, emission: Emission) -> Features:
@@ -106,6 +114,14 @@ def _noughts_as_gaps(features: Features, emission: Emission) -> Features:
 def probabilities(model: Any, features: Features, emission: Emission) -> Features:
     """Sigmoid of two classes' score, softmax of more."""
     return linked(_raw(model, features, emission)[0], emission)
+
+
+@in_one_node(*CLASSIFIERS)
+def classified_at_once(model: Any, features: Features, emission: Emission) -> tuple[Tensor, Tensor]:
+    """The likeliest class, and the probabilities."""
+    forest, base, _ = _read(model, emission)
+    features = _noughts_as_gaps(features, emission) if emission.sparse else features
+    return classified(forest, base, link_of(forest), np.asarray(model.classes_), features, emission)
 
 
 @emits("predict", *CLASSIFIERS)
