@@ -186,7 +186,7 @@ def _workers() -> Scenario:
 
 def _workers_forest() -> Scenario:
     """Where the load generator leaves both cores to the server: more should be answered."""
-    name, load = "workers-forest", Load(32, 1)
+    name, load = "workers-forest", Load(64, 1)
     return Scenario(
         name,
         "random forest of 300 trees, 32 rows in a request, one worker process and two",
