@@ -1,7 +1,7 @@
 """From an estimator to candidates that are built, verified and timed. Knows the steps' order; writes nothing."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from convert.choose import Preset, Quantize, Verdict, choose, tolerance_of
 from convert.errors import Refused, Unconvertible
 from convert.gaps import settle
 from convert.gate import CHUNK_ROWS, Gate, expected_of, named, scale_of
+from convert.large import available_bytes, check_size
 from convert.parity import Parity, metric
 from convert.schema import Array, Layout, NumberType, infer
 from convert.session import Session
@@ -72,6 +73,7 @@ def convert(
 ) -> Conversion:
     """Build, verify and time every candidate, and choose. Raises ConversionError."""
     task = task_of(estimator)
+    check_size(estimator, available_bytes())
     target = None if task == "transformer" else truth_of(target, task)  # what is transformed has none
     layout, frame = infer(estimator, rows)
     say(f"asking scikit-learn about {len(frame)} held-out rows")
@@ -80,11 +82,12 @@ def convert(
         raise Unconvertible(SEVERAL_QUESTIONS)
     scale = scale_of(expected, task)
     limits = tolerance_of(tolerance, scale, max_metric_drop)
-    say("exporting the graph")
     source = Source(estimator, layout, task, frame)
-    layout, notes = settle(estimator, layout, frame, task, _first_graph(source), limits.max_difference)
+    say(f"exporting the graph: {source.large}" if source.large else "exporting the graph")
+    first, session, numbers = _first_graph(source)
+    layout, notes = settle(estimator, layout, frame, task, _asking(session, numbers), limits.max_difference)
     say("building candidates")
-    built, skipped = _build(replace(source, layout=layout), quantize)
+    built, skipped = _build(replace(source, layout=layout), quantize, {first: session})
     if quantize == "require" and not any(item.recipe.quantized for item in built):
         reasons = "; ".join(dict.fromkeys(skipped[recipe.name] for recipe in RECIPES if recipe.quantized))
         raise Unconvertible(f"quantization is required, but impossible here: {reasons}. Use --quantize auto")
@@ -110,33 +113,43 @@ def convert(
     )
 
 
-def _first_graph(source: Source) -> Callable[[Layout, pd.DataFrame], Answers]:
-    """Runs the first graph that can be made, the most exact first. Raises Unconvertible with skl2onnx's reason."""
+def _asking(session: Session, numbers: NumberType) -> Callable[[Layout, pd.DataFrame], Answers]:
+    return lambda layout, frame: by_graph(named(session, layout.tensors(frame, numbers)))
+
+
+def _first_graph(source: Source) -> tuple[bytes, Session, NumberType]:
+    """The first graph that can be made, the most exact first. Raises Unconvertible with skl2onnx's reason."""
     failures: dict[str, None] = {}
-    makers: tuple[tuple[NumberType, Callable[[], onnx.ModelProto]], ...] = (
+    makers: tuple[tuple[NumberType, Callable[[], bytes]], ...] = (
         ("float64", lambda: source.emitted("float64", "float64")),
         ("float32", lambda: source.emitted("float32", "float32")),
-        ("float32", lambda: source.exported("float32")),
-        ("float64", lambda: source.exported("float64")),
+        ("float32", lambda: _serialized(source.exported("float32"))),
+        ("float64", lambda: _serialized(source.exported("float64"))),
     )
     if rounds_first(source.estimator):  # single precision is as exact, and is a candidate even of large forests
         makers = makers[1:2] + makers[:1] + makers[2:]
     for numbers, make in makers:
         try:
-            session = Session(make().SerializeToString())
+            content = make()
+            session = Session(content)
         except Refused:
             raise
         except Unconvertible as error:
             failures[str(error)] = None
             continue
-        return lambda layout, frame: by_graph(named(session, layout.tensors(frame, numbers)))
+        return content, session, numbers
     told = [reason for reason in failures if "emitter of its own" not in reason]
     # Of two ways that fail for one reason, the one that says in which step.
     reasons = [reason for reason in told if not any(reason != other and reason in other for other in told)]
     raise Unconvertible("; ".join(reasons))
 
 
-def _build(source: Source, quantize: Quantize) -> tuple[list[Tried], dict[str, str]]:
+def _serialized(model: onnx.ModelProto) -> bytes:
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _build(source: Source, quantize: Quantize, opened: Mapping[bytes, Session]) -> tuple[list[Tried], dict[str, str]]:
+    """The candidates that load, and why the others do not. Opened: graphs that are already loaded."""
     tried: list[Tried] = []
     skipped: dict[str, str] = {}
     for recipe in RECIPES:
@@ -150,7 +163,7 @@ def _build(source: Source, quantize: Quantize) -> tuple[list[Tried], dict[str, s
             same = next((item.recipe.name for item in tried if item.built.content == built.content), None)
             if same is not None:
                 raise NotApplicable(f"it is the same graph as {same}")
-            tried.append(Tried(recipe, built, Session(built.content)))
+            tried.append(Tried(recipe, built, opened.get(built.content) or Session(built.content)))
         except (NotApplicable, Unconvertible) as error:
             skipped[recipe.name] = str(error)
     if not tried:

@@ -133,6 +133,11 @@ def has_trees(estimator: Any) -> bool:
     return any(hasattr(part, "tree_") for part in parts(estimator))
 
 
+def tree_nodes(estimator: Any) -> int:
+    """Nodes of all of scikit-learn's decision trees together."""
+    return sum(int(part.tree_.node_count) for part in parts(estimator) if hasattr(part, "tree_"))
+
+
 def shares_leaves(estimator: Any) -> bool:
     """Whether a leaf of some tree answers several numbers: of three classes or more, or several targets."""
     return any(hasattr(part, "tree_") and (part.tree_.n_outputs > 1 or part.tree_.max_n_classes > 2)

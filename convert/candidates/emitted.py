@@ -35,6 +35,6 @@ def _built(source: Source, numbers: NumberType, precision: NumberType, how: str)
         raise NotApplicable("the pipeline takes no numbers")
     if numbers == "float64" and source.large and rounds_first(source.estimator):
         raise NotApplicable(f"{source.large}, which round their input to single precision: doubles would gain nothing")
-    model = source.emitted(numbers, precision)
+    content = source.emitted(numbers, precision)
     folded = ", scalers folded in" if any(isinstance(part, SCALERS) for part in parts(source.estimator)) else ""
-    return Built(model.SerializeToString(deterministic=True), numbers, f"emitted anew{folded}{how}")
+    return Built(content, numbers, f"emitted anew{folded}{how}")

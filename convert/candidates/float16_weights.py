@@ -15,6 +15,8 @@ SMALL_BYTES: Final = 4096
 @candidate("float16 weights")
 def float16_weights(source: Source) -> Built:
     """Every large weight of the graph. The runtime folds the casts away as it loads: nothing is computed in halves."""
+    if source.large:
+        raise NotApplicable(f"{source.large}, which half precision cannot hold")
     model = source.single()
     halved = total = 0
     casts = []

@@ -28,7 +28,5 @@ def _built(source: Source, numbers: NumberType, how: str) -> Built:
         raise NotApplicable("its trees round their input to single precision: doubles would gain nothing")
     if source.large:
         raise NotApplicable(f"{source.large}, beside which a node more or less takes no time")
-    model = source.emitted(numbers, "float32", in_one_node=True)
-    return Built(
-        model.SerializeToString(deterministic=True), numbers, f"label and probabilities from one node of trees{how}"
-    )
+    content = source.emitted(numbers, "float32", in_one_node=True)
+    return Built(content, numbers, f"label and probabilities from one node of trees{how}")

@@ -15,7 +15,7 @@ from convert.export import export
 from convert.graph import fuse_products
 from convert.mended import Overdue
 from convert.schema import Array, Layout, NumberType
-from convert.structure import Task, has_trees, parts
+from convert.structure import Task, has_trees, tree_nodes
 
 NODES_LARGE: Final = 300_000
 """Of all trees together: skl2onnx takes 10 s for each million, an emitter of ours 2.5 s (measured)."""
@@ -52,9 +52,7 @@ class Source:
     frame: pd.DataFrame
     """The held-out rows."""
     _exported: dict[NumberType, onnx.ModelProto] = field(default_factory=dict)
-    _emitted: dict[tuple[NumberType, NumberType, int | None, bool], onnx.ModelProto | Unconvertible] = field(
-        default_factory=dict
-    )
+    _emitted: dict[tuple[NumberType, NumberType, int | None, bool], bytes | Unconvertible] = field(default_factory=dict)
 
     _overdue: list[NumberType] = field(default_factory=list)
 
@@ -85,8 +83,8 @@ class Source:
         nodes_max: int | None = None,
         *,
         in_one_node: bool = False,
-    ) -> onnx.ModelProto:
-        """A copy of the graph of our own emitters, which takes numbers of one type and computes in the other.
+    ) -> bytes:
+        """The graph of our own emitters, which takes numbers of one type and computes in the other.
 
         `nodes_max`: forests with more nodes than this are split. `in_one_node`: so are not label and probabilities.
 
@@ -97,9 +95,10 @@ class Source:
             raise Unconvertible("no step of the pipeline has an emitter of its own")
         if key not in self._emitted:
             try:
-                self._emitted[key] = emit(
+                model = emit(
                     self.estimator, self.layout, numbers, self.task, precision, nodes_max, in_one_node=in_one_node
                 )
+                self._emitted[key] = model.SerializeToString(deterministic=True)
             except Unconvertible as error:
                 self._emitted[key] = error  # a large forest takes seconds to fail, and is asked about again
             except Exception as error:  # of a family or a setting that its emitter was not tried with
@@ -108,7 +107,7 @@ class Source:
         found = self._emitted[key]
         if isinstance(found, Unconvertible):
             raise found
-        return _copy(found)
+        return found
 
     @property
     def large(self) -> str | None:
@@ -118,16 +117,16 @@ class Source:
     @property
     def tree_nodes(self) -> int:
         """Nodes of all of scikit-learn's decision trees together."""
-        return sum(int(part.tree_.node_count) for part in parts(self.estimator) if hasattr(part, "tree_"))
+        return tree_nodes(self.estimator)
 
     @property
     def _has_emitted(self) -> bool:
-        return any(isinstance(found, onnx.ModelProto) for found in self._emitted.values())
+        return any(isinstance(found, bytes) for found in self._emitted.values())
 
     def single(self) -> onnx.ModelProto:
         """A copy of the best graph in single precision: our own, else the exported one, its products fused."""
         try:
-            return self.emitted("float32", "float32")
+            return onnx.load_from_string(self.emitted("float32", "float32"))
         except Unconvertible:
             model = self.exported("float32")
             fuse_products(model)

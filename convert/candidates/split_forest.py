@@ -25,6 +25,6 @@ def split(source: Source) -> Built:
     if count < NODES_MIN:
         raise NotApplicable(f"its trees have {count} nodes, which stay in the cache: from {NODES_MIN} on it may pay")
     numbers: NumberType = "float32" if rounds_first(source.estimator) else "float64"
-    model = source.emitted(numbers, "float32", NODES_MAX)
+    content = source.emitted(numbers, "float32", NODES_MAX)
     note = f"emitted anew, its {count} nodes of trees in parts of at most {NODES_MAX}"
-    return Built(model.SerializeToString(deterministic=True), numbers, note)
+    return Built(content, numbers, note)

@@ -21,6 +21,13 @@ ELEMENT: Final[dict[DType, int]] = {
     "string": TensorProto.STRING,
 }
 
+ATTRIBUTE: Final = {
+    "i": (onnx.AttributeProto.INTS, "ints"),
+    "f": (onnx.AttributeProto.FLOATS, "floats"),
+    "S": (onnx.AttributeProto.STRINGS, "strings"),
+}
+"""Kind of an array's numbers → what such an attribute is called."""
+
 OPSETS: Final = {"": 18, "ai.onnx.ml": 3}
 """The newest that every ONNX Runtime since 1.15 runs."""
 
@@ -89,10 +96,11 @@ class Graph:
         """Add a node with several outputs, and return their names."""
         names = [item.name if isinstance(item, Tensor) else item for item in inputs]
         given = {key: value for key, value in attributes.items() if value is not None}
-        many = {key: given.pop(key) for key in sorted(given) if _are_integers(given[key])}
+        many = {key: given.pop(key) for key in sorted(given) if isinstance(given[key], np.ndarray)}
         node = helper.make_node(op, names, [], domain=domain, **given)
-        for attribute, integers in many.items():  # without onnx's look at the type of each
-            node.attribute.add(name=attribute, type=onnx.AttributeProto.INTS).ints.extend(integers.tolist())
+        for attribute, values in many.items():  # without onnx's look at the type of each
+            kind, field = ATTRIBUTE[values.dtype.kind]
+            getattr(node.attribute.add(name=attribute, type=kind), field).extend(values.tolist())
         key = hashlib.sha256(node.SerializeToString(deterministic=True) + bytes([outputs])).digest()
         if key not in self._made:
             self._opsets[domain] = max(self._opsets.get(domain, 1), opset or 1)
@@ -136,7 +144,20 @@ class Graph:
 
     def model(self, inputs: Sequence[Tensor], outputs: Sequence[tuple[str, Tensor]]) -> onnx.ModelProto:
         """The finished graph, its outputs renamed as told; nodes and weights that no output needs are left out."""
-        nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in self._nodes]
+        model = helper.make_model(
+            helper.make_graph(
+                [],
+                "skylane",
+                [_declared(tensor.name, tensor) for tensor in inputs],
+                [_declared(name, tensor) for name, tensor in outputs],
+                self._weights,
+            ),
+            opset_imports=[helper.make_opsetid(domain, version) for domain, version in sorted(self._opsets.items())],
+            producer_name="skylane",
+        )
+        model.ir_version = 10
+        nodes = model.graph.node
+        nodes.extend(self._nodes)  # copied once: a forest's are hundreds of megabytes
         made = {name for names in self._made.values() for name in names}
         renamed = dict[str, str]()
         for name, tensor in outputs:
@@ -147,16 +168,6 @@ class Graph:
         for node in nodes:
             for names in (node.input, node.output):
                 names[:] = [renamed.get(name, name) for name in names]
-        graph = helper.make_graph(
-            nodes,
-            "skylane",
-            [_declared(tensor.name, tensor) for tensor in inputs],
-            [_declared(name, tensor) for name, tensor in outputs],
-            self._weights,
-        )
-        opsets = [helper.make_opsetid(domain, version) for domain, version in sorted(self._opsets.items())]
-        model = helper.make_model(graph, opset_imports=opsets, producer_name="skylane")
-        model.ir_version = 10
         return model
 
     def _fresh(self, kind: str) -> str:
@@ -169,7 +180,3 @@ def _declared(name: str, tensor: Tensor) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(
         name, ELEMENT[tensor.dtype], [None] if tensor.width is None else [None, tensor.width]
     )
-
-
-def _are_integers(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and value.dtype.kind == "i"

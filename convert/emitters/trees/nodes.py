@@ -151,7 +151,7 @@ def _version_3(forest: Forest, tensor: Tensor, graph: Graph) -> Tensor:
 def table(forest: Forest, dtype: DType) -> dict[str, Any]:
     """All nodes as attributes of version 3, their thresholds of this type."""
     leaf, (tree, own) = forest.leaves, places(forest)
-    modes = np.where(leaf, "LEAF", "BRANCH_LEQ")
+    modes = np.where(leaf, b"LEAF", b"BRANCH_LEQ")
     told: dict[str, Any] = {}
     if forest.gaps_left.any():
         told["nodes_missing_value_tracks_true"] = forest.gaps_left.astype(np.int64)
@@ -159,7 +159,7 @@ def table(forest: Forest, dtype: DType) -> dict[str, Any]:
         "nodes_treeids": tree,
         "nodes_nodeids": own,
         "nodes_featureids": forest.feature,
-        "nodes_modes": modes.tolist(),
+        "nodes_modes": modes,
         "nodes_truenodeids": np.where(leaf, 0, forest.left - forest.roots[tree]),
         "nodes_falsenodeids": np.where(leaf, 0, forest.right - forest.roots[tree]),
         **numbers("nodes_values", forest.threshold, dtype),

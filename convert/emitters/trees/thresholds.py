@@ -93,12 +93,23 @@ def _moved(forest: Forest, steps: Sequence[tuple[Pointwise, ...]], dtype: Number
 
 def largest(forest: Forest, steps: Sequence[tuple[Pointwise, ...]], dtype: NumberType) -> Array:
     """Of each node, the largest number of this type that goes left once its column's steps are done to it."""
+    if dtype == "float32" and not any(steps):
+        return _rounded_down(forest.threshold)
     found, inner = np.zeros(len(forest.threshold)), ~forest.leaves
     for column in np.unique(forest.feature[inner]):
         nodes = inner & (forest.feature == column)
         thresholds, places = np.unique(forest.threshold[nodes], return_inverse=True)
         found[nodes] = _bisected(thresholds, steps[column], forest.single, dtype)[places]
     return found
+
+
+def _rounded_down(thresholds: Array) -> Array:
+    """The largest numbers of four bytes that are not above these, as doubles."""
+    with np.errstate(over="ignore"):
+        near = thresholds.astype(np.float32)
+    above = near > thresholds
+    near[above] = np.nextafter(near[above], np.float32(-np.inf))
+    return near.astype(np.float64)
 
 
 def _bisected(thresholds: Array, steps: Sequence[Pointwise], single: bool, dtype: NumberType) -> Array:
