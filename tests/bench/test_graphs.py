@@ -25,3 +25,9 @@ def test_the_file_has_all_digits_and_what_they_depend_on() -> None:
     assert told["ratios"]["trees"]["float32"]["latency"] == (120.4, 9.5, 1.0)
     assert told["machine"]["cores"] >= 1
     assert told["libraries"]["onnxruntime"][0].isdigit()
+
+
+def test_the_page_says_where_large_factors_end() -> None:
+    text = page({"isolation forest of 100": {"float32": Ratio(5.0, 32.0, (91.2, 9.6, 4.6))}}, "raw.json")
+    assert "At 1, 64, 1024 rows, in single precision: isolation forest of 100 91, 10, 5 times as fast." in text
+    assert "times as fast" not in page({"trees": {"float32": Ratio(2.0, 1.25, (120.4, 9.5, 1.0))}}, "raw.json")
