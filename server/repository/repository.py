@@ -200,7 +200,8 @@ class Repository:
         try:
             policy = policies.decode(text)
         except BadPolicy as error:
-            log.error("%s: %s; the policy stays as it was", name, error)
+            kept = "the policy stays as it was" if served.lanes else "the defaults hold until it can be read"
+            log.error("%s: %s; %s", name, error, kept)
             return
         if served.lanes:
             log.info("%s: model.toml has changed, and is followed", name)

@@ -21,7 +21,7 @@ from server.transport.h2 import fields
 from server.transport.h2.frames import Code, ConnectionFault
 from server.transport.h2.inbox import Inbox
 from server.transport.h2.varying import Form, form_of
-from server.transport.status import status_of
+from server.transport.status import Status, status_of
 from server.types import NO_DEADLINE
 
 KNOWN_MAX: Final = 256
@@ -73,6 +73,13 @@ class Head:
     """As we tell it; nothing if the caller gave none."""
 
 
+DECODED_TIMES: Final = 4
+"""Metadata over the limit by so much is decoded still: the table then stays what the peer takes it for, and one
+caller's request is refused instead of all that share its connection."""
+ENTRY_BYTES: Final = 32
+"""What an entry counts beside its bytes: RFC 9113, section 6.5.2."""
+
+
 class _Known:
     """What blocks of one form say."""
 
@@ -109,7 +116,8 @@ class Heads:
         """Blocks whose meaning holds until the table changes."""
         self._inbox_of, self._is_ours, self._grant_of = inbox_of, is_ours, grant_of
         self._trace_of = trace_of
-        self._decoder = Decoder(header_bytes_max)
+        self._bytes_max = header_bytes_max
+        self._decoder = Decoder(DECODED_TIMES * header_bytes_max)
         self._known_bytes = 0
         self._forms: list[_Known] = []
         """Forms whose meaning holds until the table changes."""
@@ -168,9 +176,13 @@ class Heads:
         method, path = pseudo.get(":method"), pseudo.get(":path")
         if method is None or path is None or ":scheme" not in pseudo:
             raise StreamFault("a request without :method, :path or :scheme")
-        content_type = own.get("content-type", "")
+        content_type, size = own.get("content-type", ""), sum(len(a) + len(b) + ENTRY_BYTES for a, b in said)
         refusal, refused = None, StatusCode.UNKNOWN
-        if content_type != _GRPC and not content_type.startswith((f"{_GRPC}+", f"{_GRPC};")):  # nor grpc-web
+        if size > self._bytes_max:
+            refused = StatusCode.RESOURCE_EXHAUSTED
+            text = f"the request's metadata has {size} bytes; this server takes at most {self._bytes_max}"
+            refusal = fields.refusal(Status(refused, text))
+        elif content_type != _GRPC and not content_type.startswith((f"{_GRPC}+", f"{_GRPC};")):  # nor grpc-web
             refusal = fields.not_grpc(415, f"content-type: expected application/grpc, received {content_type!r}")
         elif method != "POST":
             refusal = fields.not_grpc(405, f"method: expected POST, received {method}")

@@ -5,6 +5,7 @@ from typing import Final
 
 from server.transport.h2 import frames
 from server.transport.h2.frames import END_HEADERS, Code, ConnectionFault, Kind, Setting
+from server.transport.h2.heads import DECODED_TIMES
 from server.transport.h2.limits import Limits
 from server.transport.h2.outbox import Outbox
 from server.transport.h2.requests import Request
@@ -107,8 +108,9 @@ class Reader(ABC):
         if kind != Kind.CONTINUATION or stream_id != self._block_stream or self._block is None:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "a header block was not finished")
         self._block += block
-        if len(self._block) > self._limits.header_bytes:  # it grows when decoded
-            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, f"a header block over {self._limits.header_bytes} bytes")
+        bytes_max = DECODED_TIMES * self._limits.header_bytes
+        if len(self._block) > bytes_max:  # it grows when decoded
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, f"a header block over {bytes_max} bytes")
         self._patience.lose(now)
         if flags & END_HEADERS:
             whole, self._block = bytes(self._block), None
