@@ -4,6 +4,7 @@ Users are in bench/load/users.py, scenarios in bench/load/scenarios.py; here the
 """
 
 import logging
+import time
 from typing import Any
 
 import gevent
@@ -14,15 +15,18 @@ from locust.runners import MasterRunner, WorkerRunner
 from bench.lab.questions import Unsuitable
 from bench.load import verdict
 from bench.load.options import USERS, add_options
-from bench.load.session import begin
+from bench.load.session import begin, settle
 from bench.load.shape import ScenarioShape
-from bench.load.users import InferUser, PredictUser, RestUser, StreamUser
+from bench.load.users import InferUser, PredictUser, RestInferUser, RestUser, StreamUser
+from bench.load.workers import BEGUN, UNSUITABLE, meet
 
-__all__ = ["InferUser", "PredictUser", "RestUser", "ScenarioShape", "StreamUser"]
+__all__ = ["InferUser", "PredictUser", "RestInferUser", "RestUser", "ScenarioShape", "StreamUser"]
 
 log = logging.getLogger("skylane")
 NOTHING_TO_ASK = 2
 """Exit code of a run that could not begin."""
+GRACE_S = 1.0
+"""For an answer beyond its deadline."""
 
 grpc.experimental.gevent.init_gevent()  # before any channel: calls then yield to the other users
 
@@ -32,25 +36,47 @@ def fill_in(environment: Any, **_: object) -> None:
     options = environment.parsed_options
     options.num_users = options.num_users or USERS
     options.spawn_rate = options.spawn_rate or USERS
+    environment.workers = meet(environment.runner, give_up)
 
 
 def prepare(environment: Any, **_: object) -> None:
     """Every process asks the server what it takes; one that cannot ends the run with a reason."""
     runner, options = environment.runner, environment.parsed_options
-    environment.session = None
+    environment.session = environment.process_exit_code = None
+    if not isinstance(runner, WorkerRunner):
+        settle(options)
+        environment.stop_timeout = max(environment.stop_timeout, float(options.deadline_ms) / 1000 + GRACE_S)
     if isinstance(runner, MasterRunner):
+        environment.workers.reset()
         return
-    users = int(options.num_users)
+    users = options.whole_users
     try:
         # On a thread: a worker that is silent for three seconds is given up by its master.
         aside = gevent.get_hub().threadpool.apply
         environment.session = begin(options, environment.host, lambda: runner.user_count / users, aside)
-        if environment.shape_class:
+        if isinstance(runner, WorkerRunner):
+            runner.send_message(BEGUN)
+        elif environment.shape_class:
             environment.shape_class.reset_time()  # reading the flights is no part of the run
     except Unsuitable as error:
-        log.error("%s", error)
+        if isinstance(runner, WorkerRunner):
+            runner.send_message(UNSUITABLE, {"why": str(error)})
+        else:
+            give_up(environment, str(error))
+
+
+def give_up(environment: Any, why: str) -> None:
+    """Nothing can be asked: say so, once for all processes, and end the run."""
+    if environment.process_exit_code is None:
+        log.error("%s", why)
         environment.process_exit_code = NOTHING_TO_ASK
-        gevent.spawn(runner.quit if options.headless or isinstance(runner, WorkerRunner) else runner.stop)
+        gevent.spawn(environment.runner.quit if environment.parsed_options.headless else environment.runner.stop)
+
+
+def finish(environment: Any, **_: object) -> None:
+    """What is due is still sent, and waited for until its deadline: a server that hangs at the end does not pass."""
+    if session := getattr(environment, "session", None):
+        session.close(time.perf_counter())
 
 
 def tell(environment: Any, **_: object) -> None:
@@ -68,6 +94,7 @@ for event, listener in (
     (events.init_command_line_parser, add_options),
     (events.init, fill_in),
     (events.test_start, prepare),
+    (events.test_stopping, finish),
     (events.test_stop, tell),
     (events.quitting, judge),
 ):

@@ -4,13 +4,14 @@ Latency is counted from the instant at which a request was due. A server that st
 that took a second, and not a gap in which nobody asked.
 """
 
+import math
 import random
 from collections.abc import Callable, Iterator
 
 STEP_S = 0.02
 """Within so long a rate is taken to stay as it is."""
 LATE_S = 0.01
-"""A request that leaves later than this was held up by the generator."""
+"""A request that is taken later than this has waited for someone to send it."""
 
 
 def instants(rate: Callable[[float], float], rng: random.Random | None = None) -> Iterator[float]:
@@ -29,17 +30,30 @@ def instants(rate: Callable[[float], float], rng: random.Random | None = None) -
 
 
 class Arrivals:
-    """Hands out instants to those who send: each to one of them."""
+    """Hands out instants to those who send: each to one of them, the oldest first, however late.
 
-    def __init__(self, due: Iterator[float], began_at: float) -> None:
+    So none is left out: not while everybody waits for the server, and not at the end of a run.
+    """
+
+    def __init__(self, due: Iterator[float], began_at: float, lasts_s: float = math.inf) -> None:
         """`due`: seconds since `began_at`, which is on the caller's clock."""
         self._due, self._began_at = due, began_at
+        self._ends_at = began_at + lasts_s
         self.taken = self.late = 0
         """How many were handed out, and of these how many when they were over already: everybody was waiting."""
 
-    def take(self, now: float) -> float:
-        """When the next request is due, which may be past: the one who asks sends it then, or at once."""
+    def close(self, at: float) -> None:
+        """The run ends, if it has not: what was due by then is still handed out, and nothing else."""
+        self._ends_at = min(self._ends_at, at)
+
+    def take(self, now: float) -> float | None:
+        """When the next request is due, which may be past: the one who asks sends it then, or at once.
+
+        None after the end.
+        """
         due_at = self._began_at + next(self._due)
+        if due_at > self._ends_at:
+            return None
         self.taken += 1
         self.late += now - due_at > LATE_S
         return due_at

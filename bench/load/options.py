@@ -20,10 +20,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--ask",
         choices=["all", *WAYS],
         default="predict",
-        help="predict and stream: Skylane's gRPC; infer: the Open Inference Protocol's gRPC; rest: JSON over HTTP; "
-        "all: users of every kind, rest if --http is given",
+        help="predict and stream: Skylane's gRPC; infer: the Open Inference Protocol's; rest and rest-infer: JSON "
+        "of both over HTTP; all: users of every kind, those of HTTP if --http is given",
     )
-    parser.add_argument("--http", default="", metavar="HOST:PORT", help="the server's HTTP port, for --ask rest")
+    parser.add_argument(
+        "--http", default="", metavar="HOST:PORT", help="the server's HTTP port, for --ask rest and rest-infer"
+    )
     parser.add_argument(
         "--rate",
         type=float,
@@ -41,7 +43,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "-1: as the scenario says",
     )
     parser.add_argument(
-        "--deadline-ms", type=float, default=5000.0, metavar="MS", help="after which nobody waits for an answer"
+        "--deadline-ms",
+        type=float,
+        default=5000.0,
+        metavar="MS",
+        help="after which nobody waits for an answer; with --rate from when the request was due",
     )
     parser.add_argument(
         "--slow-model", default="", metavar="NAME", help="of scenario slow-model; empty: the same model"

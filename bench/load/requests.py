@@ -15,11 +15,6 @@ from bench.load.wire import Tensors, Way
 from bench.payloads import Array
 from skylane.client import Model
 
-try:
-    from examples.flight_rows import FEATURES, example_rows
-except ImportError:  # pandas comes with the extra `convert`
-    example_rows = None  # type: ignore[assignment]
-
 ROWS: Final = 10_000
 """Different rows to draw from."""
 DRAWN_TOGETHER: Final = 4096
@@ -35,8 +30,16 @@ class Question:
     model: str
     body: bytes
     expected: StatusCode = StatusCode.OK
-    judged: bool = True
-    """Whether its latency is held against a threshold."""
+
+
+def aside(name: str, what: str) -> str:
+    """The name of requests that are counted apart from a model's usual ones."""
+    return f"{name}, {what}"
+
+
+def judged(name: str) -> bool:
+    """Whether latency under this name is held against a threshold: that of a model's usual requests, unless refused."""
+    return "," not in name  # which no model's name has
 
 
 def rows_of(model: Model, rng: np.random.Generator) -> Tensors:
@@ -49,7 +52,14 @@ def rows_of(model: Model, rng: np.random.Generator) -> Tensors:
 
 
 def _flights(model: Model) -> Tensors | None:
-    if example_rows is None or {column.name for column in model.columns} != set(FEATURES):
+    names = {column.name for column in model.columns}
+    if "carrier" not in names:
+        return None
+    try:  # here, since pandas takes a quarter of a second, and is not there without the extra `convert`
+        from examples.flight_rows import FEATURES, example_rows
+    except ImportError:
+        return None
+    if names != set(FEATURES):
         return None
     frame = example_rows(ROWS)
     columns = {name: [None if value != value else value for value in frame[name].tolist()] for name in FEATURES}
@@ -77,16 +87,19 @@ class Requests:
     def large(self, way: Way, rows: int) -> Question:
         """So many rows at once, which do not repeat."""
         body = way.encode(self.schema, self.schema.name, self._take(int(self._rng.integers(self._count)), rows))
-        return Question(f"{self.schema.name}, {rows:,} rows", self.schema.name, body, judged=False)
+        return Question(aside(self.schema.name, f"{rows} rows"), self.schema.name, body)
 
     def bad(self, way: Way) -> Question:
         """A request that is wrong in one of some ways."""
-        what, spoil = BAD[int(self._rng.integers(len(BAD)))]
-        name = NO_MODEL if spoil is None else self.schema.name
-        rows = self._take(self._draw(), 1)
-        body = way.encode(self.schema, name, rows if spoil is None else spoil(rows))
-        expected = StatusCode.INVALID_ARGUMENT if spoil else StatusCode.NOT_FOUND
-        return Question(f"{self.schema.name}, wrong: {what}", name, body, expected, judged=False)
+        return self.wrong(way, WRONG[int(self._rng.integers(len(WRONG)))])
+
+    def wrong(self, way: Way, wrong: "Wrong") -> Question:
+        """A request that is wrong in this way."""
+        name = wrong.model or self.schema.name
+        body = way.encode(self.schema, name, wrong.spoil(self._take(self._draw(), 1)))
+        if wrong.cut:
+            body = body[:-1]  # what is last is a field of protobuf with its length, or a bracket
+        return Question(aside(self.schema.name, f"wrong: {wrong.what}"), name, body, wrong.expected)
 
     def _draw(self) -> int:
         if not self._drawn:
@@ -104,6 +117,10 @@ class Requests:
         return {name: array[places] for name, array in self._rows.items()}
 
 
+def _as_it_is(rows: Tensors) -> Tensors:
+    return rows
+
+
 def _too_wide(rows: Tensors) -> Tensors:
     name, array = next(iter(rows.items()))
     return {**rows, name: np.concatenate([array, array], axis=1)}
@@ -111,6 +128,12 @@ def _too_wide(rows: Tensors) -> Tensors:
 
 def _misnamed(rows: Tensors) -> Tensors:
     return {f"{name}_": array for name, array in rows.items()}
+
+
+def _incomplete(rows: Tensors) -> Tensors:
+    """Without the last tensor, or of a single one without its last column."""
+    *others, (name, array) = rows.items()
+    return dict(others) if others else {name: array[:, :-1]}
 
 
 def _mistyped(rows: Tensors) -> Tensors:
@@ -123,11 +146,26 @@ def _other_type(array: Array) -> Array:
     return np.full(array.shape, "text", object)
 
 
-BAD: Final[Sequence[tuple[str, Callable[[Tensors], Tensors] | None]]] = (
-    ("shape", _too_wide),
-    ("name", _misnamed),
-    ("type", _mistyped),
-    ("no such model", None),
+@dataclass(frozen=True)
+class Wrong:
+    """One way to be wrong."""
+
+    what: str
+    spoil: Callable[[Tensors], Tensors] = _as_it_is
+    cut: bool = False
+    """The bytes end too early."""
+    model: str | None = None
+    """Asked for, instead of the right one."""
+    expected: StatusCode = StatusCode.INVALID_ARGUMENT
+
+
+WRONG: Final[Sequence[Wrong]] = (
+    Wrong("shape", _too_wide),
+    Wrong("unknown name", _misnamed),
+    Wrong("incomplete", _incomplete),
+    Wrong("type", _mistyped),
+    Wrong("cut off", cut=True),
+    Wrong("no such model", model=NO_MODEL, expected=StatusCode.NOT_FOUND),
 )
 
 

@@ -7,6 +7,8 @@ from locust import LoadTestShape, User
 from bench.load.scenarios import SCENARIOS
 from bench.load.session import seconds_of
 from bench.load.users import USERS
+from bench.load.wire import WAYS
+from bench.load.workers import Workers
 
 SPAWNED_PER_S = 100
 
@@ -23,15 +25,17 @@ class ScenarioShape(LoadTestShape):
         options: Any = environment.parsed_options
         passed_s: float = self.get_run_time()  # type: ignore[no-untyped-call]
         scenario, passed = SCENARIOS[options.scenario], passed_s / seconds_of(options)
-        if passed >= 1:
+        workers: Workers | None = environment.workers  # type: ignore[attr-defined]
+        if passed >= 1 and (workers is None or workers.finished(passed_s, environment.stop_timeout)):
             return None
         users = int(options.num_users)
         if not float(options.rate):
-            users = max(1, round(users * scenario.curve(passed)))
+            users = max(1, round(users * scenario.curve(min(passed, 1.0))))
         return users, min(float(options.spawn_rate), SPAWNED_PER_S), _classes(options, environment.user_classes)
 
 
 def _classes(options: Any, allowed: list[type[User]]) -> list[type[User]]:
     """Those of --ask among those that are named on the command line, if any are."""
-    wanted = {options.ask} if options.ask != "all" else {name for name in USERS if name != "rest" or options.http}
+    every = {name for name, way in WAYS.items() if options.http or not way.http}
+    wanted = {options.ask} if options.ask != "all" else every
     return [user for name, user in USERS.items() if name in wanted and user in allowed]

@@ -5,14 +5,13 @@ from typing import Any
 
 from bench.load.arrivals import LATE_S
 from bench.load.options import thresholds_of
+from bench.load.requests import judged
 from bench.load.thresholds import FAILED, Row, broken
 
 log = logging.getLogger("skylane")
 
 LATE_SHARE = 0.01
 """Of requests that left late, worth a word."""
-UNJUDGED = (" rows", ", wrong: ", "refused for overload")
-"""In the names of requests whose latency is not held against a threshold."""
 
 
 def rows_of(stats: Any) -> list[Row]:
@@ -23,7 +22,7 @@ def rows_of(stats: Any) -> list[Row]:
             entry.num_requests,
             entry.num_failures,
             float(entry.get_response_time_percentile(0.99) or 0),
-            judged=not any(part in entry.name for part in UNJUDGED),
+            judged=judged(entry.name),
         )
         for entry in stats.entries.values()
     ]

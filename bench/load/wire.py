@@ -36,6 +36,7 @@ class Way:
     path: str
     """Of the method; of REST, with {} for the model."""
     encode: Encode
+    http: bool = False
 
 
 class Refused(Exception):
@@ -85,6 +86,19 @@ def _json_rows(rows: Iterable[Mapping[str, Any]]) -> bytes:
     return json.dumps({"rows": list(rows)}).encode()
 
 
+def _rest_infer(_schema: Model, _name: str, rows: Tensors) -> bytes:
+    inputs = [
+        {
+            "name": tensor,
+            "shape": array.shape,
+            "datatype": _OIP[dtype_of(array)],
+            "data": [_json(value) for value in array.flat],
+        }
+        for tensor, array in rows.items()
+    ]
+    return json.dumps({"inputs": inputs}).encode()
+
+
 def _json(value: Any) -> Any:
     plain = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(plain, float) and math.isnan(plain) else plain
@@ -96,10 +110,11 @@ WAYS: Final[Mapping[str, Way]] = {
         Way("predict", PREDICT, _predict),
         Way("stream", PREDICT_STREAM, _predict),
         Way("infer", INFER, _infer),
-        Way("rest", "/v1/models/{}:predict", _rest),
+        Way("rest", "/v1/models/{}:predict", _rest, http=True),
+        Way("rest-infer", "/v2/models/{}/infer", _rest_infer, http=True),
     )
 }
-"""Predict and PredictStream of Skylane, ModelInfer of the Open Inference Protocol, and JSON over HTTP."""
+"""Predict and PredictStream of Skylane, ModelInfer of the Open Inference Protocol, and JSON over HTTP of both."""
 
 _CODE_OF: Final[Mapping[int, StatusCode]] = {code.value[0]: code for code in StatusCode}
 _OF_HTTP: Final[Mapping[int, StatusCode]] = {

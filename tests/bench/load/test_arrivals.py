@@ -47,6 +47,19 @@ def test_a_time_without_requests_is_passed_over() -> None:
     assert next(due) == pytest.approx(5.1, abs=2 * STEP_S)
 
 
+@given(st.floats(0.0, 3.0), st.integers(0, 200), st.floats(0.0, 5.0))
+def test_at_the_end_what_is_due_is_handed_out_and_nothing_else(end_s: float, taken: int, late_s: float) -> None:
+    """However many were taken before, and however late the rest is asked for."""
+    arrivals = Arrivals(instants(lambda _: 50.0), began_at=10.0)
+    before = [arrivals.take(10.0) for _ in range(taken)]
+    arrivals.close(10.0 + end_s)
+    after = list(iter(lambda: arrivals.take(10.0 + end_s + late_s), None))
+    assert arrivals.take(10.0 + end_s) is None
+    due = list(takewhile(lambda at: at <= 10.0 + end_s, (10.0 + instant for instant in instants(lambda _: 50.0))))
+    assert [*before, *after][: len(due)] == due
+    assert len(before) + len(after) == max(len(due), taken)
+
+
 @given(st.floats(0.1, 3.0), st.integers(1, 8))
 def test_a_server_that_stalls_shows_its_true_latency(stall_s: float, users: int) -> None:
     """100 requests a second, answered at once but for the stall: each due in it took until its end, however few users
@@ -57,6 +70,7 @@ def test_a_server_that_stalls_shows_its_true_latency(stall_s: float, users: int)
     while min(free_at) < stall[1] + 1.0:
         user = free_at.index(min(free_at))
         due_at = arrivals.take(free_at[user])
+        assert due_at is not None
         sent_at = max(due_at, free_at[user])
         free_at[user] = stall[1] if stall[0] <= sent_at < stall[1] else sent_at
         took.append((due_at, free_at[user] - due_at))

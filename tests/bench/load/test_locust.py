@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,11 @@ import pytest
 
 from bench.load.scenarios import SCENARIOS
 from bench.load.wire import WAYS
-from bench.servers import free_port
-from support.server import RunningServer, serving
+from support.server import Gate, RunningServer, serving
 
 ROOT = Path(__file__).parents[3]
-TOGETHER = 3
-"""Runs side by side."""
+TOGETHER = 4
+"""Runs side by side: most of the time they start, or wait."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Ended:
     code: int
     rows: list[dict[str, Any]]
     said: str
+    report: str = ""
 
     @property
     def requests(self) -> int:
@@ -69,74 +71,100 @@ def usual(server: RunningServer, *more: str) -> list[str]:
     return ["--host", server.address, "--model", "linear", "-t", "1s", "--users", "4", *more]
 
 
-def test_every_scenario(server: RunningServer) -> None:
-    waiting = list(SCENARIOS)
-    running: dict[str, subprocess.Popen[str]] = {}
-    ended: dict[str, Ended] = {}
-    while waiting or running:
-        while waiting and len(running) < TOGETHER:
-            name = waiting.pop()
-            running[name] = start(*usual(server, "--scenario", name, "--rate", "40", "--large-rows", "30"))
-        name = next(iter(running))
-        ended[name] = end(running.pop(name))
-    for name, each in ended.items():
-        assert each.code == 0, (name, each.said)
-        assert each.requests > 10, (name, each.said)
-        assert all(row["num_failures"] == 0 for row in each.rows), (name, each.rows)
+REFUSED = {
+    "a model that is not there": (["--model", "nobody"], "there is no model 'nobody'"),
+    "not there for any process": (["--model", "nobody", "--processes", "2"], "there is no model 'nobody'"),
+    "REST without its port": (["--ask", "rest"], "--ask rest needs --http HOST:PORT"),
+    "a port that nobody has": (["--ask", "rest", "--http", "127.0.0.1:1"], "nobody answers HTTP at 127.0.0.1:1"),
+    "no address at all": (["--host", ""], "there is no server to ask: start one with `skylane serve"),
+    "no server there": (["--host", "127.0.0.1:1"], "the server at 127.0.0.1:1 cannot be asked"),
+}
+"""What is wrong → arguments, and what is said."""
+
+
+@pytest.fixture(scope="module")
+def ended(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
+    """Every run that shares the server, a few at a time."""
+    report = tmp_path_factory.mktemp("locust") / "report.html"
+    every_way = ["--scenario", "bad-input", "--ask", "all", "--http", f"127.0.0.1:{server.http_port}"]
+    wanted: dict[str, Sequence[str]] = {
+        **{name: more for name, (more, _) in REFUSED.items()},
+        **{name: ["--scenario", name, "--rate", "100", "--large-rows", "30"] for name in SCENARIOS},
+        "every way": [*every_way, "--users", "10", "-t", "2s", "--html", str(report)],
+        "processes": ["--processes", "2", "--scenario", "ramp", "--rate", "200", "-t", "3s"],
+        "threshold": ["--max-p99-ms", "0.0001"],
+    }
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        made = pool.map(lambda more: locust(*usual(server, *more)), wanted.values())
+        runs = dict(zip(wanted, made, strict=True))
+    return {**runs, "every way": replace(runs["every way"], report=report.read_text())}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_scenario(ended: dict[str, Ended], name: str) -> None:
+    run = ended[name]
+    assert run.code == 0, run.said
+    assert run.requests > 10, run.said
+    assert all(row["num_failures"] == 0 for row in run.rows), run.rows
+
+
+def test_mixed_models_are_all_that_the_server_has(ended: dict[str, Ended]) -> None:
     assert ended["mixed-models"].names == {"predict linear", "predict mixed", "predict touchy"}
 
 
-def test_every_way_to_ask_and_what_is_wrong_is_refused_for_what_it_is(server: RunningServer, tmp_path: Path) -> None:
-    http, report = f"127.0.0.1:{server.http_port}", tmp_path / "report.html"
-    ended = locust(
-        *usual(
-            server,
-            "--scenario",
-            "bad-input",
-            "--ask",
-            "all",
-            "--http",
-            http,
-            "--users",
-            "8",
-            "-t",
-            "2s",
-            "--html",
-            str(report),
-        )
-    )
+def test_every_way_to_ask_and_what_is_wrong_is_refused_for_what_it_is(ended: dict[str, Ended]) -> None:
+    run = ended["every way"]
+    assert run.code == 0, run.said
+    assert {f"{way} linear" for way in WAYS} <= run.names
+    assert any("wrong" in name for name in run.names)
+    assert all(row["num_failures"] == 0 for row in run.rows), run.rows
+    assert "rest-infer" in run.report
+
+
+def test_several_processes_share_a_rate_and_its_curve(ended: dict[str, Ended]) -> None:
+    """300 in all. Each at the whole rate would be 600; along the scenario's minute instead of these seconds, 15."""
+    run = ended["processes"]
+    assert run.code == 0, run.said
+    assert 200 < run.requests < 400  # six times the spread of random arrivals
+
+
+def test_a_stall_shows_its_length_to_everybody_who_would_have_asked(small_models: Path) -> None:
+    """The first request finds a server that stalls for a second; of 100 due in it, the first half waits for 500 ms."""
+    gate = Gate()
+    with serving(small_models, load=gate.load) as stalling:
+        running = start(*usual(stalling, "--rate", "100", "-t", "3s"))
+        assert gate.entered.acquire(timeout=60)
+        threading.Timer(1.0, gate.opened.set).start()
+        ended = end(running)
     assert ended.code == 0, ended.said
-    assert {f"{way} linear" for way in WAYS} <= ended.names
-    assert any("wrong" in name for name in ended.names)
-    assert all(row["num_failures"] == 0 for row in ended.rows), ended.rows
-    assert "predict" in report.read_text()
+    (row,) = ended.rows
+    slow = sum(count for ms, count in row["response_times"].items() if float(ms) >= 500)
+    assert slow > 20  # four users, who would show four slow requests in a closed loop
+    assert row["max_response_time"] > 900
 
 
-def test_several_processes_share_a_rate(server: RunningServer) -> None:
-    ended = locust(*usual(server, "--processes", "2", "--rate", "60", "-t", "3s"))
-    assert ended.code == 0, ended.said
-    assert 10 < ended.requests < 400  # not twice the rate, whatever the machine is doing
+def test_a_server_that_hangs_at_the_end_does_not_pass(small_models: Path) -> None:
+    """Every request that was due counts, though the run is over before any is answered."""
+    gate = Gate()
+    with serving(small_models, load=gate.load) as hanging:
+        ended = locust(*usual(hanging, "--rate", "50", "-t", "1s", "--deadline-ms", "1000", "--processes", "2"))
+        gate.opened.set()
+    assert ended.code == 1, ended.said
+    assert ended.requests > 10
+    assert all(row["num_failures"] == row["num_requests"] for row in ended.rows)
 
 
-@pytest.mark.parametrize(
-    ("more", "code", "says"),
-    [
-        pytest.param(["--max-p99-ms", "0.0001"], 1, "FAILED: p99 of predict linear", id="a threshold that is broken"),
-        pytest.param(["--model", "nobody"], 2, "there is no model 'nobody'", id="a model that is not there"),
-        pytest.param(["--ask", "rest"], 2, "--ask rest needs --http HOST:PORT", id="REST without its port"),
-    ],
-)
-def test_exit_codes(server: RunningServer, more: Sequence[str], code: int, says: str) -> None:
-    ended = locust(*usual(server, *more))
-    assert (ended.code, says in ended.said) == (code, True), ended.said
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_asked_is_told_once_and_exits_with_2(ended: dict[str, Ended], name: str) -> None:
+    run = ended[name]
+    assert run.code == 2, run.said
+    assert run.said.count(REFUSED[name][1]) == 1, run.said
+    assert "Traceback" not in run.said
 
 
-def test_no_server() -> None:
-    address = f"127.0.0.1:{free_port()}"
-    ended = locust("--host", address, "-t", "2s")
-    assert ended.code == 2, ended.said
-    assert f"the server at {address} cannot be asked" in ended.said
-    assert "skylane serve --models models" in ended.said
+def test_a_threshold_that_is_broken_exits_with_1(ended: dict[str, Ended]) -> None:
+    assert ended["threshold"].code == 1, ended["threshold"].said
+    assert "FAILED: p99 of predict linear" in ended["threshold"].said
 
 
 def test_our_options_have_a_help() -> None:
