@@ -48,9 +48,11 @@ def outcome(server: RunningServer, way: Way, question: Question) -> StatusCode:
         else:
             with grpc.insecure_channel(server.address) as channel:
                 if way.name == "stream":
-                    check_streamed(next(channel.stream_stream(way.path)(iter([question.body]), timeout=30)))
+                    stream: grpc.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(way.path)
+                    check_streamed(next(stream(iter([question.body]), timeout=30)))
                 else:
-                    channel.unary_unary(way.path)(question.body, timeout=30)
+                    unary: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(way.path)
+                    unary(question.body, timeout=30)
     except Refused as error:
         return error.code
     except grpc.RpcError as error:
