@@ -82,6 +82,8 @@ def finish(environment: Any, **_: object) -> None:
 def tell(environment: Any, **_: object) -> None:
     """What this process could not do."""
     verdict.tell_of_late(getattr(environment, "session", None))
+    if isinstance(environment.runner, WorkerRunner):
+        environment.stop_timeout = 0.0  # which a worker waits once more, before it is ready for another run
 
 
 def judge(environment: Any, **_: object) -> None:

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import gevent
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import STATE_SPAWNING, MasterRunner, WorkerRunner
 
 BEGUN: Final = "skylane-begun"
 UNSUITABLE: Final = "skylane-unsuitable"
 FINISH: Final = "skylane-finish"
 FINISHED: Final = "skylane-finished"
 LOOK_S: Final = 0.1
+SPAWNED_S: Final = 5.0
 
 
 class Workers:
@@ -50,6 +51,9 @@ class Workers:
             environment.shape_class.reset_time()
 
     def _hear_unsuitable(self, environment: Any, msg: Any, **_: object) -> None:
+        with gevent.Timeout(SPAWNED_S, False):
+            while self._runner.state == STATE_SPAWNING:  # Locust forgets workers that it stops meanwhile
+                gevent.sleep(LOOK_S)
         self._give_up(environment, msg.data["why"])
 
     def _hear_finished(self, msg: Any, **_: object) -> None:

@@ -4,16 +4,20 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 
 from bench.load.scenarios import SCENARIOS
 from bench.load.wire import WAYS
+from bench.servers import free_port
 from support.server import Gate, RunningServer, serving
 
 ROOT = Path(__file__).parents[3]
@@ -71,9 +75,15 @@ def usual(server: RunningServer, *more: str) -> list[str]:
     return ["--host", server.address, "--model", "linear", "-t", "1s", "--users", "4", *more]
 
 
+def two_processes() -> list[str]:
+    """With a port of their own, on which they meet: other runs may have Locust's usual one."""
+    port = str(free_port())
+    return ["--processes", "2", "--master-bind-port", port, "--master-port", port]
+
+
 REFUSED = {
     "a model that is not there": (["--model", "nobody"], "there is no model 'nobody'"),
-    "not there for any process": (["--model", "nobody", "--processes", "2"], "there is no model 'nobody'"),
+    "not there for any process": (["--model", "nobody", *two_processes()], "there is no model 'nobody'"),
     "REST without its port": (["--ask", "rest"], "--ask rest needs --http HOST:PORT"),
     "a port that nobody has": (["--ask", "rest", "--http", "127.0.0.1:1"], "nobody answers HTTP at 127.0.0.1:1"),
     "no address at all": (["--host", ""], "there is no server to ask: start one with `skylane serve"),
@@ -82,38 +92,106 @@ REFUSED = {
 """What is wrong → arguments, and what is said."""
 
 
+def stalling(models: Path) -> Ended:
+    """A server that stops for a second with its first request."""
+    gate = Gate()
+    with serving(models, load=gate.load) as server:
+        running = start(*usual(server, "--rate", "100", "-t", "3s"))
+        assert gate.entered.acquire(timeout=60)
+        threading.Timer(1.0, gate.opened.set).start()
+        return end(running)
+
+
+def hanging(models: Path) -> Ended:
+    """A server that never answers."""
+    gate = Gate()
+    with serving(models, load=gate.load) as server:
+        ended = locust(*usual(server, "--rate", "50", "-t", "1s", "--deadline-ms", "1000", *two_processes()))
+        gate.opened.set()
+        return ended
+
+
+def on_the_page(server: RunningServer) -> Ended:
+    """Locust with its page, which is told of ten times the users of the command line, and of a time."""
+    port = free_port()
+    page = f"http://127.0.0.1:{port}"
+    command = ["locust", "-f", "bench/locustfile.py", "--web-host", "127.0.0.1", "--web-port", str(port)]
+    arguments = ["--host", server.address, "--model", "linear", "--users", "4", *two_processes()]
+    nowhere = subprocess.DEVNULL
+    process = subprocess.Popen([sys.executable, "-m", *command, *arguments], cwd=ROOT, stdout=nowhere, stderr=nowhere)
+
+    def ask(path: str, **form: str) -> dict[str, Any]:
+        data = urlencode(form).encode() if form else None
+        with urlopen(page + path, data, timeout=60) as answer:
+            told: dict[str, Any] = json.load(answer)
+        return told
+
+    try:
+        until(lambda: len(ask("/stats/requests")["workers"]) == 2)
+        ask("/swarm", user_count="40", spawn_rate="100", run_time="2s", rate="100")
+        until(lambda: len(ask("/stats/requests")["stats"]) > 1)
+        until(lambda: ask("/stats/requests")["state"] == "stopped")
+        rows = ask("/stats/requests")["stats"]
+    finally:
+        process.terminate()
+        code = process.wait(60)
+    return Ended(code, [row for row in rows if row["name"] != "Aggregated"], "")
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Ask over and over, for a minute at most."""
+    pause = threading.Event()
+    for _ in range(600):
+        with suppress(OSError):
+            if holds():
+                return
+        pause.wait(0.1)
+    pytest.fail("this did not come to hold within a minute")
+
+
 @pytest.fixture(scope="module")
-def ended(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
-    """Every run that shares the server, a few at a time."""
+def ended(
+    server: RunningServer, small_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Ended]]:
+    """What became of a run; all of them are started at first, a few at a time."""
     report = tmp_path_factory.mktemp("locust") / "report.html"
     every_way = ["--scenario", "bad-input", "--ask", "all", "--http", f"127.0.0.1:{server.http_port}"]
     wanted: dict[str, Sequence[str]] = {
+        "processes": [*two_processes(), "--scenario", "ramp", "--rate", "200", "-t", "3s"],
+        "every way": [*every_way, "--users", "10", "-t", "2s", "--html", str(report)],
+        "threshold": ["--max-p99-ms", "0.0001"],
         **{name: more for name, (more, _) in REFUSED.items()},
         **{name: ["--scenario", name, "--rate", "100", "--large-rows", "30"] for name in SCENARIOS},
-        "every way": [*every_way, "--users", "10", "-t", "2s", "--html", str(report)],
-        "processes": ["--processes", "2", "--scenario", "ramp", "--rate", "200", "-t", "3s"],
-        "threshold": ["--max-p99-ms", "0.0001"],
     }
     with ThreadPoolExecutor(TOGETHER) as pool:
-        made = pool.map(lambda more: locust(*usual(server, *more)), wanted.values())
-        runs = dict(zip(wanted, made, strict=True))
-    return {**runs, "every way": replace(runs["every way"], report=report.read_text())}
+        runs = {
+            "page": pool.submit(on_the_page, server),
+            "hang": pool.submit(hanging, small_models),
+            "stall": pool.submit(stalling, small_models),
+            **{name: pool.submit(locust, *usual(server, *more)) for name, more in wanted.items()},
+        }
+
+        def wait(name: str) -> Ended:
+            run = runs[name].result()
+            return replace(run, report=report.read_text()) if name == "every way" else run
+
+        yield wait
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_every_scenario(ended: dict[str, Ended], name: str) -> None:
-    run = ended[name]
+def test_every_scenario(ended: Callable[[str], Ended], name: str) -> None:
+    run = ended(name)
     assert run.code == 0, run.said
     assert run.requests > 10, run.said
     assert all(row["num_failures"] == 0 for row in run.rows), run.rows
 
 
-def test_mixed_models_are_all_that_the_server_has(ended: dict[str, Ended]) -> None:
-    assert ended["mixed-models"].names == {"predict linear", "predict mixed", "predict touchy"}
+def test_mixed_models_are_all_that_the_server_has(ended: Callable[[str], Ended]) -> None:
+    assert ended("mixed-models").names == {"predict linear", "predict mixed", "predict touchy"}
 
 
-def test_every_way_to_ask_and_what_is_wrong_is_refused_for_what_it_is(ended: dict[str, Ended]) -> None:
-    run = ended["every way"]
+def test_every_way_to_ask_and_what_is_wrong_is_refused_for_what_it_is(ended: Callable[[str], Ended]) -> None:
+    run = ended("every way")
     assert run.code == 0, run.said
     assert {f"{way} linear" for way in WAYS} <= run.names
     assert any("wrong" in name for name in run.names)
@@ -121,50 +199,46 @@ def test_every_way_to_ask_and_what_is_wrong_is_refused_for_what_it_is(ended: dic
     assert "rest-infer" in run.report
 
 
-def test_several_processes_share_a_rate_and_its_curve(ended: dict[str, Ended]) -> None:
+def test_several_processes_share_a_rate_and_its_curve(ended: Callable[[str], Ended]) -> None:
     """300 in all. Each at the whole rate would be 600; along the scenario's minute instead of these seconds, 15."""
-    run = ended["processes"]
+    run = ended("processes")
     assert run.code == 0, run.said
     assert 200 < run.requests < 400  # six times the spread of random arrivals
 
 
-def test_a_stall_shows_its_length_to_everybody_who_would_have_asked(small_models: Path) -> None:
+def test_what_is_said_on_the_page_reaches_every_process(ended: Callable[[str], Ended]) -> None:
+    """200 in all. By the users that the command line says it would be ten times as many."""
+    assert 115 < ended("page").requests < 285
+
+
+def test_a_stall_shows_its_length_to_everybody_who_would_have_asked(ended: Callable[[str], Ended]) -> None:
     """The first request finds a server that stalls for a second; of 100 due in it, the first half waits for 500 ms."""
-    gate = Gate()
-    with serving(small_models, load=gate.load) as stalling:
-        running = start(*usual(stalling, "--rate", "100", "-t", "3s"))
-        assert gate.entered.acquire(timeout=60)
-        threading.Timer(1.0, gate.opened.set).start()
-        ended = end(running)
-    assert ended.code == 0, ended.said
-    (row,) = ended.rows
+    assert ended("stall").code == 0, ended("stall").said
+    (row,) = ended("stall").rows
     slow = sum(count for ms, count in row["response_times"].items() if float(ms) >= 500)
     assert slow > 20  # four users, who would show four slow requests in a closed loop
     assert row["max_response_time"] > 900
 
 
-def test_a_server_that_hangs_at_the_end_does_not_pass(small_models: Path) -> None:
+def test_a_server_that_hangs_at_the_end_does_not_pass(ended: Callable[[str], Ended]) -> None:
     """Every request that was due counts, though the run is over before any is answered."""
-    gate = Gate()
-    with serving(small_models, load=gate.load) as hanging:
-        ended = locust(*usual(hanging, "--rate", "50", "-t", "1s", "--deadline-ms", "1000", "--processes", "2"))
-        gate.opened.set()
-    assert ended.code == 1, ended.said
-    assert ended.requests > 10
-    assert all(row["num_failures"] == row["num_requests"] for row in ended.rows)
+    run = ended("hang")
+    assert run.code == 1, run.said
+    assert run.requests > 10
+    assert all(row["num_failures"] == row["num_requests"] for row in run.rows)
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_asked_is_told_once_and_exits_with_2(ended: dict[str, Ended], name: str) -> None:
-    run = ended[name]
+def test_what_cannot_be_asked_is_told_once_and_exits_with_2(ended: Callable[[str], Ended], name: str) -> None:
+    run = ended(name)
     assert run.code == 2, run.said
     assert run.said.count(REFUSED[name][1]) == 1, run.said
     assert "Traceback" not in run.said
 
 
-def test_a_threshold_that_is_broken_exits_with_1(ended: dict[str, Ended]) -> None:
-    assert ended["threshold"].code == 1, ended["threshold"].said
-    assert "FAILED: p99 of predict linear" in ended["threshold"].said
+def test_a_threshold_that_is_broken_exits_with_1(ended: Callable[[str], Ended]) -> None:
+    assert ended("threshold").code == 1, ended("threshold").said
+    assert "FAILED: p99 of predict linear" in ended("threshold").said
 
 
 def test_our_options_have_a_help() -> None:
