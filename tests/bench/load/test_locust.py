@@ -18,6 +18,7 @@ import pytest
 from bench.load.scenarios import SCENARIOS
 from bench.load.wire import WAYS
 from bench.servers import free_port
+from support import models
 from support.server import Gate, RunningServer, serving
 
 ROOT = Path(__file__).parents[3]
@@ -92,21 +93,32 @@ REFUSED = {
 """What is wrong → arguments, and what is said."""
 
 
-def stalling(models: Path) -> Ended:
+def stalling(repository: Path) -> Ended:
     """A server that stops for a second with its first request."""
     gate = Gate()
-    with serving(models, load=gate.load) as server:
+    with serving(repository, load=gate.load) as server:
         running = start(*usual(server, "--rate", "100", "-t", "3s"))
         assert gate.entered.acquire(timeout=60)
         threading.Timer(1.0, gate.opened.set).start()
         return end(running)
 
 
-def hanging(models: Path) -> Ended:
+def hanging(repository: Path) -> Ended:
     """A server that never answers."""
     gate = Gate()
-    with serving(models, load=gate.load) as server:
+    with serving(repository, load=gate.load) as server:
         ended = locust(*usual(server, "--rate", "50", "-t", "1s", "--deadline-ms", "1000", *two_processes()))
+        gate.opened.set()
+        return ended
+
+
+def overloaded(root: Path) -> Ended:
+    """A server that is busy with the first request, and keeps no more than two waiting."""
+    gate = Gate()
+    models.linear(root)
+    (root / "linear" / "model.toml").write_text("[batching]\nmax_batch_rows = 2\nmax_queue_rows = 2\n")
+    with serving(root, load=gate.load) as server:
+        ended = locust(*usual(server, "--users", "20", "--rate", "100", "--deadline-ms", "1500"))
         gate.opened.set()
         return ended
 
@@ -168,6 +180,7 @@ def ended(
             "page": pool.submit(on_the_page, server),
             "hang": pool.submit(hanging, small_models),
             "stall": pool.submit(stalling, small_models),
+            "overload": pool.submit(overloaded, tmp_path_factory.mktemp("overloaded")),
             **{name: pool.submit(locust, *usual(server, *more)) for name, more in wanted.items()},
         }
 
@@ -225,6 +238,14 @@ def test_a_server_that_hangs_at_the_end_does_not_pass(ended: Callable[[str], End
     run = ended("hang")
     assert run.code == 1, run.said
     assert run.requests > 10
+    assert all(row["num_failures"] == row["num_requests"] for row in run.rows)
+
+
+def test_refusals_for_overload_are_failures_under_a_name_of_their_own(ended: Callable[[str], Ended]) -> None:
+    run = ended("overload")
+    assert run.code == 1, run.said
+    assert "predict linear, refused for overload" in run.names
+    assert "RESOURCE_EXHAUSTED" in run.said
     assert all(row["num_failures"] == row["num_requests"] for row in run.rows)
 
 
