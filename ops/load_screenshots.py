@@ -1,7 +1,7 @@
 """Pictures of Locust's web page and report, for docs/load-testing.md: python ops/load_screenshots.py docs/images
 
 Serves models/, starts Locust with its page, fills nothing in but what the command line says, presses Start, and looks.
-Needs what ops/screenshots.py needs, and the model flights_late. Takes a minute.
+Needs what ops/screenshots.py needs, and the model flights_late. Takes three minutes.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from bench.servers import free_port
 
-SECONDS: Final = 40
+SECONDS: Final = 80
 SETTLED_S: Final = 2.0
 """For the page's animations."""
 SCENARIO: Final = ("--scenario", "step", "--rate", "400", "--run-time", f"{SECONDS}s", "--zipf", "1")
