@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import http.client
 import json
+import select
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -224,24 +225,23 @@ class TestBodies:
         assert refused.error == (415, "content-encoding: expected gzip, deflate or none, received 'br'")
 
     def test_bodies_of_all_requests_together_are_bounded(self, http: Http) -> None:
-        """Four unfinished bodies of the largest size are held; a fifth is refused until one of them ends."""
-        port = http.connection.port
+        """Four unfinished bodies of nearly the largest size are held; with the beginning of a fifth one is refused."""
         with contextlib.ExitStack() as stack:
-            unfinished = [stack.enter_context(Http(port)) for _ in range(4)]
-            for each in unfinished:
+            held: dict[Any, tuple[Http, int]] = {}
+            for size in (*[2**20 - 1] * 4, 4096):
+                each = stack.enter_context(Http(http.connection.port))
                 each.connection.putrequest("POST", PATH)
                 each.connection.putheader("content-length", str(2**20))
                 each.connection.endheaders()
-                each.connection.send(b" " * (2**20 - 1))
-            for _ in range(1000):  # until the last byte is read, which nothing announces
-                refused = http.post(PATH, body_of(8))
-                if refused.status == 503:
-                    break
-            status, told = refused.error
+                each.connection.send(b" " * size)
+                held[each.connection.sock] = each, 2**20 - size
+            answered, _, _ = select.select(list(held), [], [], 60)
+            ((refused, _),) = (held.pop(sock) for sock in answered)
+            status, told = refused.answer().error
             assert status == 503
             assert told.endswith("at most 4194304 may be")
-            for each in unfinished:
-                each.connection.send(b" ")
+            for each, missing in held.values():
+                each.connection.send(b" " * missing)
                 assert each.answer().status == 400
         assert http.post(PATH, body_of(8)).status == 200
 
