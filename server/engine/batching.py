@@ -21,7 +21,7 @@ class Cut:
     @property
     def rows(self) -> int:
         """Rows of the batch."""
-        return sum(block.rows for block in self.blocks)
+        return sum([block.rows for block in self.blocks])
 
     def halves(self) -> "tuple[Cut, Cut]":
         """The batch in two: its blocks, or the calls of its only block. It has more than one call."""

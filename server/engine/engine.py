@@ -23,7 +23,6 @@ from server.engine.admission import Refusal
 from server.engine.batching import Cut
 from server.engine.lane import FAILURES_TOLD_S, Lane
 from server.engine.observer import Observer
-from server.engine.statistics import Came
 from server.errors import (
     CallCancelled,
     DeadlineExpired,
@@ -176,9 +175,14 @@ class Engine:
             if lane.cache is not None:
                 self._keep(lane, block, replies)
         ended_at = clock()
-        came = _came(cut)
+        rows = cut.rows
         with lane.lock:
-            lane.counts.answered(came, cut.rows, (began_at, gathered_at, ran_at, ended_at))
+            for arrived_at, block in zip(cut.arrivals, blocks, strict=True):
+                calls = block.calls
+                lane.counts.answered(
+                    arrived_at, len(calls), calls[0].protocol, rows, began_at, gathered_at, ran_at, ended_at
+                )
+                rows = 0
         return ended_at - began_at
 
     def _run_apart(self, lane: Lane, cut: Cut, error: Exception) -> None:
@@ -284,15 +288,6 @@ def _admit_to(lane: Lane, block: Block, now: float) -> tuple[list[tuple[Call, by
     if block.calls:
         lane.queue.add(block, now)
     return kept, [(_with_followers(lane, calls), error) for calls, error in refused]
-
-
-def _came(cut: Cut) -> list[Came]:
-    """What is noted of a batch. Most have one block, for which the general way takes 0.7 µs instead of 0.2."""
-    arrivals, blocks = cut.arrivals, cut.blocks
-    if len(blocks) == 1:
-        calls = blocks[0].calls
-        return [(arrivals[0], len(calls), calls[0].protocol)]
-    return [(at, len(block.calls), block.protocol) for at, block in zip(arrivals, blocks, strict=True)]
 
 
 def _with_followers(lane: Lane, calls: Sequence[Call]) -> list[Call]:

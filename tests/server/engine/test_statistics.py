@@ -1,5 +1,10 @@
 """Statistics: how calls and times are counted. That every call is counted once, the simulation proves."""
 
+from bisect import bisect_left
+from collections import Counter
+from itertools import accumulate
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,14 +23,26 @@ from server.engine.statistics import BOUNDS_S, FOLDED_TOGETHER, Histogram, Stati
 )
 def test_a_histogram_counts_calls_where_prometheus_would(seconds: float, bucket: int) -> None:
     histogram = Histogram()
-    histogram.add(3, seconds)
+    histogram.add(np.array([3.0]), np.array([seconds]))
     assert [place for place, count in enumerate(histogram.buckets) if count] == [bucket]
     assert (histogram.count, histogram.seconds) == (3, 3 * seconds)
 
 
+Block = tuple[float, int, str]
+"""When it came, its calls, and by which protocol."""
+Times = tuple[float, float, float, float]
+"""When its batch left the queue, had its arrays, had its outputs, and had answered everybody."""
+
+
+def count(statistics: Statistics, blocks: list[Block], rows: int, times: Times) -> None:
+    """As the engine does for a batch."""
+    for place, block in enumerate(blocks):
+        statistics.answered(*block, 0 if place else rows, *times)
+
+
 def test_a_batch_counts_for_each_of_its_calls_and_once_as_an_execution() -> None:
     statistics = Statistics()
-    statistics.answered([(1.0, 2, "a"), (1.5, 3, "b")], rows=10, times=(2.0, 2.25, 3.25, 3.5))
+    count(statistics, [(1.0, 2, "a"), (1.5, 3, "b")], rows=10, times=(2.0, 2.25, 3.25, 3.5))
     statistics.fold()
     assert statistics.succeeded == 5
     assert statistics.outcomes == {("a", ""): 2, ("b", ""): 3}
@@ -41,30 +58,38 @@ batches = st.lists(
     st.tuples(
         st.lists(st.tuples(st.integers(0, 9).map(float), st.integers(1, 5), st.sampled_from("ab")), min_size=1),
         st.integers(1, 3),
-        st.tuples(*[st.integers(0, 3).map(float)] * 4),
+        st.tuples(st.just(10.0), *[st.integers(0, 3).map(float)] * 3).map(lambda steps: tuple(accumulate(steps))),
     ),
-    max_size=2 * FOLDED_TOGETHER + 1,
+    max_size=20,
 )
 
 
-@given(batches, st.data())
-def test_when_batches_are_counted_makes_no_difference(
-    given: list[tuple[list[tuple[float, int, str]], int, tuple[float, float, float, float]]], data: st.DataObject
+@given(batches, st.sampled_from([1, FOLDED_TOGETHER // 8]), st.sets(st.integers(0, 20)))
+def test_together_they_are_counted_as_one_by_one(
+    batches: list[tuple[list[Block], int, Times]], times_over: int, asked: set[int]
 ) -> None:
-    """Folded after each batch, or whenever somebody asks; whole numbers, so that any order of adding gives the same."""
-    at_once, late = Statistics(), Statistics()
-    for calls, rows, (waited, gathering, running, replying) in given:
-        began_at = 10.0 + waited
-        times = (began_at, began_at + gathering, began_at + gathering + running,
-                 began_at + gathering + running + replying)  # fmt: skip
-        at_once.answered(calls, rows, times)
-        at_once.fold()
-        late.answered(calls, rows, times)
-        if data.draw(st.booleans()):
-            late.fold()
-    late.fold()
-    for name in ("outcomes", "gather_s", "run_s", "reply_s", "batches", "rows", "executions", "succeeded", "last_at"):
-        assert getattr(at_once, name) == getattr(late, name)
-    for name in ("total", "queue", "run"):
-        one, other = getattr(at_once, name), getattr(late, name)
-        assert (one.buckets, one.seconds) == (other.buckets, other.seconds)
+    """Whenever somebody asks in between. Whole numbers, so that any order of adding gives the same."""
+    statistics = Statistics()
+    queue, total, run = ([0] * (len(BOUNDS_S) + 1) for _ in range(3))
+    outcomes, executions = Counter[tuple[str, str]](), Counter[int]()
+    gather_s = run_s = reply_s = 0.0
+    for place, (blocks, rows, times) in enumerate(batches * times_over):
+        count(statistics, blocks, rows, times)
+        if place in asked:
+            statistics.fold()
+        began_at, gathered_at, ran_at, ended_at = times
+        for arrived_at, calls, protocol in blocks:
+            queue[bisect_left(BOUNDS_S, began_at - arrived_at)] += calls
+            total[bisect_left(BOUNDS_S, ended_at - arrived_at)] += calls
+            outcomes[protocol, ""] += calls
+            gather_s += calls * (gathered_at - began_at)
+            run_s += calls * (ran_at - gathered_at)
+            reply_s += calls * (ended_at - ran_at)
+        run[bisect_left(BOUNDS_S, ran_at - gathered_at)] += 1
+        executions[rows] += 1
+    statistics.fold()
+    assert (statistics.queue.buckets, statistics.total.buckets, statistics.run.buckets) == (queue, total, run)
+    assert (statistics.gather_s, statistics.run_s, statistics.reply_s) == (gather_s, run_s, reply_s)
+    assert (statistics.outcomes, statistics.succeeded) == (outcomes, sum(outcomes.values()))
+    assert {rows: size.executions for rows, size in statistics.batches.items()} == executions
+    assert statistics.last_at == max((times[-1] for _, _, times in batches), default=0.0)
