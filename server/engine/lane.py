@@ -39,6 +39,8 @@ class LoadedModel:
     """The outputs for no rows at all."""
     manifest_json: bytes = b""
     """The manifest as it lies on disk, for those who ask."""
+    memory_bytes: int = 0
+    """What its session took when it was made; 0 if that is not known."""
 
 
 class Lane:

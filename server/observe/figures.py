@@ -72,8 +72,10 @@ class VersionFigures(msgspec.Struct, kw_only=True):
     """When it answered last, in seconds since 1970; 0 if it never has."""
     queue_rows: int = 0
     cache_bytes: int = 0
+    memory_bytes: int = 0
+    """What its sessions took when they were made; 0 if that is not known."""
     states: dict[str, int] = {}
-    """State → processes in which the version is in it. With the two above and the next, what only the living tell."""
+    """State → processes in which the version is in it. With the three above and the next, what only the living tell."""
     reason: str = ""
     """Why it is not served, if it is not."""
 
@@ -95,6 +97,7 @@ class VersionFigures(msgspec.Struct, kw_only=True):
 
 _SUMS = (
     "gather_s", "run_s", "reply_s", "hits", "hit_s", "misses", "coalesced", "queue_rows", "cache_bytes",
+    "memory_bytes",
 )  # fmt: skip
 
 
@@ -153,7 +156,7 @@ class Figures(msgspec.Struct, kw_only=True):
 
     def counters(self) -> "Figures":
         """What stays when the process has ended."""
-        nothing = {"queue_rows": 0, "cache_bytes": 0, "states": {}, "reason": ""}
+        nothing = {"queue_rows": 0, "cache_bytes": 0, "memory_bytes": 0, "states": {}, "reason": ""}
         versions = [msgspec.structs.replace(each, **nothing) for each in self.versions]
         return Figures(versions=versions, unserved=self.unserved, loads=self.loads, events=self.events)
 

@@ -79,9 +79,9 @@ class Ledger:
         """Everything, now."""
         with self._lock:
             self._fold()
-            lanes, gone = dict(self._lanes), list(self._gone.values())
-            loads = list(self._loads.values())
-        versions = [*gone, *(_of(*told, ref()) for ref, told in lanes.items()), *_states(status)]
+            lanes = [(told, ref()) for ref, told in self._lanes.items()]
+            gone, loads = list(self._gone.values()), list(self._loads.values())
+        versions = [*gone, *(_of(*told, lane) for told, lane in lanes), *_states(status), *_memory(lanes)]
         unserved = [Outcome(*key, requests) for key, requests in sorted(self._unserved().items())]
         return together([Figures(versions=versions, unserved=unserved, loads=loads, processes=[self._process()])])
 
@@ -135,6 +135,13 @@ def _counted(name: str, version: int, told: Statistics) -> VersionFigures:
         ],
         last_at=time.time() - time.monotonic() + told.last_at if told.last_at else 0.0,
     )
+
+
+def _memory(lanes: Iterable[tuple[tuple[str, int, Statistics], Lane | None]]) -> Iterable[VersionFigures]:
+    """Of each session once: where a policy changed, its lane before has the same one while it finishes."""
+    sessions = {id(lane.model): (name, version, lane.model) for (name, version, _), lane in lanes if lane}
+    for name, version, model in sessions.values():
+        yield VersionFigures(model=name, version=version, memory_bytes=model.memory_bytes)
 
 
 def _histogram(told: Histogram) -> HistogramFigures:

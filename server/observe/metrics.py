@@ -78,6 +78,10 @@ DEFINITIONS: Final = {
             "How much memory do kept answers take?",
         ),
         Definition(
+            "skylane_model_memory_bytes", "gauge", "bytes", VERSION,
+            "How much memory did ONNX Runtime take for each version when it was loaded, in all workers together?",
+        ),
+        Definition(
             "skylane_version_processes", "gauge", "processes", (*VERSION, "state"),
             "Where is each version: loading, ready, failed or retiring, and in how many processes?",
         ),
@@ -221,6 +225,9 @@ _VALUES: Final[Mapping[str, Callable[[Figures], Values]]] = {
     "skylane_queue_rows": _each(lambda version: version.queue_rows),
     "skylane_cache_requests_total": _cache,
     "skylane_cache_bytes": _each(lambda version: version.cache_bytes),
+    "skylane_model_memory_bytes": lambda figures: (
+        (_labels(version), version.memory_bytes) for version in figures.versions if version.memory_bytes
+    ),
     "skylane_version_processes": _states,
     "skylane_model_loads_total": lambda figures: (((each.model,), each.loads) for each in figures.loads),
     "skylane_model_load_seconds_total": lambda figures: (((each.model,), each.seconds) for each in figures.loads),

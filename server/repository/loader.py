@@ -49,7 +49,10 @@ def load(
         cost = measure(session, inputs, sizes, clock)
     except Exception as error:  # whatever the runtime raises, or the memory that such a batch needs
         raise BrokenVersion(f"model.onnx: it fails on {sizes[0]} to {sizes[-1]} rows: {error}") from error
-    return LoadedModel(interface=interface, runner=session, cost=cost, empty=empty, manifest_json=manifest_json)
+    return LoadedModel(
+        interface=interface, runner=session, cost=cost, empty=empty, manifest_json=manifest_json,
+        memory_bytes=session.memory_bytes,
+    )  # fmt: skip
 
 
 def measure(runner: Runner, inputs: Sequence[Array], sizes: Sequence[int], clock: Callable[[], float]) -> CostModel:

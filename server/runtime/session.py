@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import onnxruntime as ort
 
+from server.runtime.memory import allocated_bytes, taken_since
 from server.types import Array, Interface
 from skylane.dtypes import DType
 from skylane.manifest import BrokenVersion
@@ -38,10 +39,14 @@ class OnnxSession:
 
     def __init__(self, graph: bytes, interface: Interface, options: Session) -> None:
         """Raises BrokenVersion if the graph cannot be loaded or is not what the interface says."""
+        before = allocated_bytes()
         try:
             self._session = ort.InferenceSession(graph, _options(options), providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises a family of its own without a common base but Exception
             raise BrokenVersion(f"model.onnx: ONNX Runtime cannot load it: {error}") from error
+        self.memory_bytes = taken_since(before)
+        """What making it took, and it gives back in the end; UNKNOWN where that cannot be told. What other threads
+        take meanwhile is in it too."""
         _check("tensors", self._session.get_inputs(), {spec.name: spec.dtype for spec in interface.tensors})
         _check("outputs", self._session.get_outputs(), {spec.name: spec.dtype for spec in interface.outputs})
         self._inputs = [spec.name for spec in interface.tensors]

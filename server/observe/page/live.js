@@ -109,9 +109,9 @@ function rowOf(version) {
   if (kept.has(name)) return kept.get(name);
   const button = make("button", { class: "plain", "data-version": name, "aria-label": `Details of ${name}` }, "Details");
   button.addEventListener("click", () => about(version.model, version.version));
-  const cells = Array.from({ length: 8 }, () => make("td"));
+  const cells = Array.from({ length: 9 }, () => make("td"));
   const row = make("tr", {}, make("td", {}, make("strong", {}, name)), ...cells, make("td", {}, button));
-  const reason = make("td", { class: "bad text", colspan: 10 });
+  const reason = make("td", { class: "bad text", colspan: 11 });
   const made = { row, cells, button, reason, below: make("tr", {}, reason) };
   kept.set(name, made);
   return made;
@@ -128,6 +128,7 @@ function models(now, before, seconds) {
       [states.join(", "), version.states.failed ? "bad" : version.states.ready ? "good" : ""],
       [count(its.rate), "n"], [time(its.p50), "n"], [time(its.p99), "n"], [count(its.batchRows), "n"], [count(its.waiting), "n"],
       [share(its.saved), "n"], [share(its.requests ? its.errors / its.requests : null), its.errors ? "n bad" : "n"],
+      [version.memory_bytes ? bytes(version.memory_bytes) : "–", "n"],
     ];
     told.forEach(([text, kind], place) => { cells[place].textContent = text; cells[place].className = kind; });
     reason.textContent = version.reason;

@@ -26,7 +26,7 @@ outcomes = st.lists(
 versions = st.builds(
     VersionFigures, model=st.sampled_from(["m", "n"]), version=st.integers(1, 2), outcomes=outcomes, total=histograms,
     queue=histograms, run=histograms, batch_rows=histograms, hits=counts, misses=counts, coalesced=counts,
-    queue_rows=counts, cache_bytes=counts, gather_s=seconds, last_at=seconds,
+    queue_rows=counts, cache_bytes=counts, memory_bytes=counts, gather_s=seconds, last_at=seconds,
     sizes=st.lists(st.builds(SizeFigures, st.integers(1, 3), counts, seconds, seconds, seconds), max_size=2),
     states=st.dictionaries(st.sampled_from(["ready", "failed"]), st.integers(1, 3)),
     reason=st.sampled_from(["", "why", "so"]),
@@ -69,7 +69,7 @@ def test_parts_may_be_added_up_before(one: Figures, two: Figures, three: Figures
 def test_what_has_ended_keeps_its_counters_alone(told: Figures) -> None:
     whole, left = together([told]), together([told.counters()])
     assert left.processes == []
-    assert not any(version.queue_rows or version.cache_bytes or version.states for version in left.versions)
+    assert not any(v.queue_rows or v.cache_bytes or v.memory_bytes or v.states for v in left.versions)
     assert [(version.hits, version.outcomes, version.total) for version in left.versions] == [
         (version.hits, version.outcomes, version.total) for version in whole.versions
     ]

@@ -28,7 +28,8 @@ class NoRunner:
 
 def lane() -> Lane:
     interface = Interface("m", 1, (), (), ())
-    return Lane(LoadedModel(interface=interface, runner=NoRunner(), cost=CostModel([(1, 1.0)]), empty=()), Policy())
+    cost = CostModel([(1, 1.0)])
+    return Lane(LoadedModel(interface=interface, runner=NoRunner(), cost=cost, empty=(), memory_bytes=10), Policy())
 
 
 def routes(each: Lane) -> Routes:
@@ -53,6 +54,28 @@ def test_a_lane_that_was_replaced_counts_on_and_is_forgotten() -> None:
         (told,) = ledger.figures({}).versions
         assert told.hits == 7
         assert [(each.error, each.requests) for each in told.outcomes] == [("", 7), ("Overloaded", 2)]
+
+
+def test_memory_is_that_of_sessions_that_are_there_each_once() -> None:
+    ledger, first = Ledger(dict), lane()
+    by_another_policy: Lane | None = Lane(first.model, Policy())
+    loaded_anew: Lane | None = lane()
+
+    def told() -> int:
+        (version,) = ledger.figures({}).versions
+        return version.memory_bytes
+
+    ledger.follow(routes(first))
+    assert told() == 10
+    assert by_another_policy is not None
+    ledger.follow(routes(by_another_policy))
+    assert told() == 10
+    assert loaded_anew is not None
+    ledger.follow(routes(loaded_anew))
+    assert told() == 20
+    by_another_policy = loaded_anew = None
+    gc.collect()
+    assert told() == 10
 
 
 def test_states_are_of_what_the_repository_has() -> None:

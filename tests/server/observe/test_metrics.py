@@ -30,7 +30,7 @@ def figures() -> Figures:
         model="m", version=2, total=times, queue=times, run=times,
         batch_rows=HistogramFigures([5] + [0] * len(ROWS_BOUNDS), 5.0),
         outcomes=[Outcome("p", "", 7), Outcome("p", "InputMismatch", 1), Outcome("p", "TooManyRows", 2)],
-        hits=3, misses=4, coalesced=5, queue_rows=6, cache_bytes=8, hit_s=0.25, states={"ready": 2},
+        hits=3, misses=4, coalesced=5, queue_rows=6, cache_bytes=8, memory_bytes=9, hit_s=0.25, states={"ready": 2},
     )  # fmt: skip
     return Figures(
         versions=[version],
@@ -95,6 +95,7 @@ def test_what_is_told_is_what_is_defined_with_those_labels() -> None:
         pytest.param("skylane_run_duration_seconds_sum", labels(), 0.5, id="how long together"),
         pytest.param("skylane_batch_rows_sum", labels(), 5, id="rows"),
         pytest.param("skylane_cache_requests_total", labels(result="coalesced"), 5, id="coalesced"),
+        pytest.param("skylane_model_memory_bytes", labels(), 9, id="memory"),
         pytest.param("skylane_version_processes", labels(state="ready"), 2, id="state"),
         pytest.param("skylane_model_load_failures_total", frozenset({("model", "m")}), 1, id="failures"),
         pytest.param("nv_inference_request_success", labels(), 7, id="Triton: answers"),
