@@ -22,6 +22,8 @@ CALM, TIMES = 0.5, 3.0
 TIMEOUT_S: Final = 1.0
 """A client's patience: an answer that comes later is none."""
 SLICE_S: Final = 0.05
+CALM_SLICES: Final = 5
+"""In a row, of which none is worse than usual: a single one may be, in the calm before as well."""
 OURS_TARGET: Final = f"{OURS}, target 50 ms"
 PEAK, BEFORE, DURING, AFTER = "peak", "x 0.5", "x 3", "then"
 CONTENDERS: Final = (
@@ -109,15 +111,17 @@ def goodput(log: Log, start_s: float, end_s: float) -> float:
 
 
 def recovered_s(calm: Log, after: Log, start_s: float, end_s: float) -> float:
-    """Seconds from `start_s` until requests are answered as in the calm before: the end of the last slice of time in
-    which one was not answered, or in which half of them took longer than nine of ten did before.
+    """Seconds from `start_s` until requests are answered as in the calm before: until the first slices of time in a row
+    in which all are answered, and half of them at least as soon as nine of ten were before.
 
     At most the length of `after`, which then means that it has not recovered.
     """
     usual_us = float(np.quantile(calm.took_us[calm.ok], 0.9)) if calm.ok.any() else 0.0
-    last_s = start_s
+    calm_from_s, calm_slices = start_s, 0
     for slice_s in np.arange(start_s, end_s, SLICE_S):
         now = part(after, slice_s, slice_s + SLICE_S)
         if len(now.status) and (not now.ok.all() or float(np.median(now.took_us)) > usual_us):
-            last_s = min(float(slice_s) + SLICE_S, end_s)
-    return round(last_s - start_s, 3)
+            calm_from_s, calm_slices = float(slice_s) + SLICE_S, 0
+        elif (calm_slices := calm_slices + 1) == CALM_SLICES:
+            return round(calm_from_s - start_s, 3)
+    return round(end_s - start_s, 3)

@@ -186,13 +186,13 @@ def _workers() -> Scenario:
 
 def _workers_forest() -> Scenario:
     """Where the load generator leaves both cores to the server: more should be answered."""
-    name, load = "workers-forest", Load(64, 1)
+    name, load = "workers-forest", Load(32, 1)
     return Scenario(
         name,
-        "random forest of 300 trees, 32 rows in a request, one worker process and two",
+        "random forest of 300 trees, 256 rows in a request, one worker process and two",
         (Contender(OURS, "native", "forest_large"), Contender(TWO_WORKERS, "native x2", "forest_large")),
         (load,),
-        rows=32,
+        rows=256,
         baseline=OURS,
         targets=(
             Target(scenario=name, load=load.name, metric="requests_per_s", ours=TWO_WORKERS, theirs=OURS, at_least=1.6),

@@ -56,7 +56,9 @@ def test_goodput_counts_answers_when_they_come() -> None:
         pytest.param([(2.0, OK, 0.01), (2.5, OK, 0.01)], 0.0, id="as before from the start"),
         pytest.param([(2.0, REFUSED, 0.01), (2.06, OK, 0.01)], 0.05, id="one more refusal"),
         pytest.param([(2.0, OK, 0.5), (2.11, OK, 0.4), (2.2, OK, 0.01)], 0.15, id="slow while the queue empties"),
-        pytest.param([(2.0, OK, 0.01), (2.99, OK, 0.9)], 1.0, id="never"),
+        pytest.param([(2.0, OK, 0.01), (2.26, OK, 0.9)], 0.0, id="slow again for a moment after a quarter of a second"),
+        pytest.param([(2.0, OK, 0.01), (2.2, OK, 0.9)], 0.25, id="slow again before"),
+        pytest.param([(2.0 + at / 5, OK, 0.9) for at in range(5)], 1.0, id="never for a quarter of a second"),
     ],
 )
 def test_recovered_s(after: list[tuple[float, int, float]], expected: float) -> None:
