@@ -12,7 +12,7 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from server import demand, signals
@@ -23,6 +23,7 @@ from server.errors import CannotStart
 from server.guard import Guard
 from server.observe.access import AccessLog
 from server.observe.doors import Doors
+from server.observe.figures import PortFigures, SpanFigures
 from server.observe.ledger import Ledger
 from server.observe.telling import Telling
 from server.observe.tracing.setting import tracing_of
@@ -96,6 +97,8 @@ class App:
             self._ledger,
             self._directory.status,
             _STATUSES,
+            ports=self._ports,
+            spans=lambda: self._tracing.spans if self._tracing else SpanFigures(),
             transport=settings.transport,
             directory=settings.figures,
             triton_names=settings.triton_metrics,
@@ -109,6 +112,7 @@ class App:
         told: tuple[Service, ...] = (self._prediction, self._about, *services(self._directory, permission))
         for service in told:
             service.add_to(self._server)
+        self._bound = False
         self.listener: Listener
         self.http: HttpListener | None = None
         """None where no HTTP was asked for."""
@@ -127,6 +131,7 @@ class App:
             if self.http:
                 self.http.release()
             raise CannotStart(str(error)) from error
+        self._bound = True
 
     def _bind_http(self) -> "HttpListener":
         from server.http.server import bind  # only now: it costs memory that gRPC alone does not need
@@ -143,6 +148,12 @@ class App:
             tracer=self._tracer,
             visitors=self._doors,
         )
+
+    def _ports(self) -> Iterator[PortFigures]:
+        """Those that tell of their connections."""
+        for each in (self.listener, self.http) if self._bound else ():
+            if each is not None and each.crowd is not None:
+                yield PortFigures(each.crowd.port, each.connections or 0, each.crowd.refused)
 
     async def _live(self) -> bytes:
         return await self._telling.snapshot(ready=self._readiness.whole)
@@ -226,9 +237,9 @@ class App:
         await self.listener.close()
         if self.http:
             await self.http.close()
-        await self._telling.close()
         if self._tracing:
             await asyncio.to_thread(self._tracing.close)
+        await self._telling.close()
         self._workers.close()
         log.info("closed after %.2f s", time.monotonic() - began_at)
 

@@ -11,6 +11,7 @@ from typing import Final, Protocol, cast
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from server.crowd import Crowd
 from server.http.protocol import BoundedProtocol, Limits
 from server.visit import Visitors
 
@@ -51,6 +52,7 @@ class HttpListener:
         `visitors` hears of requests that the application never sees.
         """
         self._application = application
+        self.crowd = Crowd("http", limits.connections, "--workers adds processes with as much room each")
         self._sockets = _bound(host, port, share_port, limits)
         self.port: int = self._sockets[0].getsockname()[1]
         self.scheme = "http" if tls is None else "https"
@@ -58,7 +60,9 @@ class HttpListener:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 application,
-                http=cast(type[asyncio.Protocol], partial(BoundedProtocol, limits=limits, visitors=visitors)),
+                http=cast(
+                    type[asyncio.Protocol], partial(BoundedProtocol, limits=limits, crowd=self.crowd, visitors=visitors)
+                ),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -83,6 +87,11 @@ class HttpListener:
     def busy(self) -> bool:
         """Whether a request is open whose answer is not yet with its connection."""
         return self._application.open > 0
+
+    @property
+    def connections(self) -> int:
+        """Open now."""
+        return len(self._server.server_state.connections)
 
     def release(self) -> None:
         """Let the port go; for a server that never starts."""

@@ -14,6 +14,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server import request_ids
+from server.crowd import Crowd
 from server.http.problems import told
 from server.visit import Visit, Visitors
 
@@ -40,11 +41,13 @@ class Limits:
 class BoundedProtocol(HttpToolsProtocol):
     """See the module."""
 
-    def __init__(self, *args: Any, limits: Limits, visitors: Visitors | None = None, **kwargs: Any) -> None:
-        """`visitors` hears of requests that no application sees."""
+    def __init__(
+        self, *args: Any, limits: Limits, crowd: Crowd, visitors: Visitors | None = None, **kwargs: Any
+    ) -> None:
+        """`crowd` counts connections beyond the limit. `visitors` hears of requests that no application sees."""
         super().__init__(*args, **kwargs)
         self._visitors = visitors
-        self._limits = limits
+        self._limits, self._crowd = limits, crowd
         self._begun = 0
         """Requests that have begun on this connection."""
         self._framing_bytes = 0
@@ -57,6 +60,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         if len(self.connections) > self._limits.connections:
             transport.abort()
+            self._crowd.refuse(time.monotonic())
             return
         self._await_whole_request()
 

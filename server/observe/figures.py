@@ -126,6 +126,25 @@ class ProcessFigures(msgspec.Struct, frozen=True):
     cpu_s: float
 
 
+class PortFigures(msgspec.Struct):
+    """Connections to one port."""
+
+    port: str
+    open: int = 0
+    """Now; of the living alone."""
+    refused: int = 0
+    """Closed at once, since there was no room."""
+
+
+class SpanFigures(msgspec.Struct):
+    """What became of the spans of traces."""
+
+    sent: int = 0
+    """The collector took them."""
+    lost: int = 0
+    """Nobody will ever see them."""
+
+
 class Event(msgspec.Struct, frozen=True, order=True):
     """Something that an operator was told."""
 
@@ -146,6 +165,8 @@ class Figures(msgspec.Struct, kw_only=True):
     unserved: list[Outcome] = []
     """Requests that no model was asked for: refused before, or of methods and paths that are about no prediction."""
     loads: list[LoadFigures] = []
+    ports: list[PortFigures] = []
+    spans: SpanFigures = msgspec.field(default_factory=SpanFigures)
     processes: list[ProcessFigures] = []
     events: list[Event] = []
 
@@ -158,13 +179,15 @@ class Figures(msgspec.Struct, kw_only=True):
         """What stays when the process has ended."""
         nothing = {"queue_rows": 0, "cache_bytes": 0, "memory_bytes": 0, "states": {}, "reason": ""}
         versions = [msgspec.structs.replace(each, **nothing) for each in self.versions]
-        return Figures(versions=versions, unserved=self.unserved, loads=self.loads, events=self.events)
+        ports = [msgspec.structs.replace(each, open=0) for each in self.ports]
+        return msgspec.structs.replace(self, versions=versions, ports=ports, processes=[])
 
 
 def together(parts: Iterable[Figures]) -> Figures:
     """The figures of all. Changes none of them."""
     versions = dict[tuple[str, int], VersionFigures]()
     loads = dict[str, LoadFigures]()
+    ports = dict[str, PortFigures]()
     whole = Figures()
     for part in parts:
         for version in part.versions:
@@ -172,11 +195,18 @@ def together(parts: Iterable[Figures]) -> Figures:
             versions.setdefault(key, VersionFigures(model=version.model, version=version.version)).add(version)
         for load in part.loads:
             loads.setdefault(load.model, LoadFigures(load.model)).add(load)
+        for port in part.ports:
+            so_far = ports.setdefault(port.port, PortFigures(port.port))
+            so_far.open += port.open
+            so_far.refused += port.refused
+        whole.spans.sent += part.spans.sent
+        whole.spans.lost += part.spans.lost
         whole.unserved = _outcomes((*whole.unserved, *part.unserved))
         whole.processes = sorted((*whole.processes, *part.processes), key=lambda process: process.pid)
         whole.events = sorted((*whole.events, *part.events))[-EVENTS_MAX:]
     whole.versions = [versions[key] for key in sorted(versions)]
     whole.loads = [loads[key] for key in sorted(loads)]
+    whole.ports = [ports[key] for key in sorted(ports)]
     return whole
 
 

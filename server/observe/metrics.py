@@ -98,6 +98,18 @@ DEFINITIONS: Final = {
             "How often was a version refused?",
         ),
         Definition(
+            "skylane_connections", "gauge", "connections", ("port",),
+            "How many are open?",
+        ),
+        Definition(
+            "skylane_connections_refused_total", "counter", "connections", ("port",),
+            "How many were closed at once, since there were as many as the port may have?",
+        ),
+        Definition(
+            "skylane_trace_spans_total", "counter", "spans", ("result",),
+            "How many spans did the collector take (sent), and how many will nobody ever see (lost)?",
+        ),
+        Definition(
             "skylane_processes", "gauge", "processes", (),
             "How many workers answer?",
         ),
@@ -217,6 +229,11 @@ def _states(figures: Figures) -> Values:
             yield (*_labels(version), state), count
 
 
+def _spans(figures: Figures) -> Values:
+    yield ("sent",), figures.spans.sent
+    yield ("lost",), figures.spans.lost
+
+
 _VALUES: Final[Mapping[str, Callable[[Figures], Values]]] = {
     "skylane_request_duration_seconds": _each(lambda version: version.total),
     "skylane_queue_duration_seconds": _each(lambda version: version.queue),
@@ -232,6 +249,9 @@ _VALUES: Final[Mapping[str, Callable[[Figures], Values]]] = {
     "skylane_model_loads_total": lambda figures: (((each.model,), each.loads) for each in figures.loads),
     "skylane_model_load_seconds_total": lambda figures: (((each.model,), each.seconds) for each in figures.loads),
     "skylane_model_load_failures_total": lambda figures: (((each.model,), each.failures) for each in figures.loads),
+    "skylane_connections": lambda figures: (((each.port,), each.open) for each in figures.ports),
+    "skylane_connections_refused_total": lambda figures: (((each.port,), each.refused) for each in figures.ports),
+    "skylane_trace_spans_total": _spans,
     "skylane_processes": lambda figures: iter([((), len(figures.processes))]),
     "skylane_process_resident_memory_bytes": lambda figures: (
         ((str(each.pid),), each.resident_bytes) for each in figures.processes

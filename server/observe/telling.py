@@ -3,7 +3,7 @@
 import logging
 import platform
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from server.engine.statistics import BOUNDS_S
-from server.observe.figures import Figures
+from server.observe.figures import Figures, PortFigures, SpanFigures
 from server.observe.ledger import ROWS_BOUNDS, Ledger
 from server.observe.logs import Recent
 from server.observe.shared import Shared
@@ -29,6 +29,8 @@ class Telling:
         status: Callable[[], Mapping[str, ModelStatus]],
         statuses: Mapping[str, str],
         *,
+        ports: Callable[[], Iterable[PortFigures]],
+        spans: Callable[[], SpanFigures],
         transport: str,
         directory: Path | None = None,
         triton_names: bool = False,
@@ -41,7 +43,8 @@ class Telling:
             "onnxruntime": version_of("onnxruntime"),
             "transport": transport,
         }
-        self._ledger, self._status, self._recent = ledger, status, Recent()
+        self._ledger, self._status, self._ports, self._spans = ledger, status, ports, spans
+        self._recent = Recent()
         self._shared = Shared(directory, self._own) if directory else None
 
     async def start(self) -> None:
@@ -61,7 +64,12 @@ class Telling:
         return self._shared.figures() if self._shared else self._alone()
 
     def _own(self) -> Figures:
-        return msgspec.structs.replace(self._ledger.figures(self._status()), events=self._recent.events)
+        return msgspec.structs.replace(
+            self._ledger.figures(self._status()),
+            ports=list(self._ports()),
+            spans=self._spans(),
+            events=self._recent.events,
+        )
 
     async def _alone(self) -> Figures:
         return self._own()

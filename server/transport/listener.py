@@ -7,6 +7,7 @@ from typing import Protocol
 
 import grpc
 
+from server.crowd import Crowd
 from server.guard import Guard
 from server.settings import Settings
 from server.tls import TlsFiles, files_of
@@ -36,6 +37,14 @@ class Listener(Protocol):
     @property
     def busy(self) -> bool:
         """Whether a reply is still on its way to a connection, as far as the transport can tell."""
+
+    @property
+    def connections(self) -> int | None:
+        """Open now; None where the transport does not tell, nor bounds them."""
+
+    @property
+    def crowd(self) -> Crowd | None:
+        """Those that there was no room for; None where they are not bounded."""
 
     def drain(self) -> None:
         """Let streams answer what they have read, and end."""
@@ -88,6 +97,8 @@ class GrpcioListener:
     def busy(self) -> bool:
         """See Listener. What grpcio has open, its services count themselves."""
         return False
+
+    connections = crowd = None
 
     def drain(self) -> None:
         """See Listener. The services of grpcio end their streams themselves."""
@@ -146,6 +157,16 @@ class FrontListener:
     def busy(self) -> bool:
         """See Listener."""
         return self._front.busy
+
+    @property
+    def connections(self) -> int:
+        """See Listener."""
+        return self._front.connections
+
+    @property
+    def crowd(self) -> Crowd:
+        """See Listener."""
+        return self._front.crowd
 
     def drain(self) -> None:
         """See Listener."""

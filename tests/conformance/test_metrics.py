@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ def test_metrics_agree_with_the_statistics_of_the_protocol(tmp_path: Path, trans
     assert told["skylane_cache_bytes"]["linear", "1"] > 0
     assert told["skylane_model_loads_total"] == {("linear",): 1}
     assert told["skylane_queue_rows"] == {("linear", "1"): 0}
+    assert told["skylane_trace_spans_total"] == {("sent",): 0, ("lost",): 0}
 
 
 def _agree(told: dict[str, dict[tuple[str, ...], float]], stats: dict[str, Any]) -> None:
@@ -87,6 +89,44 @@ def _agree(told: dict[str, dict[tuple[str, ...], float]], stats: dict[str, Any])
     hits = told["skylane_cache_requests_total"]["linear", "hit", "1"]
     misses = told["skylane_cache_requests_total"]["linear", "miss", "1"]
     assert (hits, misses) == (counted["cache_hit"]["count"], counted["cache_miss"]["count"])
+
+
+def test_connections_that_there_is_no_room_for_are_counted_and_the_log_says_what_to_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    models.linear(tmp_path)
+    with (
+        serving(tmp_path, http_port=0, max_connections=1) as running,
+        Http(running.http_port) as http,
+        open_channel(running.address) as channel,
+    ):
+        predict(channel)(ask("linear", features=features(1)), timeout=60)
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", running.app.listener.port), timeout=60) as refused:
+                assert refused.recv(1) == b""
+        told = samples(http)
+    assert told["skylane_connections"] == {("grpc",): 1, ("http",): 1}
+    assert told["skylane_connections_refused_total"] == {("grpc",): 3, ("http",): 0}
+    assert "--max-connections allows more" in caplog.text
+
+
+def test_without_our_front_nothing_is_told_of_its_connections(tmp_path: Path) -> None:
+    models.linear(tmp_path)
+    with serving(tmp_path, "grpcio", http_port=0) as running, Http(running.http_port) as http:
+        assert samples(http)["skylane_connections"] == {("http",): 1}
+
+
+def test_spans_that_find_no_room_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
+    models.linear(tmp_path)
+    with (
+        serving(tmp_path, http_port=0, traces="console", trace_sample=1.0) as running,
+        Http(running.http_port) as http,
+    ):
+        for _ in range(4):
+            assert http.post("/v2/models/linear/infer", ONE).status == 200
+        told = samples(http)["skylane_trace_spans_total"]
+    assert told["lost",] >= 4 * 5  # each but that of the batch
 
 
 def test_counters_go_on_when_the_policy_changes(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVI
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from server.errors import CannotStart
+from server.observe.figures import SpanFigures
 from server.observe.tracing.encoding import Encoding
 from server.observe.tracing.records import Batch, Request
 from server.observe.tracing.spans import Span, Spans
@@ -150,6 +151,11 @@ class Tracing:
         spans = Spans(_epoch(clock), lambda: chance.getrandbits(64) or 1)
         self.exporting = Exporting(exporter_of(Encoding(_resource(release), release)), spans.of)
         self.tracer = Tracer(self.exporting, ratio, clock, chance, codes)
+
+    @property
+    def spans(self) -> SpanFigures:
+        """What became of them until now."""
+        return SpanFigures(self.exporting.sent, self.exporting.dropped)
 
     def close(self) -> None:
         """Send what there is, and end. Blocks."""

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
+from server.crowd import Crowd
 from server.transport.h2.connection import Services
 from server.transport.h2.link import Link
 from server.transport.h2.poller import READ, Poller
@@ -33,6 +34,8 @@ class Acceptor:
     ) -> None:
         """The socket is bound. `tls` gives the context for a new connection."""
         self._listening, self._services, self._tls, self._poller = listening, services, tls, poller
+        self._connections_max = services.limits.connections
+        self.crowd = Crowd("grpc", self._connections_max, "--max-connections allows more, for each process")
         self.accepts = False
         """Whether new connections are looked for: not while the process can open no more."""
         listening.setblocking(False)
@@ -56,8 +59,9 @@ class Acceptor:
                     self._poller.unregister(self._listening.fileno())
                     self.accepts = False
                 break
-            if open_links + len(links) >= self._services.limits.connections:
+            if open_links + len(links) >= self._connections_max:
                 sock.close()
+                self.crowd.refuse(now)
                 continue
             try:
                 links.append(self._linked(sock, now))

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Final
 
 from server.credentials import ANYONE, Grant
+from server.crowd import Crowd
 from server.errors import Overloaded, ServingError
 from server.transport.h2 import fields
 from server.transport.h2.acceptor import Acceptor
@@ -120,6 +121,16 @@ class Front:
     def busy(self) -> bool:
         """Whether a request is coming or under way, or an answer is not with the kernel yet."""
         return any(link.busy for link in list(self._links.values()))
+
+    @property
+    def connections(self) -> int:
+        """Open now."""
+        return len(self._links)
+
+    @property
+    def crowd(self) -> Crowd:
+        """Those that there was no room for."""
+        return self._acceptor.crowd
 
     def close(self) -> None:
         """Say goodbye to every connection, and close it."""

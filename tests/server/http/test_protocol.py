@@ -173,13 +173,14 @@ def test_what_is_refused_and_closed(port: int, begin: bytes, again: bytes, statu
     assert talk(port, LAST).endswith(b"/last 0"), "others are served"
 
 
-def test_a_connection_too_many_is_closed_at_once() -> None:
+def test_a_connection_too_many_is_closed_at_once(caplog: pytest.LogCaptureFixture) -> None:
     with listening(Limits(connections=2)) as port:
         held = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(2)]
         for each in held:  # answered, so they are counted
             each.sendall(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
             assert each.makefile("rb").read(len(ANSWER)) == ANSWER
         assert talk(port) == b""
+        assert "the http port has 2 connections" in caplog.text
         held.pop().close()
         while not talk(port, LAST):  # until the server has seen that one go
             pass

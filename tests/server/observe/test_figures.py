@@ -11,8 +11,10 @@ from server.observe.figures import (
     HistogramFigures,
     LoadFigures,
     Outcome,
+    PortFigures,
     ProcessFigures,
     SizeFigures,
+    SpanFigures,
     VersionFigures,
     together,
 )
@@ -36,6 +38,8 @@ figures = st.builds(
     versions=st.lists(versions, max_size=3),
     unserved=outcomes,
     loads=st.lists(st.builds(LoadFigures, st.sampled_from(["m", "n"]), counts, seconds, counts), max_size=2),
+    ports=st.lists(st.builds(PortFigures, st.sampled_from(["grpc", "http"]), counts, counts), max_size=2),
+    spans=st.builds(SpanFigures, counts, counts),
     processes=st.lists(st.builds(ProcessFigures, st.integers(1, 9), seconds, counts, seconds), max_size=1),
     events=st.lists(st.builds(Event, seconds, counts, st.just("INFO"), st.text()), max_size=3),
 )
@@ -56,19 +60,25 @@ def test_order_does_not_matter_and_nothing_given_is_changed(parts: list[Figures]
     )
     assert sum(version.hits for version in whole.versions) == sum(each.hits for part in parts for each in part.versions)
     backwards = together(reversed(parts))
-    for name in ("versions", "unserved", "loads", "events"):
+    for name in ("versions", "unserved", "loads", "ports", "spans", "events"):
         assert getattr(whole, name) == getattr(backwards, name)
 
 
 @given(figures, figures, figures)
 def test_parts_may_be_added_up_before(one: Figures, two: Figures, three: Figures) -> None:
-    assert together([together([one, two]), three]).versions == together([one, two, three]).versions
+    before, all_at_once = together([together([one, two]), three]), together([one, two, three])
+    for name in ("versions", "ports", "spans"):
+        assert getattr(before, name) == getattr(all_at_once, name)
 
 
 @given(figures)
 def test_what_has_ended_keeps_its_counters_alone(told: Figures) -> None:
     whole, left = together([told]), together([told.counters()])
     assert left.processes == []
+    assert [(each.port, each.open, each.refused) for each in left.ports] == [
+        (each.port, 0, each.refused) for each in whole.ports
+    ]
+    assert left.spans == whole.spans
     assert not any(v.queue_rows or v.cache_bytes or v.memory_bytes or v.states for v in left.versions)
     assert [(version.hits, version.outcomes, version.total) for version in left.versions] == [
         (version.hits, version.outcomes, version.total) for version in whole.versions

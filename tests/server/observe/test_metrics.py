@@ -9,7 +9,16 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from server.engine.statistics import BOUNDS_S
-from server.observe.figures import Figures, HistogramFigures, LoadFigures, Outcome, ProcessFigures, VersionFigures
+from server.observe.figures import (
+    Figures,
+    HistogramFigures,
+    LoadFigures,
+    Outcome,
+    PortFigures,
+    ProcessFigures,
+    SpanFigures,
+    VersionFigures,
+)
 from server.observe.ledger import ROWS_BOUNDS
 from server.observe.metrics import DEFINITIONS, Metrics
 from server.observe.triton import REASON_OF
@@ -36,6 +45,8 @@ def figures() -> Figures:
         versions=[version],
         unserved=[Outcome("p", "ModelNotFound", 9)],
         loads=[LoadFigures("m", 2, 3.0, 1)],
+        ports=[PortFigures("grpc", 20, 21)],
+        spans=SpanFigures(30, 31),
         processes=[ProcessFigures(12, 1.5, 4096, 0.5)],
     )
 
@@ -98,6 +109,9 @@ def test_what_is_told_is_what_is_defined_with_those_labels() -> None:
         pytest.param("skylane_model_memory_bytes", labels(), 9, id="memory"),
         pytest.param("skylane_version_processes", labels(state="ready"), 2, id="state"),
         pytest.param("skylane_model_load_failures_total", frozenset({("model", "m")}), 1, id="failures"),
+        pytest.param("skylane_connections", frozenset({("port", "grpc")}), 20, id="open connections"),
+        pytest.param("skylane_connections_refused_total", frozenset({("port", "grpc")}), 21, id="refused ones"),
+        pytest.param("skylane_trace_spans_total", frozenset({("result", "lost")}), 31, id="lost spans"),
         pytest.param("nv_inference_request_success", labels(), 7, id="Triton: answers"),
         pytest.param("nv_inference_request_failure", labels(reason="OTHER"), 3, id="Triton: refused"),
         pytest.param("nv_inference_request_duration_us", labels(), 750_000, id="Triton: microseconds, hits within"),

@@ -216,6 +216,7 @@ def test_more_connections_than_allowed() -> None:
             assert wire.reply() == b"request"
         with Wire(served.port, b"") as third:
             assert third.everything() == b""
+        assert (served.front.connections, served.front.crowd.refused) == (2, 1)
         first.socket.close()
         served.turn()
         with Wire(served.port) as fourth:
