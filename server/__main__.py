@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     argv = list(sys.argv[1:] if argv is None else argv)
     options = vars(parser.parse_args(argv))
-    logs.set_up(options.pop("log_level"), options.pop("log_format"), supervised=options["supervised"])
+    form = options.pop("log_format")
+    logs.set_up(options.pop("log_level"), form, supervised=options["supervised"])
     try:
         settings = Settings(**options)
     except ValueError as error:
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(_run(settings, argv))
     except CannotStart as error:
-        print(f"skylane serve: {error}", file=sys.stderr)
+        logs.tell_why_it_ends(f"skylane serve: {error}", form)
         return 1
     return 0
 

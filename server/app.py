@@ -56,6 +56,8 @@ _CODES = {error.__name__: int(code.value[0]) for error, code in STATUS_OF.items(
 
 DRAIN_LOOK_S = 0.01
 """How often a draining server looks whether the last reply is out."""
+OTHERS_END_S_MAX = 1.0
+"""What tasks of others get to notice that the server has closed. They take a turn of the loop or two."""
 
 
 class App:
@@ -241,6 +243,7 @@ class App:
             await asyncio.to_thread(self._tracing.close)
         await self._telling.close()
         self._workers.close()
+        await _others_end()
         log.info("closed after %.2f s", time.monotonic() - began_at)
 
     def _busy(self) -> bool:
@@ -270,6 +273,12 @@ async def serve(settings: Settings) -> None:
     asked_to_stop = signals.asked_to_stop()
     async with running(settings):
         await asked_to_stop.wait()
+
+
+async def _others_end() -> None:
+    """Let what grpcio began for each call come to its end. What the loop cancels at its own end prints a traceback."""
+    if others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others, timeout=OTHERS_END_S_MAX)
 
 
 def _set_apart_what_stays() -> None:

@@ -6,10 +6,13 @@ seconds. Requests as such are counted by metrics, and logged only by the access 
 
 import json
 import logging
+import os
 import sys
+import threading
 import traceback
 from collections import deque
 from datetime import UTC, datetime
+from types import TracebackType
 from typing import Any, Final, Literal
 
 from server.observe.figures import EVENTS_MAX, Event
@@ -23,6 +26,8 @@ CALL_TAIL: Final = "call_tail"
 FIELDS: Final = "fields"
 """Attribute of a record that has a sentence for people, and fields of its own for machines."""
 
+CORE_VERBOSITY: Final = "GRPC_VERBOSITY"
+
 ACCESS: Final = "access"
 """Logger of lines about single requests; not one of the server's own, whose lines the page shows."""
 
@@ -30,12 +35,39 @@ TEXT_MAX: Final = 500
 """Characters of a line that the page shows."""
 
 
+OURS: Final = logging.getLogger("server")
+
+
 def set_up(level: str, form: Format, *, supervised: bool = False) -> None:
-    """Log to standard error from now on. `supervised`: several processes write there."""
+    """Log to standard error from now on, and nobody else there. `supervised`: several processes write there.
+
+    Before grpc is imported: its C core writes there by itself, in lines of its own, and looks into the environment once
+    for how much. What stays for people are its errors; an operator who has set the variable gets what it says.
+    """
+    os.environ.setdefault(CORE_VERBOSITY, "NONE" if form == "json" else "ERROR")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else Console(supervised=supervised))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger(ACCESS).setLevel(logging.INFO)  # who asked for these lines wants them at every level
+    logging.captureWarnings(True)
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda told: _uncaught(told.exc_type, told.exc_value, told.exc_traceback)
+    sys.unraisablehook = lambda told: _uncaught(told.exc_type, told.exc_value, told.exc_traceback)
+
+
+def tell_why_it_ends(text: str, form: Format) -> None:
+    """The last words of a process that cannot go on."""
+    if form == "json":
+        OURS.critical("%s", text)
+    else:
+        print(text, file=sys.stderr)
+
+
+def _uncaught(kind: type[BaseException], error: BaseException | None, where: TracebackType | None) -> None:
+    """What Python would print: it is a line like every other."""
+    if error is None or issubclass(kind, KeyboardInterrupt | SystemExit):
+        return
+    OURS.critical("nobody expected this: %s", error, exc_info=(kind, error, where))
 
 
 class Console(logging.Formatter):
