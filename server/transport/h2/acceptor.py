@@ -60,8 +60,8 @@ class Acceptor:
                     self.accepts = False
                 break
             if open_links + len(links) >= self._connections_max:
+                self.crowd.refuse(now)  # before the peer can notice, so that who was refused finds itself counted
                 sock.close()
-                self.crowd.refuse(now)
                 continue
             try:
                 links.append(self._linked(sock, now))

@@ -152,16 +152,34 @@ class Connection(Reader):
         self._tell(head, StatusCode.UNAVAILABLE)
         return False
 
-    def _on_data(self, flags: int, stream_id: int, data: bytes, start: int, end: int, now: float) -> None:
-        self._unacknowledged += end - start
+    def _on_data(self, flags: int, stream_id: int, data: bytes, start: int, end: int, now: float) -> int:
         head = self._coming.get(stream_id)
+        if not flags and head is not None and end < len(data):
+            return self._on_data_run(stream_id, head, data, start, end, now)
+        self._unacknowledged += end - start
         if flags == END_STREAM and type(head) is Head and end - start >= PREFIX_BYTES:
             compressed, length = read_prefix(data, start)
             if not compressed and length == end - start - PREFIX_BYTES:
                 del self._coming[stream_id]
                 self._take(stream_id, head, data[start + PREFIX_BYTES : end], now)
-                return
+                return end
         self._on_unusual_data(flags, stream_id, head, data[start:end], now)
+        return end
+
+    def _on_data_run(self, stream_id: int, known: Head | Request, data: bytes, start: int, end: int, now: float) -> int:
+        """A part of a message, together with what comes right behind it: each frame by itself took 4 µs."""
+        parts, flags, end = frames.data_run(data, stream_id, start, end)
+        size = sum(map(len, parts))
+        self._unacknowledged += size
+        if flags == END_STREAM and type(known) is Head and len(parts[0]) >= PREFIX_BYTES:
+            compressed, length = read_prefix(parts[0], 0)
+            if not compressed and length == size - PREFIX_BYTES:
+                del self._coming[stream_id]
+                parts[0] = parts[0][PREFIX_BYTES:]
+                self._take(stream_id, known, b"".join(parts), now)
+                return end
+        self._on_unusual_data(flags, stream_id, known, b"".join(parts), now)
+        return end
 
     def _take(self, stream_id: int, head: Head, message: bytes, now: float) -> None:
         inbox = head.inbox
@@ -302,9 +320,9 @@ class Connection(Reader):
 
     def _open_tunnel(self, flags: int, stream_id: int, head: Head, now: float) -> None:
         limits, services = self._services.limits, self._services
-        tunnel = services.open_tunnel(self, stream_id, head)
         assembler = Assembler(head.encoding, limits.message_bytes, message_too_large)
-        request = self._coming[stream_id] = Request(head, assembler, services.budget, now, tunnel)
+        request = self._coming[stream_id] = Request(head, assembler, services.budget, now)
+        request.tunnel = services.open_tunnel(self, stream_id, head)  # after it is known: what is behind begins at once
         if flags & END_STREAM:
             self._finish(stream_id, request, now)
 

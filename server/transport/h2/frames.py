@@ -118,6 +118,25 @@ def u32_in(payload: bytes) -> int:
     return int.from_bytes(payload) & WINDOW_MAX
 
 
+def data_run(data: bytes, stream_id: int, start: int, end: int) -> tuple[list[memoryview], int, int]:
+    """A DATA frame's payload, data[start:end], and those of the DATA frames of the same stream right behind it.
+
+    Returns them, the last one's flags, and where it ends. An empty, padded or unfinished one belongs to no run.
+    """
+    view, size, flags = memoryview(data), len(data), 0
+    parts = [view[start:end]]
+    while not flags and size - end >= HEAD_BYTES:
+        high, low, kind, next_flags, stream = read_head(data, end)
+        length = high << 8 | low
+        start, stop = end + HEAD_BYTES, end + HEAD_BYTES + length
+        is_ours = kind == Kind.DATA and stream & 0x7FFF_FFFF == stream_id
+        if not is_ours or next_flags not in (0, END_STREAM) or not 0 < length <= FRAME_BYTES_MAX or stop > size:
+            break
+        parts.append(view[start:stop])
+        flags, end = next_flags, stop
+    return parts, flags, end
+
+
 def without_padding(flags: int, payload: bytes) -> bytes:
     """The payload of a DATA or HEADERS frame without padding and priority. Raises ConnectionFault."""
     start, end = 0, len(payload)

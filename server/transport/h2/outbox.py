@@ -59,8 +59,8 @@ class Outbox:
         """Frames that the windows had room for; whether the peer gives any shows in whether this grows."""
         self._window = self._window_of_streams = frames.WINDOW_DEFAULT
         self._frame_max = frames.FRAME_BYTES_MAX
-        self._at_once_max = frames.FRAME_BYTES_MAX
-        """Bytes that a new stream's window and one frame both have room for; 0 while a block must be a special one."""
+        self._at_once_max = frames.WINDOW_DEFAULT
+        """Bytes that a new stream's window has room for; 0 while a block must be a special one."""
         self._first_in_block = b""
         """What the next header block must begin with."""
         self._flows: dict[int, _Flow] = {}
@@ -72,13 +72,18 @@ class Outbox:
     def reply(self, stream_id: int, message: bytes) -> None:
         """The whole answer of a unary call that went well."""
         size = len(message) + PREFIX_BYTES
-        if size > self._at_once_max or size > self._window:
+        if size > self._at_once_max or size > self._window or (self._is_held and size > self._frame_max):
             self.open(stream_id)
             self._flow(stream_id).is_reply = True
             self.send(stream_id, message)
             self.close(stream_id, fields.OK)
             return
         self._window -= size
+        if self._flows:
+            self._flows.pop(stream_id, None)
+        if size > self._frame_max:
+            self._reply_in_frames(stream_id, b"\x00" + frames.pack_u32(len(message)) + message)
+            return
         self.frames.append(
             _pack_opening(
                 _OPENING_HEAD, stream_id, fields.OPENING,
@@ -88,8 +93,14 @@ class Outbox:
             + message
             + _pack_closing(_CLOSING_HEAD, stream_id, fields.OK)
         )  # fmt: skip
-        if self._flows:
-            self._flows.pop(stream_id, None)
+
+    def _reply_in_frames(self, stream_id: int, content: bytes) -> None:
+        """An answer that fits the windows, but no single frame."""
+        stream, size = frames.pack_u32(stream_id), self._frame_max
+        starts = range(0, len(content), size)
+        parts = (frames.frame(Kind.DATA, 0, stream_id, content[start : start + size]) for start in starts)
+        opening, closing = _OPENING_HEAD + stream + fields.OPENING, _CLOSING_HEAD + stream + fields.OK
+        self.frames.append(b"".join((opening, *parts, closing)))
 
     # --- Replies in pieces ------------------------------------------------------------------------------------------
 
@@ -188,7 +199,7 @@ class Outbox:
         self._pump(stream_id, flow)
 
     def _look_for_shortcut(self) -> None:
-        self._at_once_max = 0 if self._first_in_block else min(self._window_of_streams, self._frame_max)
+        self._at_once_max = 0 if self._first_in_block else self._window_of_streams
 
     def _flow(self, stream_id: int) -> _Flow:
         flow = self._flows.get(stream_id)

@@ -39,8 +39,9 @@ class Reader(ABC):
         """A whole header block: a new request, or a client's trailers."""
 
     @abstractmethod
-    def _on_data(self, flags: int, stream_id: int, data: bytes, start: int, end: int, now: float) -> None:
-        """A DATA frame, whose payload is data[start:end]."""
+    def _on_data(self, flags: int, stream_id: int, data: bytes, start: int, end: int, now: float) -> int:
+        """A DATA frame, whose payload is data[start:end]. Returns where the last frame ends that was taken: `end`, or
+        beyond it if others go on with the payload."""
 
     @abstractmethod
     def _on_control(self, kind: int, flags: int, stream_id: int, payload: bytes, now: float) -> None:
@@ -70,7 +71,7 @@ class Reader(ABC):
             if self._block is not None:
                 self._on_continuation(kind, flags, stream_id, data[start:end], now)
             elif kind == Kind.DATA:
-                self._on_data(flags, stream_id, data, start, end, now)
+                end = self._on_data(flags, stream_id, data, start, end, now)
             elif kind == Kind.HEADERS:
                 self._on_headers(flags, stream_id, data[start:end], now)
             else:

@@ -50,10 +50,10 @@ class Request:
     KEPT: Final = 256
     """Bytes that it takes to keep a message in a tunnel, beside its own: empty ones must count as well."""
 
-    def __init__(
-        self, head: Head, assembler: Assembler, budget: Budget, began_at: float, tunnel: Tunnel | None = None
-    ) -> None:
-        self.head, self.began_at, self.tunnel = head, began_at, tunnel
+    def __init__(self, head: Head, assembler: Assembler, budget: Budget, began_at: float) -> None:
+        self.head, self.began_at = head, began_at
+        self.tunnel: Tunnel | None = None
+        """None for a unary call."""
         self.whole: bytes | None = None
         """The message of a unary call, once it is here."""
         self.ended = False

@@ -74,6 +74,9 @@ ZIPPED = message(gzip.compress(b"request"), 1)
         pytest.param(HEAD + WHOLE, id="two frames"),
         pytest.param(HEAD + data(0, BODY) + data(END_STREAM, b""), id="the end in an empty frame"),
         pytest.param(HEAD + b"".join(data(0, BODY[i : i + 1]) for i in range(12)) + data(END_STREAM, b""), id="bytes"),
+        pytest.param(HEAD + data(0, BODY[:7]) + data(END_STREAM, BODY[7:]), id="half and half"),
+        pytest.param(HEAD + data(0, BODY[:3]) + data(END_STREAM, BODY[3:]), id="parted within its prefix"),
+        pytest.param(HEAD + data(0, BODY[:7]) + data(END_STREAM | PADDED, b"\1" + BODY[7:] + b"\0"), id="half padded"),
         pytest.param(HEAD + data(0, b"") + WHOLE, id="an empty frame first"),
         pytest.param(HEAD + data(END_STREAM | PADDED, b"\x03" + BODY + bytes(3)), id="padded"),
         pytest.param(HEAD + data(PADDED, b"\x00" + BODY) + data(END_STREAM | PADDED, b"\x00"), id="padded by nothing"),
@@ -113,6 +116,46 @@ def test_a_request_however_it_comes(said: bytes, cuts: list[int]) -> None:
         ours.connection.answer(stream_id, b"reply")
     assert [frame.payload for frame in ours.sent() if frame.kind == Kind.DATA] == [message(b"reply")] * 2
     assert not ours.connection.busy
+
+
+@pytest.mark.parametrize(
+    ("behind", "status"),
+    [
+        pytest.param(data(END_STREAM, BODY[7:-1]), StatusCode.INTERNAL, id="too few bytes"),
+        pytest.param(data(END_STREAM, BODY[7:] + b"x"), StatusCode.INTERNAL, id="too many"),
+    ],
+)
+def test_frames_behind_each_other_that_are_no_message(behind: bytes, status: StatusCode) -> None:
+    ours = Ours()
+    ours.feed(HEAD + data(0, BODY[:7]) + behind + on_stream_3(HEAD + WHOLE))
+    assert ours.taken() == [(3, b"request")]
+    assert ours.status(ours.sent()[0])["grpc-status"] == str(status.value[0])
+
+
+@given(st.lists(st.tuples(st.sampled_from([1, 3]), st.integers(1, 20)), max_size=30))
+def test_messages_of_two_streams_in_turn(parts: list[tuple[int, int]]) -> None:
+    """Parts of any size, which belong to one run as long as the stream is the same."""
+    ours, rest = Ours(), {1: message(bytes(range(200))), 3: message(bytes(range(100, 256)))}
+    expected = {stream_id: whole[5:] for stream_id, whole in rest.items()}
+    said = HEAD + on_stream_3(HEAD)
+    for stream_id, size in parts:
+        part, rest[stream_id] = rest[stream_id][:size], rest[stream_id][size:]
+        said += data(0, part, stream_id)
+    ours.feed(said + b"".join(data(END_STREAM, left, stream_id) for stream_id, left in rest.items()))
+    assert dict(ours.taken()) == expected
+
+
+@pytest.mark.parametrize("size", [2**14 - 5, 2**14 - 4, 2**15, 65535 - 5])
+def test_a_reply_within_the_windows_leaves_at_once(size: int) -> None:
+    """In as many frames as it takes, with its trailers behind it."""
+    ours, content = Ours(), bytes(range(256)) * 256
+    ours.feed(Client().request(1))
+    ours.connection.answer(1, content[:size])
+    first, *datas, last = ours.sent()
+    assert (first.kind, last.kind, last.flags) == (Kind.HEADERS, Kind.HEADERS, END_HEADERS | END_STREAM)
+    assert b"".join(frame.payload for frame in datas) == message(content[:size])
+    assert max(len(frame.payload) for frame in datas) <= frames.FRAME_BYTES_MAX
+    assert not ours.connection.outbox.busy
 
 
 def test_every_split_of_one_stream_of_bytes() -> None:
