@@ -33,9 +33,9 @@ log = logging.getLogger(__name__)
 
 FLUSH_S: Final = 5.0
 """What a server that goes gives the collector to take the last spans."""
-TOGETHER: Final = 256
-"""Spans sent together, unless the environment says otherwise: while they are encoded no other thread has the
-interpreter, for some 2 ms."""
+TOGETHER: Final = 512
+"""Spans sent together, unless the environment says otherwise, as OpenTelemetry's own exporters do: to encode and send
+them takes 1.2 ms, in which other threads wait for the interpreter now and then; half of them take 0.75 ms."""
 EPOCH_S: Final = 1.0
 """For so long the offset between the engine's clock and everybody's time is believed."""
 LOSSES_TOLD_S: Final = 60.0
