@@ -135,7 +135,7 @@ def test_a_port_in_use_is_heard_of_at_once(server_address: str, small_models: Pa
     command = [sys.executable, "-m", "server", "--models", str(small_models), "--port", port, "--workers", "2"]
     second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (second.returncode, second.stdout) == (1, "")
-    assert second.stderr.count(f"port: {server_address} cannot be bound, another server may be using it") == 1
+    assert second.stderr.count(f"port: {server_address} cannot be bound: another server may be using it") == 1
     assert len(second.stderr.splitlines()) == 1
 
 

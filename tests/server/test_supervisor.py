@@ -56,7 +56,7 @@ def test_a_held_port_is_for_our_workers_alone(host: str) -> None:
         with sharing(port) as first, sharing(port) as second:
             first.listen()
             second.listen()
-        refused = pytest.raises(CannotStart, match=f"port: {host}:{port} cannot be bound, another server may be using")
+        refused = pytest.raises(CannotStart, match=f"port: {host}:{port} cannot be bound: another server may be using")
         with refused, held_port(host, port):
             pass
         with socket.socket() as alone, pytest.raises(OSError, match="in use"):
@@ -77,7 +77,15 @@ def test_a_port_of_another_server_is_refused(shares: bool) -> None:
 
 
 def test_a_name_that_stands_for_nothing() -> None:
-    with pytest.raises(CannotStart, match="cannot be bound"), held_port("no-such-host.invalid", 8500):
+    refused = pytest.raises(CannotStart, match="cannot be bound: the name stands for no address, see --host")
+    with refused, held_port("no-such-host.invalid", 8500):
+        pass
+
+
+def test_an_address_of_another_machine() -> None:
+    """One of those that are for documents alone, RFC 5737: no machine has it."""
+    refused = pytest.raises(CannotStart, match="cannot be bound: the address does not belong to this machine")
+    with refused, held_port("192.0.2.1", 8500):
         pass
 
 
