@@ -88,8 +88,11 @@ def without_cache(models: Path, model: str, folder: Path) -> Path:
 
 
 def exchange_of(models: Path, model: str) -> Exchange:
-    """The first golden row of the model's latest version."""
-    version = max(int(path.parent.name) for path in (models / model).glob("*/manifest.json"))
+    """The first golden row of the model's latest version. Raises SystemExit if there is none."""
+    versions = [int(path.parent.name) for path in (models / model).glob("*/manifest.json")]
+    if not versions:
+        raise SystemExit(f"{models / model}: expected versions of a model, found none")
+    version = max(versions)
     found = manifests.decode((models / model / str(version) / "manifest.json").read_bytes())
     inputs = {
         spec.name: np.array(found.golden.inputs[spec.name][:1], object if spec.dtype == "string" else NUMPY[spec.dtype])

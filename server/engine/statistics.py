@@ -7,6 +7,7 @@ The lane's lock guards it. Times are seconds.
 
 from collections import Counter
 from dataclasses import dataclass, field
+from struct import Struct
 from typing import Final
 
 import numpy as np
@@ -16,16 +17,21 @@ BOUNDS_S: Final = (
 )  # fmt: skip
 """Upper bounds of the histograms' buckets; one more is for what took longer."""
 
-FOLDED_TOGETHER: Final = 256
-"""Blocks that are counted at once, by columns: 0.4 µs each with noting it, where one by one took 1.0."""
+FOLDED_TOGETHER: Final = 1024
+"""Blocks that are counted at once, by columns, in 0.2 ms. Each takes 0.5 µs together with noting it, timed in a loop,
+where one by one took 1.0. In a server whose every request is a batch, code has left the caches meanwhile: counting 256
+at once cost it 4.5 % of its CPU, 1024 cost 2.4 %, and 4096 no less."""
 
 ANSWERED: Final = ""
 """How a call ended that got its answer, where others have the name of an error's class."""
 
 Column = np.ndarray[tuple[int], np.dtype[np.float64]]
 _BOUNDS: Final = np.array(BOUNDS_S)
-_NOTED: Final = 8
-"""Numbers noted of a block: see `Statistics.answered`."""
+_NOTE: Final = Struct("=8d")
+"""What is noted of a block: see `Statistics.answered`. As bytes, since numbers of Python's that are kept for a while
+take new memory each time, which costs more than it takes to pack them."""
+
+_note, _NOTE_BYTES, _NOTES_BYTES = _NOTE.pack_into, _NOTE.size, _NOTE.size * FOLDED_TOGETHER
 
 
 class Histogram:
@@ -96,8 +102,10 @@ class Statistics:
     """(protocol, name of the error's class or nothing for an answer) → calls that ended so."""
     last_at: float = 0.0
     """Instant on the engine's clock of the last answer."""
-    _noted: list[float] = field(default_factory=list)
-    """Of the blocks that are not yet counted, their numbers one after the other."""
+    _notes: bytearray = field(default_factory=lambda: bytearray(_NOTES_BYTES))
+    """Of the blocks that are not yet counted, one after the other."""
+    _noted: int = 0
+    """Bytes of them."""
     _numbers: Numbers = field(default_factory=Numbers)
     """Protocol → what stands for it among those."""
 
@@ -139,18 +147,19 @@ class Statistics:
         Instants: when the block came, when the batch left the queue, had its arrays, had its outputs, and had answered
         everybody.
         """
-        noted = self._noted
-        noted += (arrived_at, began_at, gathered_at, ran_at, ended_at, calls, rows, self._numbers[protocol])
-        if len(noted) >= FOLDED_TOGETHER * _NOTED:
+        place, protocol_number = self._noted, self._numbers[protocol]
+        _note(self._notes, place, arrived_at, began_at, gathered_at, ran_at, ended_at, calls, rows, protocol_number)
+        self._noted = place + _NOTE_BYTES
+        if self._noted == _NOTES_BYTES:
             self.fold()
 
     def fold(self) -> None:
         """Count what was only noted so far."""
         if not self._noted:
             return
-        noted = np.fromiter(self._noted, np.float64).reshape(-1, _NOTED).T
-        self._noted.clear()
-        arrived_at, began_at, gathered_at, ran_at, ended_at, calls, rows, protocols = noted
+        columns = np.frombuffer(self._notes, np.float64, self._noted // 8).reshape(-1, _NOTE_BYTES // 8).T
+        self._noted = 0
+        arrived_at, began_at, gathered_at, ran_at, ended_at, calls, rows, protocols = columns
         gather_s, run_s, reply_s = gathered_at - began_at, ran_at - gathered_at, ended_at - ran_at
         self.queue.add(calls, began_at - arrived_at)
         self.total.add(calls, ended_at - arrived_at)
