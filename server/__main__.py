@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     add("transport", str, "who speaks HTTP/2: native is our own and fast; grpcio is everybody's", get_args(Transport))
     add("workers", number_of_workers, "processes that share the port; auto: one for each CPU that this process may use")
     parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--figures", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--shared", type=Path, help=argparse.SUPPRESS)
     switch("triton_metrics", "tell /metrics under the names of NVIDIA Triton too, for dashboards that read those")
     switch("access_log", "log one line for each request: who asked what, how it ended, and how long it took")
     add("traces", str, "send spans of OpenTelemetry: otlp, as OTEL_* variables say; or console", get_args(Traces))

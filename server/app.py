@@ -102,7 +102,7 @@ class App:
             ports=self._ports,
             spans=lambda: self._tracing.spans if self._tracing else SpanFigures(),
             transport=settings.transport,
-            directory=settings.figures,
+            directory=settings.shared,
             triton_names=settings.triton_metrics,
         )
         self._hot = hot_methods(self._answerer, time.monotonic, settings.message_bytes_max, unserved)

@@ -42,8 +42,9 @@ class Settings:
     supervised: bool = False
     """This process is one of several workers: it shares the port, and listens only once its models are loaded. Set by
     the supervisor alone."""
-    figures: Path | None = None
-    """Where workers find each other's figures, for metrics that tell of all. Set by the supervisor alone."""
+    shared: Path | None = None
+    """A directory that the workers of one server have to themselves: each other's figures, for metrics that tell of
+    all; the last policies that could be used; their sockets. Set by the supervisor alone."""
     triton_metrics: bool = False
     """Whether /metrics tells the figures under NVIDIA Triton's names too."""
     access_log: bool = False

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import shutil
 import signal
 import socket
 import sys
@@ -22,7 +23,7 @@ from typing import Final
 
 from server import demand, signals
 from server.errors import CannotStart
-from server.observe import shared
+from server.observe.shared import fold
 from server.settings import Settings
 from server.wording import cannot_bind
 
@@ -70,7 +71,7 @@ async def supervise(settings: Settings, argv: Sequence[str]) -> None:
         http = []
         if settings.http_port is not None:
             http = [f"--http-port={held.enter_context(held_port(settings.host, settings.http_port))}"]
-        figures = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="skylane-", ignore_cleanup_errors=True)))
+        shared = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="skylane-", ignore_cleanup_errors=True)))
         demand.tell(settings)
         command = [
             sys.executable,
@@ -81,9 +82,9 @@ async def supervise(settings: Settings, argv: Sequence[str]) -> None:
             f"--port={port}",
             *http,
             "--supervised",
-            f"--figures={figures}",
+            f"--shared={shared}",
         ]
-        await Supervisor(replace(settings, figures=figures), port, command).run(asked_to_stop)
+        await Supervisor(replace(settings, shared=shared), port, command).run(asked_to_stop)
 
 
 class Supervisor:
@@ -150,8 +151,9 @@ class Supervisor:
             self._tell_ready(number, worker)
         how = await worker.ended()
         del self._alive[number]
-        if self._settings.figures:
-            shared.fold(self._settings.figures, worker.pid)
+        if self._settings.shared:
+            fold(self._settings.shared, worker.pid)
+            _clear(self._settings.shared, worker.pid)
         reason = "" if ready else worker.reason or f"workers: one ended with {how} before it was ready; see its log"
         return f"pid {worker.pid}, {how}", reason
 
@@ -225,6 +227,13 @@ class Worker:
         """End it now."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
+
+
+def _clear(directory: Path, pid: int) -> None:
+    """Remove the directories of a worker that has ended: one that was killed could not."""
+    for left in directory.glob(f"{pid}-*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _signal_name(number: int) -> str:

@@ -1,13 +1,16 @@
 """One of several workers: a whole server that tells its supervisor how it fares, and ends when the supervisor does.
 
 Standard output is the line to the supervisor, standard input the other way: nothing is ever written there, but it ends
-when the supervisor ends, however that happens. Portable, where a death signal of the parent is Linux alone.
+when the supervisor ends, however that happens. Portable, where a death signal of the parent is Linux alone. Then the
+last worker to end clears up what the supervisor would have.
 """
 
 import asyncio
 import contextlib
 import os
+import shutil
 import sys
+from pathlib import Path
 from typing import Final
 
 from server import signals
@@ -20,8 +23,8 @@ from server.supervisor import CANNOT_START, READY
 async def work(settings: Settings) -> None:
     """Serve until SIGTERM, SIGINT or the supervisor's end, then drain. Exits with 1 if the server cannot start."""
     supervisor = _take_stdout()
-    asked_to_stop = signals.asked_to_stop()
-    _stop_at_the_end_of(sys.stdin.fileno(), asked_to_stop)
+    asked_to_stop, alone = signals.asked_to_stop(), asyncio.Event()
+    _stop_at_the_end_of(sys.stdin.fileno(), asked_to_stop, alone)
     try:
         async with running(settings):
             supervisor.tell(READY)
@@ -29,6 +32,8 @@ async def work(settings: Settings) -> None:
     except CannotStart as error:
         supervisor.tell(f"{CANNOT_START}{error}")
         sys.exit(1)
+    if alone.is_set() and settings.shared:
+        _clear(settings.shared)
 
 
 class _Line:
@@ -50,12 +55,19 @@ def _take_stdout() -> _Line:
     return line
 
 
-def _stop_at_the_end_of(file: int, asked_to_stop: asyncio.Event) -> None:
+def _clear(shared: Path) -> None:
+    """Remove the directory that the workers share, unless another of them is still there."""
+    if not any(shared.glob("*-*.sock")):
+        shutil.rmtree(shared, ignore_errors=True)
+
+
+def _stop_at_the_end_of(file: int, *told: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
 
     def readable() -> None:
         if not os.read(file, 1024):
             loop.remove_reader(file)
-            asked_to_stop.set()
+            for each in told:
+                each.set()
 
     loop.add_reader(file, readable)

@@ -1,5 +1,6 @@
 """The two ways to listen: our own front with grpcio behind it, or grpcio alone. Same services, same behaviour."""
 
+import os
 import socket
 import tempfile
 from pathlib import Path
@@ -126,7 +127,7 @@ class FrontListener:
         """Bind. Raises OSError if the port cannot be bound."""
         listening = bind(settings.host, settings.port, share_port=settings.supervised)
         self.port: int = listening.getsockname()[1]
-        self._directory = tempfile.TemporaryDirectory(prefix="skylane-")
+        self._directory = _own_directory(settings.shared)
         target = f"unix:{Path(self._directory.name) / 'grpcio.sock'}"
         self._server = server
         self._server.add_insecure_port(target)
@@ -178,6 +179,13 @@ class FrontListener:
         await self._tunnels.close()
         self._front.close()
         self._directory.cleanup()
+
+
+def _own_directory(shared: Path | None) -> "tempfile.TemporaryDirectory[str]":
+    """For the socket behind. A worker's is named after it, so that the supervisor can clear it if it is killed."""
+    if shared is None:
+        return tempfile.TemporaryDirectory(prefix="skylane-")
+    return tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=shared, ignore_cleanup_errors=True)
 
 
 def bind(host: str, port: int, *, share_port: bool) -> socket.socket:

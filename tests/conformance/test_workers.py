@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,13 +74,21 @@ def answered(held: Sequence[Conversation]) -> list[Conversation]:
     return alive
 
 
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where servers put what is not to stay. The name of a test's own directory is too long for a socket's path."""
+    with tempfile.TemporaryDirectory() as directory:
+        monkeypatch.setenv("TMPDIR", directory)
+        yield Path(directory)
+
+
 def slow_model(root: Path) -> None:
     """`slow` waits a second for company: whoever asks is in flight meanwhile."""
     models.linear(root, "slow")
     (root / "slow" / "model.toml").write_text("[batching]\nmax_queue_delay_ms = 1000\n")
 
 
-def test_two_workers_are_one_server(tmp_path: Path, transport: Transport) -> None:
+def test_two_workers_are_one_server(tmp_path: Path, transport: Transport, temporary: Path) -> None:
     models.linear(tmp_path)
     slow_model(tmp_path)
     with Served("--models", str(tmp_path), "--transport", transport, "--workers", "2", "--grace-s", "20") as served:
@@ -92,6 +101,7 @@ def test_two_workers_are_one_server(tmp_path: Path, transport: Transport) -> Non
             assert len(answered(held)) == CONNECTIONS
             os.kill(victim, signal.SIGKILL)
             assert f"(pid {victim}, SIGKILL) ended" in served.until("ended after")
+            assert list(temporary.glob(f"*/{victim}-*")) == [], "what it left is cleared"
             survivors = answered(held)
             assert 0 < len(survivors) < CONNECTIONS, "those of the other worker have noticed nothing"
 
@@ -118,9 +128,10 @@ def test_two_workers_are_one_server(tmp_path: Path, transport: Transport) -> Non
         said = served.rest()
     assert said.count("closed after") == 2
     assert "Traceback" not in said
+    assert list(temporary.glob("skylane-*")) == []
 
 
-def test_workers_end_with_their_supervisor(tmp_path: Path, transport: Transport) -> None:
+def test_workers_end_with_their_supervisor(tmp_path: Path, transport: Transport, temporary: Path) -> None:
     models.linear(tmp_path)
     with Served("--models", str(tmp_path), "--transport", transport, "--workers", "2") as served:
         served.until("serving on")
@@ -128,6 +139,7 @@ def test_workers_end_with_their_supervisor(tmp_path: Path, transport: Transport)
         said = served.rest()  # ends when nobody is left to write
         assert said.count("draining") == 2
         assert said.count("closed after") == 2
+    assert list(temporary.glob("skylane-*")) == []
 
 
 def test_a_port_in_use_is_heard_of_at_once(server_address: str, small_models: Path) -> None:
