@@ -13,7 +13,7 @@ from grpc import StatusCode
 
 from server.credentials import Grant
 from server.transport.h2 import fields, frames
-from server.transport.h2.frames import ACK, END_HEADERS, END_STREAM, Code, ConnectionFault, Kind
+from server.transport.h2.frames import END_HEADERS, END_STREAM, Code, ConnectionFault
 from server.transport.h2.heads import Head, Heads, StreamFault, TraceOf
 from server.transport.h2.inbox import Inbox
 from server.transport.h2.limits import Budget, Limits
@@ -359,29 +359,7 @@ class Connection(Reader):
         if stream_id in self._coming:
             self._drop(stream_id, Code.CANCEL)
 
-    # --- Everything else --------------------------------------------------------------------------------------------
-
-    def _on_control(self, kind: int, flags: int, stream_id: int, payload: bytes, now: float) -> None:
-        if kind != Kind.WINDOW_UPDATE:  # of which a client that reads a stream sends one for each message
-            self._patience.lose(now)
-        match kind:
-            case Kind.WINDOW_UPDATE:
-                self._on_window_update(stream_id, frames.u32_in(payload))
-            case Kind.RST_STREAM:
-                frames.u32_in(payload)
-                self._on_reset(stream_id)
-            case Kind.SETTINGS | Kind.PING | Kind.GOAWAY if stream_id:
-                raise ConnectionFault(Code.PROTOCOL_ERROR, f"{Kind(kind).name} on stream {stream_id}; expected 0")
-            case Kind.SETTINGS:
-                self._on_settings(flags, payload)
-            case Kind.PING if not flags & ACK:
-                if len(payload) != frames.PING_BYTES:
-                    raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"PING of {len(payload)} bytes; expected 8")
-                self.outbox.frames.append(frames.frame(Kind.PING, ACK, 0, payload))
-            case Kind.PUSH_PROMISE | Kind.CONTINUATION:
-                raise ConnectionFault(Code.PROTOCOL_ERROR, f"a client sends no {Kind(kind).name} here")
-            case _:
-                pass  # PRIORITY, GOAWAY, a PING's answer, and kinds that nobody knew yet
+    # --- What the peer says of streams --------------------------------------------------------------------------------
 
     def _on_window_update(self, stream_id: int, increment: int) -> None:
         if not stream_id:
@@ -402,20 +380,7 @@ class Connection(Reader):
         if isinstance(request, Request):
             request.cancel()
 
-    def _on_settings(self, flags: int, payload: bytes) -> None:
-        if flags & ACK:
-            return
-        # What makes use of a setting comes after the acknowledgement: before it, a peer holds us to its old ones.
-        self.outbox.frames.append(frames.frame(Kind.SETTINGS, ACK, 0))
-        for setting, value in dict(frames.settings_in(payload)).items():  # the last of each: a frame may have thousands
-            self.outbox.apply(setting, value)
-
     # --- The end ----------------------------------------------------------------------------------------------------
-
-    def announce_end(self) -> None:
-        """Ask the peer to begin nothing new. What it begins before it hears this is still answered."""
-        if self._greeted:
-            self.outbox.frames.append(frames.goaway(frames.STREAM_ID_MAX, Code.NO_ERROR))
 
     def say_goodbye(self, code: Code = Code.NO_ERROR, message: str = "") -> None:
         """Tell the peer that nothing more is taken: what it began later than the last we saw may safely be sent again

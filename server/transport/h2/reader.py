@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import Final
 
 from server.transport.h2 import frames
-from server.transport.h2.frames import END_HEADERS, Code, ConnectionFault, Kind, Setting
+from server.transport.h2.frames import ACK, END_HEADERS, Code, ConnectionFault, Kind, Setting
 from server.transport.h2.heads import DECODED_TIMES
 from server.transport.h2.limits import Limits
 from server.transport.h2.outbox import Outbox
@@ -16,7 +16,7 @@ CONNECTION_WINDOW_STEP: Final = 2**29
 
 
 class Reader(ABC):
-    """Greets a peer and takes its frames apart. A header block in several frames is put together here."""
+    """Greets a peer, takes its frames apart, puts header blocks together, and answers what concerns no request."""
 
     def __init__(self, limits: Limits) -> None:
         self.outbox = Outbox()
@@ -44,8 +44,12 @@ class Reader(ABC):
         beyond it if others go on with the payload."""
 
     @abstractmethod
-    def _on_control(self, kind: int, flags: int, stream_id: int, payload: bytes, now: float) -> None:
-        """Any other frame."""
+    def _on_window_update(self, stream_id: int, increment: int) -> None:
+        """The peer takes so many bytes more of a stream's answer, or of all together on stream 0."""
+
+    @abstractmethod
+    def _on_reset(self, stream_id: int) -> None:
+        """The peer wants no more of a stream."""
 
     def feed(self, data: bytes, now: float) -> None:
         """Take what the peer sent; calls go to their inbox, answers of the protocol to the outbox. Raises
@@ -116,3 +120,40 @@ class Reader(ABC):
         if flags & END_HEADERS:
             whole, self._block = bytes(self._block), None
             self._on_block(self._block_flags, stream_id, whole, now)
+
+    # --- What concerns no request -------------------------------------------------------------------------------------
+
+    def _on_control(self, kind: int, flags: int, stream_id: int, payload: bytes, now: float) -> None:
+        if kind != Kind.WINDOW_UPDATE:  # of which a client that reads a stream sends one for each message
+            self._patience.lose(now)
+        match kind:
+            case Kind.WINDOW_UPDATE:
+                self._on_window_update(stream_id, frames.u32_in(payload))
+            case Kind.RST_STREAM:
+                frames.u32_in(payload)
+                self._on_reset(stream_id)
+            case Kind.SETTINGS | Kind.PING | Kind.GOAWAY if stream_id:
+                raise ConnectionFault(Code.PROTOCOL_ERROR, f"{Kind(kind).name} on stream {stream_id}; expected 0")
+            case Kind.SETTINGS:
+                self._on_settings(flags, payload)
+            case Kind.PING if not flags & ACK:
+                if len(payload) != frames.PING_BYTES:
+                    raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"PING of {len(payload)} bytes; expected 8")
+                self.outbox.frames.append(frames.frame(Kind.PING, ACK, 0, payload))
+            case Kind.PUSH_PROMISE | Kind.CONTINUATION:
+                raise ConnectionFault(Code.PROTOCOL_ERROR, f"a client sends no {Kind(kind).name} here")
+            case _:
+                pass  # PRIORITY, GOAWAY, a PING's answer, and kinds that nobody knew yet
+
+    def _on_settings(self, flags: int, payload: bytes) -> None:
+        if flags & ACK:
+            return
+        # What makes use of a setting comes after the acknowledgement: before it, a peer holds us to its old ones.
+        self.outbox.frames.append(frames.frame(Kind.SETTINGS, ACK, 0))
+        for setting, value in dict(frames.settings_in(payload)).items():  # the last of each: a frame may have thousands
+            self.outbox.apply(setting, value)
+
+    def announce_end(self) -> None:
+        """Ask the peer to begin nothing new. What it begins before it hears this is still answered."""
+        if self._greeted:
+            self.outbox.frames.append(frames.goaway(frames.STREAM_ID_MAX, Code.NO_ERROR))
