@@ -1,6 +1,10 @@
 """What a session takes, against graphs whose weights are known."""
 
 import gc
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +36,7 @@ def session_of(weights: int) -> OnnxSession:
 
 @needs_glibc
 def test_it_grows_as_the_weights_do_and_is_given_back() -> None:
-    session_of(1)  # what ONNX Runtime takes once
+    session_of(1)  # so that what is taken once is taken already
     for weights in WIDTHS:
         gc.collect()
         before = memory.allocated_bytes()
@@ -41,6 +45,15 @@ def test_it_grows_as_the_weights_do_and_is_given_back() -> None:
         assert 4 * weights <= session.memory_bytes <= 8 * weights + 2**20
         session = None
         assert abs(memory.allocated_bytes() - before) < 2**20
+
+
+@needs_glibc
+def test_the_first_session_of_a_process_is_not_told_of_as_what_is_taken_once() -> None:
+    script = "from test_memory import session_of; print(*(session_of(1).memory_bytes for _ in range(2)))"
+    command, there = [sys.executable, "-c", script], Path(__file__).parent
+    path = os.pathsep.join([str(there), *sys.path])
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": path})
+    assert max(map(int, done.stdout.split())) < 2**18, done.stderr
 
 
 @needs_glibc
