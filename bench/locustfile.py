@@ -12,7 +12,7 @@ import grpc.experimental.gevent
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
-from bench.lab.questions import Unsuitable
+from bench.lab.requests.questions import Unsuitable
 from bench.load import verdict
 from bench.load.options import USERS, add_options
 from bench.load.session import begin, settle

@@ -19,8 +19,8 @@ from rich.terminal_theme import MONOKAI
 from screenshots import browser
 from selenium import webdriver
 
-from bench.lab import record
-from bench.lab.summary import summary
+from bench.lab.scenarios import record
+from bench.lab.scenarios.summary import summary
 
 ALONE: Final = "[batching]\nmax_batch_rows = 1\n"
 """A policy without batches."""

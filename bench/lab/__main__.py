@@ -14,21 +14,21 @@ from typing import Final
 import grpc
 import msgspec
 import numpy as np
-from rich.console import Console
 
 from bench.generator import GeneratorFailed
-from bench.lab import record, rounds
-from bench.lab.asked import Asker
-from bench.lab.lines import number, positive, told
-from bench.lab.measure import Subject
-from bench.lab.page import page
-from bench.lab.places import Place, place
-from bench.lab.plans import PLANS
-from bench.lab.questions import Unsuitable, choose, golden
-from bench.lab.record import Lab
-from bench.lab.rows import Mixed, Rows, examples, recorded
-from bench.lab.screen import LOG_WIDTH, Screen, Silent
-from bench.lab.summary import summary
+from bench.lab.measure.measuring import Subject
+from bench.lab.measure.places import Place, place
+from bench.lab.options import OUT, add_out, number, positive, told
+from bench.lab.requests.asked import Asker
+from bench.lab.requests.questions import Unsuitable, choose, golden
+from bench.lab.requests.rows import Mixed, Rows, examples, recorded
+from bench.lab.scenarios import record, rounds
+from bench.lab.scenarios.page import page
+from bench.lab.scenarios.plans import PLANS
+from bench.lab.scenarios.record import Lab
+from bench.lab.scenarios.screen import Screen, Silent
+from bench.lab.scenarios.summary import summary
+from bench.lab.screens.live import console
 from bench.load.scenarios import Kind
 from bench.machine import commit, libraries, machine
 from bench.payloads import WrongAnswer
@@ -36,7 +36,6 @@ from bench.servers import ServerFailed
 from skylane.client import Client, Model, SkylaneError
 
 DEFAULT: Final = ("steady", "peak")
-OUT: Final = Path("bench-results")
 
 EPILOG: Final = f"""\
 Rows are mixed from the examples in the model's manifest and do not repeat, or
@@ -84,9 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.format == "json":
         print(path.read_text(), end="")
         return 0
-    console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
-    console.print(summary(lab, baseline))
-    console.print(f"\nresults: {path}\nreport:  {path.with_suffix('.html')}", highlight=False, soft_wrap=True)
+    out = console()
+    out.print(summary(lab, baseline))
+    out.print(f"\nresults: {path}\nreport:  {path.with_suffix('.html')}", highlight=False, soft_wrap=True)
     return 0
 
 
@@ -100,8 +99,7 @@ def _measured(options: argparse.Namespace, baseline: Lab | None, folder: Path) -
     started, began_at = datetime.now(UTC), time.monotonic()
     on = machine()
     with contextlib.ExitStack() as stack:
-        starts = options.address is None and options.format != "json"
-        with _console().status(f"starting a server of {options.models}") if starts else contextlib.nullcontext():
+        with _waiting(options):
             where = stack.enter_context(place(options.address, options.models, folder))
         with Client(where.address, timeout_s=10) as client:
             model = choose(client, options.model)
@@ -140,6 +138,13 @@ def _measured(options: argparse.Namespace, baseline: Lab | None, folder: Path) -
     )  # fmt: skip
 
 
+def _waiting(options: argparse.Namespace) -> contextlib.AbstractContextManager[object]:
+    """Says that a server starts, if one does."""
+    if options.address is not None or options.format == "json":
+        return contextlib.nullcontext()
+    return console(sys.stderr).status(f"starting a server of {options.models}")
+
+
 def _others(client: Client, model: Model) -> dict[str, Rows]:
     """The server's other models that are ready and whose manifests keep examples."""
     found: dict[str, Rows] = {}
@@ -153,11 +158,7 @@ def _others(client: Client, model: Model) -> dict[str, Rows]:
 def _screen(options: argparse.Namespace, order: rounds.Order, where: Place) -> Silent:
     if options.format == "json":
         return Silent()
-    return Screen([plan.name for plan in order.plans], order.rounds, order.seconds, where.pid, _console())
-
-
-def _console() -> Console:
-    return Console(stderr=True, width=None if sys.stderr.isatty() else LOG_WIDTH)
+    return Screen([plan.name for plan in order.plans], order.rounds, order.seconds, where.pid, console(sys.stderr))
 
 
 def _baseline(path: Path | None) -> Lab | None:
@@ -240,8 +241,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--in-time-ms", type=number, metavar="MS", help="an answer that takes longer is not counted as good")
     add = parser.add_argument_group("what comes of it").add_argument
     add("--baseline", type=Path, metavar="FILE", help="an earlier result to compare with")
-    add("--out", type=Path, default=OUT, metavar="DIR", help=f"for the result and the report (default: {OUT})")
-    add("--format", choices=("table", "json"), default="table", help="what is printed (default: table)")
+    add_out(add)
     return parser
 
 

@@ -10,7 +10,7 @@ from grpc import StatusCode
 from numpy.typing import NDArray
 
 from bench.draws import zipf
-from bench.lab.rows import Mixed, examples, tensors_of
+from bench.lab.requests.rows import Mixed, examples, tensors_of
 from bench.load.wire import Tensors, Way
 from bench.payloads import Array
 from skylane.client import Model

@@ -11,7 +11,7 @@ from typing import Any, Final
 import grpc
 import numpy as np
 
-from bench.lab.questions import Unsuitable
+from bench.lab.requests.questions import Unsuitable
 from bench.load.arrivals import Arrivals, instants
 from bench.load.requests import Question, Requester, Requests, rows_of
 from bench.load.scenarios import SCENARIOS, Kind

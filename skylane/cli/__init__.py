@@ -24,8 +24,8 @@ MODULES: Final = {
     "convert": "convert.__main__",
     "models diff": "skylane.cli.diff",
     "top": "skylane.cli.top",
-    "bench knee": "bench.lab.knee",
-    "bench tune": "bench.lab.tuner",
+    "bench knee": "bench.lab.knee.__main__",
+    "bench tune": "bench.lab.tuner.__main__",
     "bench": "bench.lab.__main__",
 }
 """Command → module whose `main` it is. Its package has the name of the extra that installs what it needs.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from bench.lab.record import Alone, Lab, Looks, Round, Scenario, Slices
+from bench.lab.scenarios.record import Alone, Lab, Looks, Round, Scenario, Slices
 from bench.machine import Machine
 
 MakeLab = Callable[..., Lab]

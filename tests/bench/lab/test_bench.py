@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.lab import record, truth
-from bench.lab.places import process_at
-from bench.lab.truth import Ceiling
+from bench.lab.measure import truth
+from bench.lab.measure.places import process_at
+from bench.lab.measure.truth import Ceiling
+from bench.lab.scenarios import record
 from bench.servers import free_port
 from skylane.cli import main
 from support.server import serving

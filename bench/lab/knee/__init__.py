@@ -1,0 +1,1 @@
+"""`skylane bench knee`: the highest rate that keeps a target."""

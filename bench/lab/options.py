@@ -1,0 +1,114 @@
+"""What the command lines of the lab share: options, numbers that can be written, and errors as people read them."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+
+from bench.generator import GeneratorFailed
+from bench.lab.requests.questions import Unsuitable
+from bench.payloads import WrongAnswer
+from bench.servers import ServerFailed
+from skylane.client import SkylaneError, Unavailable
+
+OUT: Final = Path("bench-results")
+
+
+def told(error: SkylaneError | grpc.RpcError, address: str | None) -> str:
+    """Why a server could not be asked, and what to do. `address`: as it was given; None if the server was started."""
+    if isinstance(error, Unavailable) and address is not None:
+        return (
+            f"nothing answers at {address}: start a server with `skylane serve`, or leave out --address, and one is "
+            "started for the time of the measurement (one with TLS cannot be measured)"
+        )
+    if isinstance(error, grpc.RpcError):
+        call: Any = error  # gRPC raises calls, and its types do not say so
+        return f"{call.code().name}: {call.details()}"
+    return str(error)
+
+
+def positive(text: str) -> int:
+    """A type for argparse: 1 or more."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
+    return value
+
+
+def number(text: str) -> float:
+    """A type for argparse: more than 0."""
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"expected more than 0, got {text}")
+    return value
+
+
+def share(text: str) -> float:
+    """A type for argparse: a percentage below 100."""
+    value = float(text)
+    if not 0 <= value < 100:
+        raise argparse.ArgumentTypeError(f"expected 0 or more and less than 100 percent, got {text}")
+    return value
+
+
+def guarded(command: str, work: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """Run it; what goes wrong is a line on stderr and the exit code."""
+    try:
+        return work(options)
+    except Unsuitable as error:
+        print(f"skylane bench {command}: {error}", file=sys.stderr)
+        return 2
+    except (SkylaneError, grpc.RpcError) as error:
+        print(f"skylane bench {command}: {told(error, options.address)}", file=sys.stderr)
+    except (GeneratorFailed, ServerFailed, WrongAnswer) as error:
+        print(f"skylane bench {command}: {error}", file=sys.stderr)
+    return 1
+
+
+def add_repository(add: Callable[..., object]) -> None:
+    """Where models are."""
+    add(
+        "--models",
+        type=Path,
+        default=Path(os.environ.get("SKYLANE_MODELS", "models")),
+        metavar="DIR",
+        help="repository of the model; it is copied, and served from there (default: models, or SKYLANE_MODELS)",
+    )
+
+
+def add_asked(add: Callable[..., object]) -> None:
+    """What is asked."""
+    add("--rows", type=positive, default=1, metavar="N", help="rows in each request (default: 1)")
+    add(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="CSV with the model's columns: its rows are sent in their order, and repeat as they do there (default: "
+        "rows mixed from the examples in the manifest, all different)",
+    )
+
+
+def add_goal(add: Callable[..., object]) -> None:
+    """What is to be kept."""
+    add(
+        "--target-p99-ms",
+        type=number,
+        required=True,
+        metavar="MS",
+        help="99 of 100 answers come within so many milliseconds of the instant at which the request was due",
+    )
+    add("--lost", type=share, default=0.1, metavar="PERCENT", help="may be refused or fail (default: 0.1)")
+
+
+def add_out(add: Callable[..., object]) -> None:
+    """Where it goes."""
+    add("--out", type=Path, default=OUT, metavar="DIR", help=f"for the result and the report (default: {OUT})")
+    add("--format", choices=("table", "json"), default="table", help="what is printed (default: table)")
+
+
+# argparse names the type in its message: "invalid whole number value: 'x'".
+positive.__name__, number.__name__, share.__name__ = "whole number", "number", "percentage"

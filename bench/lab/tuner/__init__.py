@@ -1,0 +1,1 @@
+"""`skylane bench tune`: the model.toml under which a model sustains the highest rate."""
