@@ -24,8 +24,8 @@ from typing import Final
 from server import demand, signals
 from server.errors import CannotStart
 from server.observe.shared import fold
+from server.ports import cannot_bind
 from server.settings import Settings
-from server.wording import cannot_bind
 
 log = logging.getLogger(__name__)
 

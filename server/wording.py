@@ -1,22 +1,11 @@
 """How messages name things that came from a stranger: quoted, cut to a length, and with what was likely meant."""
 
 import difflib
-import errno
-import socket
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable
 
 NAME_LENGTH_MAX = 100
 KNOWN_MAX = 100
 """Names that one is compared with: for 1,000 alike it takes 120 ms (measured), in which nobody else is answered."""
-
-_WHY_NOT_BOUND: Final[Mapping[int | None, str]] = {
-    errno.EADDRINUSE: "another server may be using it: {}",
-    errno.EADDRNOTAVAIL: "the address does not belong to this machine, see --host: {}",
-    errno.EACCES: "this user may not have it, as those below 1024: {}",
-    None: "another server may be using it, or the address does not belong to this machine: {}",
-}
-"""What each number of the system means for a port; None: nothing is known but the text."""
 
 
 def quoted(name: str) -> str:
@@ -30,19 +19,6 @@ def listed(names: Iterable[object], limit: int = 20) -> str:
     if len(texts) > limit:
         return f"{', '.join(texts[:limit])} and {len(texts) - limit} more"
     return ", ".join(texts[:-1]) + (" and " if len(texts) > 1 else "") + (texts[-1] if texts else "nothing")
-
-
-def cannot_bind(address: str, error: Exception) -> str:
-    """What to say of a port that is not to be had; the same for one worker and for many.
-
-    grpcio tells no number of what went wrong, so of its errors nothing more than their text is known.
-    """
-    if isinstance(error, socket.gaierror):
-        why = f"the name stands for no address, see --host: {error.strerror}"
-    else:
-        number = error.errno if isinstance(error, OSError) else None
-        why = _WHY_NOT_BOUND.get(number, "{}").format(error)
-    return f"port: {address} cannot be bound: {why}"
 
 
 def meant(name: str, known: Iterable[str]) -> str:

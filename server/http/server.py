@@ -13,10 +13,10 @@ from server.http.context import Context, Live, Metrics
 from server.http.exchange import Exchange
 from server.http.listener import Application as AnyApplication
 from server.http.listener import HttpListener
+from server.ports import cannot_bind
 from server.settings import Settings
 from server.tls import context_of
 from server.visit import Visitors
-from server.wording import cannot_bind
 
 if TYPE_CHECKING:
     from server.observe.tracing.tracer import Tracer

@@ -10,6 +10,7 @@ import grpc
 
 from server.crowd import Crowd
 from server.guard import Guard
+from server.ports import cannot_bind
 from server.settings import Settings
 from server.tls import TlsFiles, files_of
 from server.transport.h2.acceptor import BACKLOG
@@ -19,7 +20,6 @@ from server.transport.h2.heads import TraceOf
 from server.transport.h2.limits import Limits
 from server.transport.h2.tunnels import Tunnels
 from server.transport.hot import HotMethods
-from server.wording import cannot_bind
 
 
 class CannotListen(Exception):

@@ -1,14 +1,10 @@
 """How messages name things: quoted, of bounded length, with what was likely meant."""
 
-import errno
-import os
-import socket
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.wording import KNOWN_MAX, cannot_bind, listed, meant, quoted
+from server.wording import KNOWN_MAX, listed, meant, quoted
 
 
 @pytest.mark.parametrize(
@@ -63,39 +59,3 @@ def test_listed(names: list[object], limit: int, text: str) -> None:
 )
 def test_meant(name: str, known: list[str], hint: str) -> None:
     assert meant(name, known) == hint
-
-
-@pytest.mark.parametrize(
-    ("error", "why"),
-    [
-        pytest.param(
-            OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)),
-            f"another server may be using it: [Errno {errno.EADDRINUSE}] Address already in use",
-            id="taken",
-        ),
-        pytest.param(
-            OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL)),
-            "the address does not belong to this machine, see --host: "
-            f"[Errno {errno.EADDRNOTAVAIL}] Cannot assign requested address",
-            id="an address of another machine",
-        ),
-        pytest.param(
-            OSError(errno.EACCES, os.strerror(errno.EACCES)),
-            f"this user may not have it, as those below 1024: [Errno {errno.EACCES}] Permission denied",
-            id="a port for root",
-        ),
-        pytest.param(
-            socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
-            "the name stands for no address, see --host: Name or service not known",
-            id="a name of nothing",
-        ),
-        pytest.param(OSError(errno.ENOBUFS, "No room"), f"[Errno {errno.ENOBUFS}] No room", id="anything else"),
-        pytest.param(
-            RuntimeError("Failed to bind"),
-            "another server may be using it, or the address does not belong to this machine: Failed to bind",
-            id="grpcio, which does not tell",
-        ),
-    ],
-)
-def test_why_a_port_cannot_be_bound(error: Exception, why: str) -> None:
-    assert cannot_bind("h:1", error) == f"port: h:1 cannot be bound: {why}"
