@@ -80,7 +80,7 @@ class App:
         self._guard = Guard(settings.tokens)
         self._routes = Routes()
         self._ledger = Ledger(unserved.counted)
-        self._repository = Repository(settings.models, self._ledger.timed(load), self._serve)
+        self._repository = Repository(settings.models, self._ledger.timed(load), self._serve, settings.shared)
         self._refreshing = asyncio.Lock()
         """One look at the repository at a time, whether it is time for one or somebody loads a model."""
         self._readiness = Readiness()

@@ -7,7 +7,6 @@ from pathlib import Path
 from server.budget import CpuBudget, cpu_budget
 from server.repository.disk import scan
 from server.settings import Settings
-from skylane import policy as policies
 from skylane.policy import BadPolicy, Policy
 
 log = logging.getLogger(__name__)
@@ -52,7 +51,7 @@ def tell(settings: Settings) -> None:
 
 
 def policies_on_disk(root: Path) -> dict[str, Policy]:
-    """The policy of each model in a repository; the default where it cannot be read, as the server starts with."""
+    """The policy of each model in a repository; without those whose policy cannot be used, which are not served."""
     found = {}
     try:
         models = scan(root)
@@ -60,9 +59,9 @@ def policies_on_disk(root: Path) -> dict[str, Policy]:
         return {}
     for name, model in models.items():
         try:
-            found[name] = policies.decode(model.policy)
-        except BadPolicy:  # the loader logs it, and serves by the default
-            found[name] = Policy()
+            found[name] = model.decoded()
+        except BadPolicy:  # the repository logs it
+            continue
     return found
 
 

@@ -23,12 +23,11 @@ from server.budget import CpuBudget, MemoryBudget, cpu_budget, memory_budget, nu
 from server.demand import counted, counted_cpus
 from server.errors import CannotStart
 from server.repository import loader, selection
-from server.repository.disk import ModelOnDisk, scan
+from server.repository.disk import ModelOnDisk, misplaced, scan
 from server.settings import Settings, Transport
 from server.supervisor import held_port
 from server.transport import turns
 from server.wording import listed
-from skylane import policy as policies
 from skylane.manifest import MODEL_FILE
 from skylane.policy import BadPolicy, Policy
 
@@ -256,15 +255,18 @@ def _models(root: Path) -> tuple[list[Finding], int, int]:
     """Findings for each version that would be loaded, the bytes of their graphs, and of their caches when full."""
     importlib.import_module("server.app")  # a worker has it in memory, so what is measured here should as well
     try:
-        found = scan(root)
+        found, others = scan(root), misplaced(root)
     except OSError as error:
         return [Finding("fail", f"{root}: {error.strerror}", "name the model repository with --models")], 0, 0
+    findings = [Finding("warn", f"{path} is ignored: {expected}") for path, expected in others.items()]
     if not found:
-        return [Finding("warn", "no model with a version in it", "publish one with skylane convert")], 0, 0
-    findings, kept, model_bytes, cache_bytes = list[Finding](), list[object](), 0, 0
+        return [Finding("warn", "no model with a version in it", "publish one with skylane convert"), *findings], 0, 0
+    kept, model_bytes, cache_bytes = list[object](), 0, 0
     for name, model in found.items():
         policy, told = _policy(name, model)
         findings += told
+        if policy is None:
+            continue
         for version in sorted(selection.wanted(model.versions, policy.versions), reverse=True):
             try:
                 loaded = loader.load(root / name / str(version), name, version, policy)
@@ -279,13 +281,15 @@ def _models(root: Path) -> tuple[list[Finding], int, int]:
     return findings, model_bytes, cache_bytes
 
 
-def _policy(name: str, model: ModelOnDisk) -> tuple[Policy, list[Finding]]:
+def _policy(name: str, model: ModelOnDisk) -> tuple[Policy | None, list[Finding]]:
+    """The policy to serve by, and what is wrong with it; None if the model would not be served."""
     if model.unreadable:
-        return Policy(), [Finding("fail", f"{name}: {model.unreadable}", "let the server's user read it")]
+        return None, [Finding("fail", f"{name}: {model.unreadable}", "let the server's user read it")]
     try:
-        return policies.decode(model.policy), []
+        return model.decoded(), []
     except BadPolicy as error:
-        return Policy(), [Finding("fail", f"{name}: {error}", "mend it: until then the defaults would hold")]
+        advice = f"mend it: a server that starts now would not serve {name} before"
+        return None, [Finding("fail", f"{name}: {error}", advice)]
 
 
 def _served(policy: Policy) -> str:

@@ -11,17 +11,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Final
 
 from server.engine.lane import Lane, LoadedModel
 from server.repository import selection
-from server.repository.disk import POLICY_FILE, ModelOnDisk, Stamp, directories, glance, scan
+from server.repository.disk import POLICY_FILE, ModelOnDisk, Stamp, directories, glance, misplaced, scan
+from server.repository.following import Following
 from server.repository.looks import Looks
 from server.routing.routes import ModelRoutes, Routes
-from skylane import policy as policies
+from server.wording import quoted
 from skylane.manifest import BrokenVersion
-from skylane.policy import BadPolicy, Policy
+from skylane.policy import Policy
 
 log = logging.getLogger(__name__)
+
+MISPLACED_TOLD_MAX: Final = 20
+"""Lines in the log for directories that are found at once and ignored."""
 
 Load = Callable[[Path, str, int, Policy], LoadedModel]
 """(directory, model, version, policy) → a model that may serve. Raises BrokenVersion."""
@@ -51,6 +56,8 @@ class ModelStatus:
 
     versions: Mapping[int, VersionStatus]
     labels: Mapping[str, int]
+    policy_refused: str = ""
+    """Why its model.toml cannot be used; empty if it can."""
 
     @property
     def ready(self) -> bool:
@@ -63,7 +70,8 @@ class _Served:
     """What we hold of one model."""
 
     policy: Policy = field(default_factory=Policy)
-    policy_text: bytes | None = None
+    held_back: bool = False
+    """Whether no version is loaded, since by which policy is not known."""
     lanes: dict[int, Lane] = field(default_factory=dict)
     retiring: dict[int, Lane] = field(default_factory=dict)
     broken: dict[int, tuple[Stamp, str]] = field(default_factory=dict)
@@ -75,12 +83,14 @@ class _Served:
 class Repository:
     """The models of one directory."""
 
-    def __init__(self, root: Path, load: Load, serve: Callable[[Routes], None]) -> None:
-        """`serve` is given the new routes after every change; `load` makes a version ready."""
+    def __init__(self, root: Path, load: Load, serve: Callable[[Routes], None], shared: Path | None = None) -> None:
+        """`serve` is given the new routes after every change; `load` makes a version ready. `shared`: see Following."""
         self._root, self._load, self._serve = root, load, serve
         self._models: dict[str, _Served] = {}
         self._loading: tuple[str, int] | None = None
         self._unreadable = ""
+        self._misplaced: Mapping[str, str] = {}
+        self._policies = Following(shared)
         self.withheld: frozenset[str] = frozenset()
         """Models that are not served although they are there."""
         self._status: Mapping[str, ModelStatus] = {}
@@ -113,15 +123,19 @@ class Repository:
     def refresh(self) -> None:
         """Make what is served equal to what is on disk. Never raises for what is wrong there: it is logged and told."""
         try:
-            places, found = directories(self._root), scan(self._root)
+            places, found, others = directories(self._root), scan(self._root), misplaced(self._root)
         except OSError as error:
             if str(error) != self._unreadable:
                 log.error("models: %s cannot be read, everything serves on as it is: %s", self._root, error)
             self._unreadable, self._restless = str(error), True
             return
+        if self._unreadable:
+            log.info("models: %s can be read again, and is followed", self._root)
         self._unreadable = ""
+        self._tell_of_misplaced(others)
         found = {name: model for name, model in found.items() if name not in self.withheld}
         for name in self._models.keys() - found.keys():
+            self._policies.forget(name)
             self._update(name, ModelOnDisk({}, b""))
             if not self._models[name].retiring:
                 del self._models[name]
@@ -130,7 +144,10 @@ class Repository:
                 self._leave(name, model.unreadable)
             else:
                 self._update(name, model)
-        self._restless = any(served.retiring or served.unreadable for served in self._models.values())
+        self._restless = any(
+            served.retiring or served.unreadable or self._policies.refused(name)  # others may know a later one
+            for name, served in self._models.items()
+        )
         self._watched = self._paths_of(places, found)
         self.refreshed = True
         self._tell()
@@ -147,6 +164,15 @@ class Repository:
                 paths += [place / str(version) / file for version, (stamp, _) in broken.items() for file, *_ in stamp]
         return tuple(map(str, paths))
 
+    def _tell_of_misplaced(self, found: Mapping[str, str]) -> None:
+        """Warn once of what an operator may have meant as a model or a version."""
+        new = {path: expected for path, expected in found.items() if path not in self._misplaced}
+        for path, expected in list(new.items())[:MISPLACED_TOLD_MAX]:
+            log.warning("models: %s is ignored: %s", quoted(path), expected)
+        if len(new) > MISPLACED_TOLD_MAX:
+            log.warning("models: %d more directories are ignored", len(new) - MISPLACED_TOLD_MAX)
+        self._misplaced = found
+
     def _leave(self, name: str, why: str) -> None:
         """Let a model serve on as it is, since nothing is known of it. Logged once."""
         served = self._models.setdefault(name, _Served())
@@ -156,12 +182,16 @@ class Repository:
 
     def _update(self, name: str, model: ModelOnDisk) -> None:
         served = self._models.setdefault(name, _Served())
+        if served.unreadable:
+            log.info("%s: it can be read again, and is followed", name)
         served.unreadable = ""
         served.retiring = {version: lane for version, lane in served.retiring.items() if not lane.idle}
         served.broken = {v: told for v, told in served.broken.items() if model.versions.get(v) == told[0]}
         before, before_policy = dict(served.lanes), served.policy.versions
-        self._apply_policy(name, served, model.policy)
-        while True:
+        if model.versions:
+            self._apply_policy(name, served, model)
+        wanted = set[int]()
+        while not served.held_back:
             wanted = selection.wanted(model.versions.keys() - served.broken.keys(), served.policy.versions)
             missing = sorted(wanted - served.lanes.keys(), reverse=True)
             if not missing:
@@ -173,6 +203,7 @@ class Repository:
         served.lanes = {version: lane for version, lane in served.lanes.items() if version in wanted}
         for version in sorted(before.keys() - served.lanes.keys()):
             why = "another takes its place" if version in model.versions else "its directory is gone"
+            why = "it is unloaded" if name in self.withheld else why
             log.info("%s/%d retires, %s: it finishes what it has begun", name, version, why)
         if served.lanes != before or served.policy.versions != before_policy:
             self._serve(self._routes())
@@ -192,19 +223,16 @@ class Repository:
                 why = served.broken[version][1] if version in served.broken else "it is not in the repository"
                 log.warning("%s: %s names version %d, which does not serve: %s", name, what, version, why)
 
-    def _apply_policy(self, name: str, served: _Served, text: bytes) -> None:
-        """Serve by a changed model.toml. One that cannot be used is logged once, and changes nothing."""
-        if text == served.policy_text:
+    def _apply_policy(self, name: str, served: _Served, model: ModelOnDisk) -> None:
+        """Serve by a changed policy; by none if none is known."""
+        policy = self._policies.policy(name, model)
+        if policy is None:
+            newest = max(model.versions)
+            why = f"not loaded, since it is not known which is to serve: {self._policies.refused(name)}"
+            served.held_back, served.broken = True, {newest: (model.versions[newest], why)}
             return
-        served.policy_text = text
-        try:
-            policy = policies.decode(text)
-        except BadPolicy as error:
-            kept = "the policy stays as it was" if served.lanes else "the defaults hold until it can be read"
-            log.error("%s: %s; %s", name, error, kept)
-            return
-        if served.lanes:
-            log.info("%s: model.toml has changed, and is followed", name)
+        if served.held_back:
+            served.held_back, served.broken = False, {}
         before, served.policy = served.policy, policy
         if policy.session != before.session:
             served.lanes = {}  # they serve on by the old routes until the new sessions are ready
@@ -251,19 +279,20 @@ class Repository:
         self._status = {name: self._status_of(name, served) for name, served in sorted(self._models.items())}
 
     def _status_of(self, name: str, served: _Served) -> ModelStatus:
+        refused = self._policies.refused(name)
         versions = {version: VersionStatus(State.RETIRING) for version in served.retiring}
         versions |= {version: VersionStatus(State.FAILED, why) for version, (_, why) in served.broken.items()}
         if self._loading and self._loading[0] == name:
             versions[self._loading[1]] = VersionStatus(State.LOADING)
-        versions |= {version: VersionStatus(State.READY, _stale(served, version)) for version in served.lanes}
-        return ModelStatus(dict(sorted(versions.items(), reverse=True)), served.policy.versions.labels)
+        versions |= {version: VersionStatus(State.READY, _stale(served, version, refused)) for version in served.lanes}
+        return ModelStatus(dict(sorted(versions.items(), reverse=True)), served.policy.versions.labels, refused)
 
 
-def _stale(served: _Served, version: int) -> str:
-    """Why a version that serves could not be loaded again for a new policy; empty if it could."""
-    if version not in served.broken:
-        return ""
-    return (
-        f"it serves on with the session options from before, since it cannot be loaded with the new ones: "
-        f"{served.broken[version][1]}"
-    )
+def _stale(served: _Served, version: int, refused: str) -> str:
+    """Why a version that serves does not do so as its policy now says; empty if it does."""
+    if version in served.broken:
+        return (
+            f"it serves on with the session options from before, since it cannot be loaded with the new ones: "
+            f"{served.broken[version][1]}"
+        )
+    return f"it serves by the last policy that could be used: {refused}" if refused else ""

@@ -161,6 +161,7 @@ def test_a_sound_repository(
 
 def test_everything_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (models.linear(tmp_path, "damaged") / "model.onnx").write_bytes(b"nonsense")
+    (tmp_path / "damaged" / "v2").mkdir()
     models.linear(tmp_path, "odd")
     (tmp_path / "odd" / "model.toml").write_text("[batching]\nmax_batch_rows = 0\n")
     with held_port("127.0.0.1", 0) as port, held_port("127.0.0.1", 0) as http_port:
@@ -171,8 +172,9 @@ def test_everything_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     said = re.sub(r"\s+", " ", printed)
     assert "fail damaged/1: model.onnx: " in said
     assert "fail odd: model.toml: " in said
-    assert "→ mend it: until then the defaults would hold" in said
-    assert "ok odd/1: " in said
+    assert "→ mend it: a server that starts now would not serve odd before" in said
+    assert "odd/1: " not in said
+    assert "warn damaged/v2 is ignored: expected a version's number, as in damaged/1" in said
     assert f"warn port: 127.0.0.1:{port} cannot be bound" in said
     assert f"warn http-port: 127.0.0.1:{http_port} cannot be bound" in said
     assert "else use another --http-port" in said

@@ -12,7 +12,7 @@ from server.engine.cost import CostModel
 from server.engine.lane import Lane, LoadedModel
 from server.errors import ModelNotFound
 from server.repository.looks import SETTLE_S
-from server.repository.repository import Repository, State
+from server.repository.repository import MISPLACED_TOLD_MAX, Repository, State
 from server.routing.routes import Routes
 from server.types import Array, Interface, Route
 from skylane.manifest import BrokenVersion, OutputSpec, TensorSpec
@@ -30,9 +30,9 @@ class Idle:
 class Bench:
     """A repository on disk, the one that follows it, and what it did."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, shared: Path | None = None) -> None:
         self.root = root
-        self.repository = Repository(root, self.load, self.serve)
+        self.repository = Repository(root, self.load, self.serve, shared)
         self.loads: list[tuple[str, int]] = []
         self.policies: list[Policy] = []
         self.faulty: dict[tuple[str, int], Exception] = {}
@@ -99,6 +99,16 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Every line of the log."""
+    return [record.getMessage() for record in caplog.records]
+
+
+@pytest.fixture(autouse=True)
+def _whole_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
 
 
 def busy(lane: Lane) -> PlainBlock:
@@ -228,6 +238,21 @@ def test_a_removed_model_serves_no_longer_and_is_forgotten_once_idle(bench: Benc
     assert list(bench.repository.status) == ["b"]
 
 
+def test_the_log_says_why_a_model_serves_no_longer(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a", "b"):
+        bench.publish(name, 1)
+        bench.policy(name, "batching.max_batch_rows = 7")
+    bench.refresh()
+    caplog.clear()
+    shutil.rmtree(bench.root / "a")
+    bench.repository.withheld = frozenset({"b"})
+    bench.refresh()
+    assert sorted(said(caplog)) == [
+        "a/1 retires, its directory is gone: it finishes what it has begun",
+        "b/1 retires, it is unloaded: it finishes what it has begun",
+    ]
+
+
 def test_a_removed_model_that_comes_back_is_loaded_again(bench: Bench) -> None:
     bench.publish("a", 1)
     bench.refresh()
@@ -265,6 +290,44 @@ def test_other_directories_are_none_of_its_business(bench: Bench, name: str) -> 
     (bench.root / name).mkdir(parents=True)
     assert bench.refresh() == [("a", 1)]
     assert {model: status.ready for model, status in bench.repository.status.items()} == {"a": True}
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        pytest.param("my model/1", "'my model' is ignored: expected a model's name: ", id="a name with a space"),
+        pytest.param("a/v1", "'a/v1' is ignored: expected a version's number, as in a/1", id="a version with a letter"),
+        pytest.param("a/01", "'a/01' is ignored: expected a version's number, as in a/1", id="a leading zero"),
+        pytest.param("b", "'b' is ignored: it has no version, expected b/<number>/manifest.json", id="no version"),
+        pytest.param("b/.staging-1", None, id="a version that is being written"),
+        pytest.param(".git/objects", None, id="a hidden directory"),
+        pytest.param("lost+found", None, id="what a file system makes"),
+    ],
+)
+def test_what_an_operator_may_have_meant_as_a_model_is_warned_of_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture, path: str, told: str | None
+) -> None:
+    bench.publish("a", 1)
+    (bench.root / path).mkdir(parents=True)
+    for _ in range(3):
+        bench.refresh()
+    lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(lines) == (told is not None)
+    assert not told or lines[0].startswith(f"models: {told}")
+    shutil.rmtree(bench.root / Path(path).parts[0])
+    bench.publish("a", 1)
+    bench.refresh()
+    (bench.root / path).mkdir(parents=True)
+    bench.refresh()
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 2 * len(lines)
+
+
+def test_of_very_many_only_so_many_are_named(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(MISPLACED_TOLD_MAX + 3):
+        (bench.root / f"empty{number}").mkdir()
+    bench.refresh()
+    assert len(caplog.records) == MISPLACED_TOLD_MAX + 1
+    assert caplog.records[-1].getMessage() == "models: 3 more directories are ignored"
 
 
 # --- Policy ----------------------------------------------------------------------------------------------------------
@@ -331,6 +394,75 @@ def test_a_policy_that_cannot_be_read_changes_nothing_and_is_logged_once(
     bench.policy("a", "batching.max_batch_rows = 9")
     bench.refresh()
     assert bench.lane("a").policy.max_batch_rows == 9
+
+
+def test_a_policy_that_is_not_followed_is_told_of_until_it_is(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.refresh()
+    assert (bench.reason("a", 1), bench.repository.status["a"].policy_refused) == ("", "")
+    bench.policy("a", "latest = 1")
+    for _ in range(2):
+        bench.refresh()
+        why = "model.toml: Object contains unknown field `latest`"
+        assert bench.repository.status["a"].policy_refused == why
+        assert bench.states("a") == {1: State.READY}
+        assert bench.reason("a", 1) == f"it serves by the last policy that could be used: {why}"
+    bench.policy("a", "")
+    bench.refresh()
+    assert (bench.reason("a", 1), bench.repository.status["a"].policy_refused) == ("", "")
+
+
+def test_a_policy_whose_file_cannot_be_read_changes_nothing_and_new_versions_are_followed(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.publish("a", 1)
+    bench.policy("a", "batching.max_batch_rows = 7")
+    bench.refresh()
+    (bench.root / "a" / "model.toml").unlink()
+    (bench.root / "a" / "model.toml").mkdir()
+    bench.publish("a", 2)
+    for _ in range(2):
+        bench.refresh()
+    assert (bench.answers("a"), bench.lane("a").policy.max_batch_rows) == (2, 7)
+    (told,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert told == ("a: model.toml: it cannot be read: Is a directory; it is served by the last one that could be used")
+
+
+def test_a_model_whose_first_policy_cannot_be_used_is_not_served_before_it_can(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the defaults the newest would answer, which may be the one that an operator rolled back."""
+    for version in (1, 2, 3):
+        bench.publish("a", version)
+    bench.publish("b", 1)
+    bench.policy("a", "versions.latest = '2'")
+    assert bench.refresh() == [("b", 1)]
+    why = "model.toml: Expected `int | null`, got `str` - at `$.versions.latest`"
+    assert bench.states("a") == {3: State.FAILED}
+    assert bench.reason("a", 3) == f"not loaded, since it is not known which is to serve: {why}"
+    assert f"a: {why}; it is not served until it can be" in said(caplog)
+    bench.publish("a", 4)
+    assert bench.refresh() == []
+    assert bench.states("a") == {4: State.FAILED}
+    bench.policy("a", "versions.latest = 2")
+    assert bench.refresh() == [("a", 4), ("a", 2)]
+    assert bench.answers("a") == 2
+
+
+def test_a_worker_that_takes_the_place_of_another_serves_by_the_same_policy(tmp_path: Path) -> None:
+    root, shared = tmp_path / "models", tmp_path / "shared"
+    shared.mkdir()
+    first = Bench(root, shared)
+    first.publish("a", 1)
+    first.publish("a", 2)
+    first.policy("a", "versions.latest = 1")
+    first.refresh()
+    first.policy("a", "versions.latest =")
+    first.refresh()
+    second = Bench(root, shared)
+    second.refresh()
+    assert (first.answers("a"), second.answers("a")) == (1, 1), "the roll-back is kept"
+    assert second.reason("a", 1).startswith("it serves by the last policy that could be used: model.toml: ")
 
 
 def test_without_its_file_a_policy_is_the_default_again(bench: Bench) -> None:
@@ -412,8 +544,10 @@ def test_while_the_root_cannot_be_read_everything_serves_on(
     assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1, "logged once"
     moved.rename(tmp_path)
     bench.publish("a", 2)
-    bench.refresh()
+    for _ in range(2):
+        bench.refresh()
     assert bench.answers("a") == 2
+    assert said(caplog).count(f"models: {tmp_path} can be read again, and is followed") == 1
 
 
 def test_a_root_that_was_never_read_is_not_a_finished_start(tmp_path: Path) -> None:
@@ -428,16 +562,18 @@ def test_a_model_that_cannot_be_read_serves_on_and_its_neighbours_are_followed(
     bench.publish("a", 1)
     bench.publish("b", 1)
     bench.refresh()
-    (bench.root / "a" / "model.toml").mkdir()
     bench.publish("a", 2)
+    endless = bench.root / "a" / "2" / "endless"
+    endless.symlink_to(endless)
     bench.publish("b", 2)
     for _ in range(3):
         bench.refresh()
     assert (bench.answers("a"), bench.answers("b")) == (1, 2)
     assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1, "logged once"
-    (bench.root / "a" / "model.toml").rmdir()
+    endless.unlink()
     bench.refresh()
     assert bench.answers("a") == 2
+    assert said(caplog).count("a: it can be read again, and is followed") == 1
 
 
 # --- Whether to look -------------------------------------------------------------------------------------------------
