@@ -30,9 +30,9 @@ class Batching(_Section, frozen=True, kw_only=True):
     max_request_rows: Positive = 8192
     """Rows of one request; more is refused with INVALID_ARGUMENT."""
     target_p99_ms: Annotated[float, msgspec.Meta(gt=0, le=600_000)] | None = None
-    """Latency to aim at. Runs get fewer rows, so that one takes at most half of it, and a request that is predicted to
-    be answered later is refused with RESOURCE_EXHAUSTED. What is predicted is the mean: a server that is refusing holds
-    it for about half of the requests, and its p99 may be several times as long. Left out: no such limit."""
+    """Latency to hold at any load, from a request's arrival to its answer. Runs get fewer rows, so that one takes two
+    fifths of it at most, and a request that is predicted to be answered later, because of those before it, is refused
+    with RESOURCE_EXHAUSTED. Must be several times what a run of one request takes. Left out: no such limit."""
     instances: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     """Runs that may be under way at the same time."""
 

@@ -51,7 +51,7 @@ class Lane:
         self.lock = Lock()
         self.policy: Batching = policy.batching
         self.admission = Admission(policy.batching, model.cost)
-        self.queue = BatchQueue(self.admission.batch_rows(), policy.batching.max_queue_delay_ms / 1000)
+        self.queue = BatchQueue(self.admission.batch_rows, policy.batching.max_queue_delay_ms / 1000)
         self.cache: ReplyCache | None = None
         if policy.cache.enabled:
             self.cache = ReplyCache(
@@ -72,7 +72,8 @@ class Lane:
         self.free += 1
         if seconds is not None:
             self.model.cost.observe(rows, seconds)
-            self.queue.rows_max = self.admission.batch_rows()
+            self.admission.learn()
+            self.queue.rows_max = self.admission.batch_rows
 
     def failed(self, now: float) -> bool:
         """A request made the model fail; True if it is long enough ago that a log line told of the last one."""
