@@ -77,7 +77,7 @@ class VersionFigures(msgspec.Struct, kw_only=True):
     states: dict[str, int] = {}
     """State → processes in which the version is in it. With the three above and the next, what only the living tell."""
     reason: str = ""
-    """Why it is not served, if it is not."""
+    """Why it is not served, or not as its policy now says."""
 
     def add(self, other: "VersionFigures") -> None:
         """Count those of another too."""
@@ -114,6 +114,14 @@ class LoadFigures(msgspec.Struct):
         self.loads += other.loads
         self.seconds += other.seconds
         self.failures += other.failures
+
+
+class PolicyFigures(msgspec.Struct):
+    """Whether a model's policy is followed; told by the living alone."""
+
+    model: str
+    refused: int = 0
+    """Processes in which its model.toml cannot be used."""
 
 
 class ProcessFigures(msgspec.Struct, frozen=True):
@@ -165,6 +173,7 @@ class Figures(msgspec.Struct, kw_only=True):
     unserved: list[Outcome] = []
     """Requests that no model was asked for: refused before, or of methods and paths that are about no prediction."""
     loads: list[LoadFigures] = []
+    policies: list[PolicyFigures] = []
     ports: list[PortFigures] = []
     spans: SpanFigures = msgspec.field(default_factory=SpanFigures)
     processes: list[ProcessFigures] = []
@@ -180,7 +189,7 @@ class Figures(msgspec.Struct, kw_only=True):
         nothing = {"queue_rows": 0, "cache_bytes": 0, "memory_bytes": 0, "states": {}, "reason": ""}
         versions = [msgspec.structs.replace(each, **nothing) for each in self.versions]
         ports = [msgspec.structs.replace(each, open=0) for each in self.ports]
-        return msgspec.structs.replace(self, versions=versions, ports=ports, processes=[])
+        return msgspec.structs.replace(self, versions=versions, ports=ports, policies=[], processes=[])
 
 
 def together(parts: Iterable[Figures]) -> Figures:
@@ -188,6 +197,7 @@ def together(parts: Iterable[Figures]) -> Figures:
     versions = dict[tuple[str, int], VersionFigures]()
     loads = dict[str, LoadFigures]()
     ports = dict[str, PortFigures]()
+    policies = dict[str, PolicyFigures]()
     whole = Figures()
     for part in parts:
         for version in part.versions:
@@ -195,6 +205,8 @@ def together(parts: Iterable[Figures]) -> Figures:
             versions.setdefault(key, VersionFigures(model=version.model, version=version.version)).add(version)
         for load in part.loads:
             loads.setdefault(load.model, LoadFigures(load.model)).add(load)
+        for policy in part.policies:
+            policies.setdefault(policy.model, PolicyFigures(policy.model)).refused += policy.refused
         for port in part.ports:
             so_far = ports.setdefault(port.port, PortFigures(port.port))
             so_far.open += port.open
@@ -206,6 +218,7 @@ def together(parts: Iterable[Figures]) -> Figures:
         whole.events = sorted((*whole.events, *part.events))[-EVENTS_MAX:]
     whole.versions = [versions[key] for key in sorted(versions)]
     whole.loads = [loads[key] for key in sorted(loads)]
+    whole.policies = [policies[key] for key in sorted(policies)]
     whole.ports = [ports[key] for key in sorted(ports)]
     return whole
 

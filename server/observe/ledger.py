@@ -20,6 +20,7 @@ from server.observe.figures import (
     HistogramFigures,
     LoadFigures,
     Outcome,
+    PolicyFigures,
     ProcessFigures,
     SizeFigures,
     VersionFigures,
@@ -83,7 +84,10 @@ class Ledger:
             gone, loads = list(self._gone.values()), list(self._loads.values())
         versions = [*gone, *(_of(*told, lane) for told, lane in lanes), *_states(status), *_memory(lanes)]
         unserved = [Outcome(*key, requests) for key, requests in sorted(self._unserved().items())]
-        return together([Figures(versions=versions, unserved=unserved, loads=loads, processes=[self._process()])])
+        policies = [PolicyFigures(name, int(bool(model.policy_refused))) for name, model in status.items()]
+        return together(
+            [Figures(versions=versions, unserved=unserved, loads=loads, policies=policies, processes=[self._process()])]
+        )
 
     def _fold(self) -> None:
         """With the lock held: add up what can change no more."""

@@ -98,6 +98,10 @@ DEFINITIONS: Final = {
             "How often was a version refused?",
         ),
         Definition(
+            "skylane_policy_refused", "gauge", "processes", ("model",),
+            "In how many processes can its model.toml not be used, so that an earlier policy holds, or none?",
+        ),
+        Definition(
             "skylane_connections", "gauge", "connections", ("port",),
             "How many are open?",
         ),
@@ -249,6 +253,7 @@ _VALUES: Final[Mapping[str, Callable[[Figures], Values]]] = {
     "skylane_model_loads_total": lambda figures: (((each.model,), each.loads) for each in figures.loads),
     "skylane_model_load_seconds_total": lambda figures: (((each.model,), each.seconds) for each in figures.loads),
     "skylane_model_load_failures_total": lambda figures: (((each.model,), each.failures) for each in figures.loads),
+    "skylane_policy_refused": lambda figures: (((each.model,), each.refused) for each in figures.policies),
     "skylane_connections": lambda figures: (((each.port,), each.open) for each in figures.ports),
     "skylane_connections_refused_total": lambda figures: (((each.port,), each.refused) for each in figures.ports),
     "skylane_trace_spans_total": _spans,

@@ -11,6 +11,7 @@ from server.observe.figures import (
     HistogramFigures,
     LoadFigures,
     Outcome,
+    PolicyFigures,
     PortFigures,
     ProcessFigures,
     SizeFigures,
@@ -38,6 +39,7 @@ figures = st.builds(
     versions=st.lists(versions, max_size=3),
     unserved=outcomes,
     loads=st.lists(st.builds(LoadFigures, st.sampled_from(["m", "n"]), counts, seconds, counts), max_size=2),
+    policies=st.lists(st.builds(PolicyFigures, st.sampled_from(["m", "n"]), counts), max_size=2),
     ports=st.lists(st.builds(PortFigures, st.sampled_from(["grpc", "http"]), counts, counts), max_size=2),
     spans=st.builds(SpanFigures, counts, counts),
     processes=st.lists(st.builds(ProcessFigures, st.integers(1, 9), seconds, counts, seconds), max_size=1),
@@ -60,21 +62,21 @@ def test_order_does_not_matter_and_nothing_given_is_changed(parts: list[Figures]
     )
     assert sum(version.hits for version in whole.versions) == sum(each.hits for part in parts for each in part.versions)
     backwards = together(reversed(parts))
-    for name in ("versions", "unserved", "loads", "ports", "spans", "events"):
+    for name in ("versions", "unserved", "loads", "policies", "ports", "spans", "events"):
         assert getattr(whole, name) == getattr(backwards, name)
 
 
 @given(figures, figures, figures)
 def test_parts_may_be_added_up_before(one: Figures, two: Figures, three: Figures) -> None:
     before, all_at_once = together([together([one, two]), three]), together([one, two, three])
-    for name in ("versions", "ports", "spans"):
+    for name in ("versions", "policies", "ports", "spans"):
         assert getattr(before, name) == getattr(all_at_once, name)
 
 
 @given(figures)
 def test_what_has_ended_keeps_its_counters_alone(told: Figures) -> None:
     whole, left = together([told]), together([told.counters()])
-    assert left.processes == []
+    assert left.processes == left.policies == []
     assert [(each.port, each.open, each.refused) for each in left.ports] == [
         (each.port, 0, each.refused) for each in whole.ports
     ]

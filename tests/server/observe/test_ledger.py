@@ -87,6 +87,13 @@ def test_states_are_of_what_the_repository_has() -> None:
     }
 
 
+def test_policies_that_are_refused() -> None:
+    ready = {1: VersionStatus(State.READY)}
+    status = {"good": ModelStatus(ready, {}), "bad": ModelStatus(ready, {}, "model.toml: no")}
+    told = Ledger(dict).figures(status).policies
+    assert {each.model: each.refused for each in told} == {"bad": 1, "good": 0}
+
+
 def test_loads_are_counted_and_timed_and_so_is_what_is_refused() -> None:
     ledger, now = Ledger(dict), 0.0
     made = lane().model
