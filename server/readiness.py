@@ -1,4 +1,9 @@
-"""Which models, and whether the server as a whole, are ready: one answer for every health service. Pure."""
+"""Which models, and whether the server as a whole, are ready: one answer for every health service. Pure.
+
+Nothing is remembered from one look to the next. So workers that see one repository say the same of it, whenever each
+began; and a server that is started anew because of something else does not leave its service over a model that it could
+not have mended. Who needs a certain model asks for that one.
+"""
 
 from collections.abc import Mapping
 
@@ -14,22 +19,16 @@ class Readiness:
         self.whole = False
         """Whether callers should come here at all."""
         self.draining = False
-        self._required: set[str] = set()
-        self._complete = False
 
     def tell(self, status: Mapping[str, ModelStatus], *, complete: bool) -> None:
         """Take note. `complete`: whether everything found at the start was loaded or refused.
 
-        The server as a whole is ready when every model that it found at the start, or that has served since, has a
-        version that answers, and there is a model at all. So a new model that is broken takes nobody else along.
+        The server as a whole is ready when that is done and any model has a version that answers.
         """
         if self.draining:
             return
         self.models = {name: model.ready for name, model in status.items()}
-        self._required |= {name for name, is_ready in self.models.items() if is_ready or not self._complete}
-        self._required &= self.models.keys()
-        self._complete = complete
-        self.whole = complete and any(self.models.values()) and all(self.models[name] for name in self._required)
+        self.whole = complete and any(self.models.values())
 
     def drain(self) -> None:
         """Nothing is ready any more, for good."""
