@@ -16,11 +16,12 @@ examples:
   skylane convert late.skops --name flights_late --data held_out.csv
   skylane serve --models models
   skylane models
-  skylane predict flights_late --csv .demo/flights_late/questions.csv
-  skylane health flights_late && echo ready
+  skylane predict diabetes --json '[[0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]'
+  skylane health diabetes && echo ready
   skylane top
-  skylane bench --model flights_late
+  skylane bench --model diabetes
 
+`python -m examples.small` makes the model diabetes, among others.
 `skylane COMMAND --help` explains a command.
 """
 
@@ -39,7 +40,8 @@ Values are read as the model's columns are typed: 0017 stays text in a column
 of strings. An empty value, or null in JSON, is a gap.
 
 examples:
-  skylane predict flights_late --csv .demo/flights_late/questions.csv
+  skylane predict diabetes --json '[[0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]'
+  skylane predict diabetes --csv patients.csv
   head -9 flights.csv | skylane predict flights_late --csv - --format csv
 
 With ... for the model's other columns, which `skylane models NAME` lists:
@@ -51,6 +53,8 @@ With ... for the model's other columns, which `skylane models NAME` lists:
 
 HEALTH_EPILOG: Final = """\
 The exit code is 0 if it takes requests now, and 1 if not or if nothing answers.
+A server is ready when one of its models answers, and a model when one of its
+versions does. The lines after "not ready" say why.
 
 examples:
   skylane health                       the server as a whole

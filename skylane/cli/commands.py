@@ -3,7 +3,7 @@
 import io
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,7 @@ import grpc
 
 from skylane.cli import rows, tables
 from skylane.client import Client, Model, Prediction
+from skylane.client.errors import SkylaneError
 
 ROWS_AT_ONCE: Final = 1024
 """Rows of one request; longer files go out in several, because servers bound the rows of one (8192 by default)."""
@@ -52,7 +53,10 @@ def _list(client: Client, options: Namespace) -> None:
         print(tables.json_text([tables.models_json(status, defaults) for status in statuses]))
         return
     if not statuses:
-        print(f"The server at {options.address} has no models.")
+        print(
+            f"The server at {options.address} has no models. Its log names the directories that it ignores, if any; "
+            "so does `skylane doctor --models DIR`."
+        )
         return
     schemas = {key: client.model(*key) for key in ready}
     names = [name for name, _ in ready]
@@ -113,9 +117,20 @@ def health(options: Namespace) -> None:
     """Say whether requests are taken now."""
     with _client(options) as client:
         state = client.health(options.model)
-    print(f"{options.model or options.address}: {'ready' if state == 'SERVING' else 'not ready'}")
-    if state != "SERVING":
-        raise Refused
+        ready = state == "SERVING"
+        print(f"{options.model or options.address}: {'ready' if ready else 'not ready'}")
+        if not ready:
+            for line in _why_not_ready(client, options.model):
+                print(f"  {line}")
+            raise Refused
+
+
+def _why_not_ready(client: Client, model: str | None) -> Sequence[str]:
+    """What the server says of its models, which it may not say to everybody."""
+    try:
+        return tables.not_ready_lines(client.models(), model)
+    except SkylaneError as error:
+        return [f"it does not tell why: {error}"]
 
 
 COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {"models": models, "predict": predict, "health": health}

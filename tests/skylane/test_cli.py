@@ -7,13 +7,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 
 from skylane.cli import main
+from skylane.cli.tables import not_ready_lines
+from skylane.client import Client, ModelStatus, VersionStatus
 from skylane.client.decoding import array_of
+from skylane.client.errors import PermissionDenied
 
 FakeServer = Any
 """The class of conftest.py, which tests cannot import: there is no package here."""
@@ -69,7 +72,11 @@ def test_which_of_several_versions_answers_by_default(run: Run, server: FakeServ
 
 def test_a_server_without_models(run: Run, server: FakeServer) -> None:
     server.models.clear()
-    assert run("models") == (0, f"The server at {server.address} has no models.\n", "")
+    code, out, err = run("models")
+    assert (code, err) == (0, "")
+    assert out.startswith(
+        f"The server at {server.address} has no models. Its log names the directories that it ignores"
+    )
     assert run("models", "--format", "json") == (0, "[]\n", "")
 
 
@@ -305,13 +312,66 @@ def test_a_host_that_does_not_exist(run: Run) -> None:
     ("argv", "code", "out"),
     [
         pytest.param(["flights_late"], 0, "flights_late: ready\n", id="ready"),
-        pytest.param(["loading"], 1, "loading: not ready\n", id="not ready"),
+        pytest.param(
+            ["loading"], 1, "loading: not ready\n  it was unloaded, or is no longer in the repository\n", id="not ready"
+        ),
         pytest.param(["nope"], 1, "", id="no such model"),
         pytest.param(["--address", "localhost:1"], 1, "", id="nothing listens"),
     ],
 )
 def test_health_for_scripts(run: Run, argv: list[str], code: int, out: str) -> None:
     assert run("health", *argv)[:2] == (code, out)
+
+
+READY, FAILED = VersionStatus(2, "ready"), VersionStatus(1, "failed", "model.onnx: damaged\nat byte 7")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "model", "lines"),
+    [
+        pytest.param(
+            [ModelStatus("a", (VersionStatus(3, "loading"), FAILED)), ModelStatus("b", (FAILED,))],
+            None,
+            [
+                "a version 3 loading",
+                "a version 1 failed: model.onnx: damaged",
+                "b version 1 failed: model.onnx: damaged",
+            ],
+            id="every version, and the first line of its reason",
+        ),
+        pytest.param(
+            [ModelStatus("a", (READY,)), ModelStatus("b", (FAILED,))],
+            "b",
+            ["b version 1 failed: model.onnx: damaged"],
+            id="one model, of that alone",
+        ),
+        pytest.param([ModelStatus("a", (READY, FAILED))], None, ["the server is about to stop"], id="it drains"),
+        pytest.param([ModelStatus("a", (READY,))], "a", ["the server is about to stop"], id="it drains, of one model"),
+        pytest.param([ModelStatus("a")], None, ["a: its directory cannot be read"], id="nothing is known of a model"),
+        pytest.param(
+            [],
+            None,
+            ["no model is loaded: the repository has none, or cannot be read; the server's log says which"],
+            id="no model",
+        ),
+        pytest.param(
+            [ModelStatus("a", (READY,))], "b", ["it was unloaded, or is no longer in the repository"], id="it is gone"
+        ),
+    ],
+)
+def test_why_something_is_not_ready(statuses: list[ModelStatus], model: str | None, lines: list[str]) -> None:
+    assert not_ready_lines(statuses, model) == lines
+
+
+def test_health_where_the_models_are_a_secret(run: Run, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: Client) -> NoReturn:
+        raise PermissionDenied("these credentials do not allow this")
+
+    monkeypatch.setattr(Client, "models", refused)
+    code, out, _ = run("health", "loading")
+    assert (code, out) == (
+        1, "loading: not ready\n  it does not tell why: PERMISSION_DENIED: these credentials do not allow this\n",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
