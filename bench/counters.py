@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-import grpc
-
+from bench.access import OPEN, Access
 from bench.servers import Server
 from server.transport.foreign import message
 from server.transport.oip.messages import SERVICE
@@ -64,15 +63,15 @@ def counters(server: Server, model: str) -> Counters | None:
     return counters_at(server.address, model)
 
 
-def counters_at(address: str, model: str) -> Counters:
+def counters_at(address: str, model: str, access: Access = OPEN) -> Counters:
     """As of now, of all versions of a model together. Raises grpc.RpcError."""
-    with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+    with access.channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
         ask = channel.unary_unary(
             f"/{SERVICE}/ModelStatistics",
             request_serializer=_Request.SerializeToString,
             response_deserializer=_Response.FromString,
         )
-        told = ask(_Request(name=model), timeout=10).model_stats
+        told = ask(_Request(name=model), timeout=10, metadata=access.metadata).model_stats
     batches = Counter[int]()
     for each in told:
         batches.update({size.batch_size: size.compute_infer.count for size in each.batch_stats})

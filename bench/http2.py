@@ -20,6 +20,7 @@ UNKNOWN: Final = 2
 """grpc-status of an answer without one."""
 _POST_HTTP: Final = b"\x83\x86"
 """`:method: POST` and `:scheme: http`, from the static table."""
+_POST_HTTPS: Final = b"\x83\x87"
 
 
 @dataclass(slots=True)
@@ -37,13 +38,17 @@ class Reply:
 class Connection:
     """One connection. Bytes for the peer gather in `out`."""
 
-    def __init__(self, authority: str, path: str, timeout_s: float | None = None) -> None:
-        """`timeout_s` is told to the server with each request."""
+    def __init__(
+        self, authority: str, path: str, timeout_s: float | None = None, *, token: str = "", tls: bool = False
+    ) -> None:
+        """`timeout_s` and a bearer `token` are told to the server with each request."""
         fields = [field(":path", path.encode()), field(":authority", authority.encode()), field("te", b"trailers")]
         fields.append(field("content-type", b"application/grpc"))
         if timeout_s is not None:
             fields.append(field("grpc-timeout", b"%dm" % round(timeout_s * 1000)))
-        self._head = _POST_HTTP + b"".join(fields)
+        if token:
+            fields.append(field("authorization", f"Bearer {token}".encode()))
+        self._head = (_POST_HTTPS if tls else _POST_HTTP) + b"".join(fields)
         settings = {
             Setting.HEADER_TABLE_SIZE: 0,
             Setting.ENABLE_PUSH: 0,

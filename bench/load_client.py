@@ -7,32 +7,40 @@ as JSON, the bytes of all replies' bodies, how late it was against its schedule,
 """
 
 import argparse
-import contextlib
 import gc
 import http.client
 import json
+import os
 import select
-import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.access import Access
 from bench.figures import percentile
-from bench.http2 import Connection, Reply
+from bench.http2 import Reply
 from bench.pacing import Pacer
+from bench.peers import Peer, Peers
 
 OK: Final = 200
 NO_REPLY: Final = 4
 """Status of a request that was never answered: DEADLINE_EXCEEDED, as a client's own deadline has it."""
 PATIENCE_S: Final = 20.0
 """Longest that nothing comes before the rest counts as unanswered."""
-READ_BYTES: Final = 2**18
+UNAVAILABLE: Final = 14
+"""Status of a request whose connection the server closed, as gRPC's own clients have it."""
+LOOK_S: Final = 0.01
+"""How often it is looked whether a connection has been made again."""
+TOKEN: Final = "SKYLANE_TOKEN"
+"""Variable of the environment: arguments can be read by everybody on a machine."""
 Line = tuple[int, int, int]
 
 
@@ -49,45 +57,12 @@ class Budget:
             return self._left >= 0
 
 
-class Peer(Connection):
-    """A connection with its socket."""
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        """Connect, and wait for the server's settings."""
-        super().__init__(options.address, options.path, options.timeout_s)
-        host, _, port = options.address.rpartition(":")
-        self.socket = socket.create_connection((host, int(port)), timeout=30)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.flush()
-        while not self.greeted:
-            self.receive()
-        self.flush()
-        self.socket.setblocking(False)
-
-    def fileno(self) -> int:
-        """For `select`."""
-        return self.socket.fileno()
-
-    def receive(self) -> list[Reply]:
-        """What has come. Raises ConnectionError if the server has gone."""
-        data = self.socket.recv(READ_BYTES)
-        if not data:
-            raise ConnectionError("the server closed a connection")
-        return self.feed(data)
-
-    def flush(self) -> None:
-        """Write what the kernel takes."""
-        if self.out:
-            with contextlib.suppress(BlockingIOError):
-                del self.out[: self.socket.send(self.out)]
-
-
 class GrpcLoad:
     """Sends requests and notes what becomes of them. Times are microseconds since it began."""
 
     def __init__(
         self,
-        peers: Sequence[Peer],
+        peers: Peers,
         bodies: Sequence[bytes],
         order: NDArray[np.int64],
         told: NDArray[np.int64] | None = None,
@@ -110,10 +85,12 @@ class GrpcLoad:
     def closed(self, streams: int) -> None:
         """Keep so many in flight on each connection until all are answered."""
         for _ in range(streams):
-            for peer in self._peers:
+            for peer in self._peers.ready:
                 self._send(peer)
         while self._open and self._receive(PATIENCE_S, again=True):
-            pass
+            for peer in self._peers.arrived():
+                for _ in range(streams):
+                    self._send(peer)
 
     def on_schedule(self, due_us: NDArray[np.int64], streams_max: int) -> None:
         """Send each at its instant, whatever became of the others; latencies are counted from that instant."""
@@ -121,14 +98,15 @@ class GrpcLoad:
         while self._open:
             now_us = self._now_us()
             while pacer.is_due(now_us):
-                peer = min(self._peers, key=_load)
-                if len(peer.in_flight) >= streams_max:
+                peer = min(self._peers.ready, key=_load, default=None)
+                if peer is None or len(peer.in_flight) >= streams_max:
                     pacer.hold()
                     break
                 pacer.take(now_us)
                 self._send(peer)
             wait_us = pacer.wait_us(self._now_us())
             came = self._receive(PATIENCE_S if wait_us is None else wait_us / 1e6, again=False)
+            self._peers.arrived()
             if not came and wait_us is None:
                 break
         self.late_us = pacer.late_us(self.sent_us)
@@ -145,29 +123,60 @@ class GrpcLoad:
 
     def _receive(self, wait_s: float, *, again: bool) -> bool:
         """Write, wait, read; `again`: send one for each that was answered. Whether anything came."""
-        for peer in self._peers:
-            peer.flush()
-        readable, writable, _ = select.select(self._peers, [peer for peer in self._peers if peer.out], [], wait_s)
+        peers = self._peers
+        for peer in [*peers.all]:
+            self._heard(peer, peer.flush)
+        everybody, missing = peers.all, peers.missing
+        if not everybody and not missing:
+            self._nobody()
+            return False
+        wanted = [peer for peer in everybody if peer.out]
+        readable, writable, _ = select.select(everybody, wanted, [], min(wait_s, LOOK_S) if missing else wait_s)
         for peer in readable:
-            replies = peer.receive()
-            now_us = self._now_us()
-            for reply in replies:
-                self.took_us[reply.tag] = now_us
-                self.status[reply.tag] = reply.status or OK
-                self._failed += reply.status != 0
-                self.body_bytes += reply.body_bytes
-                if again:
-                    self._send(peer)
-            self._open -= len(replies)
+            self._heard(peer, partial(self._read, peer, again=again))
         if self._told is not None:
             ended = len(self._order) - self._open
             self._told[:] = self._sent, ended - self._failed, self._failed
-        return bool(readable or writable)
+        return bool(readable or writable or missing)
+
+    def _read(self, peer: Peer, *, again: bool) -> None:
+        replies = peer.receive()
+        if peer.closing and peer in self._peers.ready:
+            self._peers.leave(peer)
+            again = False
+        self._end(replies)
+        if again and not peer.closing:
+            for _ in replies:
+                self._send(peer)
+        if peer.closing and not peer.in_flight:
+            self._peers.close(peer)
+
+    def _heard(self, peer: Peer, work: Callable[[], None]) -> None:
+        """Do it; if the server has gone, what was asked there has failed."""
+        try:
+            work()
+        except OSError:
+            self._end([replace(reply, status=UNAVAILABLE) for reply in self._peers.close(peer)])
+
+    def _end(self, replies: Sequence[Reply]) -> None:
+        now_us = self._now_us()
+        for reply in replies:
+            self.took_us[reply.tag] = now_us
+            self.status[reply.tag] = reply.status or OK
+            self._failed += reply.status != 0
+            self.body_bytes += reply.body_bytes
+        self._open -= len(replies)
+
+    def _nobody(self) -> None:
+        """The server has gone for good: all the rest has failed."""
+        self.status[self.took_us == 0] = UNAVAILABLE
+        self._failed += self._open
+        self._open = 0
 
     def lines(self, *, scheduled: bool) -> list[Line]:
         """The log. What was never answered took until now."""
         start_us = self.due_us if scheduled else self.sent_us
-        took_us = np.where(self.took_us > 0, self.took_us, self._now_us()) - start_us
+        took_us = np.maximum(np.where(self.took_us > 0, self.took_us, self._now_us()) - start_us, 0)
         began_at_us = self.began_at_us
         log = zip(start_us.tolist(), self.status.tolist(), took_us.tolist(), strict=True)
         return [(began_at_us + at, status, took) for at, status, took in log]
@@ -180,7 +189,9 @@ def _load(peer: Peer) -> int:
 def over_grpc(options: argparse.Namespace, bodies: Sequence[bytes]) -> tuple[list[Line], dict[str, float]]:
     """Send all. Returns the log, and what `main` tells of it."""
     order = np.zeros(options.requests, np.int64) if options.order is None else np.load(options.order)
-    peers = [Peer(options) for _ in range(options.connections)]
+    context = Access(tls=options.tls, ca=options.tls_ca).context()
+    token = os.environ.get(TOKEN, "")
+    peers = Peers(partial(Peer, options.address, options.path, options.timeout_s, token, context), options.connections)
     scheduled = options.schedule is not None
     cpu_s = time.process_time()
     told = None if options.progress is None else np.memmap(options.progress, np.int64, "r+", shape=(3,))
@@ -191,11 +202,16 @@ def over_grpc(options: argparse.Namespace, bodies: Sequence[bytes]) -> tuple[lis
         else:
             load.closed(options.streams)
     finally:
-        for peer in peers:
-            peer.socket.close()
+        peers.end()
     cpu_s = time.process_time() - cpu_s
     late_us = percentile(load.late_us, 0.99) if len(load.late_us) else 0.0
-    said = {"body_bytes": load.body_bytes, "late_us": late_us, "cpu_s": cpu_s, "began_at_s": load.began_at_us / 1e6}
+    said = {
+        "body_bytes": load.body_bytes,
+        "late_us": late_us,
+        "cpu_s": cpu_s,
+        "lost": peers.lost,
+        "began_at_s": load.began_at_us / 1e6,
+    }
     return load.lines(scheduled=scheduled), said
 
 
@@ -274,6 +290,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--progress", type=Path, help="file of three 64-bit numbers: requests sent, answered, ended otherwise (gRPC)")
     add("--timeout-s", type=float, help="deadline that the server is told (gRPC)")
+    add("--tls", action="store_true", help="connect with TLS (gRPC); a bearer token comes from " + TOKEN)
+    add("--tls-ca", type=Path, help="trust the certificates in this PEM file")
     add("--connections", type=int, required=True)
     add("--streams", type=int, required=True, help="requests in flight on each connection; on a schedule, at most")
     add("--requests", type=int, default=0, help="how many, where there is no --order")

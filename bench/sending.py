@@ -1,6 +1,7 @@
 """Our own client in a process of its own, told what to send and when: the load that `bench.generator` cannot make."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -12,8 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.access import OPEN, Access
 from bench.generator import LONGEST_S, GeneratorFailed
-from bench.load_client import OK
+from bench.load_client import OK, TOKEN
 from bench.payloads import PREDICT
 
 REFUSED: Final = 8
@@ -38,6 +40,7 @@ class Order:
     """Deadline that the server is told."""
     seconds: float = 0.0
     """How long it should take, beyond which the generator is given a while to end."""
+    access: Access = OPEN
     progress: Path | None = None
     """File in which it keeps how many were sent, answered and ended otherwise; see `progress_of`."""
 
@@ -57,6 +60,8 @@ class Log:
     """CPU that the client used while it sent."""
     began_at_s: float = 0.0
     """When it began to send, in seconds since 1970."""
+    lost: int = 0
+    """Connections that the server closed; others were made in their place."""
 
     @property
     def ok(self) -> NDArray[np.bool_]:
@@ -87,13 +92,20 @@ class Sending:
         if order.due_us is not None:
             np.save(self._place / "due.npy", order.due_us)
             arguments += ["--schedule", str(self._place / "due.npy")]
+        if order.access.tls:
+            arguments += ["--tls"]
+        if order.access.ca is not None:
+            arguments += ["--tls-ca", str(order.access.ca)]
         if order.timeout_s is not None:
             arguments += ["--timeout-s", str(order.timeout_s)]
         if order.progress is not None:
             order.progress.write_bytes(bytes(3 * 8))
             arguments += ["--progress", str(order.progress)]
         command = [sys.executable, "-m", "bench.load_client", *arguments]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        environment = os.environ | {TOKEN: order.access.token}
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
 
     def finish(self) -> Log:
         """Wait for its end. Raises GeneratorFailed."""
@@ -110,7 +122,9 @@ class Sending:
         if self._order.due_us is not None:
             start_us = self._order.due_us
         told = json.loads(said)
-        return Log(start_us, lines[:, 1], lines[:, 2], told["late_us"], told["cpu_s"], told["began_at_s"])
+        return Log(
+            start_us, lines[:, 1], lines[:, 2], told["late_us"], told["cpu_s"], told["began_at_s"], told["lost"]
+        )  # fmt: skip
 
 
 def progress_of(file: Path) -> tuple[int, int, int]:

@@ -16,6 +16,7 @@ from typing import Final
 import grpc
 
 from bench import processes
+from bench.access import OPEN, Access
 from bench.payloads import Exchange, Protocol
 
 START_S: Final = 60.0
@@ -149,12 +150,12 @@ def options_of(module: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def ask_grpc(address: str, exchange: Exchange) -> bytes:
+def ask_grpc(address: str, exchange: Exchange, access: Access = OPEN) -> bytes:
     """The reply to one request by an ordinary client, not checked. Raises grpc.RpcError if there is none."""
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]
-    with grpc.insecure_channel(address, options) as channel:
+    with access.channel(address, options) as channel:
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(exchange.path)
-        return call(exchange.body[5:], timeout=10)
+        return call(exchange.body[5:], timeout=10, metadata=access.metadata)
 
 
 def _ask_http(server: Server, exchange: Exchange) -> bytes:

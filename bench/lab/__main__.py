@@ -18,7 +18,7 @@ import numpy as np
 from bench.generator import GeneratorFailed
 from bench.lab.measure.measuring import Subject
 from bench.lab.measure.places import Place, place
-from bench.lab.options import OUT, add_out, number, positive, told
+from bench.lab.options import OUT, access_of, add_access, add_out, number, positive, told
 from bench.lab.requests.asked import Asker
 from bench.lab.requests.questions import Unsuitable, choose, golden
 from bench.lab.requests.rows import Mixed, Rows, examples, recorded
@@ -100,8 +100,8 @@ def _measured(options: argparse.Namespace, baseline: Lab | None, folder: Path) -
     on = machine()
     with contextlib.ExitStack() as stack:
         with _waiting(options):
-            where = stack.enter_context(place(options.address, options.models, folder))
-        with Client(where.address, timeout_s=10) as client:
+            where = stack.enter_context(place(options.address, options.models, folder, access_of(options)))
+        with where.access.client(where.address, 10) as client:
             model = choose(client, options.model)
             others = _others(client, model) if any(Kind.ANY in plan.mix for plan in plans) else {}
         checks = golden(model, options.rows)
@@ -115,7 +115,7 @@ def _measured(options: argparse.Namespace, baseline: Lab | None, folder: Path) -
             in_time_s=None if options.in_time_ms is None else options.in_time_ms / 1e3,
         )  # fmt: skip
         screen = stack.enter_context(_screen(options, order, where))
-        subject = Subject(where.address, model.name, options.pid or where.pid)
+        subject = Subject(where.address, model.name, options.pid or where.pid, where.access)
         found = rounds.run(subject, checks, asker, order, folder, screen)
     return Lab(
         started_at=started.isoformat(timespec="seconds"),
@@ -202,8 +202,9 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--address",
         metavar="HOST:PORT",
-        help="a server that runs, without TLS and tokens (default: one is started, of --models)",
+        help="a server that runs (default: one is started, of --models)",
     )
+    add_access(add)
     add(
         "--models",
         type=Path,

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any, Final
 
 import grpc
 
+from bench.access import OPEN, Access
 from bench.generator import GeneratorFailed
 from bench.lab.requests.questions import Unsuitable
+from bench.load_client import TOKEN
 from bench.payloads import WrongAnswer
 from bench.servers import ServerFailed
-from skylane.client import SkylaneError, Unavailable
+from skylane.client import PermissionDenied, SkylaneError, Unauthenticated, Unavailable
 
 OUT: Final = Path("bench-results")
 
@@ -23,8 +26,10 @@ def told(error: SkylaneError | grpc.RpcError, address: str | None) -> str:
     if isinstance(error, Unavailable) and address is not None:
         return (
             f"nothing answers at {address}: start a server with `skylane serve`, or leave out --address, and one is "
-            "started for the time of the measurement (one with TLS cannot be measured)"
+            "started for the time of the measurement; one with TLS needs --tls or --tls-ca FILE"
         )
+    if isinstance(error, Unauthenticated | PermissionDenied) and address is not None:
+        return f"{error}: give a token that allows predict with --token, or {TOKEN}"
     if isinstance(error, grpc.RpcError):
         call: Any = error  # gRPC raises calls, and its types do not say so
         return f"{call.code().name}: {call.details()}"
@@ -67,6 +72,33 @@ def guarded(command: str, work: Callable[[argparse.Namespace], int], options: ar
     except (GeneratorFailed, ServerFailed, WrongAnswer) as error:
         print(f"skylane bench {command}: {error}", file=sys.stderr)
     return 1
+
+
+def add_access(add: Callable[..., object]) -> None:
+    """How the server at --address is reached."""
+    add("--tls", action="store_true", help="connect with TLS")
+    add("--tls-ca", type=Path, metavar="FILE", help="trust the certificates in this PEM file; implies --tls")
+    add(
+        "--token",
+        default=os.environ.get(TOKEN, ""),
+        help=f"a bearer token; better by {TOKEN}, as others on this machine can read arguments",
+    )
+
+
+def access_of(options: argparse.Namespace) -> Access:
+    """What they say. Raises Unsuitable for certificates that cannot be used."""
+    if options.address is None:
+        if options.tls or options.tls_ca:
+            raise Unsuitable("--tls and --tls-ca are for a server that runs: name it with --address")
+        return OPEN
+    access = Access(tls=options.tls or options.tls_ca is not None, ca=options.tls_ca, token=options.token)
+    try:
+        access.context()
+    except ssl.SSLError as error:
+        raise Unsuitable(f"--tls-ca {options.tls_ca}: expected certificates in PEM: {error.reason}") from error
+    except OSError as error:
+        raise Unsuitable(f"--tls-ca {options.tls_ca}: {error.strerror or error}") from error
+    return access
 
 
 def add_repository(add: Callable[..., object]) -> None:

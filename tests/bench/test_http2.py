@@ -1,9 +1,14 @@
 """Our own client: against every server of the harness, and what it makes of answers by hand."""
 
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from grpc import StatusCode
 from hpack import Encoder
 
 from bench.http2 import CANCELLED, UNKNOWN, Connection
@@ -13,6 +18,7 @@ from bench.servers import KINDS, running
 from bench.subjects import read
 from server.transport.h2 import frames
 from server.transport.h2.frames import END_HEADERS, END_STREAM, Kind, Setting
+from support.server import serving
 
 GREETING = frames.settings({Setting.INITIAL_WINDOW_SIZE: 100})
 NOT_FOUND = 5
@@ -113,3 +119,63 @@ def test_every_server_understands_it(kind: str, small_models: Path, tmp_path: Pa
     assert log.status.tolist() == scheduled.status.tolist() == [200, 200, NOT_FOUND, 200]
     assert scheduled.start_us.tolist() == due_us.tolist()
     assert (log.took_us > 0).all()
+
+
+@contextlib.contextmanager
+def cut_once(port: int, after_bytes: int) -> Iterator[str]:
+    """Address of a relay to the server at that port: closes the first connection when so much has been asked."""
+
+    def pump(source: socket.socket, drain: socket.socket, most: int | None) -> None:
+        passed = 0
+        with contextlib.suppress(OSError):
+            while data := source.recv(2**16):
+                drain.sendall(data)
+                passed += len(data)
+                if most is not None and passed >= most:
+                    break
+        for each in (source, drain):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def accept() -> None:
+        most: int | None = after_bytes
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection(("127.0.0.1", port))
+                sockets.extend((near, far))
+                for ends in ((near, far, most), (far, near, None)):
+                    threading.Thread(target=pump, args=ends, daemon=True).start()
+                most = None
+
+    sockets = list[socket.socket]()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for each in sockets:
+                each.close()
+
+
+@pytest.mark.parametrize("scheduled", [pytest.param(True, id="on a schedule"), pytest.param(False, id="closed loop")])
+def test_a_closed_connection_costs_what_was_asked_on_it_and_is_made_again(
+    scheduled: bool, small_models: Path, tmp_path: Path
+) -> None:
+    body = read(small_models)["linear"].exchange("grpc", 1).body
+    with serving(small_models) as server, cut_once(int(server.address.rpartition(":")[2]), 5000) as address:
+        log = send(
+            Order(
+                address=address, bodies=[body], connections=2, streams=4, picks=np.zeros(400, np.int64),
+                due_us=np.arange(400) * 500 if scheduled else None,
+            ),
+            tmp_path,
+        )  # fmt: skip
+    assert log.lost == 1
+    failed = log.status[~log.ok]
+    assert len(log.status) == 400
+    assert 0 < len(failed) <= 4, "what was in flight on the one connection"
+    assert (failed == StatusCode.UNAVAILABLE.value[0]).all()

@@ -17,7 +17,17 @@ from bench.lab.knee.screen import Screen, Silent
 from bench.lab.knee.search import Goal, Step, Verdict, next_rate
 from bench.lab.knee.stand import Asked, Stand, lasts_s, model_directory, served
 from bench.lab.measure.places import Place, process_at
-from bench.lab.options import add_asked, add_goal, add_out, add_repository, guarded, number, positive
+from bench.lab.options import (
+    access_of,
+    add_access,
+    add_asked,
+    add_goal,
+    add_out,
+    add_repository,
+    guarded,
+    number,
+    positive,
+)
 from bench.lab.requests.questions import Unsuitable
 from bench.lab.screens.live import console
 from bench.machine import commit, libraries, machine
@@ -62,8 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--address",
         metavar="HOST:PORT",
-        help="a server that runs, without TLS and tokens (default: one is started for each model and policy)",
+        help="a server that runs (default: one is started for each model and policy)",
     )
+    add_access(add)
     add_repository(add)
     add("--model", action="append", required=True, metavar="NAME", help="model that is asked; may be repeated")
     add(
@@ -162,7 +173,9 @@ def _place(
 ) -> contextlib.AbstractContextManager[Place]:
     if options.address is None:
         return served(options.models, name, content, folder)
-    return contextlib.nullcontext(Place(options.address, process_at(options.address), started=False))
+    return contextlib.nullcontext(
+        Place(options.address, process_at(options.address), started=False, access=access_of(options))
+    )
 
 
 def _save(found: Knees, out: Path) -> Path:

@@ -19,7 +19,7 @@ from bench.lab.requests.questions import Unsuitable, ask, golden
 from bench.lab.requests.rows import Mixed, Rows, bodies, examples, recorded
 from bench.payloads import PREDICT, Exchange
 from bench.servers import ask_grpc
-from skylane.client import Client, Model
+from skylane.client import Model
 
 CONNECTIONS: Final = 8
 STREAMS: Final = 8
@@ -58,8 +58,8 @@ class Stand:
         """
         self._folder, self._asked = Path(mkdtemp(dir=folder)), asked
         self._rng = np.random.default_rng(SEED)
-        self._subject = Subject(where.address, asked.model, where.pid)
-        with Client(where.address, timeout_s=10) as client:
+        self._subject = Subject(where.address, asked.model, where.pid, where.access)
+        with where.access.client(where.address, 10) as client:
             self.model: Model = client.model(asked.model)
         self._rows = _rows(self.model, asked.data)
         self._check(where.address)
@@ -98,11 +98,11 @@ class Stand:
                 raise
             known = ()
         for exchange in known:
-            ask(address, exchange)
+            ask(address, exchange, self._subject.access)
 
     def _alone(self, address: str) -> truth.Ceiling:
         exchanges = [Exchange("grpc", PREDICT, body, {}) for body in self._bodies(ANSWERED)]
-        answers = {exchange.body: ask_grpc(address, exchange) for exchange in exchanges}
+        answers = {exchange.body: ask_grpc(address, exchange, self._subject.access) for exchange in exchanges}
         return truth.ceiling(answers, self._folder, CONNECTIONS, STREAMS)
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import processes
+from bench.access import OPEN, Access
 from bench.counters import Counters, counters_at
 from bench.figures import percentile
 from bench.lab.measure.timeline import Timeline, timeline
@@ -48,6 +49,7 @@ class Subject:
     """Whose statistics are read."""
     pid: int | None = None
     """Of the server, if it runs on this machine: its CPU and memory are then measured, children included."""
+    access: Access = OPEN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +138,8 @@ class Measured:
     ceiling: Ceiling | None
     limited_by_generator: str
     """Why these are figures of the generator, which nobody may report as the server's; empty if they are not."""
+    lost: int = 0
+    """Connections that the server closed; others were made in their place."""
     other_cores: float | None = None
     """Cores that neither the server nor the harness used meanwhile: above a few tenths, expect noise. None if the
     server's process is not known."""
@@ -168,7 +172,7 @@ def measure(
     `Open`, the status of gRPC that is right, instead of 0, and then counts as its answer. `judged`: for each, whether
     its latency counts.
 
-    Raises GeneratorFailed if the generator did: nothing listens there, or the server closed a connection.
+    Raises GeneratorFailed if the generator did, or if nothing listens there.
     """
     order = replace(_order(subject, bodies, load, folder, picks), progress=progress)
     before = _counters(subject)
@@ -238,6 +242,7 @@ def measured(
         latencies_us=took_us,
         timeline=timeline(log, judged=judged),
         late_us=late_us,
+        lost=log.lost,
         generator_cores=generator_cores,
         server_cores=server_cores,
         server_cpu_us=usage.used_s / served * 1e6 if usage and served else None,
@@ -262,7 +267,7 @@ def _order(
 ) -> Order:
     def order(first: int, count: int) -> Order:
         return Order(
-            address=subject.address, bodies=bodies, connections=load.connections,
+            address=subject.address, access=subject.access, bodies=bodies, connections=load.connections,
             streams=load.streams_max if isinstance(load, Open) else load.streams,
             picks=(first + np.arange(count)) % len(bodies) if picks is None else picks,
             due_us=load.due_us if isinstance(load, Open) else None, timeout_s=load.timeout_s, seconds=load.seconds,
@@ -277,6 +282,6 @@ def _order(
 
 def _counters(subject: Subject) -> Counters | None:
     try:
-        return counters_at(subject.address, subject.model)
+        return counters_at(subject.address, subject.model, subject.access)
     except grpc.RpcError:
         return None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import processes
+from bench.access import OPEN, Access
 from bench.servers import KINDS, START_S, Server, ServerFailed, running
 from skylane.client import Client, SkylaneError
 
@@ -23,16 +24,17 @@ class Place:
     address: str
     pid: int | None
     started: bool
+    access: Access = OPEN
 
 
 @contextlib.contextmanager
-def place(address: str | None, models: Path, folder: Path) -> Iterator[Place]:
+def place(address: str | None, models: Path, folder: Path, access: Access = OPEN) -> Iterator[Place]:
     """The server at the address; without one, a server of these models for the time of the block.
 
     Raises ServerFailed if that does not start.
     """
     if address is not None:
-        yield Place(address, process_at(address), started=False)
+        yield Place(address, process_at(address), started=False, access=access)
         return
     with running(KINDS["native"], folder, models=models) as server:
         _wait_ready(server)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.access import OPEN, Access
 from bench.payloads import Array, Exchange, grpc_exchange
 from bench.servers import ask_grpc
 from skylane.client import Client, Model
@@ -65,9 +66,9 @@ def golden(model: Model, rows: int) -> Questions:
     return Questions(model.name, model.version, tuple(exchanges))
 
 
-def ask(address: str, exchange: Exchange) -> bytes:
+def ask(address: str, exchange: Exchange, access: Access = OPEN) -> bytes:
     """The reply to one request, which is checked. Raises WrongAnswer, and grpc.RpcError if there is none."""
-    reply = ask_grpc(address, exchange)
+    reply = ask_grpc(address, exchange, access)
     exchange.check(reply)
     return reply
 

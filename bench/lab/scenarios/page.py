@@ -10,6 +10,7 @@ from bench.lab.scenarios.drawn import pictures
 from bench.lab.scenarios.record import Lab, Scenario
 from bench.lab.scenarios.screen import NOT_REPORTED, REFUSAL
 from bench.lab.scenarios.summary import (
+    closed,
     company,
     figure_text,
     in_time,
@@ -46,7 +47,9 @@ def page(lab: Lab, baseline: Lab | None) -> str:
 
 
 def _head(lab: Lab) -> Html:
-    warnings = [tag("p", text(told), class_="warning") for told in company(lab) + refusals(lab) + losses(lab)]
+    warnings = [
+        tag("p", text(told), class_="warning") for told in company(lab) + refusals(lab) + losses(lab) + closed(lab)
+    ]
     title = tag("h1", text(lab.model), tag("small", text(f" version {lab.version}, under load")))
     return tag("header", title, tag("p", text(f"{terms(lab)}. Measured {minute(lab.started_at)} UTC.")), *warnings)
 

@@ -69,6 +69,8 @@ class Round(_Record, frozen=True, kw_only=True):
     percentiles: list[tuple[float, float]]
     """Share of answers → microseconds that they did not exceed; denser the rarer."""
     slices: Slices
+    lost: int = 0
+    """Connections that the server closed; others were made in their place."""
     late_us: float | None
     generator_cores: float
     server_cores: float | None
@@ -180,6 +182,7 @@ def round_of(found: Measured, round_: int) -> Round:
             failed=slices.failed.tolist(),
             p99_us=[None if np.isnan(value) else value for value in slices.p99_us.tolist()],
         ),
+        lost=found.lost,
         late_us=found.late_us,
         generator_cores=round(found.generator_cores, 3),
         server_cores=None if found.server_cores is None else round(found.server_cores, 3),

@@ -75,8 +75,9 @@ def run(subject: Subject, checks: Questions, asker: Asker, order: Order, folder:
     """
     watcher.says(f"asking {checks.model} once, and checking its answers")
     for exchange in checks.exchanges:
-        ask(subject.address, exchange)
-    answers = {body: ask_grpc(subject.address, Exchange("grpc", PREDICT, body, {})) for body in asker.usual(BODIES_MAX)}
+        ask(subject.address, exchange, subject.access)
+    exchanges = [Exchange("grpc", PREDICT, body, {}) for body in asker.usual(BODIES_MAX)]
+    answers = {each.body: ask_grpc(subject.address, each, subject.access) for each in exchanges}
     watcher.says("warming up")
     peak = measure(subject, asker.usual(WARM_BODIES), Closed(seconds=WARM_S), folder)
     single = measure(subject, asker.usual(WARM_BODIES), Closed(seconds=WARM_S, connections=1, streams=1), folder)
@@ -94,7 +95,7 @@ def run(subject: Subject, checks: Questions, asker: Asker, order: Order, folder:
                 subject if plan.mix.keys() != {Kind.ANY} else replace(subject, model=""),
                 folder=folder, in_time_s=order.in_time_s, ceiling=alone[-1], progress=progress,
             )  # fmt: skip
-            ask(subject.address, checks.exchanges[0])
+            ask(subject.address, checks.exchanges[0], subject.access)
             kept = record.round_of(measured, round_)
             found.setdefault(plan.name, []).append(kept)
             watcher.ended(plan.name, kept)

@@ -32,7 +32,7 @@ def summary(lab: Lab, baseline: Lab | None) -> RenderableType:
     parts: list[RenderableType] = [Text(heading(lab)), Text(""), table]
     if notes := in_time(lab):
         parts += [Text(""), *map(Text, notes)]
-    if warnings := company(lab) + refusals(lab) + losses(lab):
+    if warnings := company(lab) + refusals(lab) + losses(lab) + closed(lab):
         parts += [Text(""), *(Text(text, "yellow") for text in warnings)]
     if baseline is not None:
         compared = compare(lab, baseline)
@@ -93,6 +93,16 @@ def losses(lab: Lab) -> list[str]:
         if named:
             sent = sum(found.sent for found in scenario.reported)
             told.append(f"{scenario.name}: of {sent:,} requests these were not answered: {named}")
+    return told
+
+
+def closed(lab: Lab) -> list[str]:
+    """How many connections the server closed, by scenario."""
+    told = []
+    for scenario in lab.scenarios:
+        if lost := sum(found.lost for found in scenario.rounds):
+            were = "connection was" if lost == 1 else "connections were"
+            told.append(f"{scenario.name}: {lost:,} {were} closed by the server, and made again")
     return told
 
 

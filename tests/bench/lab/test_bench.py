@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from bench.lab.measure import truth
 from bench.lab.measure.places import process_at
@@ -13,6 +14,7 @@ from bench.lab.measure.truth import Ceiling
 from bench.lab.scenarios import record
 from bench.servers import free_port
 from skylane.cli import main
+from support.security import Certificates, section
 from support.server import serving
 
 Bench = Callable[..., tuple[int, str, str]]
@@ -40,6 +42,45 @@ def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
         return code, printed.out, printed.err
 
     return run
+
+
+def test_a_server_with_tls_and_tokens_is_measured_by_those_who_may(
+    bench: Bench, small_models: Path, tmp_path: Path
+) -> None:
+    certificates, tokens, authority = Certificates(tmp_path), tmp_path / "tokens.toml", trustme.CA()
+    certificates.issue(authority)
+    tokens.write_text(section("tester", "predict"))
+    with serving(small_models, tokens=tokens, **certificates.settings()) as server:
+        address = f"localhost:{server.address.rpartition(':')[2]}"
+        asked = ("--address", address, "--model", "linear", "--scenario", "steady", "--rate", "50", *QUICK)
+        for more, told in (
+            ((), "--tls-ca"),
+            (("--tls-ca", str(certificates.client_ca)), "--token"),
+            (("--tls-ca", str(certificates.client_ca), "--token", "another"), "--token"),
+        ):
+            code, _, err = bench(*asked, *more)
+            assert code == 1
+            assert told in err
+        code, _, err = bench(*asked, "--tls-ca", str(certificates.client_ca), "--token", "tester")
+    assert code == 0, err
+    (path,) = tmp_path.glob("bench-results/*.json")
+    assert "tester" not in path.read_text()
+    (found,) = record.load(path).scenarios[0].rounds
+    assert found.answered == found.sent > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        pytest.param(("--tls-ca", "missing.pem", "--address", "localhost:1"), "No such file", id="no such file"),
+        pytest.param(("--tls-ca", __file__, "--address", "localhost:1"), "expected certificates", id="no certificates"),
+        pytest.param(("--tls",), "--address", id="TLS to a server that is started here"),
+    ],
+)
+def test_tls_that_cannot_be_used(bench: Bench, small_models: Path, arguments: tuple[str, ...], told: str) -> None:
+    code, _, err = bench("--models", str(small_models), "--model", "linear", *arguments)
+    assert code == 2
+    assert told in err
 
 
 def test_scenarios_against_a_server_that_runs(bench: Bench, address: str, tmp_path: Path) -> None:
