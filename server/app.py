@@ -290,4 +290,4 @@ def _set_apart_what_stays() -> None:
 def _counted(status: Mapping[str, ModelStatus]) -> str:
     ready = sum(model.ready for model in status.values())
     failed = sum(v.state is State.FAILED for model in status.values() for v in model.versions.values())
-    return f"{ready} model{'' if ready == 1 else 's'}" + (f" ({failed} broken versions refused)" if failed else "")
+    return demand.counted(ready, "model") + (f" ({demand.counted(failed, 'version')} refused)" if failed else "")

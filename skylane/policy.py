@@ -1,6 +1,7 @@
 """models/<name>/model.toml: how a model is served. It may change at any time without a new version.
 
-Every key may be left out; without the file, the defaults hold. Pure: text in, `Policy` out.
+Every key may be left out; without the file, the defaults hold. What a server does while it cannot be used is in
+docs/repository.md. Pure: text in, `Policy` out.
 """
 
 from typing import Annotated, Literal

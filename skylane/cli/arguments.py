@@ -16,7 +16,7 @@ examples:
   skylane convert late.skops --name flights_late --data held_out.csv
   skylane serve --models models
   skylane models
-  skylane predict diabetes --json '[[0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]'
+  skylane predict diabetes --json '[[59,2,32.1,101,157,93.2,38,4,4.86,87]]'
   skylane health diabetes && echo ready
   skylane top
   skylane bench --model diabetes
@@ -40,7 +40,7 @@ Values are read as the model's columns are typed: 0017 stays text in a column
 of strings. An empty value, or null in JSON, is a gap.
 
 examples:
-  skylane predict diabetes --json '[[0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]'
+  skylane predict diabetes --json '[[59,2,32.1,101,157,93.2,38,4,4.86,87]]'
   skylane predict diabetes --csv patients.csv
   head -9 flights.csv | skylane predict flights_late --csv - --format csv
 

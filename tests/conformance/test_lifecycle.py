@@ -19,9 +19,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from server.errors import CannotStart
 from server.settings import Transport
+from server.transport.foreign import message
+from server.transport.oip.messages import SERVICE as OIP
 from skylane.v1.prediction_pb2 import PredictRequest, PredictStreamResponse
-from support import models
+from support import foreign, models
 from support.calls import Array, array_of, ask, features, open_channel, predict, predict_stream
+from support.http import Http
 from support.server import Gate, serving
 
 REQUESTS = 10_000
@@ -112,6 +115,33 @@ def test_a_new_model_that_is_broken_takes_nobody_along(tmp_path: Path, transport
         assert check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
         mixed = check(health_pb2.HealthCheckRequest(service="mixed")).status
         assert mixed == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+@pytest.mark.parametrize(
+    ("broken", "ready"),
+    [
+        pytest.param([], True, id="all models answer"),
+        pytest.param(["mixed"], True, id="one cannot be loaded"),
+        pytest.param(["mixed", "linear"], False, id="none can be loaded"),
+    ],
+)
+def test_a_server_that_starts_is_ready_when_any_model_answers_whoever_is_asked(
+    tmp_path: Path, transport: Transport, broken: list[str], ready: bool
+) -> None:
+    directories = {"linear": models.linear(tmp_path), "mixed": models.mixed(tmp_path)}
+    for name in broken:
+        (directories[name] / "model.onnx").write_bytes(b"nonsense")
+    with serving(tmp_path, transport, http_port=0) as server, open_channel(server.address) as channel:
+        check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]
+        for service in ("", "skylane.v1.PredictionService", "inference.GRPCInferenceService"):
+            told = check(health_pb2.HealthCheckRequest(service=service)).status
+            assert (told == health_pb2.HealthCheckResponse.SERVING) is ready
+        request = message("inference.ServerReadyRequest")()
+        assert foreign.call(channel, OIP, "ServerReady")(request).ready is ready
+        with Http(server.http_port) as http:
+            for path in ("/readyz", "/v2/health/ready"):
+                assert http.get(path).status == (200 if ready else 503)
+            assert http.get("/v2/models/mixed/ready").status == (503 if broken else 200)
 
 
 def test_unload(tmp_path: Path, transport: Transport) -> None:

@@ -131,6 +131,31 @@ def test_two_workers_are_one_server(tmp_path: Path, transport: Transport, tempor
     assert list(temporary.glob("skylane-*")) == []
 
 
+def test_a_worker_that_takes_the_place_of_another_does_as_the_others_do(tmp_path: Path) -> None:
+    """A roll-back is kept although model.toml was spoilt meanwhile, and a model that is broken keeps nobody away."""
+    root, elsewhere = tmp_path / "models", tmp_path / "elsewhere"
+    models.linear(root, version=1)
+    models.linear(root, version=2)
+    (models.mixed(elsewhere) / "model.onnx").write_bytes(b"nonsense")
+    (elsewhere / "model.toml").write_text("versions.latest =\n")
+    (root / "linear" / "model.toml").write_text("versions.latest = 1\n")
+    with Served("--models", str(root), "--workers", "2", "--poll-s", "0.1") as served:
+        told = re.search(r"serving on (\S+) with 2 workers \(pids (\d+), (\d+)\)", served.until("serving on"))
+        assert told is not None
+        (elsewhere / "model.toml").replace(root / "linear" / "model.toml")
+        (elsewhere / "mixed").rename(root / "mixed")
+        for _ in range(2):
+            served.until("mixed/1 refused")
+        assert sum("it is served by the last one that could be used" in line for line in served.lines) == 2
+        os.kill(int(told[2]), signal.SIGKILL)
+        served.until("is ready after")
+        for _ in range(CONNECTIONS):
+            with open_channel(told[1]) as channel:
+                assert predict(channel)(ask("linear", features=features(1)), timeout=60).version == 1
+                check = health_pb2_grpc.HealthStub(channel).Check  # type: ignore[attr-defined]
+                assert check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
+
+
 def test_workers_end_with_their_supervisor(tmp_path: Path, transport: Transport, temporary: Path) -> None:
     models.linear(tmp_path)
     with Served("--models", str(tmp_path), "--transport", transport, "--workers", "2") as served:
