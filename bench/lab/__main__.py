@@ -16,9 +16,10 @@ import msgspec
 import numpy as np
 
 from bench.generator import GeneratorFailed
+from bench.lab.knee.stand import model_directory
 from bench.lab.measure.measuring import Subject
 from bench.lab.measure.places import Place, place
-from bench.lab.options import OUT, access_of, add_access, add_out, number, positive, told
+from bench.lab.options import OUT, access_of, add_access, add_out, make, number, positive, told
 from bench.lab.requests.asked import Asker
 from bench.lab.requests.questions import Unsuitable, choose, golden
 from bench.lab.requests.rows import Mixed, Rows, examples, recorded
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         baseline = _baseline(options.baseline)
-        _make(options.out)
+        make(options.out)
         with tempfile.TemporaryDirectory() as folder:
             lab = _measured(options, baseline, Path(folder))
         path = _save(lab, baseline, options.out)
@@ -96,11 +97,16 @@ def _measured(options: argparse.Namespace, baseline: Lab | None, folder: Path) -
             f"--models {options.models} is no directory: name the repository whose models are to be served, or with "
             "--address a server that runs"
         )
+    access = access_of(options)
+    if options.address is None and not any(options.models.glob("*/[0-9]*/manifest.json")):
+        raise Unusable(f"--models {options.models} has no published model: `skylane convert` makes one")
+    if options.address is None and options.model is not None:
+        model_directory(options.models, options.model)
     started, began_at = datetime.now(UTC), time.monotonic()
     on = machine()
     with contextlib.ExitStack() as stack:
         with _waiting(options):
-            where = stack.enter_context(place(options.address, options.models, folder, access_of(options)))
+            where = stack.enter_context(place(options.address, options.models, folder, access))
         with where.access.client(where.address, 10) as client:
             model = choose(client, options.model)
             others = _others(client, model) if any(Kind.ANY in plan.mix for plan in plans) else {}
@@ -170,16 +176,6 @@ def _baseline(path: Path | None) -> Lab | None:
         raise Unusable(f"--baseline {path}: {error.strerror or error}") from error
     except msgspec.MsgspecError as error:
         raise Unusable(f"--baseline {path} is no result of `skylane bench`: {error}") from error
-
-
-def _make(out: Path) -> None:
-    """The folder for the result, before a minute is spent on it."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Unusable(f"--out {out}: {error.strerror or error}") from error
-    if not os.access(out, os.W_OK):
-        raise Unusable(f"--out {out}: this user may not write there")
 
 
 def _save(lab: Lab, baseline: Lab | None, out: Path) -> Path:

@@ -1,6 +1,7 @@
 """What the command lines of the lab share: options, numbers that can be written, and errors as people read them."""
 
 import argparse
+import math
 import os
 import ssl
 import sys
@@ -17,6 +18,7 @@ from bench.load_client import TOKEN
 from bench.payloads import WrongAnswer
 from bench.servers import ServerFailed
 from skylane.client import PermissionDenied, SkylaneError, Unauthenticated, Unavailable
+from skylane.client.channel import check_target
 
 OUT: Final = Path("bench-results")
 
@@ -49,6 +51,8 @@ def number(text: str) -> float:
     value = float(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"expected more than 0, got {text}")
+    if math.isinf(value):
+        raise argparse.ArgumentTypeError(f"expected a finite number, got {text}")
     return value
 
 
@@ -74,6 +78,16 @@ def guarded(command: str, work: Callable[[argparse.Namespace], int], options: ar
     return 1
 
 
+def make(out: Path) -> None:
+    """The folder for the result, before a minute is spent on it. Raises Unsuitable."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unsuitable(f"--out {out}: {error.strerror or error}") from error
+    if not os.access(out, os.W_OK):
+        raise Unsuitable(f"--out {out}: this user may not write there")
+
+
 def add_access(add: Callable[..., object]) -> None:
     """How the server at --address is reached."""
     add("--tls", action="store_true", help="connect with TLS")
@@ -86,11 +100,15 @@ def add_access(add: Callable[..., object]) -> None:
 
 
 def access_of(options: argparse.Namespace) -> Access:
-    """What they say. Raises Unsuitable for certificates that cannot be used."""
+    """What they say. Raises Unsuitable for an address or certificates that cannot be used."""
     if options.address is None:
         if options.tls or options.tls_ca:
             raise Unsuitable("--tls and --tls-ca are for a server that runs: name it with --address")
         return OPEN
+    try:
+        check_target(options.address)
+    except ValueError as error:
+        raise Unsuitable(f"--address: {error}") from error
     access = Access(tls=options.tls or options.tls_ca is not None, ca=options.tls_ca, token=options.token)
     try:
         access.context()

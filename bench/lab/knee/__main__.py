@@ -25,6 +25,7 @@ from bench.lab.options import (
     add_out,
     add_repository,
     guarded,
+    make,
     number,
     positive,
 )
@@ -95,7 +96,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Search, save, print. Raises what `guarded` tells."""
-    plans = list(_plans(options))
+    plans, _ = list(_plans(options)), access_of(options)
+    make(options.out)
     started, began_at, on = datetime.now(UTC), time.monotonic(), machine()
     goal = Goal(
         target_p99_ms=options.target_p99_ms, lost_share_max=options.lost / 100, precision=options.precision / 100,

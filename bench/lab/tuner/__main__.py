@@ -12,7 +12,7 @@ from typing import Final
 
 from bench.lab.knee.search import Goal
 from bench.lab.knee.stand import model_directory
-from bench.lab.options import add_asked, add_goal, add_out, add_repository, guarded, number, positive
+from bench.lab.options import add_asked, add_goal, add_out, add_repository, guarded, make, number, positive
 from bench.lab.requests.questions import Unsuitable
 from bench.lab.screens.live import console
 from bench.lab.tuner import record
@@ -83,6 +83,7 @@ def run(options: argparse.Namespace) -> int:
     path = model_directory(options.models, options.model) / "model.toml"
     before = path.read_text("utf-8") if path.exists() else ""
     policy = _decoded(before, path)
+    make(options.out)
     started, began_at, on = datetime.now(UTC), time.monotonic(), machine()
     goal = Goal(
         target_p99_ms=options.target_p99_ms, lost_share_max=options.lost / 100, votes=1, steps_max=options.steps

@@ -188,3 +188,21 @@ def test_a_process_is_found_by_its_port(address: str) -> None:
     assert process_at(address) == os.getpid()
     assert process_at(f"127.0.0.1:{free_port()}") is None
     assert process_at("example.invalid:80") is None
+
+
+@pytest.mark.parametrize("command", [(), ("knee", "--target-p99-ms", "5")])
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        pytest.param(("--address", "nonsense"), "expected HOST:PORT", id="an address without a port"),
+        pytest.param(("--models", "."), "has no", id="a repository without models"),
+        pytest.param(("--seconds", "inf"), "finite", id="no end"),
+    ],
+)
+def test_what_cannot_work_is_told_at_once(
+    bench: Bench, command: tuple[str, ...], arguments: tuple[str, ...], told: str
+) -> None:
+    code, _, err = bench(*command, "--model", "linear", *arguments)
+    assert code == 2
+    assert told in err
+    assert "Traceback" not in err
