@@ -186,6 +186,7 @@ class Repository:
             log.info("%s: it can be read again, and is followed", name)
         served.unreadable = ""
         served.retiring = {version: lane for version, lane in served.retiring.items() if not lane.idle}
+        before_broken = served.broken
         served.broken = {v: told for v, told in served.broken.items() if model.versions.get(v) == told[0]}
         before, before_policy = dict(served.lanes), served.policy.versions
         if model.versions:
@@ -209,6 +210,8 @@ class Repository:
             self._serve(self._routes())
             served.retiring |= {v: lane for v, lane in before.items() if served.lanes.get(v) is not lane}
             self._tell_of_names(name, served)
+        elif not served.lanes and served.broken != before_broken:
+            self._serve(self._routes())  # for its callers, to hear why
 
     def _tell_of_names(self, name: str, served: _Served) -> None:
         """Log which version answers by default, and warn of names that lead nowhere, as a typo in a roll-back does."""
@@ -271,7 +274,12 @@ class Repository:
                 )
                 for name, served in self._models.items()
                 if served.lanes
-            }
+            },
+            refused={
+                name: served.broken[max(served.broken)][1]
+                for name, served in self._models.items()
+                if served.broken and not served.lanes
+            },
         )
 
     def _tell(self) -> None:

@@ -30,10 +30,14 @@ class Routes:
     """All models that serve."""
 
     models: Mapping[str, ModelRoutes] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Model of which no version serves → why."""
 
     def lane(self, route: Route) -> Lane:
         """The lane that answers. Raises ModelNotFound naming what exists."""
         model = self.models.get(route.model)
+        if model is None and route.model in self.refused:
+            raise ModelNotFound(f"no version of model {quoted(route.model)} serves: {self.refused[route.model]}")
         if model is None:
             known = f"{meant(route.model, self.models)}this server has {listed(self.models)}"
             raise ModelNotFound(

@@ -76,7 +76,7 @@ def test_parts_may_be_added_up_before(one: Figures, two: Figures, three: Figures
 @given(figures)
 def test_what_has_ended_keeps_its_counters_alone(told: Figures) -> None:
     whole, left = together([told]), together([told.counters()])
-    assert left.processes == left.policies == []
+    assert (left.processes, left.policies) == ([], [])
     assert [(each.port, each.open, each.refused) for each in left.ports] == [
         (each.port, 0, each.refused) for each in whole.ports
     ]

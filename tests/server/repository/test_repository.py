@@ -192,6 +192,28 @@ def test_if_all_are_broken_the_model_does_not_serve_and_the_others_do(bench: Ben
     assert not bench.repository.status["a"].ready
 
 
+def test_callers_hear_why_no_version_serves_for_as_long_as_none_does(bench: Bench) -> None:
+    def heard() -> str:
+        with pytest.raises(ModelNotFound) as refused:
+            bench.lane("a")
+        return str(refused.value)
+
+    bench.publish("b", 1)
+    bench.refresh()
+    assert heard() == "there is no model 'a': this server has b"
+    for version in (1, 2):
+        bench.publish("a", version)
+        bench.breaks("a", version, f"broken {version}")
+    bench.refresh()
+    assert heard() == "no version of model 'a' serves: broken 2"
+    shutil.rmtree(bench.root / "a" / "2")
+    bench.refresh()
+    assert heard() == "no version of model 'a' serves: broken 1"
+    shutil.rmtree(bench.root / "a")
+    bench.refresh()
+    assert heard() == "there is no model 'a': this server has b"
+
+
 def test_a_refused_version_is_tried_again_when_its_files_change_and_not_before(bench: Bench) -> None:
     bench.publish("a", 1)
     bench.breaks("a", 1)

@@ -60,6 +60,12 @@ def test_who_answers(route: Route, version: int) -> None:
             id="a model that does not exist",
         ),
         pytest.param(
+            Routes(refused={"wine": "model.onnx: damaged"}),
+            Route("wine", version=2),
+            "no version of model 'wine' serves: model.onnx: damaged",
+            id="a model of which none could be loaded",
+        ),
+        pytest.param(
             ROUTES,
             Route("flight_late"),
             "there is no model 'flight_late': did you mean 'flights_late'? this server has flights_late and wine",
