@@ -20,7 +20,7 @@ class VersionStatus:
     version: int
     state: State
     reason: str = ""
-    """For "failed": why it was refused. For "ready": why it does not serve as its model.toml now says; empty if it does."""
+    """For "failed": why it was refused. For "ready": why it does not serve as model.toml now says; empty if it does."""
 
 
 @dataclass(frozen=True)
