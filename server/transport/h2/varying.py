@@ -1,8 +1,8 @@
 """Header blocks that differ only in fields whose value is another in every request: trace contexts and request ids.
 
-A client that traces sends a new `traceparent` each time, so no two of its blocks are equal, and to decode one takes far
-longer than all else that is done for a small request: 52 µs, where this takes 1.4, timed side by side. gRPC's C core,
-which Python, C++, Ruby and PHP share, writes such fields as they are and keeps them out of the table. So what stands
+A client that traces sends a new `traceparent` each time, so no two of its blocks are equal, and to decode one takes
+longer than all else that is done for a small request: 17 µs, where this takes 2, timed in a loop. gRPC's C core, which
+Python, C++, Ruby and PHP share, writes such fields as they are and keeps them out of the table. So what stands
 around their values is remembered, and a block with the same bytes there can only mean the same with other values. Pure.
 """
 

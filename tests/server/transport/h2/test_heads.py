@@ -1,6 +1,7 @@
 """Header blocks: what is remembered must mean what a decoder without memory says, whatever happened to the table."""
 
 import math
+from collections.abc import Iterable
 
 import pytest
 from hpack import Decoder, Encoder
@@ -10,9 +11,18 @@ from hypothesis import strategies as st
 from fakes import Nobody
 from server.credentials import ANYONE, Grant
 from server.errors import Unauthenticated
+from server.request_ids import told
 from server.transport.h2.fields import field
 from server.transport.h2.frames import Code, ConnectionFault
-from server.transport.h2.heads import KNOWN_BYTES_MAX, KNOWN_MAX, Heads, StreamFault, seconds
+from server.transport.h2.heads import (
+    ALIKE_BYTES_MAX,
+    ALIKE_MAX,
+    KNOWN_BYTES_MAX,
+    KNOWN_MAX,
+    Heads,
+    StreamFault,
+    seconds,
+)
 from server.transport.h2.inbox import Inbox
 from support.h2 import HOT, Recorder, fields_of
 
@@ -28,9 +38,13 @@ def made(grant: Grant | None = ANYONE, header_bytes: int = 16_384) -> Heads:
     return Heads({HOT: INBOX}.get, (HOT,).__contains__, grant_of, header_bytes)
 
 
+VARYING = ["grpc-timeout", "traceparent", "x-request-id"]
+
 # Few names and values, so that blocks repeat; some so long that they push others out of a small table.
 MORE = st.lists(
-    st.tuples(st.sampled_from(["a", "b", "user-agent", "x" * 40]), st.sampled_from(["1", "2", "y" * 70, "z" * 200])),
+    st.tuples(
+        st.sampled_from(["a", "b", "user-agent", "x" * 40, *VARYING]), st.sampled_from(["1", "2S", "y" * 70, "z" * 200])
+    ),
     max_size=4,
 )
 STEPS = st.lists(
@@ -42,6 +56,11 @@ STEPS = st.lists(
     ),
     max_size=40,
 )
+
+
+def steady(metadata: Iterable[tuple[str, str | bytes]]) -> list[tuple[str, str | bytes]]:
+    """Metadata but for what a head of a hot method may lack."""
+    return [field for field in metadata if field[0] not in VARYING]
 
 
 @given(STEPS)
@@ -69,7 +88,11 @@ def test_what_is_remembered_is_what_a_decoder_says(steps: list[tuple[object, ...
         assert said == fields_of(HOT, *more)
         head = heads.known.get(block) or heads.decode(block)
         assert head.path == HOT
-        assert head.metadata == tuple(more)
+        assert steady(head.metadata) == steady(more)
+        timeouts = [value for name, value in more if name == "grpc-timeout"]
+        ids = [value for name, value in more if name == "x-request-id"]
+        assert head.timeout_s == seconds(timeouts[-1] if timeouts else None)
+        assert head.request_id == (told(ids[0]) if ids else "")
 
 
 def test_a_block_is_known_from_its_second_time_on() -> None:
@@ -79,6 +102,27 @@ def test_a_block_is_known_from_its_second_time_on() -> None:
     assert not heads.known, "its numbers are not what they were"
     head = heads.decode(blocks[1])
     assert heads.known == {blocks[2]: head}
+
+
+def test_a_value_that_is_another_each_time_is_all_that_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a client that puts it into the table."""
+    heads, encoder = made(), Encoder()
+    heads.decode(encoder.encode(fields_of(HOT, ("grpc-timeout", "1S"), ("x-request-id", "first"))))
+    monkeypatch.setattr("server.transport.h2.heads._sorted", None)
+    head = heads.decode(encoder.encode(fields_of(HOT, ("grpc-timeout", "999u"), ("x-request-id", "second"))))
+    assert (head.path, head.request_id) == (HOT, "second")
+    assert head.timeout_s == pytest.approx(999e-6)
+
+
+def test_heads_that_are_alike_have_a_bound() -> None:
+    heads, encoder = made(), Encoder()
+    for number in range(3 * ALIKE_MAX):
+        heads.decode(encoder.encode(fields_of(HOT, ("a", f"{number}"))))
+        assert len(heads._alike) <= ALIKE_MAX
+    for number in range(100):
+        heads.decode(encoder.encode(fields_of(HOT, ("a", f"{number}" + "x" * 8000)), huffman=False))
+        kept = sum(len(name) + len(value) for alike in heads._alike for name, value in alike)
+        assert kept <= ALIKE_BYTES_MAX + 8200
 
 
 def test_the_known_have_a_bound_in_number_and_bytes() -> None:
@@ -108,6 +152,11 @@ def test_a_refusal_is_not_remembered() -> None:
         pytest.param([f for f in fields_of() if f[0] != ":scheme"], "without", id="no scheme"),
         pytest.param([*fields_of(), (":path", "/")], "after other fields", id="a pseudo-header at the end"),
         pytest.param([(":path", "/"), *fields_of()], "twice", id="a pseudo-header twice"),
+        pytest.param([("grpc-timeout", "1S"), *fields_of()], "after other fields", id="a timeout at the beginning"),
+        pytest.param(
+            [*fields_of()[:2], ("traceparent", "1"), *fields_of()[2:]], "after other", id="a trace in between"
+        ),
+        pytest.param([*fields_of(), ("x-request-id", "\n")], "printable ASCII", id="an id that is no text"),
         pytest.param([*fields_of(), ("Upper", "x")], "lower case", id="a name in upper case"),
         pytest.param([*fields_of(), ("a b", "x")], "lower case", id="a name with a space"),
         pytest.param([*fields_of(), ("", "x")], "lower case", id="no name"),
@@ -116,9 +165,15 @@ def test_a_refusal_is_not_remembered() -> None:
         pytest.param([*fields_of(), ("a-bin", "x")], "base64", id="bytes that are not base64"),
     ],
 )
-def test_a_malformed_request_costs_its_stream(fields: list[tuple[str, str]], says: str) -> None:
-    with pytest.raises(StreamFault, match=says):
-        made().decode(Encoder().encode(fields))
+@pytest.mark.parametrize("table", [pytest.param(0, id="no table"), pytest.param(4096, id="a table")])
+def test_a_malformed_request_costs_its_stream(fields: list[tuple[str, str]], says: str, table: int) -> None:
+    """Also beside one that is right, and as often as it is sent."""
+    heads, encoder = made(), Encoder()
+    encoder.header_table_size = table
+    for _ in range(3):
+        heads.decode(encoder.encode(fields_of()))
+        with pytest.raises(StreamFault, match=says):
+            heads.decode(encoder.encode(fields))
 
 
 @pytest.mark.parametrize(
