@@ -116,7 +116,8 @@ def overloaded(root: Path) -> Ended:
     """A server that is busy with the first request, and keeps no more than two waiting."""
     gate = Gate()
     models.linear(root)
-    (root / "linear" / "model.toml").write_text("[batching]\nmax_batch_rows = 2\nmax_queue_rows = 2\nmax_request_rows = 2\n")
+    policy = "[batching]\nmax_batch_rows = 2\nmax_queue_rows = 2\nmax_request_rows = 2\n"
+    (root / "linear" / "model.toml").write_text(policy)
     with serving(root, load=gate.load) as server:
         ended = locust(*usual(server, "--users", "20", "--rate", "100", "--deadline-ms", "1500"))
         gate.opened.set()
