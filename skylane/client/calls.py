@@ -17,7 +17,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from skylane.client import channel
 from skylane.client.decoding import Prediction, decode
-from skylane.client.encoding import Inputs, Request, check_choice, encode, read, why_no_columns
+from skylane.client.encoding import Inputs, Request, check_choice, encode, read, why_no_columns, without_inputs
 from skylane.client.errors import DeadlineExceeded, InvalidInput, NotFound, Overloaded, SkylaneError, Unavailable
 from skylane.client.schema import Model, ModelStatus, model_of, model_statuses
 from skylane.v1 import models_pb2
@@ -159,7 +159,11 @@ class Calls:
         if not inputs.need_schema:
             return encode(inputs, request, None)
         choice = (request.model, request.version, request.label)
-        return encode(inputs, request, (yield from self._schema(choice, deadline)))
+        try:
+            schema = yield from self._schema(choice, deadline)
+        except NotFound:  # the server shall say so, in its turn and to this request alone
+            return without_inputs(request)
+        return encode(inputs, request, schema)
 
     def forget(self, request: Request) -> None:
         """Ask for the schema anew next time."""

@@ -91,16 +91,22 @@ def read(data: Any) -> Inputs:
     return Inputs(values, is_array=False)
 
 
-def encode(inputs: Inputs, request: Request, model: Model | None) -> pb.PredictRequest:
-    """The message. `model` is needed only if `inputs.need_schema`.
-
-    Raises TypeError and ValueError where the data cannot become what the model takes.
-    """
+def without_inputs(request: Request) -> pb.PredictRequest:
+    """The message but for its inputs."""
     message = pb.PredictRequest(model=request.model, outputs=request.outputs, request_id=request.request_id)
     if request.version is not None:
         message.version = request.version
     if request.label is not None:
         message.label = request.label
+    return message
+
+
+def encode(inputs: Inputs, request: Request, model: Model | None) -> pb.PredictRequest:
+    """The message. `model` is needed only if `inputs.need_schema`.
+
+    Raises TypeError and ValueError where the data cannot become what the model takes.
+    """
+    message = without_inputs(request)
     values = inputs.values
     if model is not None:
         reason = why_no_columns(inputs, model)

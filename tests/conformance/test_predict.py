@@ -10,6 +10,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from skylane.client import Client, NotFound, Prediction, Request
 from skylane.v1 import models_pb2, models_pb2_grpc
 from skylane.v1.prediction_pb2 import Column, DoubleList, PredictRequest, PredictStreamResponse, StringList
 from support.calls import array_of, ask, features, open_channel, predict, predict_stream
@@ -101,6 +102,17 @@ class TestStream:
             response = replies[key].response
             assert response.request_id == key
             np.testing.assert_allclose(array_of(response, "score")[:, 0], x.sum(axis=1), rtol=1e-4, atol=1e-5)
+
+    def test_the_client_goes_on_after_a_model_that_there_is_not(self, server_address: str) -> None:
+        """Whose schema it asked for in vain."""
+        x = features(2)
+        asked: list[Request | tuple[str, Any]] = [("linear", x), ("nope", x), Request(model="linear", data=x, version=99), ("linear", x)]
+        with Client(server_address) as client:
+            answers = dict(client.predict_stream(asked))
+        assert {place: type(answer) for place, answer in answers.items()} == {
+            "0": Prediction, "1": NotFound, "2": NotFound, "3": Prediction,
+        }  # fmt: skip
+        assert "nope" in str(answers["1"])
 
     def test_a_bad_request_is_one_reply_and_the_stream_goes_on(self, channel: grpc.Channel) -> None:
         replies = self.replies(
