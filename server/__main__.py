@@ -109,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     add("max_message_mb", int, "largest request, in MiB")
     add("max_connections", int, "connections to the gRPC port of one process (native)")
     add("max_streams", int, "requests in flight on one gRPC connection (native)")
+    add("max_connection_age_s", float, "seconds after which a client is asked to connect anew; 0: never")
     add("poll_s", float, "seconds between two looks for new versions; 0: only at the start")
     add("grace_s", float, "seconds that requests in flight get after SIGTERM")
     add("linger_s", float, "seconds to go on answering after SIGTERM, already shown as not serving")

@@ -110,7 +110,13 @@ class App:
             if watcher:
                 self._hot = traced(self._hot, watcher.arrive)
         self._prediction = HotServices(self._hot, permission, time.monotonic, self._trace_of)
-        self._server = make_server(settings.message_bytes_max, permission, share_port=settings.supervised)
+        own_front = settings.transport == "native"
+        self._server = make_server(
+            settings.message_bytes_max,
+            permission,
+            share_port=settings.supervised,
+            connection_age_s=0.0 if own_front else settings.max_connection_age_s,
+        )
         told: tuple[Service, ...] = (self._prediction, self._about, *services(self._directory, permission))
         for service in told:
             service.add_to(self._server)

@@ -59,6 +59,9 @@ class Settings:
     """Connections to the gRPC port of one process; further ones are closed at once. `native` only."""
     max_streams: int = 1024
     """Requests in flight on one gRPC connection; further ones are refused. `native` only."""
+    max_connection_age_s: float = 0.0
+    """Seconds after which clients are asked to connect anew, give or take a tenth, so that workers that were replaced
+    and servers that were added get their share; what is under way ends as it would. 0: never."""
     poll_s: float = 1.0
     """Seconds between two looks at the model repository; 0 looks only at the start."""
     grace_s: float = 30.0
@@ -90,7 +93,7 @@ class Settings:
         for name in ("max_connections", "max_streams"):
             if not 1 <= getattr(self, name) <= 1_000_000:
                 raise ValueError(f"{name.replace('_', '-')}: expected 1 to 1000000, received {getattr(self, name)}")
-        for name in ("poll_s", "grace_s", "linger_s"):
+        for name in ("max_connection_age_s", "poll_s", "grace_s", "linger_s"):
             if not 0 <= getattr(self, name) <= 86_400:
                 raise ValueError(
                     f"{name.replace('_', '-')}: expected 0 to 86400 seconds, received {getattr(self, name)}"

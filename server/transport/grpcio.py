@@ -23,8 +23,14 @@ MESSAGE_SLACK: Final = 2**20
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
-def make_server(message_bytes_max: int, permission: Permission, *, share_port: bool = False) -> grpc.aio.Server:
-    """A server with limits that suit tensors, not yet bound. With `share_port` other processes may bind it as well."""
+def make_server(
+    message_bytes_max: int, permission: Permission, *, share_port: bool = False, connection_age_s: float = 0.0
+) -> grpc.aio.Server:
+    """A server with limits that suit tensors, not yet bound. With `share_port` other processes may bind it as well.
+
+    `connection_age_s`: after which clients are asked to connect anew, give or take a tenth; 0 for never.
+    """
+    age = [("grpc.max_connection_age_ms", round(1000 * connection_age_s))] if connection_age_s else []
     return grpc.aio.server(
         interceptors=[permission],
         options=[
@@ -34,6 +40,7 @@ def make_server(message_bytes_max: int, permission: Permission, *, share_port: b
             ("grpc.so_reuseport", int(share_port)),  # else a second server is a mistake to hear of at once
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # clients that keep idle connections alive
+            *age,
         ],
     )
 

@@ -1,5 +1,6 @@
 """The two ways to listen: our own front with grpcio behind it, or grpcio alone. Same services, same behaviour."""
 
+import math
 import os
 import socket
 import tempfile
@@ -136,6 +137,7 @@ class FrontListener:
             message_bytes=settings.message_bytes_max,
             connections=settings.max_connections,
             streams=settings.max_streams,
+            connection_age_s=settings.max_connection_age_s or math.inf,
         )
         self._front = Front(
             listening,

@@ -305,9 +305,21 @@ class Front:
         for link in list(self._links.values()):
             if link.stalled(now):
                 self._end(link)
+            elif now >= link.expires_at:
+                self._expire(link, now)
         if not self._acceptor.accepts:
             self._acceptor.listen()
-        self._look_at = now + LOOK_S if any(link.wary for link in self._links.values()) else math.inf
+        if any(link.wary for link in self._links.values()):
+            self._look_at = now + LOOK_S
+        else:
+            self._look_at = max(now + LOOK_S, min((link.expires_at for link in self._links.values()), default=math.inf))
+
+    def _expire(self, link: Link, now: float) -> None:
+        if ends := link.expire():
+            link.say_goodbye()
+        self._flush(link, now)
+        if ends:
+            self._end(link)
 
     def _close_own(self) -> None:
         self._poller.close()

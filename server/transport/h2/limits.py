@@ -1,5 +1,6 @@
 """What a stranger can make grow, and how far. docs/limits.md tells the same to those who meet them."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -25,6 +26,8 @@ class Limits:
     request that comes makes up for a hundred."""
     stalled_s: float = 60.0
     """For a peer to take some of what we send it, to finish a request it began, or to finish a handshake."""
+    connection_age_s: float = math.inf
+    """After which a connection takes nothing new, give or take a tenth; what is under way on it ends as it would."""
 
     def __post_init__(self) -> None:
         if self.partial_bytes < self.message_bytes:

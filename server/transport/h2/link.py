@@ -1,6 +1,7 @@
 """A connection with its socket: reads into it, writes what it has to say, and keeps what the peer does not take."""
 
 import contextlib
+import random
 import socket
 from collections import deque
 from typing import Final
@@ -11,6 +12,7 @@ from server.transport.h2.poller import READ, WRITE
 
 READ_BYTES: Final = 2**17
 """Taken from a socket at once."""
+AGE_SPREAD: Final = 0.1
 LAST_READS: Final = 8
 """Of a peer that has heard our last words."""
 
@@ -38,6 +40,10 @@ class Link(Connection):
         self._backlog_bytes = 0
         self._progress_at = now
         """When the peer last took something, while there is a backlog; when it came, before it has greeted."""
+        # Not all that came together shall come again together.
+        self.expires_at = now + services.limits.connection_age_s * random.uniform(1 - AGE_SPREAD, 1 + AGE_SPREAD)
+        """When it shall take nothing new."""
+        self._expired = False
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -113,10 +119,18 @@ class Link(Connection):
         waits = self._backlog or not self._greeted
         return bool(waits and now - self._progress_at > self._services.limits.stalled_s) or super().stalled(now)
 
+    def expire(self) -> bool:
+        """Ask the peer to go on elsewhere. True, from the second time on, if nothing is under way here any more."""
+        if not self._expired:
+            self._expired = True
+            self.announce_end()
+            return False
+        return not (self._backlog or self.taken or self._coming or self.outbox.busy)
+
     @property
     def wary(self) -> bool:
-        """Whether this one could stall."""
-        return bool(self._backlog or not self._greeted or self._coming or self.outbox.unsent)
+        """Whether this one could stall, or is to end soon."""
+        return bool(self._expired or self._backlog or not self._greeted or self._coming or self.outbox.unsent)
 
     @property
     def busy(self) -> bool:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import grpc
 import pytest
 
 from server.errors import MessageTooLarge
@@ -384,6 +385,46 @@ def test_draining_lets_what_is_in_flight_finish() -> None:
         assert (was_busy, served.front.busy) == (True, False)
         served.front.close()
         assert wire.until(Kind.GOAWAY).payload == b"\0\0\0\3" + bytes(4)
+
+
+def test_a_connection_that_is_old_ends_when_nothing_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.transport.h2.front.LOOK_S", 0.01)
+    clock = Clock()
+    with serving(Limits(connection_age_s=100), clock) as served, Wire(served.port) as wire:
+        wire.send(wire.request(1))
+        assert wire.reply() == b"request"
+        clock.now = 89.0
+        wire.send(wire.request(3))
+        assert wire.reply() == b"request", "young enough"
+        served.echo.is_held = True
+        wire.send(wire.request(5, b"under way"))
+        assert served.echo.arrived.acquire(timeout=PATIENCE_S)
+        clock.now = 111.0
+        served.turn()
+        assert wire.until(Kind.GOAWAY).payload == b"\x7f\xff\xff\xff" + bytes(4)
+        wire.send(wire.request(7, b"on its way"))
+        while len(served.echo.kept) < 2:
+            assert served.echo.arrived.acquire(timeout=PATIENCE_S)
+        clock.now = 112.0
+        served.turn()
+        for sink, calls, replies in served.echo.kept:
+            sink.answer(calls, replies)
+        assert [wire.reply(), wire.reply()] == [b"under way", b"on its way"]
+        clock.now = 113.0
+        served.turn()
+        assert wire.until(Kind.GOAWAY).payload == b"\0\0\0\7" + bytes(4)
+        assert wire.everything() == b""
+
+
+def test_connections_grow_old_under_a_client_that_notices_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.transport.h2.front.LOOK_S", 0.001)
+    with serving(Limits(connection_age_s=0.01)) as served, grpc.insecure_channel(f"127.0.0.1:{served.port}") as channel:
+        ask: Any = channel.unary_unary(HOT)
+        seen = set[object]()
+        while len(seen) < 5:
+            calls = [ask.future(b"%d" % number) for number in range(20)]
+            assert [call.result(PATIENCE_S) for call in calls] == [b"%d" % number for number in range(20)]
+            seen |= set(served.front._links.values())
 
 
 def test_a_front_that_was_never_started_closes() -> None:
