@@ -106,7 +106,12 @@ class TestStream:
     def test_the_client_goes_on_after_a_model_that_there_is_not(self, server_address: str) -> None:
         """Whose schema it asked for in vain."""
         x = features(2)
-        asked: list[Request | tuple[str, Any]] = [("linear", x), ("nope", x), Request(model="linear", data=x, version=99), ("linear", x)]
+        asked: list[Request | tuple[str, Any]] = [
+            ("linear", x),
+            ("nope", x),
+            Request(model="linear", data=x, version=99),
+            ("linear", x),
+        ]
         with Client(server_address) as client:
             answers = dict(client.predict_stream(asked))
         assert {place: type(answer) for place, answer in answers.items()} == {
