@@ -19,6 +19,7 @@ from typing import Final
 
 from bench.generator import H2load, Load
 from bench.side_by_side import LOADS, Contestant, compare, exchange_of, running, without_cache
+from bench.stopping import sigterm_interrupts
 
 WITHOUT: Final = """
 import sys
@@ -51,6 +52,7 @@ def _scrape(url: str, ended: threading.Event) -> None:
             answer.read()
 
 
+@sigterm_interrupts()
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.statistics_cost", description=__doc__.partition("\n")[0])

@@ -30,6 +30,7 @@ from bench.generator import GeneratorFailed, H2load, Load
 from bench.http2 import Connection
 from bench.payloads import Exchange
 from bench.side_by_side import LOADS, Contestant, Send, compare, exchange_of, running, without_cache
+from bench.stopping import sigterm_interrupts
 from server.transport.h2.fields import field
 
 SHARE: Final = 0.01
@@ -124,6 +125,7 @@ def collect() -> None:
     server.wait_for_termination()
 
 
+@sigterm_interrupts()
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.tracing_cost", description=__doc__.partition("\n")[0])

@@ -34,6 +34,7 @@ from bench.load.scenarios import Kind
 from bench.machine import commit, libraries, machine
 from bench.payloads import WrongAnswer
 from bench.servers import ServerFailed
+from bench.stopping import sigterm_interrupts
 from skylane.client import Client, Model, SkylaneError
 
 DEFAULT: Final = ("steady", "peak")
@@ -63,6 +64,7 @@ class Unusable(Exception):
     """The command line cannot be used; the text says why."""
 
 
+@sigterm_interrupts()
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and tell. Returns the exit code: 0 done, 1 not measured, 2 wrong usage."""
     options = _parser().parse_args(argv)

@@ -1,7 +1,6 @@
 """`python -m bench.saturation`: this server beside the usual ways to serve, on this machine, now."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from bench.saturation import report, results, scenarios
 from bench.saturation.harness import NothingToMeasure, behaviours, run
 from bench.saturation.progress import Progress
 from bench.servers import ServerFailed
+from bench.stopping import sigterm_interrupts
 
 EPILOG: Final = """\
 Servers take turns under each load, and every ratio is formed within a round, so that a busy machine disturbs both
@@ -28,12 +28,12 @@ examples:
 """
 
 
+@sigterm_interrupts()
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, show, save. Returns the exit code."""
     options = _parser().parse_args(argv)
     if options.quick:
         options.rounds, options.seconds = min(options.rounds, 2), min(options.seconds, 0.1)
-    signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C does: or the servers would outlive us
     with Progress() as progress:
         try:
             measured = run(options, progress)
@@ -51,10 +51,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     results.save(measured, path)
     progress.out.print(f"All samples are in {path}", highlight=False)
     return 0
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:

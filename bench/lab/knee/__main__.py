@@ -32,6 +32,7 @@ from bench.lab.options import (
 from bench.lab.requests.questions import Unsuitable
 from bench.lab.screens.live import console
 from bench.machine import commit, libraries, machine
+from bench.stopping import sigterm_interrupts
 from skylane import policy as policies
 
 AS_IT_IS: Final = "model.toml"
@@ -55,6 +56,7 @@ examples:
 """
 
 
+@sigterm_interrupts()
 def main(argv: Sequence[str] | None = None) -> int:
     """Search, and tell. Returns the exit code: 0 done, 1 not measured or not settled, 2 wrong usage."""
     parser = argparse.ArgumentParser(

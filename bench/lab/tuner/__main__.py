@@ -24,6 +24,7 @@ from bench.lab.tuner.record import Tuning
 from bench.lab.tuner.screen import Screen, Silent, heats_table
 from bench.lab.tuner.toml import difference
 from bench.machine import commit, libraries, machine
+from bench.stopping import sigterm_interrupts
 from skylane import policy as policies
 
 EPILOG: Final = """\
@@ -41,6 +42,7 @@ examples:
 """
 
 
+@sigterm_interrupts()
 def main(argv: Sequence[str] | None = None) -> int:
     """Race, and tell. Returns the exit code: 0 done, 1 not measured, 2 wrong usage."""
     parser = argparse.ArgumentParser(
