@@ -123,30 +123,30 @@ def test_every_server_understands_it(kind: str, small_models: Path, tmp_path: Pa
 
 @contextlib.contextmanager
 def cut_once(port: int, after_bytes: int) -> Iterator[str]:
-    """Address of a relay to the server at that port: closes the first connection when so much has been asked."""
+    """Address of a relay to the server at that port: the first connection on which so much is asked is closed."""
+    once = threading.Lock()
 
-    def pump(source: socket.socket, drain: socket.socket, most: int | None) -> None:
+    def pump(source: socket.socket, drain: socket.socket, cuts: bool) -> None:
         passed = 0
         with contextlib.suppress(OSError):
             while data := source.recv(2**16):
-                drain.sendall(data)
                 passed += len(data)
-                if most is not None and passed >= most:
+                # Before it is handed on, so that at least one request is never answered.
+                if cuts and passed >= after_bytes and once.acquire(blocking=False):
                     break
+                drain.sendall(data)
         for each in (source, drain):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
     def accept() -> None:
-        most: int | None = after_bytes
         with contextlib.suppress(OSError):
             while True:
                 near, _ = listener.accept()
                 far = socket.create_connection(("127.0.0.1", port))
                 sockets.extend((near, far))
-                for ends in ((near, far, most), (far, near, None)):
+                for ends in ((near, far, True), (far, near, False)):
                     threading.Thread(target=pump, args=ends, daemon=True).start()
-                most = None
 
     sockets = list[socket.socket]()
     with socket.create_server(("127.0.0.1", 0)) as listener:
