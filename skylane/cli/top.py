@@ -34,8 +34,12 @@ RECENT_S: Final = 10.0
 """What the figures are of."""
 EVENTS_MIN: Final = 3
 """Shown even where the terminal has no room for them."""
-WIDE: Final = 76
-"""Columns of a terminal that has room for all figures of a version."""
+FIGURES: Final = {
+    0: ("REQ/S", "P99", "ERRORS"),
+    76: ("REQ/S", "P50", "P99", "ROWS/BATCH", "WAIT", "CACHE", "ERRORS"),
+    96: ("REQ/S", "P50", "P99", "ROWS/BATCH", "WAIT", "CACHE", "ERRORS", "MEMORY"),
+}
+"""Columns of a terminal, from which on → figures of a version that it has room for."""
 TOTAL_WIDTH: Final = 10
 """Columns that a figure of all takes."""
 
@@ -148,11 +152,10 @@ def _totals(now: Snapshot, before: Snapshot, width: int) -> Table:
 
 def _versions(now: Snapshot, before: Snapshot, width: int) -> Table:
     """Columns as the width has room for."""
-    narrow = width < WIDE
     table = Table(expand=True, header_style="dim", box=None, padding=(0, 1, 0, 0))
     table.add_column("MODEL", overflow="ellipsis", no_wrap=True, ratio=1)
     table.add_column("STATE", no_wrap=True)
-    names = ("REQ/S", "P99", "ERRORS") if narrow else ("REQ/S", "P50", "P99", "ROWS/BATCH", "WAIT", "CACHE", "ERRORS")
+    names = FIGURES[max(each for each in FIGURES if each <= width)]
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     several = len(now["figures"]["processes"]) > 1
@@ -165,6 +168,7 @@ def _versions(now: Snapshot, before: Snapshot, width: int) -> Table:
             "P99": time_text(window.percentile(0.99)), "ROWS/BATCH": count_text(window.batch_rows),
             "WAIT": count_text(window.waiting), "CACHE": share_text(window.saved_share),
             "ERRORS": _share(window.error_share, window.errors),
+            "MEMORY": bytes_text(taken) if (taken := version.get("memory_bytes")) else "–",
         }  # fmt: skip
         shown: list[str | Text] = [values[name] for name in names]
         states = [f"{state} × {count}" if several else state for state, count in version["states"].items()]
