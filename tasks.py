@@ -65,13 +65,18 @@ perf_analyzer is not on the path. On Debian 12 the one inside an older wheel of 
   export LD_LIBRARY_PATH=$PWD/cuda/nvidia/cuda_runtime/lib
 The other clients are tried without it.
 """
+GO = """\
+go is not on the path. On Debian: apt install golang-go golang-google-grpc-dev
+The other clients are tried without it.
+"""
 
 
 def interop(arguments: Sequence[str]) -> int:
     """Try other people's clients, unmodified, against this server; says how to get those that are not on PyPI."""
     install("dev")
-    if shutil.which("perf_analyzer") is None:
-        print(PERF_ANALYZER, flush=True)
+    for program, advice in {"perf_analyzer": PERF_ANALYZER, "go": GO}.items():
+        if shutil.which(program) is None:
+            print(advice, flush=True)
     return run("-m", "pytest", "tests/interop", "-rs", *arguments)
 
 

@@ -104,7 +104,9 @@ class Request:
 
     def refill(self) -> int:
         """Bytes by which the window shall grow now; 0 if it shall not."""
-        increment = max(self._assembler.missing - self._window, 0)  # a message longer than the window must come
+        # A message longer than the window must come, and the end behind it: at a window of nothing, grpc-go does not
+        # even send the empty frame that says so.
+        increment = max(self._assembler.missing + 1 - self._window, 0)
         if self.tunnel is not None and self._unconsumed < self.WINDOW and self._window <= self.WINDOW // 2:
             increment = max(increment, self.WINDOW - self._window)
         self._window += increment

@@ -399,7 +399,7 @@ def test_who_is_lost_has_cancelled_everything() -> None:
 # --- Windows of what the client sends ---------------------------------------------------------------------------------
 
 
-def test_a_message_longer_than_the_window_gets_room() -> None:
+def test_a_message_longer_than_the_window_gets_room_and_its_end_too() -> None:
     ours, client = Ours(), Client()
     content = bytes(5 * 2**20)
     rest, room = message(content), Request.WINDOW
@@ -408,10 +408,23 @@ def test_a_message_longer_than_the_window_gets_room() -> None:
         size = min(room, len(rest))
         assert size, "the client may not go on"
         part, rest, room = rest[:size], rest[size:], room - size
-        ours.feed(client.data(1, part, ends=not rest))
+        ours.feed(client.data(1, part, ends=False))
         room += sum(frame.number for frame in ours.sent() if frame.kind == Kind.WINDOW_UPDATE)
+    assert room == 1, "no more than it needs, and not nothing: there are clients who would not say then that they end"
+    ours.feed(client.data(1, b"", ends=True))
     assert ours.taken() == [(1, content)]
-    assert room == 0, "it was told the exact number"
+
+
+@pytest.mark.parametrize("size", [Request.WINDOW - 6, Request.WINDOW - 5, Request.WINDOW - 4])
+def test_a_message_as_long_as_the_window_leaves_room_for_its_end(size: int) -> None:
+    ours, client = Ours(), Client()
+    ours.feed(client.head(1))
+    rest, room = message(bytes(size)), Request.WINDOW
+    while rest:
+        part, rest, room = rest[:room], rest[room:], max(room - len(rest), 0)
+        ours.feed(client.data(1, part, ends=False))
+        room += sum(frame.number for frame in ours.sent() if frame.kind == Kind.WINDOW_UPDATE)
+    assert room == 1
 
 
 def test_the_window_of_the_connection_never_ends() -> None:
