@@ -69,12 +69,17 @@ GO = """\
 go is not on the path. On Debian: apt install golang-go golang-google-grpc-dev
 The other clients are tried without it.
 """
+JAVA = """\
+javac is not on the path. On Debian: apt install default-jdk-headless libgrpc-java libnetty-java libperfmark-java \
+libgoogle-gson-java libguava-java
+The other clients are tried without it.
+"""
 
 
 def interop(arguments: Sequence[str]) -> int:
     """Try other people's clients, unmodified, against this server; says how to get those that are not on PyPI."""
     install("dev")
-    for program, advice in {"perf_analyzer": PERF_ANALYZER, "go": GO}.items():
+    for program, advice in {"perf_analyzer": PERF_ANALYZER, "go": GO, "javac": JAVA}.items():
         if shutil.which(program) is None:
             print(advice, flush=True)
     return run("-m", "pytest", "tests/interop", "-rs", *arguments)

@@ -1,4 +1,7 @@
-"""A client in Go, with Google's own gRPC for Go: calls and streams, deadlines, large messages, cancelled calls."""
+"""Clients in Go and Java, with Google's own gRPC for each: streams, deadlines, large messages, cancelled calls.
+
+Where Debian's packages of both are installed; `make interop` names them.
+"""
 
 import base64
 import json
@@ -16,7 +19,19 @@ from skylane.v1.prediction_pb2 import PredictResponse, PredictStreamResponse
 from support.calls import PREDICT, STREAM, ask, features
 
 HERE = Path(__file__).parent
-DEBIAN_PACKAGES = "/usr/share/gocode"
+DEBIAN = Path("/usr/share")
+JARS = (
+    *("grpc-api", "grpc-core", "grpc-context", "grpc-netty", "grpc-stub"),
+    *("netty-buffer", "netty-codec", "netty-codec-http", "netty-codec-http2", "netty-codec-socks", "netty-common"),
+    *(
+        "netty-handler",
+        "netty-handler-proxy",
+        "netty-resolver",
+        "netty-transport",
+        "netty-transport-native-unix-common",
+    ),
+    *("perfmark-api", "guava", "gson"),
+)
 
 ROWS = features(3)
 SMALL = ask("linear", features=ROWS).SerializeToString()
@@ -45,14 +60,12 @@ EXCHANGES = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The client, compiled. Skips without Go and its gRPC."""
+def in_go(folder: Path) -> list[str]:
+    """The client, compiled: a command. Skips without Go and its gRPC."""
     if shutil.which("go") is None:
         pytest.skip("go is not installed; `make interop` says how to get it")
-    paths = (os.environ.get("GOPATH", str(Path.home() / "go")), DEBIAN_PACKAGES)
-    folder = tmp_path_factory.mktemp("go")
-    environment = {"GO111MODULE": "off", "GOPATH": os.pathsep.join(paths), "GOCACHE": str(folder / "cache")}
+    paths = (os.environ.get("GOPATH", str(Path.home() / "go")), DEBIAN / "gocode")
+    environment = {"GO111MODULE": "off", "GOPATH": os.pathsep.join(map(str, paths)), "GOCACHE": str(folder / "cache")}
     built = subprocess.run(
         ["go", "build", "-o", str(folder / "client"), str(HERE / "client.go")],
         env=os.environ | environment, capture_output=True, text=True, timeout=300, check=False,
@@ -60,22 +73,46 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if "cannot find package" in built.stderr:
         pytest.skip("Go has no gRPC here; `make interop` says how to get it")
     assert built.returncode == 0, built.stderr
-    return folder / "client"
+    return [str(folder / "client")]
+
+
+def in_java(_: Path) -> list[str]:
+    """A command that compiles the client and runs it. Skips without Java and its gRPC."""
+    if shutil.which("javac") is None:
+        pytest.skip("java is not installed; `make interop` says how to get it")
+    jars = [DEBIAN / "java" / f"{name}.jar" for name in JARS]
+    if not all(jar.exists() for jar in jars):
+        pytest.skip("Java has no gRPC here; `make interop` says how to get it")
+    return ["java", "-cp", os.pathsep.join(map(str, jars)), str(HERE / "Client.java")]
+
+
+@pytest.fixture(scope="session", params=[pytest.param(in_go, id="Go"), pytest.param(in_java, id="Java")])
+def command(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The client in each language."""
+    made: list[str] = request.param(tmp_path_factory.mktemp("client"))
+    return made
 
 
 @pytest.fixture(scope="module")
-def report(program: Path, server_address: str) -> dict[str, list[dict[str, Any]]]:
+def report(command: list[str], server_address: str) -> dict[str, list[dict[str, Any]]]:
     """What the client printed: for each exchange, what became of its calls."""
     run = subprocess.run(
-        [program, server_address], input=json.dumps(EXCHANGES), capture_output=True, text=True, timeout=120, check=False
-    )
+        [*command, server_address], input=json.dumps(EXCHANGES),
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
     assert run.returncode == 0, run.stderr
     printed: dict[str, list[dict[str, Any]]] = json.loads(run.stdout)
     return printed
 
 
+def code_of(result: dict[str, Any]) -> str:
+    """Java writes codes as gRPC does, Go in its own way."""
+    code: str = result["code"]
+    return code.replace("_", "").upper().replace("CANCELED", "CANCELLED")
+
+
 def replies(result: dict[str, Any]) -> list[bytes]:
-    assert result["code"] == "OK", result
+    assert code_of(result) == "OK", result
     return [base64.b64decode(reply) for reply in result["replies"]]
 
 
@@ -97,7 +134,7 @@ def test_a_message_longer_than_the_window_is_heard(report: dict[str, list[dict[s
     """Its client sends nothing more when no room is left behind it, not even that it has ended."""
     assert len(report[name]) == 3
     for result in report[name]:
-        assert (result["code"], "30000 rows" in result["detail"]) == ("InvalidArgument", True), result
+        assert (code_of(result), "30000 rows" in result["detail"]) == ("INVALIDARGUMENT", True), result
 
 
 def test_streams_go_on_after_a_fault(report: dict[str, list[dict[str, Any]]]) -> None:
@@ -113,15 +150,15 @@ def test_streams_go_on_after_a_fault(report: dict[str, list[dict[str, Any]]]) ->
 @pytest.mark.parametrize(
     ("name", "code", "detail"),
     [
-        ("cancelled", "Canceled", ""),
-        ("no time", "DeadlineExceeded", ""),
-        ("unknown model", "NotFound", "did you mean 'linear'?"),
-        ("unknown method", "Unimplemented", "/no.Such/Method"),
+        ("cancelled", "CANCELLED", ""),
+        ("no time", "DEADLINEEXCEEDED", ""),
+        ("unknown model", "NOTFOUND", "did you mean 'linear'?"),
+        ("unknown method", "UNIMPLEMENTED", "/no.Such/Method"),
     ],
 )
 def test_what_fails_is_told(report: dict[str, list[dict[str, Any]]], name: str, code: str, detail: str) -> None:
     for result in report[name]:
-        assert result["code"] == code
+        assert code_of(result) == code
         assert detail in result["detail"]
 
 
