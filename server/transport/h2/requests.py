@@ -104,9 +104,10 @@ class Request:
 
     def refill(self) -> int:
         """Bytes by which the window shall grow now; 0 if it shall not."""
-        # A message longer than the window must come, and the end behind it: at a window of nothing, grpc-go does not
-        # even send the empty frame that says so.
-        increment = max(self._assembler.missing + 1 - self._window, 0)
+        # A message longer than the window must come, and the end of a unary call behind it: at a window of nothing,
+        # grpc-go does not even send the empty frame that says so. A stream goes on when its messages are taken.
+        behind = 1 if self.tunnel is None else 0
+        increment = max(self._assembler.missing + behind - self._window, 0)
         if self.tunnel is not None and self._unconsumed < self.WINDOW and self._window <= self.WINDOW // 2:
             increment = max(increment, self.WINDOW - self._window)
         self._window += increment
