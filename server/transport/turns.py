@@ -114,14 +114,26 @@ def _bpf(command: int, attributes: bytes) -> int:
 def _listening(port: int) -> Iterator[socket.socket]:
     """This process's own sockets that listen on the port, each closed again by the next step."""
     for name in os.listdir("/proc/self/fd"):
-        try:
-            made = socket.socket(fileno=os.dup(int(name)))
-        except OSError:  # not a socket, or closed meanwhile
+        made = _socket_of(int(name))
+        if made is None:
             continue
         with made:
             internet = made.family in (socket.AF_INET, socket.AF_INET6)
             if internet and made.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and made.getsockname()[1] == port:
                 yield made
+
+
+def _socket_of(file: int) -> socket.socket | None:
+    """A socket beside this open file; None if it is none, or closed meanwhile."""
+    try:
+        copy = os.dup(file)
+    except OSError:
+        return None
+    try:
+        return socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        return None
 
 
 def _attach(listening: socket.socket, program: int) -> bool:

@@ -1,6 +1,7 @@
 """Connections to several sockets of one port, in turn where the kernel lets us."""
 
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
 
@@ -54,6 +55,13 @@ def test_connections_come_in_turn(workers: int, connections: int, counts: list[i
         assert turns.share_in_turn(port, workers)
         with connect(port, connections):
             assert [accepted(member) for member in members] == counts
+
+
+def test_no_file_stays_open() -> None:
+    with group(2) as (port, _):
+        before = os.listdir("/proc/self/fd")
+        turns.share_in_turn(port, 2)
+        assert os.listdir("/proc/self/fd") == before
 
 
 @needs_the_right
