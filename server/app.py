@@ -2,8 +2,9 @@
 
 Start: bind the port, so that a port in use is heard of at once; load every model; then receive. Nobody is answered by a
 server that is half loaded. One of several workers binds only after loading: until then the others answer. Stop, at
-SIGTERM or SIGINT: say not-serving; linger if asked, still answering; refuse what is new; let what is in flight finish,
-for the grace period at most; close.
+SIGTERM or SIGINT: say not-serving; linger if asked, still answering; let no new gRPC client in, ask those that are here
+to go elsewhere, and answer until they have heard; refuse what is new; let what is in flight finish, for the grace period
+at most; close. Only our own front can ask them: grpcio's clients may be refused what they send just then.
 """
 
 import asyncio
@@ -56,6 +57,8 @@ _CODES = {error.__name__: int(code.value[0]) for error, code in STATUS_OF.items(
 
 DRAIN_LOOK_S = 0.01
 """How often a draining server looks whether the last reply is out."""
+HEARD_S_MAX = 1.0
+"""What clients get to hear that a server drains, which takes them a round trip; it goes on answering meanwhile."""
 OTHERS_END_S_MAX = 1.0
 """What tasks of others get to notice that the server has closed. They take a turn of the loop or two."""
 
@@ -234,9 +237,12 @@ class App:
         self._readiness.drain()
         await self._about.drain()
         await asyncio.sleep(settings.linger_s)
-        self._engine.stop()
         self._prediction.drain()
         self.listener.drain()
+        heard_by = time.monotonic() + HEARD_S_MAX
+        while not self.listener.heard and time.monotonic() < heard_by:
+            await asyncio.sleep(DRAIN_LOOK_S)
+        self._engine.stop()
         ends_at = time.monotonic() + settings.grace_s
         while (busy := self._busy()) and time.monotonic() < ends_at:
             await asyncio.sleep(DRAIN_LOOK_S)

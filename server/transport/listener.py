@@ -49,7 +49,11 @@ class Listener(Protocol):
         """Those that there was no room for; None where they are not bounded."""
 
     def drain(self) -> None:
-        """Let streams answer what they have read, and end."""
+        """Let nobody in any more, and streams answer what they have read, and end; ask clients to go elsewhere."""
+
+    @property
+    def heard(self) -> bool:
+        """Whether all clients have heard that they should, as far as the transport can tell."""
 
     async def close(self) -> None:
         """Close every connection at once."""
@@ -104,6 +108,8 @@ class GrpcioListener:
 
     def drain(self) -> None:
         """See Listener. The services of grpcio end their streams themselves."""
+
+    heard = True
 
     async def close(self) -> None:
         """See Listener."""
@@ -174,6 +180,11 @@ class FrontListener:
     def drain(self) -> None:
         """See Listener."""
         self._front.drain()
+
+    @property
+    def heard(self) -> bool:
+        """See Listener."""
+        return self._front.heard
 
     async def close(self) -> None:
         """See Listener. The server behind goes first: its calls pass through the front."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,41 @@ def test_two_workers_are_one_server(tmp_path: Path, transport: Transport, tempor
     assert said.count("closed after") == 2
     assert "Traceback" not in said
     assert list(temporary.glob("skylane-*")) == []
+
+
+def test_a_worker_that_is_told_to_end_loses_no_request(tmp_path: Path) -> None:
+    """Its clients hear of it, finish what they began there, and go on with the other."""
+    models.linear(tmp_path)
+    request, answers, enough = ask("linear", features=features(1)), threading.Semaphore(0), threading.Event()
+    failures = list[str]()
+
+    def ask_on(address: str) -> None:
+        with open_channel(address) as channel:
+            while not enough.is_set():
+                try:
+                    predict(channel)(request, timeout=60)
+                except grpc.RpcError as error:
+                    failures.append(str(error))
+                answers.release()
+
+    def some_are_answered() -> None:
+        for _ in range(50 * CONNECTIONS):
+            assert answers.acquire(timeout=60)
+
+    with Served("--models", str(tmp_path), "--workers", "2") as served:
+        told = re.search(r"serving on (\S+) with 2 workers \(pids (\d+), (\d+)\)", served.until("serving on"))
+        assert told is not None
+        callers = [threading.Thread(target=ask_on, args=(told[1],)) for _ in range(CONNECTIONS)]
+        for caller in callers:
+            caller.start()
+        some_are_answered()
+        os.kill(int(told[2]), signal.SIGTERM)
+        served.until(f"(pid {told[2]}, exit code 0) ended")
+        some_are_answered()
+        enough.set()
+        for caller in callers:
+            caller.join(60)
+    assert failures == []
 
 
 def test_a_worker_that_takes_the_place_of_another_does_as_the_others_do(tmp_path: Path) -> None:

@@ -38,10 +38,13 @@ class Acceptor:
         self.crowd = Crowd("grpc", self._connections_max, "--max-connections allows more, for each process")
         self.accepts = False
         """Whether new connections are looked for: not while the process can open no more."""
+        self._closed = False
         listening.setblocking(False)
 
     def listen(self) -> None:
-        """Look for new connections from now on."""
+        """Look for new connections from now on, unless nobody is let in any more."""
+        if self._closed:
+            return
         self.accepts = True
         self._poller.register(self._listening.fileno(), READ)
 
@@ -56,8 +59,7 @@ class Acceptor:
             except OSError as error:
                 if error.errno in _NONE_LEFT:
                     log.warning("no connection can be accepted for now: %s", error.strerror)
-                    self._poller.unregister(self._listening.fileno())
-                    self.accepts = False
+                    self._look_away()
                 break
             if open_links + len(links) >= self._connections_max:
                 self.crowd.refuse(now)  # before the peer can notice, so that who was refused finds itself counted
@@ -71,8 +73,15 @@ class Acceptor:
         return links
 
     def close(self) -> None:
-        """Let nobody in any more."""
+        """Let nobody in any more. Whom the kernel has accepted already it sends away."""
+        self._look_away()
+        self._closed = True
         self._listening.close()
+
+    def _look_away(self) -> None:
+        if self.accepts:
+            self._poller.unregister(self._listening.fileno())
+        self.accepts = False
 
     def _linked(self, sock: socket.socket, now: float) -> Link:
         if self._tls is None:

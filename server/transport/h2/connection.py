@@ -71,7 +71,10 @@ class Connection(Reader):
         )
         self._coming: dict[int, Head | Request] = {}
         """Stream → what is known of a request that is not whole."""
+        self._streams_max = services.limits.streams
         self._last_stream = 0
+        self._last_taken: int | None = None
+        """The last stream that we look at, once we have told the peer."""
         self._known_until = 0.0
         self._ended = EndedStreams(services.limits.streams)
         self._moved, self._moved_at = 0, 0.0
@@ -144,7 +147,7 @@ class Connection(Reader):
         self._last_stream = stream_id
         outbox = self.outbox
         if (
-            len(self._coming) + len(self.taken) + outbox.finishing < self._limits.streams
+            len(self._coming) + len(self.taken) + outbox.finishing < self._streams_max
             and outbox.unsent <= self._limits.unsent_bytes
         ):
             return True
@@ -382,10 +385,21 @@ class Connection(Reader):
 
     # --- The end ----------------------------------------------------------------------------------------------------
 
+    @property
+    def ends(self) -> bool:
+        """Whether nothing new begins here any more."""
+        return self._last_taken is not None
+
     def say_goodbye(self, code: Code = Code.NO_ERROR, message: str = "") -> None:
-        """Tell the peer that nothing more is taken: what it began later than the last we saw may safely be sent again
+        """Take nothing new, and tell the peer: what it began later than the last we saw may safely be sent again
         elsewhere."""
-        self.outbox.frames.append(frames.goaway(self._last_stream, code, message))
+        self._streams_max = 0
+        if self._last_taken is None:
+            self._last_taken = self._last_stream
+        self.outbox.frames.append(frames.goaway(self._last_taken, code, message))
+
+    def _on_end_heard(self) -> None:
+        self.say_goodbye()
 
     def lose(self) -> None:
         """The peer has gone: nobody waits any more."""

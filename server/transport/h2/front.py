@@ -106,7 +106,7 @@ class Front:
         """When peers are looked at that could stall; never, if none could."""
         self._overloaded = False
         """Whether calls were refused since the last turn because a model has too many."""
-        self._closing = False
+        self._draining = self._closing = False
         self._thread = threading.Thread(target=self._serve, name="skylane-front", daemon=True)
 
     def start(self) -> None:
@@ -142,14 +142,23 @@ class Front:
         self._thread.join()
 
     def drain(self) -> None:
-        """Let every stream answer what it has read, and end; ask clients to begin nothing new here."""
+        """Let nobody in any more, and every stream answer what it has read, and end; ask clients to begin nothing new
+        here. See `heard`."""
         self.post(self._drain)
 
     def _drain(self) -> None:
+        self._accept(self._clock())  # who has come already is served, and told
+        self._acceptor.close()
         self._streams.drain()
         for link in self._links.values():
             link.announce_end()
             self.touch(link)
+        self._draining = True
+
+    @property
+    def heard(self) -> bool:
+        """Whether all clients know that the front drains. Those that have gone away without a word never will."""
+        return self._draining and all(link.ends for link in list(self._links.values()))
 
     def clock(self) -> float:
         """The engine's time in seconds."""

@@ -11,6 +11,8 @@ from server.transport.h2.outbox import Outbox
 from server.transport.h2.requests import Request
 from server.transport.h2.tolerance import Patience
 
+END_HEARD: Final = b"goodbye?"
+"""Payload of the PING behind the request to begin nothing new: its answer says that the request was heard."""
 CONNECTION_WINDOW_STEP: Final = 2**29
 """The connection's own window is never the limit (streams and the budget are): it is refilled in large steps."""
 
@@ -22,7 +24,7 @@ class Reader(ABC):
         self.outbox = Outbox()
         self._limits = limits
         self._patience = Patience(limits.idle_frames)
-        self._greeted = False
+        self._greeted = self._ends = False
         self._rest = b""
         self._block: bytearray | None = None
         """A header block that goes on in CONTINUATION frames."""
@@ -50,6 +52,10 @@ class Reader(ABC):
     @abstractmethod
     def _on_reset(self, stream_id: int) -> None:
         """The peer wants no more of a stream."""
+
+    @abstractmethod
+    def _on_end_heard(self) -> None:
+        """The peer knows that it should begin nothing new, and all that it began before is here."""
 
     def feed(self, data: bytes, now: float) -> None:
         """Take what the peer sent; calls go to their inbox, answers of the protocol to the outbox. Raises
@@ -100,6 +106,8 @@ class Reader(ABC):
             )
             + frames.window_update(0, frames.WINDOW_MAX - frames.WINDOW_DEFAULT)
         )
+        if self._ends:
+            self.announce_end()
 
     def _gather(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
         """The payload of a HEADERS frame: a block, or the beginning of one."""
@@ -140,6 +148,8 @@ class Reader(ABC):
                 if len(payload) != frames.PING_BYTES:
                     raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"PING of {len(payload)} bytes; expected 8")
                 self.outbox.frames.append(frames.frame(Kind.PING, ACK, 0, payload))
+            case Kind.PING if self._ends and payload == END_HEARD:
+                self._on_end_heard()
             case Kind.PUSH_PROMISE | Kind.CONTINUATION:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, f"a client sends no {Kind(kind).name} here")
             case _:
@@ -155,5 +165,7 @@ class Reader(ABC):
 
     def announce_end(self) -> None:
         """Ask the peer to begin nothing new. What it begins before it hears this is still answered."""
+        self._ends = True
         if self._greeted:
             self.outbox.frames.append(frames.goaway(frames.STREAM_ID_MAX, Code.NO_ERROR))
+            self.outbox.frames.append(frames.frame(Kind.PING, 0, 0, END_HEARD))

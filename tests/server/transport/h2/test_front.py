@@ -387,6 +387,36 @@ def test_draining_lets_what_is_in_flight_finish() -> None:
         assert wire.until(Kind.GOAWAY).payload == b"\0\0\0\3" + bytes(4)
 
 
+def test_who_has_heard_that_the_front_drains_gets_nothing_new_in() -> None:
+    with serving() as served, Wire(served.port) as wire:
+        wire.send(wire.request(1))
+        assert wire.reply() == b"request"
+        served.front.drain()
+        asked = wire.until(Kind.PING)
+        served.turn()
+        assert not served.front.heard
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", served.port))
+        wire.send(wire.request(3, b"on its way") + frames.frame(Kind.PING, frames.ACK, 0, asked.payload))
+        assert wire.until(Kind.GOAWAY).payload == b"\0\0\0\3" + bytes(4)
+        assert wire.reply() == b"on its way"
+        served.turn()
+        assert served.front.heard
+        wire.send(wire.request(5, b"too late"))
+        refused = wire.until(Kind.RST_STREAM)
+        assert (refused.stream_id, refused.number) == (5, frames.Code.REFUSED_STREAM)
+
+
+def test_who_has_connected_when_the_front_drains_is_served_and_told() -> None:
+    with serving() as served, Wire(served.port, hello=b"") as wire:
+        served.front.drain()
+        served.turn()
+        assert not served.front.heard
+        wire.send(Client.PREFACE + wire.request(1))
+        assert wire.until(Kind.GOAWAY).payload == b"\x7f\xff\xff\xff" + bytes(4)
+        assert wire.reply() == b"request"
+
+
 def test_a_connection_that_is_old_ends_when_nothing_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.transport.h2.front.LOOK_S", 0.01)
     clock = Clock()
