@@ -3,8 +3,8 @@
 Start: bind the port, so that a port in use is heard of at once; load every model; then receive. Nobody is answered by a
 server that is half loaded. One of several workers binds only after loading: until then the others answer. Stop, at
 SIGTERM or SIGINT: say not-serving; linger if asked, still answering; let no new gRPC client in, ask those that are here
-to go elsewhere, and answer until they have heard; refuse what is new; let what is in flight finish, for the grace period
-at most; close. Only our own front can ask them: grpcio's clients may be refused what they send just then.
+to go elsewhere, and answer until they have heard; refuse what is new; let what is in flight finish, for the grace
+period at most; close. Only our own front can ask them: grpcio's clients may be refused what they send just then.
 """
 
 import asyncio
