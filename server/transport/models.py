@@ -5,15 +5,14 @@ from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from server.errors import BadRequest, ServingError
 from server.readiness import Readiness
 from server.repository.repository import ModelStatus, State
 from server.routing.routes import Routes
-from server.transport.foreign import pool_with
 from server.transport.oip import messages as oip
 from server.transport.permission import Permission, refuse
+from server.transport.reflection import add_reflection
 from server.transport.skylane_v1.requests import PREDICTION_SERVICE
 from server.transport.tfs import messages as tfs
 from server.types import Interface, Route
@@ -54,8 +53,7 @@ class SelfDescription:
         """Register the three services."""
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         models_pb2_grpc.add_ModelServiceServicer_to_server(self._models, server)  # type: ignore[no-untyped-call]
-        known = pool_with((prediction_pb2.DESCRIPTOR, pb.DESCRIPTOR, health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR))
-        reflection.enable_server_reflection((*SERVICES, reflection.SERVICE_NAME), server, known)
+        add_reflection(server, SERVICES, (prediction_pb2.DESCRIPTOR, pb.DESCRIPTOR, health_pb2.DESCRIPTOR))
 
     async def tell(self, status: Mapping[str, ModelStatus], routes: Routes) -> None:
         """Show this state of affairs, and how ready it makes the server."""

@@ -6,8 +6,10 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from skylane.client import Client, NotFound, Prediction, Request
@@ -153,6 +155,7 @@ class TestSelfDescription:
         database = ProtoReflectionDescriptorDatabase(channel)
         assert set(database.get_services()) == {
             "grpc.health.v1.Health",
+            "grpc.reflection.v1.ServerReflection",
             "grpc.reflection.v1alpha.ServerReflection",
             "skylane.v1.ModelService",
             "skylane.v1.PredictionService",
@@ -162,6 +165,20 @@ class TestSelfDescription:
         }
         service = DescriptorPool(database).FindServiceByName("skylane.v1.PredictionService")
         assert [method.name for method in service.methods] == ["Predict", "PredictStream"]
+
+    @pytest.mark.parametrize("package", ["grpc.reflection.v1", "grpc.reflection.v1alpha"])
+    def test_reflection_is_there_under_both_names_and_tells_of_itself(
+        self, channel: grpc.Channel, package: str
+    ) -> None:
+        method: Any = channel.stream_stream(
+            f"/{package}.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=f"{package}.ServerReflection")
+        (answer,) = method(iter([asked]))
+        (file,) = answer.file_descriptor_response.file_descriptor_proto
+        assert descriptor_pb2.FileDescriptorProto.FromString(file).package == package
 
     def test_models(self, channel: grpc.Channel) -> None:
         stub = models_pb2_grpc.ModelServiceStub(channel)  # type: ignore[no-untyped-call]
