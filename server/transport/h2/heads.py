@@ -140,13 +140,13 @@ class Heads:
                 return known.head_of(values, self._trace_of)
         changes = self._decoder.changes
         said, size = self._fields(block)
-        head = self._head_like(said, size)
         if self._decoder.changes != changes:
-            self._forget_blocks()  # the numbers in those blocks mean something else now
-            return head
+            self._forget_blocks()  # the numbers in those blocks mean something else now, whatever is wrong in this one
+            return self._head_like(said, size)
+        head = self._head_like(said, size)
         if head.refusal is not None:
             return head
-        form = form_of(block) if head.inbox is not None else None
+        form = form_of(block, sum(name in VARYING for name, _ in said)) if head.inbox is not None else None
         size = len(block) + len(head.path) + _HEAD_BYTES + (form.size + _HEAD_BYTES if form else 0)
         size += sum(len(name) + len(value) + _FIELD_BYTES for name, value in head.metadata)
         if len(self.known) >= KNOWN_MAX or len(self._forms) >= FORMS_MAX or self._known_bytes + size > KNOWN_BYTES_MAX:

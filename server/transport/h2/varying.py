@@ -50,9 +50,9 @@ class Form:
         return found if block[at:] == self._end else None
 
 
-def form_of(block: bytes) -> Form | None:
-    """The form of a block that was decoded before and left the table as it was; None if nothing varies in it that could
-    be cut out."""
+def form_of(block: bytes, varying: int) -> Form | None:
+    """The form of a block that was decoded before and left the table as it was, with so many varying fields; None if
+    there are none, or not all of them can be cut out."""
     pieces, names = list[bytes](), list[str]()
     at = begun = 0
     try:
@@ -76,7 +76,8 @@ def form_of(block: bytes) -> Form | None:
                 begun = at
     except HPACKError:  # it was decoded, so it ends where it should; but nobody needs to rely on that
         return None
-    return Form([*pieces, block[begun:]], names) if names else None
+    # One that stays within a piece, as its name is a number of the table or its value long, would go unread.
+    return Form([*pieces, block[begun:]], names) if names and len(names) == varying else None
 
 
 def _string(block: bytes, at: int) -> tuple[bytes, int]:

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
-from hpack import Decoder, Encoder
-from hypothesis import given
+from hpack import Decoder, Encoder, HeaderTuple, NeverIndexedHeaderTuple
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fakes import Nobody
@@ -21,6 +22,7 @@ from server.transport.h2.heads import (
     KNOWN_MAX,
     Heads,
     StreamFault,
+    TraceOf,
     seconds,
 )
 from server.transport.h2.inbox import Inbox
@@ -36,6 +38,15 @@ def made(grant: Grant | None = ANYONE, header_bytes: int = 16_384) -> Heads:
         return grant
 
     return Heads({HOT: INBOX}.get, (HOT,).__contains__, grant_of, header_bytes)
+
+
+def made_for_tokens(trace_of: TraceOf | None = None) -> Heads:
+    """Whose grants have the names of the tokens."""
+
+    def grant_of(token: str | None) -> Grant:
+        return replace(ANYONE, name=token or "")
+
+    return Heads({HOT: INBOX}.get, (HOT,).__contains__, grant_of, 16_384, trace_of)
 
 
 VARYING = ["grpc-timeout", "traceparent", "x-request-id"]
@@ -93,6 +104,75 @@ def test_what_is_remembered_is_what_a_decoder_says(steps: list[tuple[object, ...
         ids = [value for name, value in more if name == "x-request-id"]
         assert head.timeout_s == seconds(timeouts[-1] if timeouts else None)
         assert head.request_id == (told(ids[0]) if ids else "")
+
+
+def kept(name: str, value: str) -> HeaderTuple:
+    """A field that the client puts into the table."""
+    return HeaderTuple(name, value)
+
+
+def plain(name: str, value: str) -> HeaderTuple:
+    """One that it does not."""
+    return NeverIndexedHeaderTuple(name, value)
+
+
+ANY_FIELDS = st.lists(
+    st.builds(
+        lambda made_of, name, value: made_of(name, value),
+        st.sampled_from([kept, plain]),
+        st.sampled_from(["a", "authorization", "tracestate", *VARYING]),
+        st.sampled_from(["1", "2S", "café", "y" * 126, "z" * 127]),
+    ),
+    max_size=4,
+)
+"""Some go into the table and some not, and some are no text."""
+
+
+@given(st.lists(ANY_FIELDS, min_size=1, max_size=3), st.lists(st.integers(0, 2), min_size=6, max_size=30))
+@example([[kept("x-request-id", "1"), plain("traceparent", "1")]], [0] * 6)
+@example([[kept("traceparent", "1"), plain("x-request-id", "1")]], [0] * 6)
+@example([[plain("traceparent", "1"), plain("tracestate", "z" * 127)]], [0] * 6)
+@example(
+    [
+        [kept("authorization", "1")],
+        [kept("authorization", "2S"), plain("a", "café")],
+        [kept("authorization", "2S")],
+    ],
+    [0, 0, 0, 1, 2, 2],
+)  # fmt: skip
+def test_memory_changes_nothing_whatever_came_before(requests: list[list[HeaderTuple]], order: list[int]) -> None:
+    """Beside a decoder that forgets all that it learned: who may do what, until when, and under which names."""
+
+    def decoded(heads: Heads, block: bytes) -> object:
+        try:
+            head = heads.known.get(block) or heads.decode(block)
+        except StreamFault as fault:
+            return str(fault)
+        trace = [each for each in head.trace if each[0] in ("tracestate", *VARYING) and each[0] != "grpc-timeout"]
+        return head.path, head.timeout_s, head.grant, head.request_id, trace
+
+    learning, forgetting = made_for_tokens(tuple), made_for_tokens(tuple)
+    encoder, start = Encoder(), [plain(*each) for each in fields_of(HOT)]
+    for number in order:
+        block = encoder.encode([*start, *requests[number % len(requests)]], huffman=False)
+        forgetting.forget()
+        assert decoded(learning, block) == decoded(forgetting, block)
+
+
+def test_a_request_that_is_no_good_changes_the_table_all_the_same() -> None:
+    """Else the one behind it would be taken for one that came before, and for its caller."""
+    heads, encoder = made_for_tokens(), Encoder()
+    start = [plain(*each) for each in fields_of(HOT)]
+
+    def block(token: str, *more: HeaderTuple) -> bytes:
+        return encoder.encode([*start, kept("authorization", token), *more], huffman=False)
+
+    for _ in range(3):
+        heads.decode(block("alice"))
+    with pytest.raises(StreamFault):
+        heads.decode(block("bob", plain("x-name", "café")))
+    again = block("bob")
+    assert (heads.known.get(again) or heads.decode(again)).grant.name == "bob"
 
 
 def test_a_block_is_known_from_its_second_time_on() -> None:
