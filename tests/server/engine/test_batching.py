@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes import PlainBlock, call
+from fakes import Nobody, PlainBlock, call
 from server.engine.batching import BatchQueue, Cut
 from server.types import NO_DEADLINE, Call
 
@@ -113,6 +113,34 @@ def test_who_is_worth_a_run(deadline: float, followers: list[float], runs: bool)
     queue.add(PlainBlock([leader], 1), 0.0)
     cut = queue.take(1.0)
     assert (ran(cut), names(cut.gone)) == (("a", "") if runs else ("", "a"))
+
+
+class Leaving(Call):
+    """Its caller goes when it has been looked at so often: the transport's thread sees that at any instant."""
+
+    __slots__ = ("stays",)
+
+    def __init__(self, stays: int) -> None:
+        self.stays = stays
+        super().__init__("b", Nobody(), NO_DEADLINE)
+
+    @property
+    def cancelled(self) -> bool:
+        self.stays -= 1
+        return self.stays < 0
+
+    @cancelled.setter
+    def cancelled(self, value: bool) -> None:
+        """Only ever set to what it is."""
+
+
+@pytest.mark.parametrize("stays", range(5))
+def test_a_call_whose_caller_goes_meanwhile_is_in_the_batch_or_among_those_gone(stays: int) -> None:
+    queue, gone = BatchQueue(CAP, 0.0), call("a")
+    gone.cancelled = True
+    queue.add(PlainBlock([gone, Leaving(stays), call("c")]), 0.0)
+    cut = queue.take(0.0)
+    assert sorted(ran(cut) + names(cut.gone)) == ["a", "b", "c"]
 
 
 def test_a_cancelled_leader_with_a_live_follower_still_runs() -> None:

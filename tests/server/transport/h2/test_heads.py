@@ -155,7 +155,7 @@ def test_memory_changes_nothing_whatever_came_before(requests: list[list[HeaderT
     encoder, start = Encoder(), [plain(*each) for each in fields_of(HOT)]
     for step, number in enumerate(order):
         more = requests[number % len(requests)]
-        said = [each if each.indexable else plain(str(each[0]), f"{step % 5}{each[1]}") for each in more]
+        said = [each if each.indexable else plain(str(each[0]), str(step % 5) + str(each[1])) for each in more]
         block = encoder.encode([*start, *said], huffman=False)
         forgetting.forget()
         assert decoded(learning, block) == decoded(forgetting, block)
