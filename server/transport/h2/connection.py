@@ -21,7 +21,7 @@ from server.transport.h2.messages import PREFIX_BYTES, Assembler, MessageFault, 
 from server.transport.h2.outbox import Sent
 from server.transport.h2.reader import Reader
 from server.transport.h2.requests import Request, Tunnel
-from server.transport.h2.tolerance import IDLE_FRAMES_FORGIVEN, EndedStreams
+from server.transport.h2.tolerance import IDLE_FRAMES_FORGIVEN, EndedStreams, Standstill
 from server.transport.status import Status
 from server.types import Call, Sink
 
@@ -77,8 +77,7 @@ class Connection(Reader):
         """The last stream that we look at, once we have told the peer."""
         self._known_until = 0.0
         self._ended = EndedStreams(services.limits.streams)
-        self._moved, self._moved_at = 0, 0.0
-        """Of the outbox, and since when."""
+        self._owing = Standstill()
 
     @property
     def busy(self) -> bool:
@@ -412,16 +411,17 @@ class Connection(Reader):
                 known.cancel()
 
     def stalled(self, now: float) -> bool:
-        """Whether a message began long ago and is not whole, or a reply waits for windows that do not move. To be asked
-        every second or so: of a request that is a head and no more, time runs since the first time it is seen here."""
+        """Whether a message, a frame or a header block began long ago and is not whole, or a reply waits for windows
+        that do not move. To be asked every second or so: of a request that is a head and no more, and of a reply, time
+        runs since the first time it is seen here."""
         limit = self._limits.stalled_s
         for stream_id, known in list(self._coming.items()):
             request = known if isinstance(known, Request) else self._in_pieces(stream_id, known, now)
             if request.stalled(now, limit):
                 return True
-        if self._moved != self.outbox.moved or not self.outbox.owes_reply:
-            self._moved, self._moved_at = self.outbox.moved, now
-        return now - self._moved_at > limit
+        # A client that begins new requests is there, and may read each answer when it likes.
+        moves = (self.outbox.moved, self._last_stream) if self.outbox.owes_reply else None
+        return self._owing.lasts_s(moves, now) > limit or now - self.unfinished_since(now) > limit
 
 
 def _id_of(head: Head) -> bytes:

@@ -130,7 +130,10 @@ class Link(Connection):
     @property
     def wary(self) -> bool:
         """Whether this one could stall, or is to end soon."""
-        return bool(self._expired or self._backlog or not self._greeted or self._coming or self.outbox.unsent)
+        return bool(
+            self._expired or self._backlog or not self._greeted or self._coming or self.outbox.unsent
+            or self._rest or self._block is not None
+        )  # fmt: skip
 
     @property
     def busy(self) -> bool:

@@ -160,8 +160,8 @@ class Outbox:
 
     @property
     def owes_reply(self) -> bool:
-        """Whether the whole answer to a unary call waits for the peer. Looks at all that is open."""
-        return any(flow.is_reply for flow in self._flows.values())
+        """Whether the whole answer to a unary call waits for the peer's windows. Looks at all that is open."""
+        return not self._is_held and any(flow.is_reply for flow in self._flows.values())
 
     def hold(self, is_held: bool) -> None:
         """Keep messages back while the peer does not read, whatever its windows say."""

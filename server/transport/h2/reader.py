@@ -25,10 +25,11 @@ class Reader(ABC):
         self._limits = limits
         self._patience = Patience(limits.idle_frames)
         self._greeted = self._ends = False
-        self._rest = b""
+        self._rest, self._rest_began_at = b"", 0.0
+        """A frame that goes on."""
         self._block: bytearray | None = None
         """A header block that goes on in CONTINUATION frames."""
-        self._block_stream, self._block_flags = 0, 0
+        self._block_stream, self._block_flags, self._block_began_at = 0, 0, 0.0
         self._unacknowledged = 0
         """Bytes of DATA since the connection's window was refilled."""
 
@@ -60,12 +61,13 @@ class Reader(ABC):
     def feed(self, data: bytes, now: float) -> None:
         """Take what the peer sent; calls go to their inbox, answers of the protocol to the outbox. Raises
         ConnectionFault, after which the connection is of no more use."""
-        if self._rest:
+        before = len(self._rest)
+        if before:
             data = self._rest + data
         position, size = 0, len(data)
         if not self._greeted:
             if size < len(frames.PREFACE) and frames.PREFACE.startswith(data):
-                self._rest = data
+                self._rest, self._rest_began_at = data, now
                 return
             self._greet(data)
             position = len(frames.PREFACE)
@@ -88,9 +90,16 @@ class Reader(ABC):
                 self._on_control(kind, flags, stream_id, data[start:end], now)
             position = end
         self._rest = data[position:]
+        if self._rest and (position or not before):
+            self._rest_began_at = now
         if self._unacknowledged >= CONNECTION_WINDOW_STEP:
             self.outbox.frames.append(frames.window_update(0, self._unacknowledged))
             self._unacknowledged = 0
+
+    def unfinished_since(self, now: float) -> float:
+        """When the frame or the header block began that is not whole; now if there is none."""
+        began_at = self._rest_began_at if self._rest else now
+        return began_at if self._block is None else min(began_at, self._block_began_at)
 
     def _greet(self, data: bytes) -> None:
         if not data.startswith(frames.PREFACE):
@@ -116,6 +125,7 @@ class Reader(ABC):
             self._on_block(flags, stream_id, block, now)
         else:
             self._block, self._block_stream, self._block_flags = bytearray(block), stream_id, flags
+            self._block_began_at = now
 
     def _on_continuation(self, kind: int, flags: int, stream_id: int, block: bytes, now: float) -> None:
         if kind != Kind.CONTINUATION or stream_id != self._block_stream or self._block is None:

@@ -1,5 +1,6 @@
 """What a peer may send that brings no request, and how much of it."""
 
+from collections.abc import Hashable
 from typing import Final
 
 from server.transport.h2.frames import Code, ConnectionFault
@@ -26,6 +27,20 @@ class Patience:
         self.frames = max(self.frames, 0) + 1
         if self.frames > self._frames_max:
             raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "too many frames that bring no request")
+
+
+class Standstill:
+    """How long something has not moved. To be asked every second or so while it waits, and once after."""
+
+    def __init__(self) -> None:
+        self._sign: Hashable = None
+        self._since = 0.0
+
+    def lasts_s(self, sign: Hashable, now: float) -> float:
+        """`sign`: what is another whenever it moves; None while nothing waits."""
+        if sign is None or sign != self._sign:
+            self._sign, self._since = sign, now
+        return now - self._since
 
 
 class EndedStreams:

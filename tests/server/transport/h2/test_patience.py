@@ -156,14 +156,33 @@ def stalls_after(ours: Ours, at: float = 0.0) -> float | None:
         pytest.param(
             Client().head(1, TUNNEL) + Client().data(1, b"\0\0\0\0\5ab", ends=False), True, id="half of one in a stream"
         ),
+        pytest.param(PING[:-1], True, id="a frame without its end"),
+        pytest.param(frames.frame(Kind.HEADERS, 0, 1, b"\x83"), True, id="a header block without its end"),
     ],
 )  # fmt: skip
-def test_requests_that_stall(said: bytes, stalls: bool) -> None:
+@pytest.mark.parametrize("at", [0.0, 5000.0])
+def test_requests_that_stall(said: bytes, stalls: bool, at: float) -> None:
     ours = Ours(Limits(stalled_s=60))
-    ours.feed(said)
-    found = stalls_after(ours)
+    ours.feed(said, now=at)
+    found = stalls_after(ours, at)
     assert (found is not None) is stalls
     assert found is None or 60 < found <= 62
+
+
+def test_a_frame_whose_bytes_come_one_by_one_has_no_more_time() -> None:
+    ours = Ours(Limits(stalled_s=60))
+    ours.feed(frames.frame(Kind.PRIORITY, 0, 1, bytes(100))[:50], now=1000)
+    for second in range(1000, 1060):
+        ours.feed(b"\0" if second % 10 == 0 else b"", now=second)
+        assert not ours.connection.stalled(second)
+    assert ours.connection.stalled(1061)
+
+
+def test_frames_that_always_come_in_halves() -> None:
+    ours = Ours(Limits(stalled_s=60))
+    for second in range(1000, 1200):
+        ours.feed(PING[5:] + PING[:5] if second > 1000 else PING[:5], now=second)
+        assert not ours.connection.stalled(second)
 
 
 def test_a_stream_whose_messages_always_come_in_halves() -> None:
@@ -176,13 +195,36 @@ def test_a_stream_whose_messages_always_come_in_halves() -> None:
         assert not ours.connection.stalled(second)
 
 
-def test_replies_that_the_peer_gives_no_window() -> None:
+@pytest.mark.parametrize("at", [0.0, 5000.0])
+def test_replies_that_the_peer_gives_no_window(at: float) -> None:
     ours, client = Ours(Limits(stalled_s=60)), Client()
-    ours.feed(client.request(1))
+    ours.feed(client.request(1), now=at)
     ours.connection.answer(1, bytes(10**6))
-    found = stalls_after(ours)
+    found = stalls_after(ours, at)
     assert found is not None
     assert 60 < found <= 62
+
+
+def test_the_time_of_a_reply_that_is_given_up_is_not_another_s() -> None:
+    ours, client = Ours(Limits(stalled_s=60)), Client()
+    ours.feed(frames.settings({Setting.INITIAL_WINDOW_SIZE: 0}) + client.request(1), now=1000)
+    ours.connection.answer(1, bytes(100))
+    assert not ours.connection.stalled(1001)
+    ours.feed(frames.reset(1, Code.CANCEL), now=1002)
+    assert not ours.connection.stalled(1002)
+    ours.feed(client.request(3), now=5000)
+    ours.connection.answer(3, bytes(100))
+    found = stalls_after(ours, 5000)
+    assert found is not None
+    assert 60 < found <= 62
+
+
+def test_replies_that_are_held_back_because_the_peer_does_not_read_have_the_time_of_what_it_does_not_read() -> None:
+    ours, client = Ours(Limits(stalled_s=60)), Client()
+    ours.feed(client.request(1))
+    ours.connection.outbox.hold(True)
+    ours.connection.answer(1, bytes(10**6))
+    assert stalls_after(ours, 1000) is None
 
 
 def test_replies_that_go_out_slowly() -> None:
