@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from server.block import Answerer, Ask
 from server.credentials import ANYONE, Grant
-from server.errors import MessageTooLarge, ModelFailed, PermissionDenied, ServingError
+from server.errors import CallCancelled, MessageTooLarge, ModelFailed, PermissionDenied, ServingError
 from server.tally import Tally
 from server.types import Call, Sink
 
@@ -46,8 +46,8 @@ class Intake:
         """Answer these calls, now or later. Never raises."""
         for call in calls:
             call.protocol = self._protocol
-        if max(map(len, payloads), default=0) > self._message_bytes_max:
-            calls, payloads = self._without_large(calls, payloads, sink)
+        if max(map(len, payloads), default=0) > self._message_bytes_max or True in [call.cancelled for call in calls]:
+            calls, payloads = self._worth_reading(calls, payloads, sink)
         try:
             asks = self._decode(calls, payloads, sink)
         except Exception:  # a fault of ours must not stop the thread that receives, nor leave a caller waiting
@@ -71,17 +71,21 @@ class Intake:
             asks += self._permitted(found, grant)
         return asks
 
-    def _without_large(
+    def _worth_reading(
         self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink
     ) -> tuple[list[Call], list[bytes]]:
-        fitting: tuple[list[Call], list[bytes]] = ([], [])
+        """Those that are not too large, and whose callers are still there: a client that gives its requests up as fast
+        as it sends them must not fill the queues."""
+        kept: tuple[list[Call], list[bytes]] = ([], [])
         for call, payload in zip(calls, payloads, strict=True):
-            if len(payload) <= self._message_bytes_max:
-                fitting[0].append(call)
-                fitting[1].append(payload)
-            else:
+            if call.cancelled:
+                self._refuse([call], CallCancelled("the caller has gone"), sink)
+            elif len(payload) > self._message_bytes_max:
                 self._refuse([call], self.too_large(len(payload)), sink)
-        return fitting
+            else:
+                kept[0].append(call)
+                kept[1].append(payload)
+        return kept
 
     def _permitted(self, asks: Iterable[Ask], grant: Grant) -> Iterable[Ask]:
         """Those whose model the grant covers; the others are refused."""

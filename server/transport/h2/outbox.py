@@ -154,6 +154,11 @@ class Outbox:
             self.finishing -= flow.closing is not None
 
     @property
+    def begun(self) -> int:
+        """Answers that have begun, or whose windows are known."""
+        return len(self._flows)
+
+    @property
     def busy(self) -> bool:
         """Whether something waits to be sent."""
         return bool(self.frames or self.unsent or self.finishing)
@@ -176,7 +181,7 @@ class Outbox:
             if value > frames.WINDOW_MAX:
                 raise ConnectionFault(Code.FLOW_CONTROL_ERROR, f"initial window of {value} bytes")
             change, self._window_of_streams = value - self._window_of_streams, value
-            for stream_id, flow in list(self._flows.items()):
+            for stream_id, flow in list(self._flows.items()) if change else ():
                 flow.window += change
                 self._pump(stream_id, flow)
         elif setting == Setting.MAX_FRAME_SIZE:

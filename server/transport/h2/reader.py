@@ -13,6 +13,8 @@ from server.transport.h2.tolerance import Patience
 
 END_HEARD: Final = b"goodbye?"
 """Payload of the PING behind the request to begin nothing new: its answer says that the request was heard."""
+FLOWS_A_FRAME: Final = 10
+"""So many answers that wait make settings cost a peer as much as one frame more that brings no request."""
 CONNECTION_WINDOW_STEP: Final = 2**29
 """The connection's own window is never the limit (streams and the budget are): it is refilled in large steps."""
 
@@ -153,7 +155,7 @@ class Reader(ABC):
             case Kind.SETTINGS | Kind.PING | Kind.GOAWAY if stream_id:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, f"{Kind(kind).name} on stream {stream_id}; expected 0")
             case Kind.SETTINGS:
-                self._on_settings(flags, payload)
+                self._on_settings(flags, payload, now)
             case Kind.PING if not flags & ACK:
                 if len(payload) != frames.PING_BYTES:
                     raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"PING of {len(payload)} bytes; expected 8")
@@ -165,9 +167,10 @@ class Reader(ABC):
             case _:
                 pass  # PRIORITY, GOAWAY, a PING's answer, and kinds that nobody knew yet
 
-    def _on_settings(self, flags: int, payload: bytes) -> None:
+    def _on_settings(self, flags: int, payload: bytes, now: float) -> None:
         if flags & ACK:
             return
+        self._patience.lose(now, self.outbox.begun // FLOWS_A_FRAME)  # each of which has its window changed
         # What makes use of a setting comes after the acknowledgement: before it, a peer holds us to its old ones.
         self.outbox.frames.append(frames.frame(Kind.SETTINGS, ACK, 0))
         for setting, value in dict(frames.settings_in(payload)).items():  # the last of each: a frame may have thousands

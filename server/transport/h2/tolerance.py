@@ -20,11 +20,11 @@ class Patience:
         """Below 0 while requests have made up for more than came."""
         self._until = 0.0
 
-    def lose(self, now: float) -> None:
-        """One more of them. Too many in too short a time end the connection: raises ConnectionFault."""
+    def lose(self, now: float, count: int = 1) -> None:
+        """So many more of them. Too many in too short a time end the connection: raises ConnectionFault."""
         if now >= self._until:
             self.frames, self._until = 0, now + IDLE_FRAMES_S
-        self.frames = max(self.frames, 0) + 1
+        self.frames = max(self.frames, 0) + count
         if self.frames > self._frames_max:
             raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "too many frames that bring no request")
 
