@@ -67,7 +67,7 @@ class Admission:
         room = most - queued_rows
         if block.rows > room:
             fitting = max(0, room // block.rows_each)
-            refused.append((block.calls[fitting:], why(queued_rows + fitting * block.rows_each)))
+            refused.append((block.calls[fitting:], why(queued_rows + fitting * block.rows_each, block.rows_each)))
             block = block.select(range(fitting))
         return block, refused
 
@@ -87,21 +87,23 @@ class Admission:
         late = [now < call.deadline < now + answer_s and call.followers is None for call in block.calls]
         if not any(late):
             return block
-        error = self._late(answer_s, wait_s, "beyond the deadline of the request")
+        error = Overloaded(
+            f"the model is busy: the answer would take {answer_s * 1000:.1f} ms, beyond the deadline of the request",
+            _milliseconds(wait_s),
+        )
         refused.append(([call for call, is_late in zip(block.calls, late, strict=True) if is_late], error))
         return block.select([place for place, is_late in enumerate(late) if not is_late])
 
-    def _beyond_target(self, queued_rows: int) -> Overloaded:
-        wait_s = self.wait_s(queued_rows)
-        answer_s = wait_s + 2 * self._cost.seconds(self.batch_rows)  # the run that has begun, and its own
-        return self._late(answer_s, wait_s, f"beyond target_p99_ms ({self._policy.target_p99_ms:g} ms)")
-
-    def _late(self, answer_s: float, wait_s: float, why: str) -> Overloaded:
-        return Overloaded(
-            f"the model is busy: the answer would take {answer_s * 1000:.1f} ms, {why}", _milliseconds(wait_s)
+    def _beyond_target(self, queued_rows: int, rows: int) -> Overloaded:
+        told = (
+            f"the model is busy: {queued_rows} rows wait, at most {self._target_rows} may, or target_p99_ms "
+            f"({self._policy.target_p99_ms:g} ms) would not be kept"
         )
+        if rows > self._target_rows:
+            told += f"; a request of {rows} rows gets in only when none wait: send it in parts"
+        return Overloaded(told, _milliseconds(self.wait_s(queued_rows)))
 
-    def _full(self, queued_rows: int) -> Overloaded:
+    def _full(self, queued_rows: int, rows: int) -> Overloaded:  # noqa: ARG002  # as the other is asked
         return Overloaded(
             f"the model's queue is full: {queued_rows} rows wait, at most {self._policy.max_queue_rows} may "
             f"(max_queue_rows)",

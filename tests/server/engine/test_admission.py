@@ -87,7 +87,8 @@ def test_a_full_queue_advises_to_come_back_when_it_should_be_empty(
     )
 
 
-LATE = "the model is busy: the answer would take {} ms, {}"
+LATE = "the model is busy: the answer would take 3000.0 ms, beyond the deadline of the request"
+BEYOND = "the model is busy: 4 rows wait, at most 4 may, or target_p99_ms (2500 ms) would not be kept"
 
 
 @pytest.mark.parametrize(
@@ -95,10 +96,10 @@ LATE = "the model is busy: the answer would take {} ms, {}"
     [
         pytest.param(0, 0.5, None, None, id="where nothing waits a request runs, whatever is predicted"),
         pytest.param(4, 2.5, None, None, id="in time by a little"),
-        pytest.param(8, 2.5, None, LATE.format("3000.0", "beyond the deadline of the request"), id="too late"),
+        pytest.param(8, 2.5, None, LATE, id="too late"),
         pytest.param(8, NO_DEADLINE, None, None, id="no deadline, no hurry"),
         pytest.param(3, 99.0, 2500.0, None, id="answered within the target, even if a run has just begun"),
-        pytest.param(4, 99.0, 2500.0, LATE.format("3000.0", "beyond target_p99_ms (2500 ms)"), id="beyond the target"),
+        pytest.param(4, 99.0, 2500.0, BEYOND, id="beyond the target"),
         pytest.param(0, 99.0, 10.0, None, id="a target that cannot be held lets one run wait"),
     ],
 )
@@ -112,6 +113,18 @@ def test_a_request_that_would_be_answered_too_late_is_refused_at_once(
     taken, refused = waiting.admit(asking, queued_rows, now=0.0)
     assert [str(error) for _, error in refused] == ([] if message is None else [message])
     assert len(taken.calls) == (message is None)
+
+
+def test_a_request_of_more_rows_than_keep_the_target_is_told_to_come_in_parts() -> None:
+    policy = Batching(max_batch_rows=64, target_p99_ms=20, max_request_rows=64)
+    waiting = Admission(policy, CostModel([(1, 1e-3), (64, 64e-3)]))
+    asking = PlainBlock([call(0)], rows_each=12)
+    assert waiting.admit(asking, 0, now=0.0)[0].calls
+    _, ((_, error),) = waiting.admit(asking, 1, now=0.0)
+    assert str(error) == (
+        "the model is busy: 1 rows wait, at most 8 may, or target_p99_ms (20 ms) would not be kept; a request of 12 "
+        "rows gets in only when none wait: send it in parts"
+    )
 
 
 @given(
