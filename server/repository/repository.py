@@ -140,6 +140,11 @@ class Repository:
             if not self._models[name].retiring:
                 del self._models[name]
         for name, model in found.items():
+            if model.versions and not model.unreadable:
+                # Of all before any is loaded, which may take seconds: another worker may come to follow a newer one
+                # meanwhile, which this one must not replace in what they share.
+                self._policies.policy(name, model)
+        for name, model in found.items():
             if model.unreadable:
                 self._leave(name, model.unreadable)
             else:

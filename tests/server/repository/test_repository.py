@@ -649,3 +649,28 @@ def test_a_version_that_still_finishes_is_looked_for_until_it_has(bench: Bench) 
     assert bench.repository.is_stale(now)
     assert retiring.queue.take(now).blocks == [waiting]
     assert not bench.repository.is_stale(settled(bench) + 1)
+
+
+def test_a_worker_that_is_slow_to_load_does_not_bring_back_a_policy_that_others_have_left(tmp_path: Path) -> None:
+    """It has read the older one, loads another model, and comes to this one when the others follow the newer."""
+    root, shared = tmp_path / "models", tmp_path / "shared"
+    shared.mkdir()
+    slow, quick = Bench(root, shared), Bench(root, shared)
+    for version in (1, 2):
+        slow.publish("m", version)
+    slow.policy("m", "versions.latest = 2")
+    quick.refresh()
+    slow.publish("large", 1)
+    load = slow.load
+
+    def rolled_back_meanwhile(directory: Path, name: str, version: int, policy: Policy) -> LoadedModel:
+        if name == "large":
+            slow.policy("m", "versions.latest = 1")
+            quick.refresh()
+        return load(directory, name, version, policy)
+
+    slow.repository._load = rolled_back_meanwhile
+    slow.refresh()
+    slow.policy("m", "versions.latest =")
+    quick.refresh()
+    assert quick.routes.models["m"].latest == 1
