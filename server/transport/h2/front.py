@@ -324,10 +324,9 @@ class Front:
             self._look_at = max(now + LOOK_S, min((link.expires_at for link in self._links.values()), default=math.inf))
 
     def _expire(self, link: Link, now: float) -> None:
-        if ends := link.expire():
-            link.say_goodbye()
+        link.expire(now)
         self._flush(link, now)
-        if ends:
+        if link.is_over:
             self._end(link)
 
     def _close_own(self) -> None:

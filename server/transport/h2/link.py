@@ -43,7 +43,6 @@ class Link(Connection):
         # Not all that came together shall come again together.
         self.expires_at = now + services.limits.connection_age_s * random.uniform(1 - AGE_SPREAD, 1 + AGE_SPREAD)
         """When it shall take nothing new."""
-        self._expired = False
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -119,19 +118,23 @@ class Link(Connection):
         waits = self._backlog or not self._greeted
         return bool(waits and now - self._progress_at > self._services.limits.stalled_s) or super().stalled(now)
 
-    def expire(self) -> bool:
-        """Ask the peer to go on elsewhere. True, from the second time on, if nothing is under way here any more."""
-        if not self._expired:
-            self._expired = True
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing new begins here, and nothing that began is left: not even a stream that only waits."""
+        return self.ends and not (self._backlog or self.taken or self._coming or self.outbox.busy)
+
+    def expire(self, now: float) -> None:
+        """Ask the peer to go on elsewhere; to be called on until it `is_over`. One that does not answer is told so."""
+        if not self._asked_to_end:
             self.announce_end()
-            return False
-        return not (self._backlog or self.taken or self._coming or self.outbox.busy)
+        elif not self.ends and now >= self.expires_at + self._services.limits.stalled_s:
+            self.say_goodbye()
 
     @property
     def wary(self) -> bool:
         """Whether this one could stall, or is to end soon."""
         return bool(
-            self._expired or self._backlog or not self._greeted or self._coming or self.outbox.unsent
+            self._asked_to_end or self._backlog or not self._greeted or self._coming or self.outbox.unsent
             or self._rest or self._block is not None
         )  # fmt: skip
 

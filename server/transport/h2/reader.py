@@ -26,7 +26,7 @@ class Reader(ABC):
         self.outbox = Outbox()
         self._limits = limits
         self._patience = Patience(limits.idle_frames)
-        self._greeted = self._ends = False
+        self._greeted = self._asked_to_end = False
         self._rest, self._rest_began_at = b"", 0.0
         """A frame that goes on."""
         self._block: bytearray | None = None
@@ -117,7 +117,7 @@ class Reader(ABC):
             )
             + frames.window_update(0, frames.WINDOW_MAX - frames.WINDOW_DEFAULT)
         )
-        if self._ends:
+        if self._asked_to_end:
             self.announce_end()
 
     def _gather(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
@@ -160,7 +160,7 @@ class Reader(ABC):
                 if len(payload) != frames.PING_BYTES:
                     raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"PING of {len(payload)} bytes; expected 8")
                 self.outbox.frames.append(frames.frame(Kind.PING, ACK, 0, payload))
-            case Kind.PING if self._ends and payload == END_HEARD:
+            case Kind.PING if self._asked_to_end and payload == END_HEARD:
                 self._on_end_heard()
             case Kind.PUSH_PROMISE | Kind.CONTINUATION:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, f"a client sends no {Kind(kind).name} here")
@@ -178,7 +178,7 @@ class Reader(ABC):
 
     def announce_end(self) -> None:
         """Ask the peer to begin nothing new. What it begins before it hears this is still answered."""
-        self._ends = True
+        self._asked_to_end = True
         if self._greeted:
             self.outbox.frames.append(frames.goaway(frames.STREAM_ID_MAX, Code.NO_ERROR))
             self.outbox.frames.append(frames.frame(Kind.PING, 0, 0, END_HEARD))

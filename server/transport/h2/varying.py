@@ -21,6 +21,12 @@ VALUE_BYTES_MAX: Final = 0x7E
 whose bit makes that byte large."""
 
 
+PIECE_BYTES: Final = 128
+"""That it takes to keep a piece and a name, beside their own."""
+NAMES_MAX: Final = 8
+"""Fields cut out of a block: each takes time, in all blocks that are held against the form."""
+
+
 class Form:
     """One block but for the values of its varying fields."""
 
@@ -32,7 +38,7 @@ class Form:
         self.names = tuple(names)
         self.has_id = request_ids.FIELD in names
         """Whether one of them is the request's id."""
-        self.size = sum(map(len, pieces))
+        self.size = sum(len(piece) + PIECE_BYTES for piece in pieces)
         """Bytes that it takes to remember it."""
 
     def values(self, block: bytes) -> list[bytes] | None:
@@ -77,7 +83,7 @@ def form_of(block: bytes, varying: int) -> Form | None:
     except HPACKError:  # it was decoded, so it ends where it should; but nobody needs to rely on that
         return None
     # One that stays within a piece, as its name is a number of the table or its value long, would go unread.
-    return Form([*pieces, block[begun:]], names) if names and len(names) == varying else None
+    return Form([*pieces, block[begun:]], names) if 0 < len(names) == varying <= NAMES_MAX else None
 
 
 def _string(block: bytes, at: int) -> tuple[bytes, int]:

@@ -417,7 +417,10 @@ def test_who_has_connected_when_the_front_drains_is_served_and_told() -> None:
         assert wire.reply() == b"request"
 
 
-def test_a_connection_that_is_old_ends_when_nothing_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("answers", [pytest.param(True, id="heard at once"), pytest.param(False, id="never answers")])
+def test_a_connection_that_is_old_ends_when_nothing_is_under_way(
+    answers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("server.transport.h2.front.LOOK_S", 0.01)
     clock = Clock()
     with serving(Limits(connection_age_s=100), clock) as served, Wire(served.port) as wire:
@@ -433,17 +436,20 @@ def test_a_connection_that_is_old_ends_when_nothing_is_under_way(monkeypatch: py
         served.turn()
         assert wire.until(Kind.GOAWAY).payload == b"\x7f\xff\xff\xff" + bytes(4)
         wire.send(wire.request(7, b"on its way"))
+        if answers:
+            wire.send(frames.frame(Kind.PING, frames.ACK, 0, wire.until(Kind.PING).payload))
         while len(served.echo.kept) < 2:
             assert served.echo.arrived.acquire(timeout=PATIENCE_S)
-        clock.now = 112.0
+        clock.now = 112.0 if answers else 111.0 + Limits().stalled_s
         served.turn()
+        assert wire.until(Kind.GOAWAY).payload == b"\0\0\0\7" + bytes(4)
         for sink, calls, replies in served.echo.kept:
             sink.answer(calls, replies)
         assert [wire.reply(), wire.reply()] == [b"under way", b"on its way"]
-        clock.now = 113.0
+        clock.now += 2
         served.turn()
-        assert wire.until(Kind.GOAWAY).payload == b"\0\0\0\7" + bytes(4)
-        assert wire.everything() == b""
+        (end,) = frames_in(wire.everything())
+        assert end.ends, "of the last answer, and behind it the connection's"
 
 
 def test_connections_grow_old_under_a_client_that_notices_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
