@@ -11,16 +11,13 @@ from typing import Final
 
 from server.transport.h2 import fields, frames
 from server.transport.h2.frames import Code, ConnectionFault, Kind, Setting
+from server.transport.h2.messages import PREFIX_BYTES
 
 _pack_opening = struct.Struct(f">5sI{len(fields.OPENING)}sHBHIBI").pack
 _pack_closing = struct.Struct(f">5sI{len(fields.OK)}s").pack
 _OPENING_HEAD: Final = frames.frame(Kind.HEADERS, frames.END_HEADERS, 0, fields.OPENING)[:5]
 _CLOSING_HEAD: Final = frames.frame(Kind.HEADERS, frames.END_HEADERS | frames.END_STREAM, 0, fields.OK)[:5]
 _NO_FLAGS: Final = 0
-PREFIX_BYTES: Final = 5
-"""In front of a message of gRPC: one byte that tells whether it is compressed, and four of its length."""
-
-
 Sent = Callable[[], None]
 
 
