@@ -39,6 +39,8 @@ UNAVAILABLE: Final = 14
 """Status of a request whose connection the server closed, as gRPC's own clients have it."""
 LOOK_S: Final = 0.01
 """How often it is looked whether a connection has been made again."""
+CONNECTIONS_MAX: Final = 1000
+"""It looks at 1024 files at most. What could look at more waits for whole milliseconds, and would send too late."""
 TOKEN: Final = "SKYLANE_TOKEN"
 """Variable of the environment: arguments can be read by everybody on a machine."""
 Line = tuple[int, int, int]
@@ -245,7 +247,10 @@ def over_http(options: argparse.Namespace, body: bytes) -> tuple[list[Line], int
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Send the load. Returns the exit code."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.connections > CONNECTIONS_MAX:
+        parser.error(f"--connections: at most {CONNECTIONS_MAX}, which is as many as select(2) can wait for")
     try:
         return _send(options)
     except OSError as error:

@@ -4,6 +4,7 @@ Users are in bench/load/users.py, scenarios in bench/load/scenarios.py; here the
 """
 
 import logging
+import signal
 import time
 from typing import Any
 
@@ -37,6 +38,10 @@ def fill_in(environment: Any, **_: object) -> None:
     options.num_users = options.num_users or USERS
     options.spawn_rate = options.spawn_rate or USERS
     environment.workers = meet(environment.runner, give_up)
+    if options.headless and not isinstance(environment.runner, WorkerRunner):
+        # With a shape Locust listens for SIGTERM only when the run is over. As Ctrl-C does, it ends a run with all that
+        # is told of one, and with its workers.
+        gevent.signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
 
 
 def prepare(environment: Any, **_: object) -> None:
@@ -69,6 +74,8 @@ def give_up(environment: Any, why: str) -> None:
     """Nothing can be asked: say so, once for all processes, and end the run."""
     if environment.process_exit_code is None:
         log.error("%s", why)
+        # Once more behind Locust's tables, which are empty: who looks at the last lines alone should know why.
+        environment.events.quit.add_listener(lambda **_: log.error("nothing was asked: %s", why))
         environment.process_exit_code = NOTHING_TO_ASK
         gevent.spawn(environment.runner.quit if environment.parsed_options.headless else environment.runner.stop)
 

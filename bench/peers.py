@@ -133,11 +133,12 @@ class Peers:
         threading.Thread(target=self._make, daemon=True).start()
 
     def _make(self) -> None:
-        gives_up_at = time.monotonic() + CONNECT_S
-        while time.monotonic() < gives_up_at:
-            try:
-                self._made.put(self._connect())
-                return
-            except OSError:
-                time.sleep(PAUSE_S)
-        self._made.put(None)
+        made, gives_up_at = None, time.monotonic() + CONNECT_S
+        try:
+            while made is None and time.monotonic() < gives_up_at:
+                try:
+                    made = self._connect()
+                except OSError:
+                    time.sleep(PAUSE_S)
+        finally:  # whatever a server says that is no HTTP/2: somebody waits to hear of it
+            self._made.put(made)

@@ -110,11 +110,13 @@ class Sending:
     def finish(self) -> Log:
         """Wait for its end. Raises GeneratorFailed."""
         patience_s = self._order.seconds + LONGEST_S
-        try:
-            said, complaint = self._process.communicate(timeout=patience_s)
-        except subprocess.TimeoutExpired as error:
-            self._process.kill()
-            raise GeneratorFailed(f"the load generator took longer than {patience_s:.0f} s") from error
+        with self._process:
+            try:
+                said, complaint = self._process.communicate(timeout=patience_s)
+            except subprocess.TimeoutExpired as error:
+                raise GeneratorFailed(f"the load generator took longer than {patience_s:.0f} s") from error
+            finally:
+                self._process.kill()  # whatever ended the wait: it must not go on sending
         if self._process.returncode:
             raise GeneratorFailed(f"the load generator failed: {complaint.strip() or self._process.returncode}")
         lines = np.loadtxt(self._place / "log", dtype=np.int64, ndmin=2)

@@ -25,6 +25,8 @@ OUT: Final = Path("bench-results")
 
 def told(error: SkylaneError | grpc.RpcError, address: str | None) -> str:
     """Why a server could not be asked, and what to do. `address`: as it was given; None if the server was started."""
+    if isinstance(error, Unavailable) and address is not None and "HTTP/2" in error.detail:
+        return f"what answers at {address} speaks no gRPC ({error.detail}): name the server's gRPC port"
     if isinstance(error, Unavailable) and address is not None:
         return (
             f"nothing answers at {address}: start a server with `skylane serve`, or leave out --address, and one is "

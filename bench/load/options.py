@@ -1,14 +1,31 @@
 """What a load tester may say: options of Locust's own command line, which its web page shows as well."""
 
 import argparse
+import math
+from collections.abc import Callable
 from typing import Any, Final
 
+from bench.lab.options import positive
 from bench.load.scenarios import SCENARIOS
 from bench.load.thresholds import Thresholds
 from bench.load.wire import WAYS
 
 USERS: Final = 50
 """Where --users says nothing."""
+
+
+def at_least(least: float, *, exclusive: bool = False, most: float = math.inf) -> Callable[[str], float]:
+    """A type for argparse: a finite number within these."""
+    expected = f"more than {least:g}" if exclusive else f"{least:g} or more"
+    expected += f" and {most:g} at most" if most < math.inf else ""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not (least < value if exclusive else least <= value) or value > most or math.isinf(value):
+            raise argparse.ArgumentTypeError(f"expected {expected}, got {text}")
+        return value
+
+    return number
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--rate",
-        type=float,
+        type=at_least(0),
         default=0.0,
         metavar="PER_S",
         help="requests per second that are sent whatever becomes of them, at random instants, each timed from its "
@@ -36,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--zipf",
-        type=float,
+        type=at_least(-1),
         default=-1.0,
         metavar="S",
         help="how uneven rows repeat: the k-th most frequent of 10,000 is drawn in proportion to k**-S; 0: all alike; "
@@ -44,7 +61,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--deadline-ms",
-        type=float,
+        type=at_least(0, exclusive=True),
         default=5000.0,
         metavar="MS",
         help="after which nobody waits for an answer; with --rate from when the request was due",
@@ -52,17 +69,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--slow-model", default="", metavar="NAME", help="of scenario slow-model; empty: the same model"
     )
-    parser.add_argument("--large-rows", type=int, default=500, metavar="N", help="rows of its large requests")
+    parser.add_argument("--large-rows", type=positive, default=500, metavar="N", help="rows of its large requests")
     parser.add_argument(
         "--max-p99-ms",
-        type=float,
+        type=at_least(0),
         default=0.0,
         metavar="MS",
         help="fail (exit code 1) if the p99 of any kind of request is above; 0: do not ask",
     )
     parser.add_argument(
         "--max-error-rate",
-        type=float,
+        type=at_least(0, most=1),
         default=0.01,
         metavar="SHARE",
         help="fail (exit code 1) if a larger share of all requests fails",

@@ -178,6 +178,13 @@ def test_nobody_there(bench: Bench) -> None:
     assert f"nothing answers at 127.0.0.1:{port}: start a server with `skylane serve`" in err
 
 
+def test_a_port_that_speaks_something_else(bench: Bench, small_models: Path) -> None:
+    with serving(small_models, http_port=0) as server:
+        code, _, err = bench("--address", f"127.0.0.1:{server.http_port}", "--model", "linear")
+    assert code == 1
+    assert f"what answers at 127.0.0.1:{server.http_port} speaks no gRPC" in err
+
+
 def test_no_models_to_serve(bench: Bench) -> None:
     code, _, err = bench("--models", "nope")
     assert code == 2

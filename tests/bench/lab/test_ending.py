@@ -1,13 +1,17 @@
-"""Whoever is told to end while it measures ends the servers that it started."""
+"""Whoever is told to end while it measures ends the servers and the load generators that it started."""
 
 import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.processes import tree
+from bench.sending import Order, Sending
+from bench.subjects import read
 from skylane.cli import INTERRUPTED, main
+from support.server import serving
 
 
 @pytest.mark.parametrize(
@@ -37,3 +41,22 @@ def test_sigterm_ends_servers_too(
     assert started
     assert not started & set(tree(os.getpid()))
     assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_a_load_generator_does_not_outlive_whoever_waits_for_it(
+    small_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    body = read(small_models)["linear"].exchange("grpc", 1).body
+    minutes = np.array([0, 300_000_000])
+    with serving(small_models) as server:
+        sending = Sending(
+            Order(address=server.address, bodies=[body], connections=1, streams=1, picks=minutes * 0, due_us=minutes),
+            tmp_path,
+        )
+        monkeypatch.setattr(sending._process, "communicate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            sending.finish()
+        assert sending._process.returncode is not None

@@ -1,5 +1,6 @@
 """Locust itself, as a load tester calls it, against real servers."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from bench.load.options import add_options
 from bench.load.scenarios import SCENARIOS
 from bench.load.wire import WAYS
 from bench.servers import free_port
@@ -251,16 +253,54 @@ def test_refusals_for_overload_are_failures_under_a_name_of_their_own(ended: Cal
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_asked_is_told_once_and_exits_with_2(ended: Callable[[str], Ended], name: str) -> None:
+def test_what_cannot_be_asked_is_told_first_and_last_and_exits_with_2(ended: Callable[[str], Ended], name: str) -> None:
     run = ended(name)
     assert run.code == 2, run.said
-    assert run.said.count(REFUSED[name][1]) == 1, run.said
+    assert run.said.count(REFUSED[name][1]) == 2, run.said
+    assert REFUSED[name][1] in "".join(run.said.splitlines()[-3:]), "whoever looks at the end alone should see it"
     assert "Traceback" not in run.said
 
 
 def test_a_threshold_that_is_broken_exits_with_1(ended: Callable[[str], Ended]) -> None:
     assert ended("threshold").code == 1, ended("threshold").said
     assert "FAILED: p99 of predict linear" in ended("threshold").said
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_run_that_is_told_to_end_tells_what_it_has_and_leaves_nobody(server: RunningServer, processes: int) -> None:
+    process = start(*usual(server, "-t", "90s"), *(two_processes() if processes == 2 else ()))
+    assert process.stderr is not None
+    said = ""
+    while "All users spawned" not in said:
+        line = process.stderr.readline()
+        assert line, said
+        said += line
+    process.terminate()
+    ended = end(process)  # which also means that nobody is left who could write
+    assert ended.code == 0, said + ended.said
+    assert "passed: every threshold held" in ended.said
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--rate", "-5", "expected 0 or more, got -5"),
+        ("--rate", "inf", "expected 0 or more, got inf"),
+        ("--rate", "nan", "expected 0 or more, got nan"),
+        ("--rate", "many", "invalid number value: 'many'"),
+        ("--zipf", "-2", "expected -1 or more, got -2"),
+        ("--deadline-ms", "0", "expected more than 0, got 0"),
+        ("--large-rows", "0", "expected 1 or more, got 0"),
+        ("--max-p99-ms", "-3", "expected 0 or more, got -3"),
+        ("--max-error-rate", "2", "expected 0 or more and 1 at most, got 2"),
+    ],
+)
+def test_numbers_that_are_refused(option: str, value: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args([option, value])
+    assert f"{option}: {expected}" in capsys.readouterr().err
 
 
 def test_our_options_have_a_help() -> None:
