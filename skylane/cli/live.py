@@ -20,6 +20,8 @@ class Window:
     """Errors that are the server's own."""
     saved: int = 0
     """Requests answered without a run."""
+    missed: int = 0
+    """Requests that a cache was asked for, and had no answer to."""
     waiting: int = 0
     """Rows, at the end."""
     cache_bytes: int = 0
@@ -49,8 +51,8 @@ class Window:
 
     @property
     def saved_share(self) -> float | None:
-        """Of all requests; None where there was none."""
-        return self.saved / self.requests if self.requests else None
+        """Of all requests; None where there is no cache, or nobody asked it."""
+        return self.saved / self.requests if self.requests and self.saved + self.missed else None
 
     def percentile(self, share: float) -> float | None:
         """Seconds from queue to answer as Prometheus estimates them: linear within a bucket. None where nothing ran."""
@@ -91,6 +93,7 @@ def _add(window: Window, now: Version, before: Version | None) -> None:
     window.errors += _requests(_failed(now)) - _requests(_failed(before))
     window.faults += _requests(_ours(now)) - _requests(_ours(before))
     window.saved += now["hits"] + now["coalesced"] - before["hits"] - before["coalesced"]
+    window.missed += now["misses"] - before["misses"]
     window.waiting += now["queue_rows"]
     window.cache_bytes += now["cache_bytes"]
     window.rows += now["batch_rows"]["total"] - before["batch_rows"]["total"]
@@ -104,6 +107,7 @@ _EMPTY = {"buckets": (), "total": 0.0}
 _NOTHING: Version = {
     "outcomes": (),
     "hits": 0,
+    "misses": 0,
     "coalesced": 0,
     "queue_rows": 0,
     "cache_bytes": 0,

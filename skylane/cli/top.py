@@ -58,9 +58,12 @@ class Unreachable(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Show until interrupted, or once. Returns the exit code."""
+    """Show until interrupted, or once. Returns the exit code: 0 shown, 1 not there or not any more, 2 wrong usage."""
     options = _parser().parse_args(argv)
     console = Console()
+    if not options.once and not console.is_terminal:
+        print("skylane top: this is no terminal: --once prints the figures of two seconds", file=sys.stderr)
+        return 2
     try:
         with contextlib.closing(snapshots(options.url, options.token, options.tls_ca)) as coming:
             if options.once:
@@ -79,14 +82,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Unreachable as error:
         print(f"skylane top: {error}", file=sys.stderr)
         return 1
-    except StopIteration:
-        print(f"skylane top: {options.url} has ended", file=sys.stderr)
-        return 1
-    return 0
+    except StopIteration:  # before it told enough to be shown
+        pass
+    print(f"skylane top: {options.url} has ended", file=sys.stderr)
+    return 1
 
 
 def snapshots(url: str, token: str = "", tls_ca: str | None = None) -> Generator[Snapshot, None, None]:
     """The server's figures, every other second, until it ends. Raises Unreachable."""
+    url = url if "://" in url else f"http://{url}"
     request = urllib.request.Request(f"{url.rstrip('/')}/live/events")
     if token:
         request.add_header("authorization", f"Bearer {token}")

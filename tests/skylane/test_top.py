@@ -3,6 +3,7 @@
 import re
 import shutil
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from skylane.cli import main
 from skylane.cli.live import Window, between, bytes_text, count_text, share_text, time_text
+from skylane.cli.top import frame
 from support import models
 from support.security import section
 from support.server import serving
@@ -22,7 +24,7 @@ BOUNDS = (1.0, 2.0, 4.0)
 def snapshot(at: float, **more: Any) -> dict[str, Any]:
     nothing = {"buckets": [0, 0, 0, 0], "total": 0.0}
     version = {"model": "m", "version": 1, "outcomes": [], "total": nothing, "batch_rows": nothing, "hits": 0,
-               "coalesced": 0, "queue_rows": 0, "cache_bytes": 0, "states": {"ready": 1},
+               "misses": 0, "coalesced": 0, "queue_rows": 0, "cache_bytes": 0, "states": {"ready": 1},
                "reason": ""} | more  # fmt: skip
     figures = {"versions": [version], "unserved": [], "processes": [], "events": []}
     return {"at": at, "bounds_s": BOUNDS, "figures": figures}
@@ -121,10 +123,44 @@ def test_it_shows_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     assert re.fullmatch(r"linear/1 ready 0 – – – 0 – – (–|[\d.]+ [KM]iB)", " ".join(line.split()))
 
 
+def test_an_address_without_a_scheme_is_one_of_http(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models.linear(tmp_path)
+    with serving(tmp_path, http_port=0) as running:
+        assert main(["top", "--once", "--url", f"127.0.0.1:{running.http_port}"]) == 0
+    assert "linear/1" in capsys.readouterr().out
+
+
+def test_where_there_is_no_terminal_it_says_what_there_is_instead(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["top", "--url", "http://127.0.0.1:1"]) == 2
+    assert "--once" in capsys.readouterr().err
+
+
+def test_a_server_that_ends_is_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = threading.Event()
+
+    def drawn(*arguments: Any) -> Any:
+        shown.set()
+        return frame(*arguments)
+
+    monkeypatch.setattr("skylane.cli.top.frame", drawn)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    models.linear(tmp_path)
+    with serving(tmp_path, http_port=0) as running:
+        url, ended = f"http://127.0.0.1:{running.http_port}", list[int]()
+        watching = threading.Thread(target=lambda: ended.append(main(["top", "--url", url])))
+        watching.start()
+        assert shown.wait(60)
+    watching.join(60)
+    assert ended == [1]
+    assert f"skylane top: {url} has ended" in capsys.readouterr().err
+
+
 def test_what_cannot_be_asked_is_told_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        assert main(["top", "--url", f"http://127.0.0.1:{free.getsockname()[1]}"]) == 1
+        assert main(["top", "--once", "--url", f"http://127.0.0.1:{free.getsockname()[1]}"]) == 1
     told = capsys.readouterr().err
     assert told.startswith("skylane top: nothing answers at http://127.0.0.1:")
     assert "skylane serve --http-port 8501" in told

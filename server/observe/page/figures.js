@@ -13,7 +13,7 @@ const OTHERS = new Set(["grpc", "http"]); // protocols of what asks for no predi
 export function refused(figures) {
   const none = { buckets: [], total: 0 };
   const outcomes = figures.unserved.filter(each => !OTHERS.has(each.protocol));
-  return { model: "", version: 0, outcomes, hits: 0, coalesced: 0, queue_rows: 0, cache_bytes: 0, total: none, batch_rows: none };
+  return { model: "", version: 0, outcomes, hits: 0, misses: 0, coalesced: 0, queue_rows: 0, cache_bytes: 0, total: none, batch_rows: none };
 }
 
 /** All predictions, wherever they ended. */
@@ -48,7 +48,7 @@ const growth = (now, before) => Math.max(0, now - (before > now ? 0 : before || 
 /** What happened to one version, or to several added up, between two instants. */
 export function between(versions, before, seconds, bounds) {
   const known = new Map(before.map(each => [each.model + "/" + each.version, each]));
-  const all = { requests: 0, errors: 0, faults: 0, hits: 0, followed: 0, waiting: 0, cacheBytes: 0 };
+  const all = { requests: 0, errors: 0, faults: 0, hits: 0, misses: 0, followed: 0, waiting: 0, cacheBytes: 0 };
   const total = { buckets: new Array(bounds.length + 1).fill(0), total: 0 };
   let rows = 0, batches = 0;
   for (const version of versions) {
@@ -58,6 +58,7 @@ export function between(versions, before, seconds, bounds) {
     all.errors += more(each => each.error);
     all.faults += more(each => FAULTS.has(each.error));
     all.hits += growth(version.hits, then?.hits);
+    all.misses += growth(version.misses, then?.misses);
     all.followed += growth(version.coalesced, then?.coalesced);
     all.waiting += version.queue_rows;
     all.cacheBytes += version.cache_bytes;
@@ -72,7 +73,8 @@ export function between(versions, before, seconds, bounds) {
     p50: percentile(total, bounds, .5),
     p99: percentile(total, bounds, .99),
     batchRows: batches ? rows / batches : null,
-    saved: all.requests ? (all.hits + all.followed) / all.requests : null,
+    // Where there is no cache, 0 % would say that it is of no use.
+    saved: all.requests && all.hits + all.followed + all.misses ? (all.hits + all.followed) / all.requests : null,
   };
 }
 
