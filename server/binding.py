@@ -182,11 +182,12 @@ def _misnamed(interface: Interface, inputs: Mapping[str, Array], only_columns: b
 
 
 def _closest_vocabulary(interface: Interface, inputs: Mapping[str, Array]) -> Sequence[str]:
-    """Column names if the request shares more with them, else tensor names."""
+    """Column names if the request shares more with them, or as many and looks like columns; else tensor names."""
     tensors, columns = interface.tensors_by_name, interface.columns_by_name
     if not columns:
         return list(tensors)
-    by_column = len(inputs.keys() & columns.keys()), len(inputs) > len(tensors)
+    looks_so = len(inputs) > len(tensors) or all(array.shape[1:] in ((), (1,)) for array in inputs.values())
+    by_column = len(inputs.keys() & columns.keys()), looks_so
     return list(columns) if by_column > (len(inputs.keys() & tensors.keys()), False) else list(tensors)
 
 

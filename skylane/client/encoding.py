@@ -5,6 +5,7 @@ that an array cannot say, in strings, integers and booleans, need typed columns,
 because a request has one form or the other.
 """
 
+import difflib
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -134,6 +135,11 @@ def why_no_columns(inputs: Inputs, model: Model) -> str | None:
     ):
         return None
     tensors = ", ".join(f"{each.name!r} {each.dtype} {list(each.shape)}" for each in model.tensors)
+    wide = [each.name for each in inputs.values if each.array.ndim > 1]
+    if wide:
+        close = difflib.get_close_matches(wide[0], [each.name for each in model.tensors], n=1)
+        meant = f"; did you mean {close[0]!r}?" if close else ""
+        return f"{model.name} takes {tensors}, and has no tensor {wide[0]!r}{meant}"
     advice = "send frame.to_numpy()" if len(model.tensors) == 1 else "send a dict of tensor name → array"
     count = f"the data has {len(inputs.values)} column{'s' * (len(inputs.values) > 1)}"
     return f"{model.name} takes no columns by name, but {tensors}; {count}: {advice}"

@@ -121,6 +121,13 @@ GOOD = np.zeros((2, 3), np.float32)
         ),
         pytest.param(
             FLIGHTS,
+            {"Wind": np.zeros(2)},
+            "inputs: 'hour', 'carrier', 'wind' and 'origin' are missing, and 'Wind' is not known (did you mean "
+            f"'wind'?); {TAKES_FLIGHTS}",
+            id="one column, and its name misspelt",
+        ),
+        pytest.param(
+            FLIGHTS,
             flights(tail=strings("a", "b"), more=np.zeros(2)),
             f"inputs: 'tail' and 'more' are not known; {TAKES_FLIGHTS}",
             id="columns too many",
@@ -140,7 +147,8 @@ GOOD = np.zeros((2, 3), np.float32)
         pytest.param(
             FLIGHTS,
             {"x" * 200: np.zeros(2)},
-            f"inputs: 'numbers' and 'strings' are missing, and '{'x' * 100}…' is not known; {TAKES_FLIGHTS}",
+            f"inputs: 'hour', 'carrier', 'wind' and 'origin' are missing, and '{'x' * 100}…' is not known; "
+            f"{TAKES_FLIGHTS}",
             id="a name of any length is cut",
         ),
         # tensors: exactly the type and shape

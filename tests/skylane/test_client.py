@@ -399,6 +399,18 @@ def test_named_columns_for_a_model_of_one_tensor_are_told_what_to_send(connect: 
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"), [("x_float_32", "; did you mean 'x_float32'?"), ("pixels", "")], ids=["misspelt", "another"]
+)
+def test_a_tensor_of_another_name_is_told_the_right_one(
+    connect: Open, server: FakeServer, name: str, meant: str
+) -> None:
+    del server.models["digits"].columns[:]
+    with pytest.raises(ValueError, match="has no tensor") as refused:
+        connect().predict("digits", {name: np.ones((2, 3), np.float32)})
+    assert str(refused.value) == f"digits takes 'x_float32' float32 [-1, 3], and has no tensor {name!r}{meant}"
+
+
 def test_health_of_an_unknown_model_names_those_there_are(connect: Open) -> None:
     with pytest.raises(NotFound) as refused:
         connect().health("nope")
