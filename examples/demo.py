@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             out.rule("3. Call, and compare with scikit-learn's own answer", align="left")
             ask(address, arguments.demo, out)
             out.rule("4. Your turn", align="left")
-            out.print(next_steps(address, arguments.models, arguments.demo, running=stay))
+            # Not broken at the terminal's width: whoever copies half a command runs it.
+            out.print(next_steps(address, arguments.models, arguments.demo, running=stay), soft_wrap=True)
             if stay:
                 server.wait()
     except (ConversionError, ServerFailed) as error:

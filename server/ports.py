@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Final
 
 _WHY_NOT_BOUND: Final[Mapping[int | None, str]] = {
-    errno.EADDRINUSE: "another server may be using it: {}",
-    errno.EADDRNOTAVAIL: "the address does not belong to this machine, see --host: {}",
-    errno.EACCES: "this user may not have it, as those below 1024: {}",
+    errno.EADDRINUSE: "another server may be using it",
+    errno.EADDRNOTAVAIL: "the address does not belong to this machine, see --host",
+    errno.EACCES: "this user may not have it, as those below 1024",
     None: "another server may be using it, or the address does not belong to this machine: {}",
 }
 """What each number of the system means for a port; None: nothing is known but the text."""

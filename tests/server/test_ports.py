@@ -14,18 +14,17 @@ from server.ports import cannot_bind
     [
         pytest.param(
             OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)),
-            f"another server may be using it: [Errno {errno.EADDRINUSE}] Address already in use",
+            "another server may be using it",
             id="taken",
         ),
         pytest.param(
             OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL)),
-            "the address does not belong to this machine, see --host: "
-            f"[Errno {errno.EADDRNOTAVAIL}] Cannot assign requested address",
+            "the address does not belong to this machine, see --host",
             id="an address of another machine",
         ),
         pytest.param(
             OSError(errno.EACCES, os.strerror(errno.EACCES)),
-            f"this user may not have it, as those below 1024: [Errno {errno.EACCES}] Permission denied",
+            "this user may not have it, as those below 1024",
             id="a port for root",
         ),
         pytest.param(
