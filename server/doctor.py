@@ -288,7 +288,7 @@ def _policy(name: str, model: ModelOnDisk) -> tuple[Policy | None, list[Finding]
     try:
         return model.decoded(), []
     except BadPolicy as error:
-        advice = f"mend it: a server that starts now would not serve {name} before"
+        advice = f"mend it: a server that is started before that does not serve {name}"
         return None, [Finding("fail", f"{name}: {error}", advice)]
 
 

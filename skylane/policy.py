@@ -4,7 +4,9 @@ Every key may be left out; without the file, the defaults hold. What a server do
 docs/repository.md. Pure: text in, `Policy` out.
 """
 
-from typing import Annotated, Literal
+import difflib
+import re
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -82,9 +84,53 @@ class Policy(_Section, frozen=True, kw_only=True):
     versions: Versions = Versions()
 
 
+_SECTIONS: Final = msgspec.structs.fields(Policy)
+
+
 def decode(content: bytes) -> Policy:
     """Read model.toml. Raises BadPolicy naming the key that is wrong."""
     try:
         return msgspec.toml.decode(content, type=Policy)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadPolicy(f"model.toml: {error}") from error
+        raise BadPolicy(f"model.toml: {_told(str(error))}") from error
+
+
+_PLACED: Final = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL)
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_TYPES: Final = {
+    "int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "object": "a table",
+    "array": "a list",
+}  # fmt: skip
+"""msgspec's names of what it finds → as people who write TOML say."""
+
+
+def _told(error: str) -> str:
+    """What msgspec says, with keys and types as they stand in the file."""
+    placed = _PLACED.fullmatch(error)
+    assert placed, "it takes any text"
+    what, path = placed[1], placed[2] or ""
+    section, _, key = path.partition(".")
+    if unknown := _UNKNOWN.fullmatch(what):
+        return _unknown(unknown[1], section)
+    what = re.sub(r"`([a-z |]+)`", _typed, what)
+    for theirs, ours in (("Expected", "expected"), (", got ", ", received "), ("Invalid enum value", "unknown value")):
+        what = what.replace(theirs, ours)
+    place = f"[{section}] {key}".rstrip()
+    return f"{place}: {what}" if path else what
+
+
+def _typed(found: re.Match[str]) -> str:
+    return " or ".join(_TYPES.get(name, name) for name in found[1].split(" | ") if name != "null")
+
+
+def _unknown(name: str, section: str) -> str:
+    sections = {each.name: [key.name for key in msgspec.structs.fields(each.type)] for each in _SECTIONS}
+    if section in sections:
+        what, known = f"[{section}] has no key {name!r}", ", ".join(sections[section])
+        meant = [repr(key) for key in difflib.get_close_matches(name, sections[section], n=1)]
+    else:
+        what, known = f"there is nothing called {name!r}", ", ".join(f"[{each}]" for each in sections)
+        meant = [f"[{each}] {name}" for each, keys in sections.items() if name in keys]
+        meant += [f"[{each}]" for each in difflib.get_close_matches(name, sections, n=1)]
+    likely = f"; did you mean {meant[0]}?" if meant else ""
+    return f"{what}{likely} (known: {known})"

@@ -182,7 +182,7 @@ def test_a_worker_that_takes_the_place_of_another_does_as_the_others_do(tmp_path
         (elsewhere / "mixed").rename(root / "mixed")
         for _ in range(2):
             served.until("mixed/1 refused")
-        assert sum("it is served by the last one that could be used" in line for line in served.lines) == 2
+        assert sum("it is served by the last model.toml that could be used" in line for line in served.lines) == 2
         os.kill(int(told[2]), signal.SIGKILL)
         served.until("is ready after")
         for _ in range(CONNECTIONS):

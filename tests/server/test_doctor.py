@@ -172,7 +172,7 @@ def test_everything_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     said = re.sub(r"\s+", " ", printed)
     assert "fail damaged/1: model.onnx: " in said
     assert "fail odd: model.toml: " in said
-    assert "→ mend it: a server that starts now would not serve odd before" in said
+    assert "→ mend it: a server that is started before that does not serve odd" in said
     assert "odd/1: " not in said
     assert "warn damaged/v2 is ignored: expected a version's number, as in damaged/1" in said
     assert f"warn port: 127.0.0.1:{port} cannot be bound" in said

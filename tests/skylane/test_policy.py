@@ -45,31 +45,81 @@ def test_a_whole_file() -> None:
     [
         pytest.param("batching", "model.toml: ", id="it is not TOML"),
         pytest.param("\xff", "model.toml: ", id="it is not UTF-8"),
-        pytest.param("[batchin]", "unknown field `batchin`", id="a section is misspelt"),
-        pytest.param("[cache]\nsize_mb = 1", "unknown field `size_mb` - at `$.cache`", id="a key is misspelt"),
-        pytest.param("batching = 3", "Expected `object`, got `int` - at `$.batching`", id="a section is a number"),
-        pytest.param("[batching]\nmax_batch_rows = 0", ">= 1 - at `$.batching.max_batch", id="a batch of no rows"),
-        pytest.param("[batching]\nmax_batch_rows = 1.5", "Expected `int`, got `float`", id="one and a half rows"),
-        pytest.param('[batching]\nmax_batch_rows = "64"', "Expected `int`, got `str`", id="a number in quotes"),
-        pytest.param("[batching]\nmax_queue_delay_ms = -1", ">= 0.0 - at `$.batching", id="a delay before now"),
+        pytest.param(
+            "[batchin]",
+            "there is nothing called 'batchin'; did you mean [batching]? (known: [batching], [cache], [session], ",
+            id="a section is misspelt",
+        ),
+        pytest.param(
+            "[cache]\nsize_mb = 1",
+            "[cache] has no key 'size_mb' (known: enabled, max_mb, ttl_s)",
+            id="a key is misspelt",
+        ),
+        pytest.param("max_batch_rows = 3", "did you mean [batching] max_batch_rows?", id="a key without its section"),
+        pytest.param("[batching]\nmax_batch_row = 3", "; did you mean 'max_batch_rows'? (known: ", id="nearly a key"),
+        pytest.param(
+            "batching = 3", "[batching]: expected a table, received a whole number", id="a section is a number"
+        ),
+        pytest.param(
+            "[batching]\nmax_batch_rows = 0",
+            "[batching] max_batch_rows: expected a whole number >= 1",
+            id="a batch of no rows",
+        ),
+        pytest.param(
+            "[batching]\nmax_batch_rows = 1.5",
+            "[batching] max_batch_rows: expected a whole number, received a number",
+            id="one and a half rows",
+        ),
+        pytest.param(
+            '[batching]\nmax_batch_rows = "64"',
+            "[batching] max_batch_rows: expected a whole number, received text",
+            id="a number in quotes",
+        ),
+        pytest.param(
+            "[batching]\nmax_queue_delay_ms = -1",
+            "[batching] max_queue_delay_ms: expected a number >= 0.0",
+            id="a delay before now",
+        ),
         pytest.param("[batching]\nmax_queue_delay_ms = 60001", "<= 60000", id="a delay of more than a minute"),
-        pytest.param("[batching]\nmax_queue_delay_ms = nan", "`$.batching.max_queue_delay_ms`", id="a delay of NaN"),
+        pytest.param(
+            "[batching]\nmax_queue_delay_ms = nan",
+            "[batching] max_queue_delay_ms: expected a number",
+            id="a delay of NaN",
+        ),
         pytest.param("[batching]\ninstances = 65", "<= 64", id="too many instances"),
         pytest.param(
             "[batching]\nmax_queue_rows = 10\nmax_request_rows = 11",
             "max_request_rows is above max_queue_rows",
             id="a request that could never be admitted",
         ),
-        pytest.param("[cache]\nmax_mb = 0", "> 0.0 - at `$.cache.max_mb`", id="a cache of nothing"),
-        pytest.param("[cache]\nttl_s = -1", "> 0.0 - at `$.cache.ttl_s`", id="answers kept for less than no time"),
-        pytest.param("[cache]\nttl_s = nan", "`$.cache.ttl_s`", id="answers kept for NaN seconds"),
-        pytest.param("[cache]\nenabled = 1", "Expected `bool`, got `int`", id="a number for yes"),
-        pytest.param('[session]\ngraph_optimization = "most"', "Invalid enum value 'most'", id="no such optimization"),
+        pytest.param("[cache]\nmax_mb = 0", "[cache] max_mb: expected a number > 0.0", id="a cache of nothing"),
+        pytest.param(
+            "[cache]\nttl_s = -1", "[cache] ttl_s: expected a number > 0.0", id="answers kept for less than no time"
+        ),
+        pytest.param("[cache]\nttl_s = nan", "[cache] ttl_s: expected a number", id="answers kept for NaN seconds"),
+        pytest.param(
+            "[cache]\nenabled = 1",
+            "[cache] enabled: expected true or false, received a whole number",
+            id="a number for yes",
+        ),
+        pytest.param(
+            '[session]\ngraph_optimization = "most"',
+            "[session] graph_optimization: unknown value 'most'",
+            id="no such optimization",
+        ),
         pytest.param("[session]\nintra_op_threads = 0", ">= 1", id="no threads"),
-        pytest.param("[versions]\npinned = [0]", "`$.versions.pinned[0]`", id="version 0 is pinned"),
-        pytest.param("[versions]\nlatest = 0", "`$.versions.latest`", id="version 0 is the latest"),
-        pytest.param("[versions]\nkeep = 0", "`$.versions.keep`", id="no version is kept"),
-        pytest.param("[versions.labels]\nstable = -1", "`$.versions.labels[...]`", id="a label names no version"),
+        pytest.param(
+            "[versions]\npinned = [0]", "[versions] pinned[0]: expected a whole number >= 1", id="version 0 is pinned"
+        ),
+        pytest.param(
+            "[versions]\nlatest = 0", "[versions] latest: expected a whole number >= 1", id="version 0 is the latest"
+        ),
+        pytest.param("[versions]\nkeep = 0", "[versions] keep: expected a whole number >= 1", id="no version is kept"),
+        pytest.param(
+            "[versions.labels]\nstable = -1",
+            "[versions] labels[...]: expected a whole number >= 1",
+            id="a label names no version",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_named(toml: str, says: str) -> None:

@@ -421,7 +421,7 @@ def test_a_policy_that_cannot_be_read_changes_nothing_and_is_logged_once(
         assert bench.refresh() == []
     assert bench.lane("a") is lane
     (told,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert told.startswith("a: model.toml: Expected `int`, got `str` - at `$.batching.max_batch_rows`")
+    assert told.startswith("a: model.toml: [batching] max_batch_rows: expected a whole number, received text")
     bench.policy("a", "batching.max_batch_rows = 9")
     bench.refresh()
     assert bench.lane("a").policy.max_batch_rows == 9
@@ -434,7 +434,10 @@ def test_a_policy_that_is_not_followed_is_told_of_until_it_is(bench: Bench) -> N
     bench.policy("a", "latest = 1")
     for _ in range(2):
         bench.refresh()
-        why = "model.toml: Object contains unknown field `latest`"
+        why = (
+            "model.toml: there is nothing called 'latest'; did you mean [versions] latest? "
+            "(known: [batching], [cache], [session], [versions])"
+        )
         assert bench.repository.status["a"].policy_refused == why
         assert bench.states("a") == {1: State.READY}
         assert bench.reason("a", 1) == f"it serves by the last policy that could be used: {why}"
@@ -456,7 +459,7 @@ def test_a_policy_whose_file_cannot_be_read_changes_nothing_and_new_versions_are
         bench.refresh()
     assert (bench.answers("a"), bench.lane("a").policy.max_batch_rows) == (2, 7)
     (told,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert told == ("a: model.toml: it cannot be read: Is a directory; it is served by the last one that could be used")
+    assert told == ("a: model.toml: it cannot be read: Is a directory; it is served by the last model.toml that could be used")
 
 
 def test_a_model_whose_first_policy_cannot_be_used_is_not_served_before_it_can(
@@ -468,7 +471,7 @@ def test_a_model_whose_first_policy_cannot_be_used_is_not_served_before_it_can(
     bench.publish("b", 1)
     bench.policy("a", "versions.latest = '2'")
     assert bench.refresh() == [("b", 1)]
-    why = "model.toml: Expected `int | null`, got `str` - at `$.versions.latest`"
+    why = "model.toml: [versions] latest: expected a whole number, received text"
     assert bench.states("a") == {3: State.FAILED}
     assert bench.reason("a", 3) == f"not loaded, since it is not known which is to serve: {why}"
     assert f"a: {why}; it is not served until it can be" in said(caplog)
