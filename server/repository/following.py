@@ -66,7 +66,8 @@ class Following:
 
 def _tell(model: str, seen: _Seen, *, is_first: bool) -> None:
     if seen.refused:
-        then = "it is served by the last model.toml that could be used" if seen.policy else "it is not served until it can be"
+        last = "it is served by the last model.toml that could be used"
+        then = last if seen.policy else "it is not served until it can be"
         log.error("%s: %s; %s", model, seen.refused, then)
     elif not is_first:
         log.info("%s: model.toml has changed, and is followed", model)

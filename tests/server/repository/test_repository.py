@@ -459,7 +459,9 @@ def test_a_policy_whose_file_cannot_be_read_changes_nothing_and_new_versions_are
         bench.refresh()
     assert (bench.answers("a"), bench.lane("a").policy.max_batch_rows) == (2, 7)
     (told,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert told == ("a: model.toml: it cannot be read: Is a directory; it is served by the last model.toml that could be used")
+    assert told == (
+        "a: model.toml: it cannot be read: Is a directory; it is served by the last model.toml that could be used"
+    )
 
 
 def test_a_model_whose_first_policy_cannot_be_used_is_not_served_before_it_can(
