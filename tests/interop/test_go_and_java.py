@@ -53,6 +53,9 @@ EXCHANGES = {
     "beyond the window, ended apart": exchange([TOO_LARGE], 3, streams=True),
     "a stream": exchange([SMALL] * 50 + [TOO_LARGE, SMALL], 4, STREAM, streams=True),
     "cancelled": exchange([LARGE], 20, streams=True, cancels=True),
+    "cancelled, and would wait": exchange(
+        [b""], 5, "/grpc.health.v1.Health/Watch", streams=True, cancels=True
+    ),
     "no time": exchange([SMALL], 3, timeout_ms=0),
     "unknown model": exchange([ask("lienar", features=ROWS).SerializeToString()]),
     "unknown method": exchange([b""], method="/no.Such/Method"),
@@ -150,7 +153,7 @@ def test_streams_go_on_after_a_fault(report: dict[str, list[dict[str, Any]]]) ->
 @pytest.mark.parametrize(
     ("name", "code", "detail"),
     [
-        ("cancelled", "CANCELLED", ""),
+        ("cancelled, and would wait", "CANCELLED", ""),
         ("no time", "DEADLINEEXCEEDED", ""),
         ("unknown model", "NOTFOUND", "did you mean 'linear'?"),
         ("unknown method", "UNIMPLEMENTED", "/no.Such/Method"),
@@ -160,6 +163,10 @@ def test_what_fails_is_told(report: dict[str, list[dict[str, Any]]], name: str, 
     for result in report[name]:
         assert code_of(result) == code
         assert detail in result["detail"]
+
+
+def test_who_cancels_is_not_answered_or_was_too_late(report: dict[str, list[dict[str, Any]]]) -> None:
+    assert {code_of(result) for result in report["cancelled"]} <= {"CANCELLED", "OK"}
 
 
 def test_health(report: dict[str, list[dict[str, Any]]]) -> None:
