@@ -101,7 +101,7 @@ def misplaced(root: Path) -> dict[str, str]:
             continue
         with contextlib.suppress(OSError):  # what cannot be read is told of as such
             inside = [child for child in sorted(path.iterdir()) if child.is_dir()]
-            if not inside and not (path / POLICY_FILE).exists():  # with one, it is prepared for its first version
+            if not inside:
                 found[path.name] = f"it has no version, expected {path.name}/<number>/manifest.json"
             for child in inside:
                 if _meant(child) and not _VERSION.fullmatch(child.name):

@@ -314,15 +314,6 @@ def test_other_directories_are_none_of_its_business(bench: Bench, name: str) -> 
     assert {model: status.ready for model, status in bench.repository.status.items()} == {"a": True}
 
 
-def test_a_model_that_has_its_policy_and_waits_for_its_first_version_is_no_mistake(
-    bench: Bench, caplog: pytest.LogCaptureFixture
-) -> None:
-    (bench.root / "b").mkdir(parents=True)
-    bench.policy("b", "")
-    bench.refresh()
-    assert not said(caplog)
-
-
 @pytest.mark.parametrize(
     ("path", "told"),
     [
