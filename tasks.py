@@ -18,7 +18,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts" if sys.platform == "win32" else "bin") / "python"
 PROTOS = ("proto/skylane/v1/prediction.proto", "proto/skylane/v1/models.proto")
 FOREIGN_PROTOS = ("proto/inference/inference.proto", "proto/tensorflow/serving.proto")
-FOREIGN_DESCRIPTORS = "server/transport/foreign.binpb"
+FOREIGN_DESCRIPTORS = "server/skylane/server/codecs/foreign.binpb"
 
 
 def demo(arguments: Sequence[str]) -> int:
@@ -41,18 +41,18 @@ def check(_: Sequence[str]) -> int:
 
 
 def proto(_: Sequence[str]) -> int:
-    """Generate skylane/v1 and the descriptors of other people's protocols from proto/ anew."""
+    """Generate client/skylane/v1 and the descriptors of other people's protocols from proto/ anew."""
     install("dev")
-    outputs = ("--python_out=.", "--pyi_out=.", "--grpc_python_out=.")
+    outputs = ("--python_out=client", "--pyi_out=client", "--grpc_python_out=client")
     foreign = (f"--descriptor_set_out={FOREIGN_DESCRIPTORS}", "--include_imports")
     compiler = ("-m", "grpc_tools.protoc", "-Iproto")
     return max(run(*compiler, *outputs, *PROTOS), run(*compiler, *foreign, *FOREIGN_PROTOS))
 
 
 def bench(arguments: Sequence[str]) -> int:
-    """Measure this server beside the usual ways to serve; arguments go to bench.saturation."""
+    """Measure this server beside the usual ways to serve; arguments go to skylane.bench.saturation."""
     install("dev")
-    return run("-m", "bench.saturation", *arguments)
+    return run("-m", "skylane.bench.saturation", *arguments)
 
 
 PERF_ANALYZER = """\

@@ -23,10 +23,10 @@ import skops.io
 from rich.console import Console
 from rich.table import Table
 
-from convert import ConversionError
-from convert.console import PLAIN_WIDTH
 from examples import flight_rows, flights
 from skylane.client import Client, Prediction
+from skylane.convert import ConversionError
+from skylane.convert.console import PLAIN_WIDTH
 
 PORT: Final = 8500
 QUESTIONS: Final = 5
@@ -74,7 +74,7 @@ class ServerFailed(Exception):
 def serving(models: Path) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
     """Run the server as anyone would, and stop it at the end. Gives its process and address."""
     port = PORT if _is_free(PORT) else _free_port()
-    command = [sys.executable, "-m", "server", "--models", str(models), "--port", str(port)]
+    command = [sys.executable, "-m", "skylane.server", "--models", str(models), "--port", str(port)]
     with subprocess.Popen(command) as server:
         try:
             address = f"127.0.0.1:{port}"

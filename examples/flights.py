@@ -23,8 +23,6 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from convert import ConversionError, Published, publish
-from convert.console import Reporter
 from examples.flight_rows import (
     NUMBERS,
     TEXTS,
@@ -35,6 +33,8 @@ from examples.flight_rows import (
     load_flights,
     split,
 )
+from skylane.convert import ConversionError, Published, publish
+from skylane.convert.console import Reporter
 
 NAME: Final = "flights_late"
 HELD_OUT_ROWS: Final = 5000

@@ -22,8 +22,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from convert import ConversionError, Preset, Published, publish
-from convert.console import Reporter
+from skylane.convert import ConversionError, Preset, Published, publish
+from skylane.convert.console import Reporter
 
 Array = np.ndarray[Any, Any]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from server.settings import Transport
+    from skylane.server.core.settings import Transport
 
 settings.register_profile("skylane", deadline=None)  # how long an example takes on a busy machine proves nothing
 settings.load_profile("skylane")

@@ -3,9 +3,9 @@
 from collections.abc import Hashable, Sequence
 from typing import Self
 
-from server.block import Block
-from server.errors import ServingError
-from server.types import NO_DEADLINE, Array, Call
+from skylane.server.core.batch_task import BatchTask
+from skylane.server.core.errors import ServingError
+from skylane.server.core.types import NO_DEADLINE, Array, Call
 
 
 class RecordingSink:
@@ -15,11 +15,11 @@ class RecordingSink:
         self.got: list[tuple[Call, bytes | ServingError]] = []
 
     def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
-        """See server.types.Sink."""
+        """See skylane.server.core.types.Sink."""
         self._keep(calls, replies)
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
-        """See server.types.Sink."""
+        """See skylane.server.core.types.Sink."""
         self._keep(calls, [error] * len(calls))
 
     def _keep(self, calls: Sequence[Call], results: Sequence[bytes | ServingError]) -> None:
@@ -32,11 +32,11 @@ class Nobody:
     """For calls whose answer is no part of the test."""
 
     def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
-        """See server.types.Sink."""
+        """See skylane.server.core.types.Sink."""
         raise AssertionError("nobody was to be answered here")
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
-        """See server.types.Sink."""
+        """See skylane.server.core.types.Sink."""
         raise AssertionError("nobody was to be refused here")
 
 
@@ -45,7 +45,7 @@ def call(handle: object, deadline: float = NO_DEADLINE) -> Call:
     return Call(handle, Nobody(), deadline)
 
 
-class PlainBlock(Block):
+class PlainBlock(BatchTask):
     """A block of calls that each have a key; its inputs are whatever it is given for all of them."""
 
     def __init__(

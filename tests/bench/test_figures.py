@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.figures import Spread, limit_of, percentile, ratios, spread, verdict
+from skylane.bench.figures import Spread, limit_of, percentile, ratios, spread, verdict
 
 
 @pytest.mark.parametrize(

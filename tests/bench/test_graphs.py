@@ -2,7 +2,7 @@
 
 from sklearn.linear_model import Ridge
 
-from bench.graphs import SUBJECTS, Ratio, Subject, measure, page, record
+from skylane.bench.graphs import SUBJECTS, Ratio, Subject, measure, page, record
 
 
 def test_a_pipeline_is_measured_in_every_type_of_numbers() -> None:

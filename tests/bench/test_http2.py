@@ -11,13 +11,13 @@ import pytest
 from grpc import StatusCode
 from hpack import Encoder
 
-from bench.http2 import CANCELLED, UNKNOWN, Connection
-from bench.payloads import framed
-from bench.sending import Order, send
-from bench.servers import KINDS, running
-from bench.subjects import read
-from server.transport.h2 import frames
-from server.transport.h2.frames import END_HEADERS, END_STREAM, Kind, Setting
+from skylane.bench.http2 import CANCELLED, UNKNOWN, Connection
+from skylane.bench.payloads import framed
+from skylane.bench.sending import Order, send
+from skylane.bench.servers import KINDS, running
+from skylane.bench.subjects import read
+from skylane.server.grpc.http2 import frames
+from skylane.server.grpc.http2.frames import END_HEADERS, END_STREAM, Kind, Setting
 from support.server import serving
 
 GREETING = frames.settings({Setting.INITIAL_WINDOW_SIZE: 100})

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.pacing import Pacer
+from skylane.bench.pacing import Pacer
 
 DUE = st.lists(st.integers(0, 10_000), min_size=1, max_size=40).map(sorted)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bench.payloads import Array, Exchange, WrongAnswer, framed, grpc_exchange, grpc_reply, json_exchange
+from skylane.bench.payloads import Array, Exchange, WrongAnswer, framed, grpc_exchange, grpc_reply, json_exchange
 from skylane.v1 import prediction_pb2 as pb
 
 RIGHT: dict[str, Array] = {

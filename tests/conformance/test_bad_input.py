@@ -8,8 +8,8 @@ import grpc
 import numpy as np
 import pytest
 
-from server.transport.oip.messages import SERVICE as OIP
-from server.transport.tfs.messages import PREDICTION_SERVICE as TENSORFLOW
+from skylane.server.codecs.oip.messages import SERVICE as OIP
+from skylane.server.codecs.tfs.messages import PREDICTION_SERVICE as TENSORFLOW
 from skylane.v1.prediction_pb2 import PredictRequest
 from support import foreign
 from support.bad_input import CASES, INVALID, ONE

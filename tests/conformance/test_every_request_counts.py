@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.settings import Transport
+from skylane.server.core.settings import Transport
 from support import models
 from support.calls import PREDICT, STREAM, ask, features, open_channel, raw
 from support.http import Http, infer, tensor
@@ -153,8 +153,8 @@ def _send_by_hand(address: str, data: bytes, content_type: str = "application/gr
     """One request in frames of our own, and all that comes back until it has ended."""
     from hpack import Encoder
 
-    from server.transport.h2 import frames
-    from server.transport.h2.frames import END_HEADERS, END_STREAM, Kind
+    from skylane.server.grpc.http2 import frames
+    from skylane.server.grpc.http2.frames import END_HEADERS, END_STREAM, Kind
 
     fields = [
         (":method", "POST"), (":scheme", "http"), (":path", PREDICT), (":authority", "here"),

@@ -13,7 +13,7 @@ import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from server.credentials import hash_of
+from skylane.server.auth.tokens import hash_of
 from skylane.v1 import models_pb2, models_pb2_grpc
 from support import models
 from support.calls import ask, features, open_channel, predict, predict_stream
@@ -21,7 +21,7 @@ from support.security import Certificates, section
 from support.server import RunningServer, serving
 
 if TYPE_CHECKING:
-    from server.settings import Transport
+    from skylane.server.core.settings import Transport
 
 ASKS = "this server asks for a valid bearer token (authorization: Bearer …)"
 DENIES = "these credentials do not allow this"
@@ -184,7 +184,7 @@ def test_no_token_reaches_the_log(tmp_path: Path, transport: "Transport", caplog
     tokens = tmp_path / "tokens.toml"
     tokens.write_text(section("secret-caller", "predict"))
     with (
-        caplog.at_level(logging.DEBUG, logger="server"),
+        caplog.at_level(logging.DEBUG, logger="skylane.server"),
         serving(tmp_path / "models", transport, tokens=tokens) as server,
         open_channel(server.address) as channel,
     ):

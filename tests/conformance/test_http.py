@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from server.open_inference import DATATYPE_OF, write_raw
 from skylane.dtypes import DTYPES, DType
+from skylane.server.codecs.tensor_bytes import DATATYPE_OF, write_raw
 from support.calls import array_of, ask, features, open_channel, predict
 from support.http import Http, binary_body, infer, tensor
 from support.server import RunningServer

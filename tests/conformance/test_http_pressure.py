@@ -287,7 +287,7 @@ def test_when_the_grace_period_is_over_connections_are_closed_without_a_fault(
 
 
 def test_a_port_in_use_is_heard_of_at_once(tmp_path: Path) -> None:
-    from server.errors import CannotStart
+    from skylane.server.core.errors import CannotStart
 
     models.linear(tmp_path)
     with (

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import trustme
 
-from server.credentials import hash_of
-from server.errors import CannotStart
-from server.tls import LOOK_S, TlsFiles
+from skylane.server.auth.tls import LOOK_S, TlsFiles
+from skylane.server.auth.tokens import hash_of
+from skylane.server.core.errors import CannotStart
 from support import models
 from support.calls import features
 from support.http import Http, infer, tensor

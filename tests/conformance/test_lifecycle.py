@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from server.errors import CannotStart
-from server.settings import Transport
-from server.transport.foreign import message
-from server.transport.oip.messages import SERVICE as OIP
+from skylane.server.codecs.descriptor_pool import message
+from skylane.server.codecs.oip.messages import SERVICE as OIP
+from skylane.server.core.errors import CannotStart
+from skylane.server.core.settings import Transport
 from skylane.v1.prediction_pb2 import PredictRequest, PredictStreamResponse
 from support import foreign, models
 from support.calls import Array, array_of, ask, features, open_channel, predict, predict_stream
@@ -215,7 +215,17 @@ def until_error(stream: Iterator[PredictStreamResponse]) -> Iterator[PredictStre
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_serves_and_stops_on_a_signal(tmp_path: Path, transport: Transport, stop: signal.Signals) -> None:
     models.linear(tmp_path)
-    command = [sys.executable, "-m", "server", "--models", str(tmp_path), "--port", "0", "--transport", transport]
+    command = [
+        sys.executable,
+        "-m",
+        "skylane.server",
+        "--models",
+        str(tmp_path),
+        "--port",
+        "0",
+        "--transport",
+        transport,
+    ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ}) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -237,7 +247,17 @@ def test_a_port_in_use_is_heard_of_at_once(tmp_path: Path, transport: Transport)
     models.linear(tmp_path)
     with serving(tmp_path, transport) as server:
         port = server.address.split(":")[1]
-        command = [sys.executable, "-m", "server", "--models", str(tmp_path), "--port", port, "--transport", transport]
+        command = [
+            sys.executable,
+            "-m",
+            "skylane.server",
+            "--models",
+            str(tmp_path),
+            "--port",
+            port,
+            "--transport",
+            transport,
+        ]
         second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert second.returncode == 1
     assert f"port: 127.0.0.1:{port} cannot be bound" in second.stderr

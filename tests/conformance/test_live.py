@@ -48,7 +48,7 @@ def snapshot(stream: http.client.HTTPResponse) -> Any:
 
 
 def test_events_tell_what_was_asked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "server")
+    caplog.set_level("INFO", "skylane.server")
     models.linear(tmp_path)
     with (
         serving(tmp_path, http_port=0) as running,

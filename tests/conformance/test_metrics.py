@@ -11,9 +11,9 @@ import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.settings import Transport
-from server.transport.foreign import methods
-from server.transport.oip.messages import SERVICE as OIP
+from skylane.server.codecs.descriptor_pool import methods
+from skylane.server.codecs.oip.messages import SERVICE as OIP
+from skylane.server.core.settings import Transport
 from support import foreign, models
 from support.calls import ask, features, open_channel, predict
 from support.http import Http, infer, tensor

@@ -10,10 +10,10 @@ import grpc
 import numpy as np
 import pytest
 
-from server.engine.lane import LoadedModel
-from server.repository import loader
-from server.settings import Transport
 from skylane.policy import Policy
+from skylane.server.core.settings import Transport
+from skylane.server.engine.served_version import LoadedModel
+from skylane.server.repository import loader
 from support import models
 from support.calls import array_of, ask, features, open_channel, predict, predict_stream
 from support.server import Gate, RunningServer, serving

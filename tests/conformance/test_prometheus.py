@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from server.observe.metrics import DEFINITIONS
+from skylane.server.observability.metrics import DEFINITIONS
 from support import models
 from support.calls import features
 from support.http import Http, infer, tensor

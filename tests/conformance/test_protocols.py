@@ -8,14 +8,14 @@ import grpc
 import numpy as np
 import pytest
 
-from server.open_inference import DATATYPE_OF, read_raw, write_raw
-from server.transport.foreign import message
-from server.transport.oip.messages import CONTENTS_OF, INFER_STREAM, ModelInferRequest, ModelStreamInferResponse
-from server.transport.oip.messages import SERVICE as OIP
-from server.transport.tfs import tensors
-from server.transport.tfs.messages import MODEL_SERVICE, NUMBER_OF, PREDICTION_SERVICE, SignatureDefMap
-from server.transport.tfs.messages import PredictRequest as TensorFlowRequest
 from skylane.dtypes import DTYPES, NUMPY, DType
+from skylane.server.codecs.descriptor_pool import message
+from skylane.server.codecs.oip.messages import CONTENTS_OF, INFER_STREAM, ModelInferRequest, ModelStreamInferResponse
+from skylane.server.codecs.oip.messages import SERVICE as OIP
+from skylane.server.codecs.tensor_bytes import DATATYPE_OF, read_raw, write_raw
+from skylane.server.codecs.tfs import tensors
+from skylane.server.codecs.tfs.messages import MODEL_SERVICE, NUMBER_OF, PREDICTION_SERVICE, SignatureDefMap
+from skylane.server.codecs.tfs.messages import PredictRequest as TensorFlowRequest
 from support import foreign, models
 from support.calls import Array, ask, features, open_channel
 from support.security import section
@@ -24,7 +24,7 @@ from support.server import RunningServer, serving
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from server.settings import Transport
+    from skylane.server.core.settings import Transport
 
 Method = Callable[..., Any]
 

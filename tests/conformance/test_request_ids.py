@@ -11,8 +11,8 @@ import grpc
 import numpy as np
 import pytest
 
-from server.request_ids import LENGTH_MAX, made, told
-from server.settings import Transport
+from skylane.server.core.request_ids import LENGTH_MAX, made, told
+from skylane.server.core.settings import Transport
 from support import models
 from support.calls import PREDICT, ask, features, open_channel, predict, raw
 from support.http import Http, infer, tensor

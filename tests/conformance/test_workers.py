@@ -17,7 +17,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from server.settings import Transport
+from skylane.server.core.settings import Transport
 from skylane.v1.prediction_pb2 import PredictRequest, PredictStreamResponse
 from support import models
 from support.calls import ask, features, open_channel, predict, predict_stream
@@ -205,7 +205,7 @@ def test_workers_end_with_their_supervisor(tmp_path: Path, transport: Transport,
 
 def test_a_port_in_use_is_heard_of_at_once(server_address: str, small_models: Path) -> None:
     port = server_address.split(":")[1]
-    command = [sys.executable, "-m", "server", "--models", str(small_models), "--port", port, "--workers", "2"]
+    command = [sys.executable, "-m", "skylane.server", "--models", str(small_models), "--port", port, "--workers", "2"]
     second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (second.returncode, second.stdout) == (1, "")
     assert second.stderr.count(f"port: {server_address} cannot be bound: another server may be using it") == 1
@@ -213,7 +213,17 @@ def test_a_port_in_use_is_heard_of_at_once(server_address: str, small_models: Pa
 
 
 def test_a_repository_that_is_not_there_is_told_once(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "server", "--models", str(tmp_path / "none"), "--port", "0", "--workers", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "skylane.server",
+        "--models",
+        str(tmp_path / "none"),
+        "--port",
+        "0",
+        "--workers",
+        "2",
+    ]
     refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 1
     assert refused.stderr.count("is not a directory: name the model repository with --models") == 1
@@ -234,7 +244,7 @@ def test_one_worker_needs_no_supervisor(tmp_path: Path) -> None:
     ("given", "said"), [("0", "expected 1 to 256"), ("many", "invalid number or auto value: 'many'")]
 )
 def test_a_number_of_workers_that_is_refused(given: str, said: str) -> None:
-    command = [sys.executable, "-m", "server", "--workers", given]
+    command = [sys.executable, "-m", "skylane.server", "--workers", given]
     refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 2
     assert said in refused.stderr

@@ -15,7 +15,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from convert import Published, conversion, publish
+from skylane.convert import Published, publish
+from skylane.convert.publishing import conversion
 
 ROWS = 300
 

@@ -14,12 +14,12 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
-from convert.candidates import RECIPES, Built, NotApplicable, Source, registry, split_forest
-from convert.errors import Unconvertible
-from convert.graph import fuse_products, operators
-from convert.schema import infer
-from convert.session import Session
-from convert.structure import task_of
+from skylane.convert.errors import Unconvertible
+from skylane.convert.export.candidates import RECIPES, Built, NotApplicable, Source, registry, split_forest
+from skylane.convert.export.onnx_graph import fuse_products, operators
+from skylane.convert.export.session import Session
+from skylane.convert.inspection.schema import infer
+from skylane.convert.inspection.structure import task_of
 
 X = np.random.default_rng(0).normal(size=(400, 24)) * 3 + 5
 RECIPE = {recipe.name: recipe.build for recipe in RECIPES}

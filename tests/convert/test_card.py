@@ -12,11 +12,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from convert import Published, convert_pipeline
-from convert.card import page
-from convert.card.__main__ import main
-from convert.card.plots import LARGE, histogram, shown
-from convert.profile import quantile_bins
+from skylane.convert import Published, convert_pipeline
+from skylane.convert.publishing.card import page
+from skylane.convert.publishing.card.__main__ import main
+from skylane.convert.publishing.card.plots import LARGE, histogram, shown
+from skylane.convert.publishing.profile import quantile_bins
 from skylane.manifest import Manifest, decode
 
 VOID = {"meta"}
@@ -85,7 +85,7 @@ def test_the_card_of_a_version_can_be_made_again(published: Published, capsys: p
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        pytest.param([], "usage: python -m convert.card", id="no version"),
+        pytest.param([], "usage: python -m skylane.convert.publishing.card", id="no version"),
         pytest.param(["/nowhere"], "/nowhere: SHA256SUMS: cannot be read", id="a version that is not there"),
     ],
 )

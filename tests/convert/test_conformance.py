@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from convert import ConversionError
+from skylane.convert import ConversionError
 from support.examined import examined
 from support.families import FAMILIES, KINDS, Drawn, Family, Rows, drawn
 

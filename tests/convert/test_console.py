@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from sklearn.linear_model import Ridge
 
-from convert import Published
-from convert.console import Reporter
+from skylane.convert import Published
+from skylane.convert.console import Reporter
 
 
 def test_on_a_terminal_steps_are_ticked_off(

@@ -10,7 +10,7 @@ from sklearn.neural_network import BernoulliRBM
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from convert import Unconvertible, convert_pipeline
+from skylane.convert import Unconvertible, convert_pipeline
 
 
 class Own(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types

@@ -12,7 +12,7 @@ import pytest
 from sklearn.utils import all_estimators, get_tags
 from threadpoolctl import threadpool_limits
 
-from convert import ConversionError
+from skylane.convert import ConversionError
 from support.reported import NOBODY, PAIR, THREE, TRAINED_ON, TWO, VALUES, Sample, verdict
 
 pytestmark = pytest.mark.usefixtures("untimed")

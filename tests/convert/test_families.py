@@ -34,13 +34,13 @@ from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
-from convert import ConversionError, Unconvertible
-from convert.conversion import Conversion
-from convert.conversion import convert as run
-from convert.export import export
-from convert.schema import NumberType, infer
-from convert.session import Session
-from convert.structure import task_of
+from skylane.convert import ConversionError, Unconvertible
+from skylane.convert.export.export import export
+from skylane.convert.export.session import Session
+from skylane.convert.inspection.schema import NumberType, infer
+from skylane.convert.inspection.structure import task_of
+from skylane.convert.publishing.conversion import Conversion
+from skylane.convert.publishing.conversion import convert as run
 
 pytestmark = pytest.mark.usefixtures("untimed")
 

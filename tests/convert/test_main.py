@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import skops.io
 
-from convert.__main__ import main
+from skylane.convert.__main__ import main
 
 Saved = tuple[Path, Path]
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from sklearn.pipeline import Pipeline
 
-from convert import Published, publish
 from examples import flight_rows, flights
 from examples.flight_rows import FEATURES, Split
+from skylane.convert import Published, publish
 
 
 @pytest.fixture(scope="module")

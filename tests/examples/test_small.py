@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from convert import Published
 from examples.small import EXAMPLES, main, publish_example
 from skylane import policy
+from skylane.convert import Published
 from skylane.manifest import verify_files
 
 MODELS = Path(__file__).parents[2] / "models"

@@ -14,7 +14,7 @@ import pytest
 from support.server import serving
 
 if TYPE_CHECKING:
-    from server.settings import Transport
+    from skylane.server.core.settings import Transport
 
 PROGRAM = shutil.which("perf_analyzer")
 

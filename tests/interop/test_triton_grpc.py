@@ -12,7 +12,7 @@ import pytest
 from support.server import serving
 
 if TYPE_CHECKING:
-    from server.settings import Transport
+    from skylane.server.core.settings import Transport
 
 SCRIPT = Path(__file__).parent / "triton_grpc.py"
 EXPECTED = np.linspace(-1, 1, 40, dtype=np.float32).reshape(2, 20).sum(axis=1)

@@ -16,15 +16,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fakes import RecordingSink
-from server.engine.cost import CostModel
-from server.engine.engine import Engine
-from server.engine.lane import Lane, LoadedModel
-from server.errors import CallCancelled, DeadlineExpired, ModelFailed, Overloaded, ServingError
-from server.repository.loader import load
-from server.routing.routes import ModelRoutes, Routes
-from server.transport.skylane_v1.requests import RequestDecoder
-from server.types import NO_DEADLINE, Call
 from skylane.policy import Batching, Cache, Policy
+from skylane.server.codecs.skylane_v1.requests import RequestDecoder
+from skylane.server.core.errors import CallCancelled, DeadlineExpired, ModelFailed, Overloaded, ServingError
+from skylane.server.core.types import NO_DEADLINE, Call
+from skylane.server.engine.cost import CostModel
+from skylane.server.engine.engine import Engine
+from skylane.server.engine.routes import ModelRoutes, Routes
+from skylane.server.engine.served_version import LoadedModel, ServedVersion
+from skylane.server.repository.loader import load
 from skylane.v1.prediction_pb2 import Column, DoubleList, PredictRequest, PredictResponse, StringList
 from support import models
 from support.calls import ask, features
@@ -182,11 +182,13 @@ class World:
     def __post_init__(self) -> None:
         self.engine = Engine(self.workers, self.workers.clock, inline_s_max=1.0 if self.inline else 0.0)
         self.decoder = RequestDecoder()
-        lanes = {
-            name: Lane(replace(model, cost=CostModel([(1, 1e-5), (8, 1e-4)])), self.policy)
+        served_versions = {
+            name: ServedVersion(replace(model, cost=CostModel([(1, 1e-5), (8, 1e-4)])), self.policy)
             for name, model in self.models.items()
         }
-        self.engine.serve(Routes({name: ModelRoutes({1: lane}, 1) for name, lane in lanes.items()}))
+        self.engine.serve(
+            Routes({name: ModelRoutes({1: served_version}, 1) for name, served_version in served_versions.items()})
+        )
 
     def arrive(self, arriving: list[tuple[PredictRequest, int | None]]) -> None:
         calls = []

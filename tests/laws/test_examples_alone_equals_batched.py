@@ -15,20 +15,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from convert import publish
 from examples import flights, small
 from fakes import RecordingSink
-from server.engine.cost import CostModel
-from server.engine.engine import Engine
-from server.engine.lane import Lane, LoadedModel
-from server.errors import CallCancelled
-from server.repository.loader import load
-from server.routing.routes import ModelRoutes, Routes
-from server.transport.skylane_v1.requests import RequestDecoder
-from server.types import Call
+from skylane.convert import publish
 from skylane.dtypes import NUMPY
 from skylane.manifest import Manifest
 from skylane.policy import Batching, Policy
+from skylane.server.codecs.skylane_v1.requests import RequestDecoder
+from skylane.server.core.errors import CallCancelled
+from skylane.server.core.types import Call
+from skylane.server.engine.cost import CostModel
+from skylane.server.engine.engine import Engine
+from skylane.server.engine.routes import ModelRoutes, Routes
+from skylane.server.engine.served_version import LoadedModel, ServedVersion
+from skylane.server.repository.loader import load
 from skylane.v1.prediction_pb2 import PredictRequest, PredictResponse
 from support.calls import Array, array_of, tensor
 from support.simulation import Simulation
@@ -64,8 +64,8 @@ class Example:
         engine = Engine(simulation, simulation.clock)
         policy = Policy(batching=Batching(max_batch_rows=16))
         dear = replace(self.model, cost=CostModel([(1, 1.0)]))  # so that it runs later, when all have arrived
-        lane = Lane(dear, policy)
-        engine.serve(Routes({self.manifest.model: ModelRoutes({1: lane}, 1)}))
+        served_version = ServedVersion(dear, policy)
+        engine.serve(Routes({self.manifest.model: ModelRoutes({1: served_version}, 1)}))
         calls = [Call(place, sink) for place in range(len(requests))]
         for request, call in zip(requests, calls, strict=True):
             engine.submit(RequestDecoder().decode([call], [request.SerializeToString()], sink))

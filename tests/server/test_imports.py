@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import server
+import skylane.server as server
 
 ROOT = Path(server.__file__).parent
 MODULES = {path.relative_to(ROOT).with_suffix("").as_posix(): path for path in sorted(ROOT.rglob("*.py"))}
@@ -86,9 +86,9 @@ def test_protobuf_and_grpc_stop_at_the_transport() -> None:
 
 
 def test_only_the_composition_root_knows_a_transport() -> None:
-    users = users_of("server.transport")
+    users = users_of("skylane.server.grpc")
     assert {module for module in users if not module.startswith("transport/")} == {"app", "doctor"}
-    assert {module for module in users_of("server.http") if not module.startswith("http/")} == {"app"}
+    assert {module for module in users_of("skylane.server.http") if not module.startswith("http/")} == {"app"}
 
 
 def test_starlette_and_uvicorn_stop_at_http() -> None:
@@ -102,20 +102,27 @@ def test_opentelemetry_is_known_where_spans_are_made_and_sent() -> None:
         "observe/tracing/export",
         "observe/tracing/exporters",
     }
-    assert users_of("server.observe.tracing.export") == {"observe/tracing/exporters", "observe/tracing/setting"}
+    assert users_of("skylane.server.observability.tracing.export") == {
+        "observe/tracing/exporters",
+        "observe/tracing/setting",
+    }
 
 
 def test_only_what_starts_a_process_knows_the_composition_root() -> None:
-    assert users_of("server.app") <= {"__main__", "worker"}
+    assert users_of("skylane.server.app") <= {"__main__", "worker"}
 
 
 @pytest.mark.parametrize(
     ("inner", "outer"),
     [
-        pytest.param("runtime", ("server.engine", "server.repository", "server.routing", "server.cache"), id="runtime"),
-        pytest.param("cache", ("server.engine", "server.repository", "server.routing"), id="cache"),
-        pytest.param("engine", ("server.repository", "server.runtime"), id="engine"),
-        pytest.param("routing", ("server.repository", "server.runtime"), id="routing"),
+        pytest.param(
+            "runtime",
+            ("skylane.server.engine", "skylane.server.repository", "server.routing", "server.cache"),
+            id="runtime",
+        ),
+        pytest.param("cache", ("skylane.server.engine", "skylane.server.repository", "server.routing"), id="cache"),
+        pytest.param("engine", ("skylane.server.repository", "skylane.server.runtime"), id="engine"),
+        pytest.param("routing", ("skylane.server.repository", "skylane.server.runtime"), id="routing"),
     ],
 )
 def test_imports_point_inward_from(inner: str, outer: tuple[str, ...]) -> None:

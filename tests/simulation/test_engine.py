@@ -12,10 +12,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from server.engine.cost import CostModel
-from server.engine.engine import Engine
-from server.engine.lane import Lane, LoadedModel
-from server.errors import (
+from skylane.manifest import OutputSpec, TensorSpec
+from skylane.policy import Batching, Cache, Policy
+from skylane.server.codecs.skylane_v1.requests import RequestDecoder
+from skylane.server.core.errors import (
     CallCancelled,
     DeadlineExpired,
     ModelFailed,
@@ -24,12 +24,12 @@ from server.errors import (
     ServingError,
     ShuttingDown,
 )
-from server.routing.routes import ModelRoutes, Routes
-from server.tally import Tally
-from server.transport.skylane_v1.requests import RequestDecoder
-from server.types import NO_DEADLINE, Array, Call, Interface
-from skylane.manifest import OutputSpec, TensorSpec
-from skylane.policy import Batching, Cache, Policy
+from skylane.server.core.rejection_counter import RejectionCounter
+from skylane.server.core.types import NO_DEADLINE, Array, Call, Interface
+from skylane.server.engine.cost import CostModel
+from skylane.server.engine.engine import Engine
+from skylane.server.engine.routes import ModelRoutes, Routes
+from skylane.server.engine.served_version import LoadedModel, ServedVersion
 from skylane.v1.prediction_pb2 import PredictResponse
 from support.calls import array_of, ask
 from support.simulation import Simulation
@@ -83,12 +83,12 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.rng, self.sim = random.Random(seed), Simulation()
-        self.unserved = Tally()
-        self.engine = Engine(self.sim, self.sim.clock, unserved=self.unserved)
+        self.rejections = RejectionCounter()
+        self.engine = Engine(self.sim, self.sim.clock, rejections=self.rejections)
         self.decoder = RequestDecoder()
         self.sent: list[Sent] = []
         self.versions = dict.fromkeys(MODELS, 1)
-        self.lanes: list[Lane] = []
+        self.served_versions: list[ServedVersion] = []
         self.reload()
 
     # --- Sink
@@ -112,16 +112,25 @@ class World:
         """Serve a new version of a model."""
         if model is not None:
             self.versions[model] += 1
-        current = {lane.model.interface.model: lane for lane in self.lanes if not lane.retired}
+        current = {
+            served_version.model.interface.model: served_version
+            for served_version in self.served_versions
+            if not served_version.retired
+        }
         for name, version in self.versions.items():
             if name not in current or current[name].model.interface.version != version:
-                current[name] = self._lane(name, version)
-        versions = {name: lane.model.interface.version for name, lane in current.items()}
+                current[name] = self._served_version(name, version)
+        versions = {name: served_version.model.interface.version for name, served_version in current.items()}
         self.engine.serve(
-            Routes({name: ModelRoutes({versions[name]: lane}, versions[name]) for name, lane in current.items()})
+            Routes(
+                {
+                    name: ModelRoutes({versions[name]: served_version}, versions[name])
+                    for name, served_version in current.items()
+                }
+            )
         )
 
-    def _lane(self, model: str, version: int) -> Lane:
+    def _served_version(self, model: str, version: int) -> ServedVersion:
         interface = Interface(
             model,
             version,
@@ -135,8 +144,8 @@ class World:
             cost=CostModel([(1, COST_S[model])]),
             empty=(np.empty((0, 1), np.float32),),
         )
-        self.lanes.append(Lane(loaded, POLICIES[model]))
-        return self.lanes[-1]
+        self.served_versions.append(ServedVersion(loaded, POLICIES[model]))
+        return self.served_versions[-1]
 
     def arrive(self) -> None:
         """A few requests at once, as a transport hands them over; some of them will be cancelled later."""
@@ -179,21 +188,24 @@ def test_every_call_ends_once_and_right(seed: int) -> None:
         assert len(sent.outcomes) == 1, f"seed {seed}: {sent}"
         _check(sent, sent.outcomes[0], seed)
     assert world.engine.idle
-    assert all(lane.idle for lane in world.lanes)
-    assert all(lane.cache is None or lane.cache.used_bytes <= 0.01 * 2**20 for lane in world.lanes)
+    assert all(served_version.idle for served_version in world.served_versions)
+    assert all(
+        served_version.cache is None or served_version.cache.used_bytes <= 0.01 * 2**20
+        for served_version in world.served_versions
+    )
     _check_statistics(world)
 
 
 def _check_statistics(world: World) -> None:
     """Every call that found its model is counted once, as what it became."""
     ended = Counter(type(outcome).__name__ for sent in world.sent for outcome in sent.outcomes)
-    told = [lane.statistics for lane in world.lanes]
+    told = [served_version.statistics for served_version in world.served_versions]
     assert sum(each.succeeded for each in told) == ended["PredictResponse"]
     failures = sum((each.failures for each in told), Counter[str]())
     assert failures == {name: ended[name] for name in failures}
-    unserved = {name: count for (_, name), count in world.unserved.counted().items()}
-    assert {"PredictResponse": ended["PredictResponse"], **failures, **unserved} == ended
-    assert sum(sum(each.outcomes.values()) for each in told) == sum(ended.values()) - sum(unserved.values())
+    rejections = {name: count for (_, name), count in world.rejections.counted().items()}
+    assert {"PredictResponse": ended["PredictResponse"], **failures, **rejections} == ended
+    assert sum(sum(each.outcomes.values()) for each in told) == sum(ended.values()) - sum(rejections.values())
     for each in told:
         assert each.executions == each.run.count == sum(size.executions for size in each.batches.values())
         assert each.rows == sum(rows * size.executions for rows, size in each.batches.items())

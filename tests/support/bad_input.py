@@ -4,15 +4,9 @@ import grpc
 import numpy as np
 import pytest
 
-from skylane.v1.prediction_pb2 import (
-    DATA_TYPE_FLOAT32 as FLOAT32,
-)
-from skylane.v1.prediction_pb2 import (
-    DATA_TYPE_FLOAT64 as FLOAT64,
-)
-from skylane.v1.prediction_pb2 import (
-    DATA_TYPE_STRING as STRING,
-)
+from skylane.v1.prediction_pb2 import DATA_TYPE_FLOAT32 as FLOAT32
+from skylane.v1.prediction_pb2 import DATA_TYPE_FLOAT64 as FLOAT64
+from skylane.v1.prediction_pb2 import DATA_TYPE_STRING as STRING
 from skylane.v1.prediction_pb2 import Column, DoubleList, PredictRequest, StringList, Tensor
 from support.calls import ask, features
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from convert import conversion
-from convert.answers import by_estimator, by_graph
-from convert.conversion import Conversion
-from convert.parity import TIE, difference, flips
-from convert.schema import infer
-from convert.structure import task_of
+from skylane.convert.inspection.schema import infer
+from skylane.convert.inspection.structure import task_of
+from skylane.convert.publishing import conversion
+from skylane.convert.publishing.conversion import Conversion
+from skylane.convert.verification.answers import by_estimator, by_graph
+from skylane.convert.verification.parity import TIE, difference, flips
 
 
 def examined(estimator: Any, held_out: Any, fresh: Any) -> tuple[Conversion, float]:

@@ -7,12 +7,12 @@ from typing import Any
 import grpc
 import numpy as np
 
-from server.open_inference import DATATYPE_OF
-from server.transport.foreign import methods
-from server.transport.oip.messages import CONTENTS_OF, ModelInferRequest
-from server.transport.tfs.messages import NUMBER_OF, VALUES_OF
-from server.transport.tfs.messages import PredictRequest as TensorFlowRequest
 from skylane.dtypes import FROM_PROTO, NUMPY, DType, dtype_of
+from skylane.server.codecs.descriptor_pool import methods
+from skylane.server.codecs.oip.messages import CONTENTS_OF, ModelInferRequest
+from skylane.server.codecs.tensor_bytes import DATATYPE_OF
+from skylane.server.codecs.tfs.messages import NUMBER_OF, VALUES_OF
+from skylane.server.codecs.tfs.messages import PredictRequest as TensorFlowRequest
 from skylane.v1.prediction_pb2 import PredictRequest
 from support.calls import Array
 

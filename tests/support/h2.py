@@ -8,15 +8,15 @@ from typing import Final
 from hpack import Decoder, Encoder
 
 from fakes import Nobody
-from server.credentials import ANYONE, Grant
-from server.errors import MessageTooLarge
-from server.transport.h2 import frames
-from server.transport.h2.connection import Connection, Services
-from server.transport.h2.frames import ACK, END_HEADERS, END_STREAM, Kind
-from server.transport.h2.heads import Head
-from server.transport.h2.inbox import Inbox
-from server.transport.h2.limits import Budget, Limits
-from server.types import Call, Sink
+from skylane.server.auth.tokens import ANYONE, Grant
+from skylane.server.core.errors import MessageTooLarge
+from skylane.server.core.types import Call, Sink
+from skylane.server.grpc.http2 import frames
+from skylane.server.grpc.http2.call_buffer import CallBuffer
+from skylane.server.grpc.http2.connection import Connection, Services
+from skylane.server.grpc.http2.frames import ACK, END_HEADERS, END_STREAM, Kind
+from skylane.server.grpc.http2.limits import Budget, Limits
+from skylane.server.grpc.http2.request_headers import RequestHeaders
 
 HOT: Final = "/test.Service/Hot"
 TUNNEL: Final = "/test.Service/Tunnel"
@@ -115,7 +115,7 @@ class TunnelRecord:
     """What came for a method that is not hot."""
 
     stream_id: int
-    head: Head
+    head: RequestHeaders
     messages: list[bytes] = field(default_factory=list)
     is_half_closed: bool = False
     is_cancelled: bool = False
@@ -141,11 +141,11 @@ class Ours:
 
     def __init__(self, limits: Limits | None = None, budget: Budget | None = None, *, greeted: bool = True) -> None:
         limits = limits or Limits()
-        self.tunnels: list[TunnelRecord] = []
+        self.grpcio_proxy: list[TunnelRecord] = []
         self.recorder, self.budget = Recorder(), budget or Budget(limits.partial_bytes)
-        self.inbox = Inbox(self.recorder, Nobody())
+        self.call_buffer = CallBuffer(self.recorder, Nobody())
         self.connection = Connection(
-            Services({HOT: self.inbox}, self._open, (HOT,).__contains__, _anyone, Nobody(), limits, self.budget)
+            Services({HOT: self.call_buffer}, self._open, (HOT,).__contains__, _anyone, Nobody(), limits, self.budget)
         )
         self._decoder = Decoder()
         if greeted:
@@ -158,14 +158,14 @@ class Ours:
 
     def taken(self) -> list[tuple[int, bytes]]:
         """(stream, message) of the calls that have come since it was asked last."""
-        calls, payloads = self.inbox.calls, self.inbox.payloads
-        self.inbox.calls, self.inbox.payloads = [], []
+        calls, payloads = self.call_buffer.calls, self.call_buffer.payloads
+        self.call_buffer.calls, self.call_buffer.payloads = [], []
         return [(call.handle[1], payload) for call, payload in zip(calls, payloads, strict=True)]
 
     def sent(self) -> list[Frame]:
         """What it has said since it was asked last."""
-        data = b"".join(self.connection.outbox.frames)
-        self.connection.outbox.frames.clear()
+        data = b"".join(self.connection.send_buffer.frames)
+        self.connection.send_buffer.frames.clear()
         return frames_in(data)
 
     def status(self, frame: Frame) -> dict[str, str]:
@@ -173,9 +173,9 @@ class Ours:
         assert frame.kind == Kind.HEADERS
         return {str(name): str(value) for name, value in self._decoder.decode(frame.payload)}
 
-    def _open(self, connection: Connection, stream_id: int, head: Head) -> TunnelRecord:
+    def _open(self, connection: Connection, stream_id: int, head: RequestHeaders) -> TunnelRecord:
         tunnel = TunnelRecord(stream_id, head)
-        self.tunnels.append(tunnel)
+        self.grpcio_proxy.append(tunnel)
         return tunnel
 
 

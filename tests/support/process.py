@@ -11,7 +11,7 @@ class Served:
     """`skylane serve` in a process of its own, and what it says."""
 
     def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "server", "--port", "0", *arguments]
+        command = [sys.executable, "-m", "skylane.server", "--port", "0", *arguments]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self.lines: list[str] = []
         self._coming: queue.SimpleQueue[str | None] = queue.SimpleQueue()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from convert.conversion import Conversion
+from skylane.convert.publishing.conversion import Conversion
 from support.examined import examined
 
 TRAINED_ON, HELD_OUT, FRESH = 160, 60, 40

@@ -7,7 +7,7 @@ from typing import Any
 
 import trustme
 
-from server.credentials import Action, Token, entry, hash_of
+from skylane.server.auth.tokens import Action, Token, entry, hash_of
 
 
 def section(name: str, *actions: Action, models: tuple[str, ...] = ("*",), expires_at: datetime | None = None) -> str:

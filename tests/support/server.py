@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from server.app import App, running
-from server.engine.cost import CostModel
-from server.engine.lane import LoadedModel
-from server.repository import loader
-from server.settings import Settings, Transport
-from server.types import Array
 from skylane.policy import Policy
+from skylane.server.app import App, running
+from skylane.server.core.settings import Settings, Transport
+from skylane.server.core.types import Array
+from skylane.server.engine.cost import CostModel
+from skylane.server.engine.served_version import LoadedModel
+from skylane.server.repository import loader
 
 
 class Gate:

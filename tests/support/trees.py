@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from convert.answers import Answers, by_estimator, by_graph
-from convert.emitters import emit
-from convert.graph import operators
-from convert.parity import difference, flips
-from convert.schema import Array, NumberType, infer
-from convert.session import Session
-from convert.structure import task_of
+from skylane.convert.export.emitters import emit
+from skylane.convert.export.onnx_graph import operators
+from skylane.convert.export.session import Session
+from skylane.convert.inspection.schema import Array, NumberType, infer
+from skylane.convert.inspection.structure import task_of
+from skylane.convert.verification.answers import Answers, by_estimator, by_graph
+from skylane.convert.verification.parity import difference, flips
 
 WAYS: tuple[tuple[NumberType, NumberType], ...] = (
     ("float32", "float32"),

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from bench.lab.scenarios.record import Alone, Lab, Looks, Round, Scenario, Slices
-from bench.machine import Machine
+from skylane.bench.lab.scenarios.record import Alone, Lab, Looks, Round, Scenario, Slices
+from skylane.bench.machine import Machine
 
 MakeLab = Callable[..., Lab]
 

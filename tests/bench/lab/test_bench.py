@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from bench.lab.measure import truth
-from bench.lab.measure.places import process_at
-from bench.lab.measure.truth import Ceiling
-from bench.lab.scenarios import record
-from bench.servers import free_port
+from skylane.bench.lab.measure import truth
+from skylane.bench.lab.measure.places import process_at
+from skylane.bench.lab.measure.truth import Ceiling
+from skylane.bench.lab.scenarios import record
+from skylane.bench.servers import free_port
 from skylane.cli import main
 from support.security import Certificates, section
 from support.server import serving

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.processes import tree
-from bench.sending import Order, Sending
-from bench.subjects import read
+from skylane.bench.processes import tree
+from skylane.bench.sending import Order, Sending
+from skylane.bench.subjects import read
 from skylane.cli import INTERRUPTED, main
 from support.server import serving
 
@@ -17,11 +17,11 @@ from support.server import serving
 @pytest.mark.parametrize(
     ("command", "measuring"),
     [
-        pytest.param(["bench", "--seconds", "1"], "bench.lab.scenarios.rounds.run", id="bench"),
-        pytest.param(["bench", "knee", "--target-p99-ms", "9"], "bench.lab.knee.__main__.find", id="knee"),
+        pytest.param(["bench", "--seconds", "1"], "skylane.bench.lab.scenarios.rounds.run", id="bench"),
+        pytest.param(["bench", "knee", "--target-p99-ms", "9"], "skylane.bench.lab.knee.__main__.find", id="knee"),
         pytest.param(
             ["bench", "tune", "--target-p99-ms", "9", "--keys", "target_p99_ms"],
-            "bench.lab.tuner.play._search",
+            "skylane.bench.lab.tuner.play._search",
             id="tune",
         ),
     ],

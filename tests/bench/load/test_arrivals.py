@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.load.arrivals import STEP_S, Arrivals, instants
-from bench.load.scenarios import SCENARIOS
+from skylane.bench.load.arrivals import STEP_S, Arrivals, instants
+from skylane.bench.load.scenarios import SCENARIOS
 
 RATES = st.floats(0.5, 2000.0)
 

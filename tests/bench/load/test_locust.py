@@ -16,10 +16,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from bench.load.options import add_options
-from bench.load.scenarios import SCENARIOS
-from bench.load.wire import WAYS
-from bench.servers import free_port
+from skylane.bench.load.options import add_options
+from skylane.bench.load.scenarios import SCENARIOS
+from skylane.bench.load.wire import WAYS
+from skylane.bench.servers import free_port
 from support import models
 from support.server import Gate, RunningServer, serving
 
@@ -305,6 +305,6 @@ def test_numbers_that_are_refused(option: str, value: str, expected: str, capsys
 
 def test_our_options_have_a_help() -> None:
     """Locust's own --help does not read a locustfile."""
-    command = [sys.executable, "-m", "bench.load"]
+    command = [sys.executable, "-m", "skylane.bench.load"]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert all(option in told for option in ("--scenario", "--rate", "--zipf", "--max-p99-ms", "--max-error-rate"))

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from grpc import StatusCode
 
-from bench.load.requests import WRONG, Question, Requests, Wrong, judged, rows_of
-from bench.load.wire import WAYS, Refused, Way, check_http, check_streamed
+from skylane.bench.load.requests import WRONG, Question, Requests, Wrong, judged, rows_of
+from skylane.bench.load.wire import WAYS, Refused, Way, check_http, check_streamed
 from skylane.client import Client, Model
 from support.server import RunningServer, serving
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.load.scenarios import SCENARIOS, SPIKE, STEPS, Curve, Kind, along
+from skylane.bench.load.scenarios import SCENARIOS, SPIKE, STEPS, Curve, Kind, along
 
 PAGE = Path(__file__).parents[3] / "docs" / "load-testing.md"
 

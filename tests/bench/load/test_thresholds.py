@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from bench.load.thresholds import Row, Thresholds, broken
+from skylane.bench.load.thresholds import Row, Thresholds, broken
 
 FINE = Row("predict late", 1000, 0, 4.0)
 SLOW = Row("infer late", 1000, 0, 25.0)

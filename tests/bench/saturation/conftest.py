@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.machine import Machine
-from bench.saturation.results import NULL, Run, Sample, Soak, Target
+from skylane.bench.machine import Machine
+from skylane.bench.saturation.results import NULL, Run, Sample, Soak, Target
 
 MakeSample = Callable[..., Sample]
 

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.draws import zipf
-from bench.saturation import __main__ as saturation
-from bench.saturation import results
-from bench.saturation.behaviours import Behaviour, Stage, sample
-from bench.saturation.neighbour import Neighbour
-from bench.saturation.overload import Overload, goodput, part, recovered_s
-from bench.saturation.results import Run, Sample, Target, reached
-from bench.saturation.scenarios import Contender
-from bench.sending import REFUSED, Log, on_time
-from bench.servers import KINDS, running
-from bench.subjects import read
+from skylane.bench.draws import zipf
+from skylane.bench.saturation import __main__ as saturation
+from skylane.bench.saturation import results
+from skylane.bench.saturation.behaviours import Behaviour, Stage, sample
+from skylane.bench.saturation.neighbour import Neighbour
+from skylane.bench.saturation.overload import Overload, goodput, part, recovered_s
+from skylane.bench.saturation.results import Run, Sample, Target, reached
+from skylane.bench.saturation.scenarios import Contender
+from skylane.bench.sending import REFUSED, Log, on_time
+from skylane.bench.servers import KINDS, running
+from skylane.bench.subjects import read
 
 OK = 200
 

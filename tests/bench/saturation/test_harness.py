@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.generator import GeneratorFailed, H2load, Load, Outcome, OwnClient
-from bench.payloads import Exchange, WrongAnswer, grpc_exchange
-from bench.saturation import __main__ as saturation
-from bench.saturation import results
-from bench.saturation.results import NULL
-from bench.saturation.rounds import Served
-from bench.servers import KINDS, running
-from bench.subjects import read
+from skylane.bench.generator import GeneratorFailed, H2load, Load, Outcome, OwnClient
+from skylane.bench.payloads import Exchange, WrongAnswer, grpc_exchange
+from skylane.bench.saturation import __main__ as saturation
+from skylane.bench.saturation import results
+from skylane.bench.saturation.results import NULL
+from skylane.bench.saturation.rounds import Served
+from skylane.bench.servers import KINDS, running
+from skylane.bench.subjects import read
 
 needs_h2load = pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed")
 

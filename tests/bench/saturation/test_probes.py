@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from bench import processes
-from bench.saturation.probes import growth
+from skylane.bench import processes
+from skylane.bench.saturation.probes import growth
 
 
 @pytest.mark.parametrize(

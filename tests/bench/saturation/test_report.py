@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from bench.saturation import plots, report
-from bench.saturation.results import Run
+from skylane.bench.saturation import plots, report
+from skylane.bench.saturation.results import Run
 
 
 @pytest.mark.parametrize(

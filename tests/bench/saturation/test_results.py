@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.saturation import results
-from bench.saturation.results import NULL, Run, Sample
+from skylane.bench.saturation import results
+from skylane.bench.saturation.results import NULL, Run, Sample
 
 
 def test_a_run_is_read_as_it_was_written(run: Run, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
-from convert.errors import BadRows, Unconvertible
+from skylane.convert.errors import BadRows, Unconvertible
 from support.reported import (
     CODES,
     GAPS_VALUES,

@@ -30,7 +30,7 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncod
 from sklearn.tree import DecisionTreeRegressor
 from xgboost import XGBClassifier
 
-from convert.errors import Unconvertible
+from skylane.convert.errors import Unconvertible
 from support.reported import (
     MAGNITUDES,
     NOBODY,

@@ -40,7 +40,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from convert.errors import Unconvertible
+from skylane.convert.errors import Unconvertible
 from support.reported import (
     GAPS_VALUES,
     LABELS,

@@ -17,7 +17,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC, LinearSVC
 
-from convert.errors import Unconvertible
+from skylane.convert.errors import Unconvertible
 from support.reported import TEXTS, verdict
 
 pytestmark = pytest.mark.usefixtures("untimed")

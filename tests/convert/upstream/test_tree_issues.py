@@ -33,7 +33,7 @@ from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, OrdinalEncoder, S
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
 
-from convert.errors import Unconvertible
+from skylane.convert.errors import Unconvertible
 from support.reported import (
     CODED,
     CODES,

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes import PlainBlock, call
-from server.engine.admission import TARGET_RUN_SHARE, TARGET_RUNS_SHARE, Admission
-from server.engine.cost import CostModel
-from server.errors import Overloaded, TooManyRows
-from server.types import NO_DEADLINE
 from skylane.policy import Batching
+from skylane.server.core.errors import Overloaded, TooManyRows
+from skylane.server.core.types import NO_DEADLINE
+from skylane.server.engine.admission import TARGET_RUN_SHARE, TARGET_RUNS_SHARE, Admission
+from skylane.server.engine.cost import CostModel
 
 
-def block(calls: int, rows_each: int) -> PlainBlock:
+def task(calls: int, rows_each: int) -> PlainBlock:
     return PlainBlock([call(place) for place in range(calls)], rows_each)
 
 
@@ -40,7 +40,7 @@ POLICY = Batching(max_batch_rows=4, max_queue_rows=10, max_request_rows=10)
     ],
 )
 def test_admit(calls: int, rows_each: int, queued_rows: int, admitted: int) -> None:
-    taken, refused = admission(POLICY).admit(block(calls, rows_each), queued_rows, now=0.0)
+    taken, refused = admission(POLICY).admit(task(calls, rows_each), queued_rows, now=0.0)
     assert [each.handle for each in taken.calls] == list(range(admitted))
     assert [each.handle for calls, _ in refused for each in calls] == list(range(admitted, calls))
 
@@ -50,19 +50,19 @@ def test_the_queue_never_grows_beyond_its_bound_and_nobody_is_refused_without_ne
     calls: int, rows_each: int, queued_rows: int
 ) -> None:
     policy = Batching(max_queue_rows=200, max_request_rows=50)
-    admitted = len(admission(policy).admit(block(calls, rows_each), queued_rows, now=0.0)[0].calls)
+    admitted = len(admission(policy).admit(task(calls, rows_each), queued_rows, now=0.0)[0].calls)
     assert 0 <= admitted <= calls
     assert queued_rows + admitted * rows_each <= 200 or admitted == 0
     assert queued_rows + (admitted + 1) * rows_each > 200 or admitted == calls
 
 
 def test_a_request_at_the_limit_is_not_too_large() -> None:
-    admission(POLICY).check_size(block(7, 10))
+    admission(POLICY).check_size(task(7, 10))
 
 
 def test_a_request_over_the_limit_is_told_both_numbers_and_what_to_do() -> None:
     with pytest.raises(TooManyRows) as raised:
-        admission(POLICY).check_size(block(1, 11))
+        admission(POLICY).check_size(task(1, 11))
     assert str(raised.value) == (
         "the request has 11 rows, but this model takes at most 10 (max_request_rows): send it in parts"
     )
@@ -80,7 +80,7 @@ def test_a_full_queue_advises_to_come_back_when_it_should_be_empty(
     queued_rows: int, instances: int, retry_after_ms: int
 ) -> None:
     policy = Batching(max_batch_rows=4, max_queue_rows=queued_rows, max_request_rows=4, instances=instances)
-    _, ((_, error),) = admission(policy).admit(block(1, 1), queued_rows, now=0.0)
+    _, ((_, error),) = admission(policy).admit(task(1, 1), queued_rows, now=0.0)
     assert error.retry_after_ms == retry_after_ms
     assert str(error) == (
         f"the model's queue is full: {queued_rows} rows wait, at most {queued_rows} may (max_queue_rows)"

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes import Nobody, PlainBlock, call
-from server.engine.batching import BatchQueue, Cut
-from server.types import NO_DEADLINE, Call
+from skylane.server.core.types import NO_DEADLINE, Call
+from skylane.server.engine.batching import Batch, BatchQueue
 
 CAP, WAIT_S = 4, 1.0
 
@@ -17,8 +17,8 @@ def names(calls: Sequence[Call]) -> str:
     return "".join(str(call.handle) for call in calls)
 
 
-def ran(cut: Cut) -> str:
-    return names([call for block in cut.blocks for call in block.calls])
+def ran(cut: Batch) -> str:
+    return names([call for task in cut.tasks for call in task.calls])
 
 
 # Blocks are written (names of the calls, rows of each, arrival); a capital letter is a call whose caller has gone.
@@ -151,12 +151,12 @@ def test_a_cancelled_leader_with_a_live_follower_still_runs() -> None:
     assert ran(queue.take(0.0)) == "ab"
 
 
-blocks = st.tuples(
+tasks = st.tuples(
     st.lists(st.tuples(st.booleans(), st.one_of(st.none(), st.floats(0, 20))), min_size=1, max_size=5),
     st.integers(1, 7),
 )
 """(whether each call is cancelled and its deadline, rows of each)."""
-steps = st.lists(st.tuples(st.floats(0, 2), st.one_of(st.none(), blocks)), max_size=30)
+steps = st.lists(st.tuples(st.floats(0, 2), st.one_of(st.none(), tasks)), max_size=30)
 """Seconds that pass, and a block that arrives or a batch that is taken."""
 
 
@@ -180,11 +180,11 @@ def test_each_call_leaves_exactly_once_in_order_within_the_cap(
         else:
             due_at = queue.due_at()
             cut = queue.take(now)
-            taken = [each for block in cut.blocks for each in block.calls]
+            taken = [each for task in cut.tasks for each in task.calls]
             assert bool(taken or cut.gone) == (due_at is not None and due_at <= now)
             assert all(each.is_live(now) for each in taken)
             assert not any(each.is_live(now) for each in cut.gone)
-            assert sum(block.rows for block in cut.blocks) <= cap or len(taken) == 1
+            assert sum(task.rows for task in cut.tasks) <= cap or len(taken) == 1
             live = [each for each in waiting if each.is_live(now)]
             assert taken == live[: len(taken)], "out of order, or somebody was overtaken"
             waiting = [each for each in waiting if each not in {*taken, *cut.gone}]

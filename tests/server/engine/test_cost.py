@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.engine.cost import CostModel
+from skylane.server.engine.cost import CostModel
 
 
 @pytest.mark.parametrize(

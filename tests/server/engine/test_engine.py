@@ -5,15 +5,15 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from fakes import PlainBlock, RecordingSink
-from server.block import Ask, Block
-from server.engine.cost import CostModel
-from server.engine.engine import Engine
-from server.engine.lane import Lane, LoadedModel
-from server.errors import ModelFailed
-from server.routing.routes import ModelRoutes, Routes
-from server.types import Array, Call, Interface, Route
 from skylane.manifest import OutputSpec, TensorSpec
 from skylane.policy import Cache, Policy
+from skylane.server.core.batch_task import BatchTask, RequestGroup
+from skylane.server.core.errors import ModelFailed
+from skylane.server.core.types import Array, Call, Interface, Route
+from skylane.server.engine.cost import CostModel
+from skylane.server.engine.engine import Engine
+from skylane.server.engine.routes import ModelRoutes, Routes
+from skylane.server.engine.served_version import LoadedModel, ServedVersion
 from support.simulation import Simulation
 
 UNENCODABLE = "an answer that cannot be encoded"
@@ -44,10 +44,10 @@ class NumberBlock(PlainBlock):
         return [b"%d" % number for number in outputs[0]]
 
 
-class NumberAsk(Ask):
+class NumberAsk(RequestGroup):
     """Calls whose handle is their number."""
 
-    def bind(self, interface: Interface) -> Block:
+    def bind(self, interface: Interface) -> BatchTask:
         """See Ask."""
         return NumberBlock(self.calls)
 
@@ -63,8 +63,8 @@ def test_an_answer_that_cannot_be_encoded_fails_its_own_callers_and_leaves_nothi
         (OutputSpec(name="y", dtype="int64", shape=(None,)),),
     )
     model = LoadedModel(interface=interface, runner=Twice(), cost=CostModel([(1, 1e-6)]), empty=())
-    lane = Lane(model, Policy(cache=Cache(enabled=True)))
-    engine.serve(Routes({"m": ModelRoutes({1: lane}, 1)}))
+    served_version = ServedVersion(model, Policy(cache=Cache(enabled=True)))
+    engine.serve(Routes({"m": ModelRoutes({1: served_version}, 1)}))
     for _ in range(2):  # the second time nobody may follow a leader that is no more
         sink.got.clear()
         engine.submit([NumberAsk(Route("m"), [Call(number, sink) for number in (1, 13, 2, 13)], sink)])

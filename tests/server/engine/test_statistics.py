@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.engine.statistics import BOUNDS_S, FOLDED_TOGETHER, Histogram, Statistics
+from skylane.server.engine.statistics import BOUNDS_S, FOLDED_TOGETHER, Histogram, Statistics
 
 
 @pytest.mark.parametrize(
@@ -28,16 +28,16 @@ def test_a_histogram_counts_calls_where_prometheus_would(seconds: float, bucket:
     assert (histogram.count, histogram.seconds) == (3, 3 * seconds)
 
 
-Block = tuple[float, int, str]
+BatchTask = tuple[float, int, str]
 """When it came, its calls, and by which protocol."""
 Times = tuple[float, float, float, float]
 """When its batch left the queue, had its arrays, had its outputs, and had answered everybody."""
 
 
-def count(statistics: Statistics, blocks: list[Block], rows: int, times: Times) -> None:
+def count(statistics: Statistics, tasks: list[BatchTask], rows: int, times: Times) -> None:
     """As the engine does for a batch."""
-    for place, block in enumerate(blocks):
-        statistics.answered(*block, 0 if place else rows, *times)
+    for place, task in enumerate(tasks):
+        statistics.answered(*task, 0 if place else rows, *times)
 
 
 def test_a_batch_counts_for_each_of_its_calls_and_once_as_an_execution() -> None:
@@ -66,19 +66,19 @@ batches = st.lists(
 
 @given(batches, st.sampled_from([1, FOLDED_TOGETHER // 8]), st.sets(st.integers(0, 20)))
 def test_together_they_are_counted_as_one_by_one(
-    batches: list[tuple[list[Block], int, Times]], times_over: int, asked: set[int]
+    batches: list[tuple[list[BatchTask], int, Times]], times_over: int, asked: set[int]
 ) -> None:
     """Whenever somebody asks in between. Whole numbers, so that any order of adding gives the same."""
     statistics = Statistics()
     queue, total, run = ([0] * (len(BOUNDS_S) + 1) for _ in range(3))
     outcomes, executions = Counter[tuple[str, str]](), Counter[int]()
     gather_s = run_s = reply_s = 0.0
-    for place, (blocks, rows, times) in enumerate(batches * times_over):
-        count(statistics, blocks, rows, times)
+    for place, (tasks, rows, times) in enumerate(batches * times_over):
+        count(statistics, tasks, rows, times)
         if place in asked:
             statistics.fold()
         began_at, gathered_at, ran_at, ended_at = times
-        for arrived_at, calls, protocol in blocks:
+        for arrived_at, calls, protocol in tasks:
             queue[bisect_left(BOUNDS_S, began_at - arrived_at)] += calls
             total[bisect_left(BOUNDS_S, ended_at - arrived_at)] += calls
             outcomes[protocol, ""] += calls

@@ -7,31 +7,31 @@ from typing import Any
 
 import pytest
 
-from server.directory import Directory
-from server.engine.engine import Engine
-from server.engine.lane import LoadedModel
-from server.errors import MessageTooLarge
-from server.guard import Guard
-from server.http.application import Application
-from server.http.bodies import Bodies
-from server.http.context import Context
-from server.http.exchange import Exchange
-from server.observe.figures import Figures
-from server.observe.logs import request_id_of
-from server.readiness import Readiness
-from server.repository.repository import Repository
-from server.routing.routes import Routes
+from skylane.server.admin.model_control import ModelControl
+from skylane.server.admin.readiness import Readiness
+from skylane.server.auth.authenticator import Authenticator
+from skylane.server.core.errors import MessageTooLarge
+from skylane.server.engine.engine import Engine
+from skylane.server.engine.routes import Routes
+from skylane.server.engine.served_version import LoadedModel
+from skylane.server.http.application import Application
+from skylane.server.http.engine_calls import EngineCalls
+from skylane.server.http.handler_context import Context
+from skylane.server.http.request_bodies import Bodies
+from skylane.server.observability.logs import request_id_of
+from skylane.server.observability.snapshot import Snapshot
+from skylane.server.repository.repository import Repository
 
 
 class NoWorkers:
     """Nothing runs here."""
 
     def run(self, work: Any) -> None:
-        """See server.engine.engine.Workers."""
+        """See skylane.server.engine.engine.Workers."""
         raise AssertionError
 
     def call_at(self, due_at: float, work: Any) -> None:
-        """See server.engine.engine.Workers."""
+        """See skylane.server.engine.engine.Workers."""
         raise AssertionError
 
 
@@ -39,7 +39,7 @@ def nothing_to_load(*_: object) -> LoadedModel:
     raise AssertionError("there is no model")
 
 
-async def nobody_counts() -> Figures:
+async def nobody_counts() -> Snapshot:
     raise AssertionError("nobody asked for figures")
 
 
@@ -50,10 +50,10 @@ async def nobody_looks() -> None:
 async def get(path: str, metrics: Any) -> tuple[int, dict[bytes, bytes], bytes]:
     """Status, headers and body, from the application itself."""
     context = Context(
-        exchange=Exchange(Engine(NoWorkers(), time.monotonic), time.monotonic),
+        exchange=EngineCalls(Engine(NoWorkers(), time.monotonic), time.monotonic),
         bodies=Bodies(1, lambda size: MessageTooLarge(f"{size}")),
-        guard=Guard(None),
-        directory=Directory(
+        authenticator=Authenticator(None),
+        directory=ModelControl(
             routes=Routes,
             repository=Repository(Path(), nothing_to_load, lambda _: None),
             readiness=Readiness(),

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from server.repository.loader import load, measure
-from server.types import Array
 from skylane import manifest as m
 from skylane.manifest import BrokenVersion, Manifest, OutputSpec, TensorSpec
 from skylane.policy import Batching, Policy, Session
+from skylane.server.core.types import Array
+from skylane.server.repository.loader import load, measure
 from support import models
 
 Damage = Callable[[Path], object]

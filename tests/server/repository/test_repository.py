@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from fakes import PlainBlock, call
-from server.engine.cost import CostModel
-from server.engine.lane import Lane, LoadedModel
-from server.errors import ModelNotFound
-from server.repository.looks import SETTLE_S
-from server.repository.repository import MISPLACED_TOLD_MAX, Repository, State
-from server.routing.routes import Routes
-from server.types import Array, Interface, Route
 from skylane.manifest import BrokenVersion, OutputSpec, TensorSpec
 from skylane.policy import Policy
+from skylane.server.core.errors import ModelNotFound
+from skylane.server.core.types import Array, Interface, Route
+from skylane.server.engine.cost import CostModel
+from skylane.server.engine.routes import Routes
+from skylane.server.engine.served_version import LoadedModel, ServedVersion
+from skylane.server.repository.repository import MISPLACED_TOLD_MAX, Repository, State
+from skylane.server.repository.scan_schedule import SETTLE_S
 
 
 class Idle:
@@ -78,13 +78,13 @@ class Bench:
         self.repository.refresh()
         return self.loads[before:]
 
-    def lane(self, name: str, version: int | None = None, label: str | None = None) -> Lane:
-        return self.routes.lane(Route(name, version, label))
+    def served_version(self, name: str, version: int | None = None, label: str | None = None) -> ServedVersion:
+        return self.routes.served_version(Route(name, version, label))
 
     def answers(self, name: str) -> int | None:
         """The version that answers when none is asked for."""
         try:
-            return self.lane(name).model.interface.version
+            return self.served_version(name).model.interface.version
         except ModelNotFound:
             return None
 
@@ -111,11 +111,11 @@ def _whole_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
 
-def busy(lane: Lane) -> PlainBlock:
+def busy(served_version: ServedVersion) -> PlainBlock:
     """Let something wait in the lane."""
-    block = PlainBlock([call("a")])
-    lane.queue.add(block, 0.0)
-    return block
+    task = PlainBlock([call("a")])
+    served_version.queue.add(task, 0.0)
+    return task
 
 
 # --- Versions --------------------------------------------------------------------------------------------------------
@@ -141,14 +141,14 @@ def test_without_a_change_nothing_is_loaded_and_no_routes_are_given(bench: Bench
 def test_a_new_version_takes_over_and_the_old_one_retires_until_it_is_idle(bench: Bench) -> None:
     bench.publish("a", 1)
     bench.refresh()
-    block = busy(old := bench.lane("a"))
+    task = busy(old := bench.served_version("a"))
     bench.publish("a", 2)
     assert bench.refresh() == [("a", 2)]
     assert bench.answers("a") == 2
     assert bench.states("a") == {2: State.READY, 1: State.RETIRING}
     bench.refresh()
     assert bench.states("a") == {2: State.READY, 1: State.RETIRING}, "it is still busy"
-    assert old.queue.take(9.0).blocks == [block]
+    assert old.queue.take(9.0).tasks == [task]
     bench.refresh()
     assert bench.states("a") == {2: State.READY}
 
@@ -164,11 +164,11 @@ def test_while_a_version_loads_it_says_so_and_the_old_one_serves(bench: Bench) -
 def test_a_broken_newest_version_is_refused_with_its_reason_and_the_old_one_serves_on(bench: Bench) -> None:
     bench.publish("a", 1)
     bench.refresh()
-    lane = bench.lane("a")
+    served_version = bench.served_version("a")
     bench.publish("a", 2)
     bench.breaks("a", 2, "model.onnx: its SHA-256 differs")
     assert bench.refresh() == [("a", 2)]
-    assert bench.lane("a") is lane
+    assert bench.served_version("a") is served_version
     assert bench.states("a") == {2: State.FAILED, 1: State.READY}
     assert bench.reason("a", 2) == "model.onnx: its SHA-256 differs"
 
@@ -195,7 +195,7 @@ def test_if_all_are_broken_the_model_does_not_serve_and_the_others_do(bench: Ben
 def test_callers_hear_why_no_version_serves_for_as_long_as_none_does(bench: Bench) -> None:
     def heard() -> str:
         with pytest.raises(ModelNotFound) as refused:
-            bench.lane("a")
+            bench.served_version("a")
         return str(refused.value)
 
     bench.publish("b", 1)
@@ -250,12 +250,12 @@ def test_a_removed_model_serves_no_longer_and_is_forgotten_once_idle(bench: Benc
     bench.publish("a", 1)
     bench.publish("b", 1)
     bench.refresh()
-    block = busy(lane := bench.lane("a"))
+    task = busy(served_version := bench.served_version("a"))
     shutil.rmtree(bench.root / "a")
     bench.refresh()
     assert (bench.answers("a"), bench.answers("b")) == (None, 1)
     assert bench.states("a") == {1: State.RETIRING}
-    assert lane.queue.take(9.0).blocks == [block]
+    assert served_version.queue.take(9.0).tasks == [task]
     bench.refresh()
     assert list(bench.repository.status) == ["b"]
 
@@ -358,43 +358,43 @@ def test_of_very_many_only_so_many_are_named(bench: Bench, caplog: pytest.LogCap
 def test_a_change_of_batching_makes_new_lanes_without_a_load(bench: Bench) -> None:
     bench.publish("a", 1)
     bench.refresh()
-    old = bench.lane("a")
+    old = bench.served_version("a")
     bench.policy("a", "batching.max_batch_rows = 7")
     assert bench.refresh() == []
-    assert bench.lane("a") is not old
-    assert bench.lane("a").model is old.model
-    assert bench.lane("a").policy.max_batch_rows == 7
+    assert bench.served_version("a") is not old
+    assert bench.served_version("a").model is old.model
+    assert bench.served_version("a").policy.max_batch_rows == 7
 
 
 def test_a_change_of_the_cache_makes_new_lanes_without_a_load(bench: Bench) -> None:
     bench.publish("a", 1)
     bench.refresh()
-    assert bench.lane("a").cache is None
+    assert bench.served_version("a").cache is None
     bench.policy("a", "cache.enabled = true")
     assert bench.refresh() == []
-    assert bench.lane("a").cache is not None
+    assert bench.served_version("a").cache is not None
 
 
 def test_a_change_of_the_session_loads_anew_and_the_old_lane_serves_meanwhile(bench: Bench) -> None:
     bench.publish("a", 1)
     bench.refresh()
-    old, served = bench.lane("a"), bench.served
+    old, served = bench.served_version("a"), bench.served
     bench.policy("a", "session.intra_op_threads = 2")
     assert bench.refresh() == [("a", 1)]
     assert bench.policies[-1].session.intra_op_threads == 2
-    assert bench.lane("a").model is not old.model
+    assert bench.served_version("a").model is not old.model
     assert bench.served == served + 1, "never without a route in between"
 
 
 def test_a_session_that_cannot_be_made_leaves_the_old_one_serving(bench: Bench) -> None:
     bench.publish("a", 1)
     bench.refresh()
-    old = bench.lane("a")
+    old = bench.served_version("a")
     bench.breaks("a", 1)
     bench.policy("a", "session.intra_op_threads = 2")
     for _ in range(2):
         bench.refresh()
-        assert bench.lane("a") is old
+        assert bench.served_version("a") is old
         told = bench.repository.status["a"].versions[1]
         assert told.state is State.READY
         assert told.reason.startswith("it serves on with the session options from before, since it cannot be loaded")
@@ -406,16 +406,16 @@ def test_a_policy_that_cannot_be_read_changes_nothing_and_is_logged_once(
     bench.publish("a", 1)
     bench.policy("a", "batching.max_batch_rows = 7")
     bench.refresh()
-    lane = bench.lane("a")
+    served_version = bench.served_version("a")
     bench.policy("a", "batching.max_batch_rows = 'many'")
     for _ in range(3):
         assert bench.refresh() == []
-    assert bench.lane("a") is lane
+    assert bench.served_version("a") is served_version
     (told,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert told.startswith("a: model.toml: [batching] max_batch_rows: expected a whole number, received text")
     bench.policy("a", "batching.max_batch_rows = 9")
     bench.refresh()
-    assert bench.lane("a").policy.max_batch_rows == 9
+    assert bench.served_version("a").policy.max_batch_rows == 9
 
 
 def test_a_policy_that_is_not_followed_is_told_of_until_it_is(bench: Bench) -> None:
@@ -448,7 +448,7 @@ def test_a_policy_whose_file_cannot_be_read_changes_nothing_and_new_versions_are
     bench.publish("a", 2)
     for _ in range(2):
         bench.refresh()
-    assert (bench.answers("a"), bench.lane("a").policy.max_batch_rows) == (2, 7)
+    assert (bench.answers("a"), bench.served_version("a").policy.max_batch_rows) == (2, 7)
     (told,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert told == (
         "a: model.toml: it cannot be read: Is a directory; it is served by the last model.toml that could be used"
@@ -498,7 +498,7 @@ def test_without_its_file_a_policy_is_the_default_again(bench: Bench) -> None:
     bench.refresh()
     (bench.root / "a" / "model.toml").unlink()
     bench.refresh()
-    assert bench.lane("a").policy == Policy().batching
+    assert bench.served_version("a").policy == Policy().batching
 
 
 def test_a_label_is_followed_at_once_even_if_nothing_needs_loading(bench: Bench) -> None:
@@ -508,7 +508,7 @@ def test_a_label_is_followed_at_once_even_if_nothing_needs_loading(bench: Bench)
     bench.refresh()
     bench.policy("a", "versions.keep = 2\nversions.labels.stable = 1")
     assert bench.refresh() == []
-    assert bench.lane("a", label="stable").model.interface.version == 1
+    assert bench.served_version("a", label="stable").model.interface.version == 1
     assert bench.repository.status["a"].labels == {"stable": 1}
 
 
@@ -552,7 +552,7 @@ def test_a_label_of_a_version_that_is_broken_is_not_routed(bench: Bench) -> None
     bench.policy("a", "versions.labels.stable = 1")
     bench.refresh()
     with pytest.raises(ModelNotFound, match="the version of label 'stable', 1, of model 'a' was refused"):
-        bench.lane("a", label="stable")
+        bench.served_version("a", label="stable")
 
 
 # --- Disks that fail -------------------------------------------------------------------------------------------------
@@ -647,12 +647,12 @@ def test_what_changes_is_looked_into(bench: Bench, change: Callable[[Bench], obj
 def test_a_version_that_still_finishes_is_looked_for_until_it_has(bench: Bench) -> None:
     bench.publish("a", 1)
     bench.refresh()
-    waiting = busy(bench.lane("a"))
-    retiring = bench.lane("a")
+    waiting = busy(bench.served_version("a"))
+    retiring = bench.served_version("a")
     bench.publish("a", 2)
     now = settled(bench)
     assert bench.repository.is_stale(now)
-    assert retiring.queue.take(now).blocks == [waiting]
+    assert retiring.queue.take(now).tasks == [waiting]
     assert not bench.repository.is_stale(settled(bench) + 1)
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.repository.selection import latest, wanted
 from skylane.policy import Versions
+from skylane.server.repository.selection import latest, wanted
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from server.runtime import memory
-from server.runtime.session import OnnxSession
-from server.types import Interface
 from skylane.manifest import OutputSpec, TensorSpec
 from skylane.policy import Session
+from skylane.server.core.types import Interface
+from skylane.server.runtime import memory
+from skylane.server.runtime.session import OnnxSession
 from support import models
 
 WIDTHS = (1 << 18, 1 << 20, 1 << 22)

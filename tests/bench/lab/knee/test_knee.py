@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench.lab.knee.page import page, said, table
-from bench.lab.knee.record import Knee, Knees
-from bench.lab.knee.search import Goal, Kind, Step, Verdict
-from bench.lab.knee.stand import lasts_s
-from bench.machine import Machine
-from bench.servers import free_port
+from skylane.bench.lab.knee.page import page, said, table
+from skylane.bench.lab.knee.record import Knee, Knees
+from skylane.bench.lab.knee.search import Goal, Kind, Step, Verdict
+from skylane.bench.lab.knee.stand import lasts_s
+from skylane.bench.machine import Machine
+from skylane.bench.servers import free_port
 from skylane.cli import main
 
 Call = Callable[..., tuple[int, str, str]]

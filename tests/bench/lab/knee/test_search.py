@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.lab.knee.search import SPOILT, Goal, Outcome, Step, Verdict, next_rate, outcome, tally
+from skylane.bench.lab.knee.search import SPOILT, Goal, Outcome, Step, Verdict, next_rate, outcome, tally
 
 TARGET_MS = 20.0
 SPOILT_BY = "late"

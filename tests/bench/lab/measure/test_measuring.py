@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.generator import GeneratorFailed
-from bench.lab.measure.measuring import Arrivals, Closed, Latency, Open, Subject, arrivals, measure, measured
-from bench.lab.measure.timeline import timeline
-from bench.lab.measure.truth import Ceiling
-from bench.sending import REFUSED, Log
-from bench.servers import free_port
-from bench.subjects import read
+from skylane.bench.generator import GeneratorFailed
+from skylane.bench.lab.measure.measuring import Arrivals, Closed, Latency, Open, Subject, arrivals, measure, measured
+from skylane.bench.lab.measure.timeline import timeline
+from skylane.bench.lab.measure.truth import Ceiling
+from skylane.bench.sending import REFUSED, Log
+from skylane.bench.servers import free_port
+from skylane.bench.subjects import read
 from support.server import serving
 
 OK, DEADLINE = 200, 4

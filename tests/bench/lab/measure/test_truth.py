@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.lab.measure.truth import Ceiling, ceiling, limited_by_generator
-from bench.payloads import grpc_reply
-from bench.subjects import read
+from skylane.bench.lab.measure.truth import Ceiling, ceiling, limited_by_generator
+from skylane.bench.payloads import grpc_reply
+from skylane.bench.subjects import read
 
 ALONE = Ceiling(requests_per_s=10_000, cpu_us=90, request_bytes=100)
 

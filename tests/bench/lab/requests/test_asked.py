@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.lab.measure.measuring import Open, as_expected
-from bench.lab.requests.asked import SPECIAL_MAX, Asker
-from bench.lab.requests.rows import Mixed
-from bench.lab.scenarios.plans import PLANS, scheduled
-from bench.load.scenarios import SCENARIOS
-from bench.sending import REFUSED, Log
+from skylane.bench.lab.measure.measuring import Open, as_expected
+from skylane.bench.lab.requests.asked import SPECIAL_MAX, Asker
+from skylane.bench.lab.requests.rows import Mixed
+from skylane.bench.lab.scenarios.plans import PLANS, scheduled
+from skylane.bench.load.scenarios import SCENARIOS
+from skylane.bench.sending import REFUSED, Log
 from skylane.client.schema import Model, TensorSpec
 from skylane.v1.prediction_pb2 import PredictRequest
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.lab.requests.questions import Unsuitable
-from bench.lab.requests.rows import Mixed, Recorded, bodies, examples, recorded
+from skylane.bench.lab.requests.questions import Unsuitable
+from skylane.bench.lab.requests.rows import Mixed, Recorded, bodies, examples, recorded
 from skylane.client import Client, Model
 
 RNG = np.random.default_rng(1)

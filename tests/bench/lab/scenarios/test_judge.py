@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.lab.scenarios.judge import CHANCE_MAX, NOT_SHOWN, Kind, chance, verdict
+from skylane.bench.lab.scenarios.judge import CHANCE_MAX, NOT_SHOWN, Kind, chance, verdict
 
 ROUNDS = st.lists(st.floats(0.01, 1e6), min_size=1, max_size=7)
 KINDS = st.sampled_from(("time", "cost", "rate", "size"))

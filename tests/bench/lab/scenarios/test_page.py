@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bench.lab.scenarios.drawn import cache_shares, middle, sizes
-from bench.lab.scenarios.page import page
-from bench.lab.scenarios.record import Lab
-from bench.lab.scenarios.summary import summary
-from bench.lab.screens.charts import TICKS_MAX, Axis, around, from_zero
-from bench.machine import Machine
+from skylane.bench.lab.scenarios.drawn import cache_shares, middle, sizes
+from skylane.bench.lab.scenarios.page import page
+from skylane.bench.lab.scenarios.record import Lab
+from skylane.bench.lab.scenarios.summary import summary
+from skylane.bench.lab.screens.charts import TICKS_MAX, Axis, around, from_zero
+from skylane.bench.machine import Machine
 
 MakeLab = Callable[..., Lab]
 VALUES = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=9)

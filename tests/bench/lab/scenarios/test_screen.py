@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from bench.lab.scenarios.record import Lab
-from bench.lab.scenarios.screen import Screen
+from skylane.bench.lab.scenarios.record import Lab
+from skylane.bench.lab.scenarios.screen import Screen
 
 MakeLab = Callable[..., Lab]
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.lab.knee.search import Kind
-from bench.lab.scenarios.judge import CHANCE_MAX, LEAST
-from bench.lab.tuner.policies import OWN, Candidate, Change, combined, singles
-from bench.lab.tuner.race import FINALISTS, LAST_ROUNDS, Heat, Result, Score, next_heat
+from skylane.bench.lab.knee.search import Kind
+from skylane.bench.lab.scenarios.judge import CHANCE_MAX, LEAST
+from skylane.bench.lab.tuner.policies import OWN, Candidate, Change, combined, singles
+from skylane.bench.lab.tuner.race import FINALISTS, LAST_ROUNDS, Heat, Result, Score, next_heat
 from skylane.policy import Batching, Cache, Policy
 
 TARGET_MS = 20.0

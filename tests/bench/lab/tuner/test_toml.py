@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.lab.tuner.policies import Change
-from bench.lab.tuner.toml import BEGINS, CONTINUES, changed, difference
 from skylane import policy
+from skylane.bench.lab.tuner.policies import Change
+from skylane.bench.lab.tuner.toml import BEGINS, CONTINUES, changed, difference
 
 SETTABLE = {
     ("batching", "instances"): st.integers(1, 64),

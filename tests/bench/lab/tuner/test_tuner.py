@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.figures import Spread
-from bench.lab.tuner.outcome import said, tuned, write
-from bench.lab.tuner.policies import OWN, Candidate, Change
-from bench.lab.tuner.race import GENERATOR, LAST_ROUNDS, Result
-from bench.lab.tuner.record import Tuning
+from skylane.bench.figures import Spread
+from skylane.bench.lab.tuner.outcome import said, tuned, write
+from skylane.bench.lab.tuner.policies import OWN, Candidate, Change
+from skylane.bench.lab.tuner.race import GENERATOR, LAST_ROUNDS, Result
+from skylane.bench.lab.tuner.record import Tuning
 from skylane.cli import main
 from skylane.policy import Batching, Policy, decode
 

@@ -1,1 +1,0 @@
-"""This server beside the usual ways to serve: what is compared, how, and the report. `python -m bench.saturation`."""

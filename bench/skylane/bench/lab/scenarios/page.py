@@ -1,0 +1,162 @@
+"""A run as one HTML file that needs nothing else: no scripts, nothing from elsewhere, light and dark. Pure."""
+
+from statistics import median
+from typing import Final
+
+from skylane.bench.figures import spread
+from skylane.bench.lab.measure.truth import CORES_MAX, LATE_SHARE_MAX, LATE_US_MAX, SHARE_MAX
+from skylane.bench.lab.scenarios.comparison import FIGURES, Comparison, Figure, compare
+from skylane.bench.lab.scenarios.drawn import pictures
+from skylane.bench.lab.scenarios.record import Lab, Scenario
+from skylane.bench.lab.scenarios.screen import NOT_REPORTED, REFUSAL
+from skylane.bench.lab.scenarios.summary import (
+    closed,
+    company,
+    figure_text,
+    in_time,
+    losses,
+    range_text,
+    ratio_text,
+    refusals,
+    terms,
+    versus,
+)
+from skylane.bench.lab.screens.document import conditions, definitions, document, minute
+from skylane.cli.live import count_text, share_text, time_text
+from skylane.convert.publishing.card.html import EMPTY, Html, joined, table, tag, text
+
+OFFERED: Final = Figure("sent", "rate", lambda found: found.offered_per_s)
+ANSWERED: Final = Figure("answered", "rate", lambda found: found.answered_per_s)
+VERDICTS: Final = {True: "good", False: "bad", None: "soft"}
+
+
+def page(lab: Lab, baseline: Lab | None) -> str:
+    """The whole file."""
+    compared = compare(lab, baseline) if baseline is not None else None
+    comparable = {line.scenario for line in compared.lines} if compared else set()
+    earlier = {each.name: each for each in (baseline.scenarios if baseline else ()) if each.name in comparable}
+    sections = (
+        _head(lab),
+        tag("section", tag("h2", text("Figures")), _figures(lab)),
+        _comparison(baseline, compared) if baseline is not None and compared is not None else EMPTY,
+        *(_scenario(each, earlier.get(each.name)) for each in lab.scenarios),
+        _harness(lab),
+        _how(lab),
+    )
+    return document(f"{lab.model} {lab.version}, measured {minute(lab.started_at)}", sections)
+
+
+def _head(lab: Lab) -> Html:
+    warnings = [
+        tag("p", text(told), class_="warning") for told in company(lab) + refusals(lab) + losses(lab) + closed(lab)
+    ]
+    title = tag("h1", text(lab.model), tag("small", text(f" version {lab.version}, under load")))
+    return tag("header", title, tag("p", text(f"{terms(lab)}. Measured {minute(lab.started_at)} UTC.")), *warnings)
+
+
+def _figures(lab: Lab) -> Html:
+    headings = ["scenario", "sent", "answered", *(figure.name for figure in FIGURES if figure.kind != "rate")]
+    headings += ["lost", "rows/batch", "cache"]
+    rows = [_row(scenario) for scenario in lab.scenarios]
+    note = tag(
+        "p",
+        text(
+            "Medians over the rounds, below them the least and the greatest. Lost: refused, failed, or never answered. "
+            "Cache: calls answered from it."
+        ),
+    )
+    timely = [tag("p", text(f"{told}.")) for told in in_time(lab)]
+    return joined([note, table(headings, rows, frozenset(range(1, len(headings)))), *timely])
+
+
+def _row(scenario: Scenario) -> list[Html]:
+    reported = scenario.reported
+    name = tag("span", tag("strong", text(scenario.name)), title=scenario.title)
+    if not reported:
+        return [name, tag("em", text(NOT_REPORTED), class_="refusal"), *[EMPTY] * (len(FIGURES) + 3)]
+    figures = [figure for figure in FIGURES if figure.kind != "rate"]
+    lost = sum(found.sent - found.answered for found in reported) / max(sum(found.sent for found in reported), 1)
+    batch = [found.batch_rows for found in reported if found.batch_rows is not None]
+    hits = [found.hit_share for found in reported if found.hit_share is not None]
+    return [
+        name,
+        *(_cell(scenario, figure) for figure in (OFFERED, ANSWERED, *figures)),
+        tag("span", text(share_text(lost)), class_="bad" if lost else None),
+        text(count_text(median(batch) if batch else None)),
+        text(share_text(median(hits) if hits else None)),
+    ]
+
+
+def _cell(scenario: Scenario, figure: Figure) -> Html:
+    values = [value for found in scenario.reported if (value := figure.of(found)) is not None]
+    if not values:
+        return text("–")
+    found = spread(values)
+    range_ = tag("small", text(range_text(figure, found))) if found.low != found.high else None
+    return tag("span", text(figure_text(figure, found.median)), range_, class_="figure")
+
+
+def _comparison(baseline: Lab, compared: Comparison) -> Html:
+    said = (
+        "A ratio is this run's median over the earlier one's, and in brackets those of the rounds that lie furthest "
+        "apart. A verdict stands only where every round of the one beat every round of the other, where that is no "
+        "accident, and where the difference is beyond what the machine itself changed."
+    )
+    rows = [
+        [
+            text(line.scenario), text(line.figure.name), text(figure_text(line.figure, line.before.median)),
+            text(figure_text(line.figure, line.now.median)), text(ratio_text(line.verdict.ratio)),
+            tag("span", text(line.verdict.word), class_=VERDICTS[line.verdict.better]),
+            tag("span", text(line.verdict.why), class_="soft"),
+        ]
+        for line in compared.lines
+    ]  # fmt: skip
+    headings = ("scenario", "figure", "then", "now", "ratio (rounds)", "verdict", "")
+    parts = [tag("h2", text("Beside an earlier run")), tag("p", text(f"{versus(baseline, compared)}."))]
+    parts += [tag("p", text(f"Not compared: {reason}."), class_="warning") for reason in compared.left_out]
+    if rows:
+        parts += [table(headings, rows, frozenset((2, 3, 4))), tag("p", text(said))]
+    return tag("section", *parts)
+
+
+def _scenario(scenario: Scenario, before: Scenario | None) -> Html:
+    drawn = pictures(scenario, before)
+    content = tag("div", *drawn, class_="plots") if drawn else tag("p", text(f"{REFUSAL}."), class_="warning")
+    return tag("section", tag("h2", text(scenario.name)), tag("p", text(f"{scenario.title}.")), content)
+
+
+def _harness(lab: Lab) -> Html:
+    said = (
+        "The generator measured itself before each round: the same requests to a server that does nothing. A round "
+        f"is not reported above {share_text(SHARE_MAX)} of that rate, nor if the generator was behind its schedule by "
+        f"more than {LATE_US_MAX / 1000:g} ms and {share_text(LATE_SHARE_MAX)} of the p99 that it saw, nor if it used "
+        f"more than {share_text(CORES_MAX)} of its core, unless in a closed loop the server had none left either."
+    )
+    headings = ("round", "alone", "CPU of the generator per request", "and then, of its core", "late, p99")
+    rows = [
+        [
+            text(place + 1), text(f"{count_text(alone.requests_per_s)}/s"), text(time_text(alone.cpu_us / 1e6)),
+            text(", ".join(f"{each.name} {share_text(each.rounds[place].generator_cores)}" for each in lab.scenarios)),
+            text(_lateness(lab, place)),
+        ]
+        for place, alone in enumerate(lab.alone)
+    ]  # fmt: skip
+    return tag("section", tag("h2", text("The harness itself")), tag("p", text(said)), table(headings, rows))
+
+
+def _lateness(lab: Lab, place: int) -> str:
+    late = [(each.name, each.rounds[place].late_us) for each in lab.scenarios]
+    return ", ".join(f"{name} {time_text(us / 1e6)}" for name, us in late if us is not None) or "–"
+
+
+def _how(lab: Lab) -> Html:
+    server = "started for it" if lab.started_server else f"at {lab.address}"
+    known = {
+        "commit": lab.commit,
+        "asked": lab.asked,
+        "server": server,
+        **conditions(lab.machine, lab.libraries),
+        "settings": ", ".join(f"{name} {value}" for name, value in lab.settings.items() if value is not None),
+        "took": f"{lab.took_s:g} s",
+    }
+    return tag("section", tag("h2", text("How it was measured")), definitions(known))

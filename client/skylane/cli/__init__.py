@@ -1,0 +1,102 @@
+"""`skylane`: the one command. Serves, converts, and asks a running server."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from skylane.cli.arguments import parser
+from skylane.cli.commands import COMMANDS, Refused, Unusable
+from skylane.client.errors import SkylaneError, Unavailable
+
+OK: Final = 0
+REFUSED: Final = 1
+"""The server said no, or is not there."""
+USAGE: Final = 2
+"""The command line, or the data on it, cannot be used."""
+INTERRUPTED: Final = 130
+
+MODULES: Final = {
+    "serve": "skylane.server.__main__",
+    "doctor": "skylane.server.process.doctor",
+    "token": "skylane.server.auth.cli",
+    "convert": "skylane.convert.__main__",
+    "models diff": "skylane.cli.diff",
+    "top": "skylane.cli.top",
+    "bench knee": "skylane.bench.lab.knee.__main__",
+    "bench tune": "skylane.bench.lab.tuner.__main__",
+    "bench": "skylane.bench.lab.__main__",
+}
+"""Command → module whose `main` it is. The part of `skylane` that it lies in is the extra that installs what it needs.
+
+A command of two words comes before the one that is its first word.
+"""
+
+MANIFESTS: Final = "server"
+"""The extra that installs what reading manifests and drawing in a terminal take; the converter's has it as well."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code: 0 done, 1 refused by the server, 2 wrong usage, 130 Ctrl-C."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        for words in (2, 1):
+            command = " ".join(argv[:words])
+            if len(argv) >= words and command in MODULES:
+                return _delegate(command, argv[words:])
+        return _ask(argv)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def _delegate(command: str, argv: Sequence[str]) -> int:
+    """Hand the rest of the line to the module's own `main`, importing it only now; it imports more when it runs."""
+    part = MODULES[command].split(".")[1]
+    try:
+        code: int = importlib.import_module(MODULES[command]).main(argv)
+    except ModuleNotFoundError as error:
+        name = error.name or ""
+        if name.partition(".")[0] == "skylane" and name != f"skylane.{part}":
+            raise  # ours, and not there: a broken installation, or a bug
+        extra = MANIFESTS if part == "cli" else part
+        print(f"skylane {command} needs the {extra} extra: pip install 'skylane[{extra}]'", file=sys.stderr)
+        return USAGE
+    return code
+
+
+def _ask(argv: Sequence[str]) -> int:
+    options = parser().parse_args(argv)
+    try:
+        COMMANDS[options.command](options)
+    except Refused:
+        return REFUSED
+    except SkylaneError as error:
+        print(f"skylane: {_told(error, options.address, tls=bool(options.tls or options.tls_ca))}", file=sys.stderr)
+        return REFUSED
+    except Unusable as error:
+        print(f"skylane {options.command}: {error}", file=sys.stderr)
+        return USAGE
+    sys.stdout.flush()
+    return OK
+
+
+def _told(error: SkylaneError, address: str, *, tls: bool) -> str:
+    """The error as people read it: gRPC's own text about connections names neither the address nor what to do."""
+    unreachable = ("failed to connect", "errors resolving", "dns resolution failed", "name resolution")
+    if isinstance(error, Unavailable) and any(sign in error.detail.lower() for sign in unreachable):
+        if tls and "handshake failed" in error.detail.lower():
+            return (
+                f"{error.code.name}: TLS failed: something answers at {address}, but it speaks no TLS or its "
+                "certificate is not trusted; leave out --tls, or name its authority with --tls-ca"
+            )
+        reason = error.detail.rpartition(": ")[2].strip().rstrip(".]")
+        return (
+            f"{error.code.name}: nothing answers at {address} ({reason}); start a server with `skylane serve`, "
+            "or name another with --address or SKYLANE_ADDRESS"
+        )
+    return str(error)

@@ -1,0 +1,169 @@
+"""The command line: what can be written, and the help that says so."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import Any, Final
+
+from skylane.version import __version__
+
+ADDRESS: Final = "localhost:8500"
+
+DESCRIPTION: Final = "Turn scikit-learn pipelines into ONNX models and serve them over gRPC."
+
+EPILOG: Final = """\
+examples:
+  skylane convert late.skops --name flights_late --data held_out.csv
+  skylane serve --models models
+  skylane models
+  skylane predict diabetes --json '[[59,2,32.1,101,157,93.2,38,4,4.86,87]]'
+  skylane health diabetes && echo ready
+  skylane top
+  skylane bench --model diabetes
+
+`python -m examples.small` makes the model diabetes, among others.
+`skylane COMMAND --help` explains a command.
+"""
+
+MODELS_EPILOG: Final = """\
+examples:
+  skylane models                       every model, with its versions
+  skylane models flights_late          what its latest version takes and gives
+  skylane models flights_late --label stable --format json
+  skylane models diff flights_late     what its newest version changed
+"""
+
+PREDICT_USAGE: Final = "MODEL (--row ... | --json TEXT | --csv FILE)"
+
+PREDICT_EPILOG: Final = """\
+Values are read as the model's columns are typed: 0017 stays text in a column
+of strings. An empty value, or null in JSON, is a gap.
+
+examples:
+  skylane predict diabetes --json '[[59,2,32.1,101,157,93.2,38,4,4.86,87]]'
+  skylane predict diabetes --csv patients.csv
+  head -9 flights.csv | skylane predict flights_late --csv - --format csv
+
+With ... for the model's other columns, which `skylane models NAME` lists:
+  skylane predict NAME --row carrier=UA distance= ... --row carrier=B6 ...
+  skylane predict NAME --json '{"carrier": ["UA", null], ...}'
+  skylane predict NAME --json '[{"carrier": "UA", ...}, ...]'
+  skylane predict NAME --json '[[0, 0, 5, 13, ...], ...]'
+"""
+
+HEALTH_EPILOG: Final = """\
+The exit code is 0 if it takes requests now, and 1 if not or if nothing answers.
+A server is ready when one of its models answers, and a model when one of its
+versions does. The lines after "not ready" say why.
+
+examples:
+  skylane health                       the server as a whole
+  skylane health flights_late          one model
+  until skylane health; do sleep 1; done
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands. The server's and the converter's are only named: their packages parse the rest."""
+    top = argparse.ArgumentParser(
+        prog="skylane",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"skylane {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    commands.add_parser("serve", help="serve the models of a repository", add_help=False)
+    commands.add_parser("token", help="make bearer tokens for those who call a server", add_help=False)
+    commands.add_parser("doctor", help="tell whether this machine suits what it would serve", add_help=False)
+    commands.add_parser("top", help="show what a server does, as it does it", add_help=False)
+    commands.add_parser("bench", help="measure what a server can do, and write a report", add_help=False)
+    commands.add_parser("convert", help="turn a pipeline into a published model", add_help=False)
+    _add_models(commands)
+    _add_predict(commands)
+    _add_health(commands)
+    return top
+
+
+def _add_models(commands: Any) -> None:
+    models = _add(commands, "models", "[NAME]", "list what a server serves, or describe one model", MODELS_EPILOG)
+    models.add_argument("model", nargs="?", metavar="NAME", help="describe this model")
+    _add_choice(models)
+    _add_format(models, ("table", "json"))
+    _add_connection(models)
+
+
+def _add_predict(commands: Any) -> None:
+    predict = _add(commands, "predict", PREDICT_USAGE, "ask a model for its answers", PREDICT_EPILOG)
+    predict.add_argument("model", metavar="MODEL", help="name of the model")
+    data = predict.add_argument_group("data, one of").add_mutually_exclusive_group(required=True)
+    data.add_argument(
+        "--row", action="append", nargs="+", metavar="NAME=VALUE", help="one row; repeat the option for more rows"
+    )
+    data.add_argument(
+        "--json", metavar="TEXT", help="a dict of lists, a list of dicts, or arrays for the tensors; - reads stdin"
+    )
+    data.add_argument("--csv", metavar="FILE", help="a file with a line of column names; - reads stdin")
+    _add_choice(predict)
+    predict.add_argument("--outputs", nargs="+", metavar="NAME", default=(), help="outputs to return (default: all)")
+    _add_format(predict, ("table", "json", "csv"))
+    _add_connection(predict)
+
+
+def _add_health(commands: Any) -> None:
+    health = _add(commands, "health", "[MODEL]", "tell whether a server, or one model, is ready", HEALTH_EPILOG)
+    health.add_argument("model", nargs="?", metavar="MODEL", help="name of a model (default: the whole server)")
+    _add_connection(health)
+
+
+def _add(commands: Any, name: str, usage: str, text: str, epilog: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        usage=f"skylane {name} {usage} [options]",
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return command
+
+
+def _add_choice(command: argparse.ArgumentParser) -> None:
+    choice = command.add_argument_group("version (default: the latest that is ready)").add_mutually_exclusive_group()
+    choice.add_argument("--version", type=_positive, metavar="N", help="exactly this one")
+    choice.add_argument("--label", metavar="LABEL", help="the one with this label, for example stable")
+
+
+def _add_format(command: argparse.ArgumentParser, formats: Sequence[str]) -> None:
+    command.add_argument("--format", choices=formats, default="table", help="how to print it (default: table)")
+
+
+def _add_connection(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("server")
+    group.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        default=os.environ.get("SKYLANE_ADDRESS", ADDRESS),
+        help=f"where it listens (default: {ADDRESS}, or SKYLANE_ADDRESS)",
+    )
+    group.add_argument("--timeout", type=_seconds, metavar="S", default=10.0, help="seconds to wait (default: 10)")
+    group.add_argument("--tls", action="store_true", help="connect with TLS")
+    group.add_argument("--tls-ca", metavar="FILE", help="trust the certificates in this PEM file; implies --tls")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {number}")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"expected more than 0 seconds, got {text}")
+    return number
+
+
+# argparse names the type in its message: "invalid whole number value: 'x'".
+_positive.__name__, _seconds.__name__ = "whole number", "number"

@@ -1,0 +1,237 @@
+"""The blocking client. The rules of a call are in calls.py; here they are carried out with grpc."""
+
+import math
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+
+from skylane.client.calls import Acquire, Calls, Pause, Step, Steps, stream_timeout
+from skylane.client.channel import MAX_MESSAGE_BYTES, PREDICT_STREAM, UNARY, Health, channel_options, check_target
+from skylane.client.decoding import Prediction
+from skylane.client.encoding import Request
+from skylane.client.errors import SkylaneError, error_of_rpc
+from skylane.client.schema import Model, ModelStatus
+from skylane.client.streams import Answer, InOrder, Ledger, schema_may_be_old
+from skylane.v1.prediction_pb2 import PredictRequest
+from skylane.version import __version__
+
+T = TypeVar("T")
+
+
+class Client:
+    """Asks a Skylane server, and waits for its answers. Share one among threads and keep it: connecting is slow.
+
+        with Client("localhost:8500", timeout_s=2.0) as client:  # seconds for each call
+            prediction = client.predict("flights_late", frame)  # a data frame with the model's columns
+            prediction.probabilities  # (rows, classes)
+            for prediction in client.predict_many("flights_late", frames):  # one stream, answers in order
+                ...
+            for request_id, answer in client.predict_stream([("flights_late", frame), ("digits", pixels)]):
+                ...  # as each is finished: a Prediction, or the SkylaneError of that request
+
+    `target` is "host:port", or "dns:///host:port" to spread calls over all addresses that the name has.
+    `timeout_s` bounds every call that names no other, all that it sends together; `math.inf` waits for ever.
+    `retry_overload`: how often a call that finds the model's queue full is tried again, after the pause that the server
+    asks for and within the timeout. UNAVAILABLE is always tried up to 3 times, no other error ever.
+    `credentials` turns TLS on; `metadata` goes with every call; `max_message_bytes` bounds a message either way;
+    `options` are further options of the gRPC channel.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        timeout_s: float = 5.0,
+        retry_overload: int = 0,
+        credentials: grpc.ChannelCredentials | None = None,
+        metadata: Sequence[tuple[str, str]] = (),
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+        options: Sequence[tuple[str, Any]] = (),
+    ) -> None:
+        check_target(target)
+        self.target = target
+        self._calls = Calls(timeout_s, retry_overload, threading.Lock)
+        self._metadata = tuple(metadata)
+        all_options = channel_options(target, __version__, max_message_bytes, options)
+        if credentials is None:
+            self._channel = grpc.insecure_channel(target, all_options)
+        else:
+            self._channel = grpc.secure_channel(target, credentials, all_options)
+        self._unary = {
+            method.path: self._channel.unary_unary(
+                method.path, method.request.SerializeToString, method.reply.FromString
+            )
+            for method in UNARY
+        }
+        self._stream = self._channel.stream_stream(
+            PREDICT_STREAM.path, PREDICT_STREAM.request.SerializeToString, PREDICT_STREAM.reply.FromString
+        )
+
+    def predict(
+        self,
+        model: str,
+        data: Any,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        outputs: Sequence[str] = (),
+        timeout_s: float | None = None,
+        request_id: str = "",
+        retry_overload: int | None = None,
+    ) -> Prediction:
+        """Answer rows of features with the model's outputs.
+
+        `data` is a data frame; a dict of column → list, array or single value; a list of dicts, one for each row; a
+        dict of tensor name → array; or one array (rows, …), or list of rows, for a model with one tensor. None,
+        NaN and pandas.NA are gaps. Column names are those that the model was trained with.
+
+        `version` or `label` chooses who answers, the latest that is ready if neither is given; `outputs` are the
+        names of those to return, all if none are given.
+
+        Raises TypeError and ValueError for data that cannot be sent, and SkylaneError for what the server refuses:
+        InvalidInput, NotFound, Overloaded, DeadlineExceeded, Unavailable, Internal.
+        """
+        request = Request(model=model, data=data, version=version, label=label, outputs=outputs, request_id=request_id)
+        return self._run(self._calls.predict(request, timeout_s, retry_overload))
+
+    def predict_stream(
+        self, requests: Iterable[Request | tuple[str, Any]], *, timeout_s: float = math.inf
+    ) -> Generator[tuple[str, Answer], None, None]:
+        """Send many requests over one call, and yield (request_id, Prediction or SkylaneError) as each is finished.
+
+        `requests` are `Request`s or (model, data). It is read in a thread of its own, as fast as the server takes
+        requests, so it may wait for events or for answers; without a `request_id` a request gets its place, counted
+        from 0, as text. A request that is refused is answered with its error and the others go on. What ends the
+        stream is raised: a broken connection, `timeout_s` for all of it, or an error in `requests` itself, which is
+        raised after the answers to what was sent before it.
+        """
+        ledger, failures = Ledger(), list[Exception]()
+
+        def outgoing() -> Iterator[PredictRequest]:
+            try:
+                for item in requests:
+                    yield self._run(self._calls.message(ledger.admit(item), self._calls.deadline(None)))
+                ledger.all_sent = True
+            except Exception as error:  # raised below, in the caller's thread; grpc would only log it
+                failures.append(error)
+
+        call = self._stream(outgoing(), timeout=stream_timeout(timeout_s), metadata=self._metadata)
+        try:
+            for reply in call:
+                request, answer = ledger.settle(reply)
+                if schema_may_be_old(answer):
+                    self._calls.forget(request)
+                yield request.request_id, answer
+        except grpc.RpcError as error:
+            raise error_of_rpc(error) from error
+        finally:
+            call.cancel()
+        if failures:
+            raise failures[0]
+        ledger.close()
+
+    def predict_many(
+        self,
+        model: str,
+        items: Iterable[Any],
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        outputs: Sequence[str] = (),
+        window: int = 64,
+        timeout_s: float = math.inf,
+        return_errors: bool = False,
+    ) -> Generator[Any, None, None]:
+        """Answer every item of `items`, each `data` as in `predict`, in their order over one stream.
+
+        At most `window` items are read ahead of the answer that is handed out. The first SkylaneError is raised, or,
+        with `return_errors`, yielded in its place.
+        """
+        if window < 1:
+            raise ValueError(f"window must be at least 1, not {window}")
+        room, done = threading.Semaphore(window), threading.Event()
+
+        def paced() -> Iterator[Request]:
+            source = iter(items)
+            while room.acquire() and not done.is_set():
+                try:
+                    data = next(source)
+                except StopIteration:
+                    return
+                yield Request(model=model, data=data, version=version, label=label, outputs=outputs)
+
+        ordered = InOrder[Answer]()
+        stream = self.predict_stream(paced(), timeout_s=timeout_s)
+        try:
+            for request_id, answer in stream:
+                for ready in ordered.add(int(request_id), answer):
+                    if isinstance(ready, SkylaneError) and not return_errors:
+                        raise ready
+                    room.release()
+                    yield ready
+        finally:
+            done.set()
+            room.release()  # lets the thread that reads `items` see that nobody waits any more
+            stream.close()
+
+    def models(self, *, timeout_s: float | None = None) -> tuple[ModelStatus, ...]:
+        """Every model of the server, with the states of its versions and its labels."""
+        return self._run(self._calls.models(timeout_s))
+
+    def model(
+        self, name: str, version: int | None = None, label: str | None = None, *, timeout_s: float | None = None
+    ) -> Model:
+        """What one version takes and gives: the one asked for, or the latest that is ready. Raises NotFound."""
+        return self._run(self._calls.model(name, version, label, timeout_s))
+
+    def health(self, model: str | None = None, *, timeout_s: float | None = None) -> Health:
+        """What the standard health service says of the server or of one model. Raises NotFound and Unavailable."""
+        return self._run(self._calls.health(model, timeout_s))
+
+    def ready(self, model: str | None = None, *, timeout_s: float | None = None) -> bool:
+        """Whether the server, or this model on it, takes requests now. False if it cannot be reached."""
+        return self._run(self._calls.ready(model, timeout_s))
+
+    def close(self) -> None:
+        """Close the connection; calls under way are cancelled."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self.target!r})"
+
+    def _run(self, steps: Steps[T]) -> T:
+        """Carry out one call."""
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    reply = self._carry_out(step)
+                except grpc.RpcError as error:
+                    step = steps.throw(error_of_rpc(error))
+                else:
+                    step = steps.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        finally:
+            steps.close()  # gives back what it holds, also after Ctrl-C
+
+    def _carry_out(self, step: Step) -> Any:
+        if isinstance(step, Acquire):
+            return step.lock.acquire(timeout=-1 if step.timeout_s is None else step.timeout_s)
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return None
+        return self._unary[step.method.path](step.request, timeout=step.timeout_s, metadata=self._metadata)

@@ -1,0 +1,82 @@
+"""Estimators that pass rows on to others: pipelines, column transformers, unions, searches, frozen ones."""
+
+from typing import Any
+
+from sklearn.compose import ColumnTransformer
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.pipeline import FeatureUnion, Pipeline
+
+from skylane.convert.export.emitters.emission import Emission
+from skylane.convert.export.emitters.features import Features
+from skylane.convert.export.emitters.registry import Emitter, Method, emits
+from skylane.convert.export.emitters.sparse import answers_sparse
+from skylane.convert.inspection.structure import branches
+
+ALL: tuple[Method, ...] = ("transform", "predict", "predict_proba", "decision_function")
+
+
+def _through_steps(method: Method) -> Emitter:
+    def emit(pipeline: Any, features: Features, emission: Emission) -> Features:
+        steps = [(name, step) for name, step in pipeline.steps if step is not None and step != "passthrough"]
+        sparse = emission.sparse
+        for place, (name, step) in enumerate(steps):
+            with emission.rows(sparse=sparse):
+                asked = method if place == len(steps) - 1 else "transform"
+                features = emission.ask(step, asked, features, step=name)
+            sparse = answers_sparse(step, sparse)
+        return features
+
+    return emit
+
+
+def _by_best(method: Method) -> Emitter:
+    def emit(search: Any, features: Features, emission: Emission) -> Features:
+        return emission.ask(search.best_estimator_, method, features)
+
+    return emit
+
+
+def _by_frozen(method: Method) -> Emitter:
+    def emit(frozen: Any, features: Features, emission: Emission) -> Features:
+        return emission.ask(frozen.estimator, method, features, step="")
+
+    return emit
+
+
+for _method in ALL:
+    emits(_method, Pipeline)(_through_steps(_method))
+    emits(_method, GridSearchCV, RandomizedSearchCV)(_by_best(_method))
+    emits(_method, FrozenEstimator)(_by_frozen(_method))
+
+
+@emits("transform", ColumnTransformer)
+def columns(transformer: Any, features: Features, emission: Emission) -> Features:
+    """Each branch gets its columns; their answers stand side by side."""
+    fitted = {name: part for name, part, _ in transformer.transformers_}
+    made = []
+    for name, positions in branches(transformer):
+        taken, part = features.take(positions), fitted[name]
+        made.append(taken if part == "passthrough" else emission.ask(part, "transform", taken, step=name))
+    return side_by_side(made, transformer.transformer_weights, [name for name, _ in branches(transformer)], emission)
+
+
+@emits("transform", FeatureUnion)
+def union(transformer: Any, features: Features, emission: Emission) -> Features:
+    """Each part gets all columns; their answers stand side by side."""
+    parts = [(name, part) for name, part in transformer.transformer_list if part is not None and part != "drop"]
+    made = [
+        features if part == "passthrough" else emission.ask(part, "transform", features, step=name)
+        for name, part in parts
+    ]
+    return side_by_side(made, transformer.transformer_weights, [name for name, _ in parts], emission)
+
+
+def side_by_side(
+    made: list[Features], weights: dict[str, float] | None, names: list[str], emission: Emission
+) -> Features:
+    """Joined, each multiplied by its weight; products that were put off are carried out."""
+    weighed = [one.then("Mul", (weights or {})[name]) if name in (weights or {}) else one
+               for name, one in zip(names, made, strict=True)]  # fmt: skip
+    settled = [one if one.matrix is None else Features.of(emission.tensor(one)) for one in weighed]
+    return Features.joined(settled)

@@ -1,0 +1,136 @@
+"""Words of texts, counted and weighed.
+
+A tokenizer of ONNX Runtime knows RE2, whose \\w is ASCII only: patterns are written so that letters are those of
+Python. skl2onnx splits "Köln" in two, counts bigrams across one-letter words and errs in sublinear counts (measured).
+"""
+
+from typing import Any, Final
+
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
+
+from skylane.convert.errors import Refused
+from skylane.convert.export.emitters.emission import Emission
+from skylane.convert.export.emitters.features import Features
+from skylane.convert.export.emitters.functions import normalized
+from skylane.convert.export.emitters.graph import Tensor
+from skylane.convert.export.emitters.registry import emits
+
+LETTER: Final = r"[\p{L}\p{N}_]"
+"""What Python's \\w is, in RE2."""
+
+PATTERNS: Final = {
+    r"(?u)\b\w\w+\b": LETTER + "{2,}",
+    r"\b\w\w+\b": LETTER + "{2,}",
+    r"(?u)\b\w+\b": LETTER + "+",
+    r"\b\w+\b": LETTER + "+",
+    r"(?u)\w+": LETTER + "+",
+    r"\w+": LETTER + "+",
+    r"\S+": r"[^\s\v\p{Z}\x{1c}-\x{1f}\x{85}]+",
+}
+"""Patterns that are known to find the same words in Python and in RE2."""
+
+TELLING: Final = {"ς": "a final sigma", "i̇": "a dotted i"}
+"""What Python lowers some capitals to, and character by character nobody can."""
+
+
+@emits("transform", CountVectorizer)
+def counts(vectorizer: Any, features: Features, emission: Emission) -> Features:
+    """How often each word, or each run of words, of the vocabulary occurs."""
+    found = _counted(vectorizer, features, emission)
+    return Features.of(_once(found, emission) if vectorizer.binary else found)
+
+
+@emits("transform", TfidfVectorizer)
+def weighed_counts(vectorizer: Any, features: Features, emission: Emission) -> Features:
+    """Counts, by how rare the word is, in rows of one length."""
+    return weighed(vectorizer._tfidf, counts(vectorizer, features, emission), emission)
+
+
+@emits("transform", TfidfTransformer)
+def weighed(transformer: Any, features: Features, emission: Emission) -> Features:
+    """Counts, by how rare the word is, in rows of one length."""
+    if transformer.sublinear_tf:
+        graph, x = emission.graph, emission.tensor(features)
+        one = graph.constant(1.0, x.dtype)
+        at_least = graph.node("Max", [x, one], x.dtype, x.width)
+        log = graph.node("Add", [graph.node("Log", [at_least], x.dtype, x.width), one], x.dtype, x.width)
+        features = Features.of(graph.node("Mul", [log, _once(x, emission)], x.dtype, x.width))
+    if transformer.use_idf:
+        features = features.then("Mul", transformer.idf_)
+    return normalized(features, transformer.norm, emission) if transformer.norm else features
+
+
+def _once(tensor: Tensor, emission: Emission) -> Tensor:
+    """1.0 for what occurs at all."""
+    one = emission.graph.constant(1.0, tensor.dtype)
+    return emission.graph.node("Min", [tensor, one], tensor.dtype, tensor.width)
+
+
+def _counted(vectorizer: Any, features: Features, emission: Emission) -> Tensor:
+    graph, path = emission.graph, emission.graph.path
+    pattern = _pattern(vectorizer, path)
+    vocabulary = {str(term): int(place) for term, place in vectorizer.vocabulary_.items()}
+    words = emission.vector(features)
+    if words.dtype != "string":
+        raise Refused(f"the step {path} takes text, but gets numbers")
+    if vectorizer.lowercase:
+        _check_case(vocabulary, path)
+        words = graph.node("StringNormalizer", [words], "string", None, case_change_action="LOWER", locale="C.UTF-8")
+    # Marks at both ends: without any word, a batch would have no columns to be counted.
+    domain = "com.microsoft"
+    tokens = graph.node(
+        "Tokenizer", [words], "string", None, domain=domain, opset=1,
+        mark=1, mincharnum=1, pad_value="", tokenexp=pattern,
+    )  # fmt: skip
+    lengths = range(vectorizer.ngram_range[0], vectorizer.ngram_range[1] + 1)
+    by_length = {length: [term for term in vocabulary if term.count(" ") == length - 1] for length in lengths}
+    pool, starts, places = list[str](), list[int](), list[int]()
+    for length in range(1, max(lengths) + 1):
+        starts.append(len(pool))
+        for term in by_length.get(length, ()):
+            pool.extend(term.split(" "))
+            places.append(vocabulary[term])
+    width = len(vocabulary)
+    return graph.node(
+        "TfIdfVectorizer", [tokens], "float32", width, max_gram_length=max(lengths), min_gram_length=min(lengths),
+        max_skip_count=0, mode="TF", ngram_counts=starts, ngram_indexes=places, pool_strings=pool,
+    )  # fmt: skip
+
+
+def _pattern(vectorizer: Any, path: str) -> str:
+    """How words are told apart, for RE2. Raises Refused for what graphs cannot do as scikit-learn does."""
+    for setting, usual, why in (
+        ("analyzer", "word", "which joins blanks in a way that graphs do not know"),
+        ("strip_accents", None, "which graphs do not know"),
+        ("preprocessor", None, "which is code of your own"),
+        ("tokenizer", None, "which is code of your own"),
+    ):
+        value = getattr(vectorizer, setting)
+        if value != usual:
+            raise Refused(f"the step {path} has {setting}={value!r}, {why}: use {setting}={usual!r}")
+    if vectorizer.get_stop_words() and vectorizer.ngram_range[1] > 1:
+        raise Refused(f"the step {path} leaves out stop words between others: use ngram_range=(1, 1), or none")
+    if vectorizer.token_pattern not in PATTERNS:
+        raise Refused(
+            f"the step {path} has token_pattern={vectorizer.token_pattern!r}, which may find other words in a graph: "
+            f"use one of {', '.join(map(repr, PATTERNS))}"
+        )
+    if any(" " in term for term in vectorizer.vocabulary_) and vectorizer.ngram_range[1] == 1:
+        raise Refused(f"the step {path} has terms with blanks in its vocabulary, but ngram_range=(1, 1)")
+    return PATTERNS[vectorizer.token_pattern]
+
+
+def _check_case(vocabulary: dict[str, int], path: str) -> None:
+    for letters, name in TELLING.items():
+        found = next((term for term in vocabulary if letters in term), None)
+        if found is not None:
+            raise Refused(
+                f"the step {path} knows {found!r} with {name}, to which graphs do not lower capitals as Python does: "
+                f"lower the texts before the pipeline and set lowercase=False"
+            )
+
+
+@emits("transform", HashingVectorizer)
+def hashed(_vectorizer: Any, _features: Features, emission: Emission) -> Features:
+    """Nothing: no operator hashes words as scikit-learn does."""
+    raise Refused(f"the step {emission.graph.path} hashes words, which graphs cannot: use TfidfVectorizer")

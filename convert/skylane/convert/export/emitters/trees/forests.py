@@ -1,0 +1,126 @@
+"""Decision trees, random forests and extra trees of scikit-learn: the mean of what the leaves hold."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
+
+from skylane.convert.errors import Refused
+from skylane.convert.export.emitters.emission import Emission
+from skylane.convert.export.emitters.features import Features
+from skylane.convert.export.emitters.graph import Tensor
+from skylane.convert.export.emitters.registry import Declined, emits, in_one_node
+from skylane.convert.export.emitters.trees.classifier import classified
+from skylane.convert.export.emitters.trees.forest import LEAF, Forest
+from skylane.convert.export.emitters.trees.nodes import sums
+from skylane.convert.inspection.schema import Array
+
+
+def tree_of(tree: Any, values: Array) -> Forest:
+    """A tree of scikit-learn, with these values, (nodes, width), in its leaves."""
+    leaf = tree.children_left < 0
+    return Forest(
+        roots=np.zeros(1, np.int64),
+        feature=np.where(leaf, 0, tree.feature).astype(np.int64),
+        threshold=np.where(leaf, 0.0, tree.threshold).astype(np.float64),
+        left=np.where(leaf, LEAF, tree.children_left).astype(np.int64),
+        right=np.where(leaf, LEAF, tree.children_right).astype(np.int64),
+        gaps_left=np.where(leaf, False, tree.missing_go_to_left).astype(np.bool_),
+        values=np.where(leaf[:, None], values, 0.0).astype(np.float64),
+        single=True,
+    )
+
+
+def shares(trees: Sequence[Any]) -> Forest:
+    """The shares of classes in the leaves; of two classes, the second's alone."""
+    width = trees[0].tree_.value.shape[2]
+    taken = slice(1, 2) if width == 2 else slice(None)
+    return Forest.joined([tree_of(tree.tree_, tree.tree_.value[:, 0, taken]) for tree in trees])
+
+
+def averaged_shares(forest: Forest, trees: int, features: Features, emission: Emission) -> Features:
+    """The trees' probabilities, averaged: (rows, classes)."""
+    total = sums(forest, features, emission)
+    if forest.width > 1:
+        return total if trees == 1 else total.then("Div", trees)
+    # Rounded down, so that a draw stays one: half of the trees say at most a half, and then the first class is taken.
+    share = np.nextafter(1.0 / trees, 0.0, dtype=np.float32) if 1.0 / trees < np.float32(1.0 / trees) else 1.0 / trees
+    return total.times(np.array([[-share, share]]), np.array([1.0, 0.0]))
+
+
+@emits("predict_proba", DecisionTreeClassifier, ExtraTreeClassifier)
+def tree_probabilities(tree: Any, features: Features, emission: Emission) -> Features:
+    """The shares of classes in a row's leaf."""
+    _answers_one(tree, emission)
+    return averaged_shares(shares([tree]), 1, features, emission)
+
+
+@emits("predict_proba", RandomForestClassifier, ExtraTreesClassifier)
+def forest_probabilities(forest: Any, features: Features, emission: Emission) -> Features:
+    """The mean of the trees' shares."""
+    _answers_one(forest, emission)
+    return averaged_shares(shares(forest.estimators_), len(forest.estimators_), features, emission)
+
+
+@in_one_node(DecisionTreeClassifier, ExtraTreeClassifier)
+def tree_at_once(tree: Any, features: Features, emission: Emission) -> tuple[Tensor, Tensor]:
+    """The shares of classes in a row's leaf, and the class with the largest."""
+    return _voted([tree], tree, features, emission)
+
+
+@in_one_node(RandomForestClassifier, ExtraTreesClassifier)
+def forest_at_once(forest: Any, features: Features, emission: Emission) -> tuple[Tensor, Tensor]:
+    """The mean of the trees' shares, and the class with the largest."""
+    return _voted(forest.estimators_, forest, features, emission)
+
+
+def _voted(trees: Sequence[Any], model: Any, features: Features, emission: Emission) -> tuple[Tensor, Tensor]:
+    _answers_one(model, emission)
+    if len(model.classes_) == 2:  # half the leaves' numbers, and quicker from 64 rows on
+        raise Declined("of two classes it would hold two numbers in each leaf, or decide draws wrongly")
+    each = [tree_of(tree.tree_, tree.tree_.value[:, 0] / len(trees)) for tree in trees]
+    return classified(Forest.joined(each), None, "NONE", model.classes_, features, emission)
+
+
+@emits("predict", DecisionTreeRegressor, ExtraTreeRegressor)
+def tree_prediction(tree: Any, features: Features, emission: Emission) -> Features:
+    """What a row's leaf holds."""
+    return sums(tree_of(tree.tree_, tree.tree_.value[:, :, 0]), features, emission)
+
+
+@emits("predict", RandomForestRegressor, ExtraTreesRegressor)
+def forest_prediction(forest: Any, features: Features, emission: Emission) -> Features:
+    """The mean of what the trees' leaves hold."""
+    return mean_of([(tree, None) for tree in forest.estimators_], features, emission)
+
+
+def mean_of(trees: Sequence[tuple[Any, Sequence[int] | None]], features: Features, emission: Emission) -> Features:
+    """The mean of regression trees, each with the columns it sees, or None for all.
+
+    Small numbers are added up: what is far from nought is taken off the leaves, and added again in the end.
+    """
+    centre = np.mean([tree.tree_.value[0, :, 0] for tree, _ in trees], axis=0)
+    forest = Forest.joined([_seeing(tree_of(tree.tree_, tree.tree_.value[:, :, 0] - centre), seen)
+                            for tree, seen in trees])  # fmt: skip
+    return sums(forest, features, emission).times(np.eye(len(centre)) / len(trees), centre)
+
+
+def _seeing(forest: Forest, seen: Sequence[int] | None) -> Forest:
+    return forest if seen is None else forest.renumbered(seen)
+
+
+def _answers_one(model: Any, emission: Emission) -> None:
+    if model.n_outputs_ != 1:
+        raise Declined("several questions")
+    needs_two(model.classes_, emission)
+
+
+def needs_two(classes: Array, emission: Emission) -> None:
+    """Raises Refused for a single class: skl2onnx's trees then answer another one, or take the process down."""
+    if len(classes) < 2:
+        raise Refused(
+            f"the step {emission.graph.path} met a single class in training, {classes[0]}: "
+            f"train it on rows of two or more"
+        )

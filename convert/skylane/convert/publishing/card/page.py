@@ -1,0 +1,105 @@
+"""Manifest → HTML: the page's order and its words. Pure."""
+
+from importlib.resources import files
+from typing import Final
+
+from skylane.convert.publishing.card.html import Html, tag, text
+from skylane.convert.publishing.card.inputs import answers, inputs
+from skylane.convert.publishing.card.made import calling, golden, made
+from skylane.convert.publishing.card.tried import tried
+from skylane.manifest import Candidate, Manifest
+
+FIGURE: Final = {"classifier": "accuracy", "regressor": "R²"}
+
+REPORTED_MAX: Final = 3
+"""Figures of the author's own that have a tile each; more are listed."""
+
+
+def page(manifest: Manifest) -> str:
+    """A whole file that needs nothing else."""
+    head = tag(
+        "head",
+        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
+        tag("title", text(f"{manifest.model} {manifest.version}")),
+        tag("style", Html("body { margin: 0 }")),
+    )
+    return f'<!doctype html>\n<html lang="en">{head}{tag("body", Html(cell(manifest)))}</html>\n'
+
+
+def cell(manifest: Manifest, *, draft: bool = False) -> str:
+    """The same as one element, for a notebook; its style touches nothing else. A draft has no version yet."""
+    style = (files("skylane.convert.publishing.card") / "card.css").read_text("utf-8")
+    sections = (
+        _head(manifest, "not published yet" if draft else f"version {manifest.version}"),
+        tried(manifest),
+        inputs(manifest),
+        answers(manifest),
+        golden(manifest),
+    )
+    return tag("div", tag("style", Html(style)), *sections, calling(manifest), made(manifest), class_="skylane-card")
+
+
+def chosen_of(manifest: Manifest) -> Candidate | None:
+    """The candidate that was published."""
+    return next((candidate for candidate in manifest.candidates if candidate.chosen), None)
+
+
+def _head(manifest: Manifest, published: str) -> Html:
+    chosen = chosen_of(manifest)
+    forced = tag("p", text(f"Published by force: {chosen.note if chosen else ''}"), class_="warning")
+    notes = [tag("p", text(note), class_="warning") for note in manifest.notes]
+    return tag(
+        "header",
+        tag("h1", text(manifest.model), tag("small", text(f" {published}"))),
+        tag("p", text(_summary(manifest))),
+        tag("div", *_figures(manifest, chosen), class_="figures"),
+        _reported(manifest),
+        forced if manifest.tolerance.forced else None,
+        *notes,
+    )
+
+
+def _summary(manifest: Manifest) -> str:
+    inputs = len(manifest.columns) or sum(spec.shape[1] or 0 for spec in manifest.tensors if len(spec.shape) > 1)
+    made = manifest.lineage.created_at.replace("T", " ")[:16]
+    return f"{manifest.task.replace('_', ' ')} of {inputs} inputs, made on {made} UTC"
+
+
+def _figures(manifest: Manifest, chosen: Candidate | None) -> list[Html]:
+    """What one wants to know first."""
+    figures: list[Html] = []
+    if chosen is None:
+        return figures
+    if manifest.metric is not None and chosen.metric_drop is not None:
+        name = FIGURE.get(manifest.task, "metric")
+        shipped = manifest.metric - chosen.metric_drop
+        figures.append(_figure(f"{shipped:.4f}", name, f"scikit-learn: {manifest.metric:.4f}"))
+    if chosen.label_flips_below is not None:
+        below = f"fewer than {chosen.label_flips_below:.2%} with 95 % confidence"
+        figures.append(_figure(f"{chosen.label_flips:.2%}", "labels changed", below))
+    allowed = f"allowed: {manifest.tolerance.max_difference:.1e}, {manifest.tolerance.preset}"
+    figures.append(_figure(f"{chosen.worst_difference:.1e}", "worst difference to scikit-learn", allowed))
+    if chosen.latency_us:
+        rows, time = next(iter(chosen.latency_us.items()))
+        figures.append(_figure(f"{time:.1f} µs", f"for {rows} row{'s' * (rows != '1')}", _size(chosen.bytes)))
+    if len(manifest.lineage.metrics) <= REPORTED_MAX:
+        said = "as its author reports"
+        figures += [_figure(f"{value:.4g}", name, said) for name, value in manifest.lineage.metrics.items()]
+    return figures
+
+
+def _reported(manifest: Manifest) -> Html | None:
+    """The author's own figures, where they are too many to stand with the others."""
+    metrics = manifest.lineage.metrics
+    if len(metrics) <= REPORTED_MAX:
+        return None
+    listed = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+    return tag("p", text(f"As its author reports: {listed}."))
+
+
+def _figure(value: str, name: str, more: str) -> Html:
+    return tag("div", tag("strong", text(value)), tag("span", text(name)), tag("small", text(more)))
+
+
+def _size(size: int) -> str:
+    return f"file of {size / 1e6:.1f} MB" if size >= 1e6 else f"file of {size / 1e3:.1f} kB"

@@ -1,0 +1,193 @@
+"""From an estimator to candidates that are built, verified and timed. Knows the steps' order; writes nothing."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import onnx
+import pandas as pd
+
+from skylane.convert.errors import Refused, Unconvertible
+from skylane.convert.export.candidates import RECIPES, Built, NotApplicable, Recipe, Source
+from skylane.convert.export.session import Session
+from skylane.convert.export.size_limits import available_bytes, check_size
+from skylane.convert.inspection.schema import Array, Layout, NumberType, infer
+from skylane.convert.inspection.structure import SEVERAL_QUESTIONS, Task, rounds_first, task_of
+from skylane.convert.verification.answers import Answers, by_graph
+from skylane.convert.verification.batch_mix import USUAL, Batches
+from skylane.convert.verification.choose import Preset, Quantize, Verdict, choose, tolerance_of
+from skylane.convert.verification.gaps import settle
+from skylane.convert.verification.gate import CHUNK_ROWS, Gate, expected_of, named, scale_of
+from skylane.convert.verification.parity import Parity, metric
+from skylane.convert.verification.target import doubts, truth_of
+from skylane.convert.verification.timing import latencies
+from skylane.manifest import Tolerance
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One candidate that runs."""
+
+    recipe: Recipe
+    built: Built
+    session: Session
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """Everything found out about one pipeline."""
+
+    estimator: Any
+    layout: Layout
+    frame: pd.DataFrame
+    task: Task
+    tolerance: Tolerance
+    tried: tuple[Tried, ...]
+    verdicts: tuple[Verdict, ...]
+    """Of the candidates tried, in their order."""
+    chosen: int
+    """Index of the candidate to publish."""
+    skipped: dict[str, str]
+    """Candidates that could not be made → why."""
+    notes: tuple[str, ...]
+    metric: float | None = None
+    """Accuracy or R² of scikit-learn on the held-out rows, where the target is known."""
+    batches: Batches = USUAL
+    """For which the fastest was chosen."""
+
+
+def convert(
+    estimator: Any,
+    rows: pd.DataFrame | Array,
+    *,
+    target: Array | None,
+    tolerance: Preset,
+    quantize: Quantize,
+    force: bool,
+    say: Say,
+    max_metric_drop: float | None = None,
+    batches: Batches = USUAL,
+) -> Conversion:
+    """Build, verify and time every candidate, and choose. Raises ConversionError."""
+    task = task_of(estimator)
+    check_size(estimator, available_bytes())
+    target = None if task == "transformer" else truth_of(target, task)  # what is transformed has none
+    layout, frame = infer(estimator, rows)
+    say(f"asking scikit-learn about {len(frame)} held-out rows")
+    expected = expected_of(estimator, layout, frame, task)
+    if expected.label is not None and expected.label.ndim > 1:  # a network takes several labels without saying so
+        raise Unconvertible(SEVERAL_QUESTIONS)
+    scale = scale_of(expected, task)
+    limits = tolerance_of(tolerance, scale, max_metric_drop)
+    source = Source(estimator, layout, task, frame)
+    say(f"exporting the graph: {source.large}" if source.large else "exporting the graph")
+    first, session, numbers = _first_graph(source)
+    layout, notes = settle(estimator, layout, frame, task, _asking(session, numbers), limits.max_difference)
+    say("building candidates")
+    built, skipped = _build(replace(source, layout=layout), quantize, {first: session})
+    if quantize == "require" and not any(item.recipe.quantized for item in built):
+        reasons = "; ".join(dict.fromkeys(skipped[recipe.name] for recipe in RECIPES if recipe.quantized))
+        raise Unconvertible(f"quantization is required, but impossible here: {reasons}. Use --quantize auto")
+    say(f"comparing {_count(built)} with scikit-learn")
+    gate = Gate(estimator, layout, frame, task, expected, scale)
+    tried, parities, failed = _verify(built, gate, target, limits.max_difference)
+    skipped |= failed
+    known = None if target is None else metric(expected, target)
+    if target is not None:
+        notes += doubts(expected, target)
+    say("timing them on this machine")
+    times = latencies(
+        [(item.session.run, layout.tensors(frame.head(CHUNK_ROWS), item.built.numbers)) for item in tried],
+        batches.sizes,
+    )
+    verdicts = tuple(
+        Verdict(item.recipe.name, len(item.built.content), parity, time, item.recipe.quantized, item.built.note)
+        for item, parity, time in zip(tried, parities, times, strict=True)
+    )
+    chosen = choose(verdicts, limits, quantize, batches=batches, force=force)
+    return Conversion(
+        estimator, layout, frame, task, limits, tuple(tried), verdicts, chosen, skipped, tuple(notes), known, batches
+    )
+
+
+def _asking(session: Session, numbers: NumberType) -> Callable[[Layout, pd.DataFrame], Answers]:
+    return lambda layout, frame: by_graph(named(session, layout.tensors(frame, numbers)))
+
+
+def _first_graph(source: Source) -> tuple[bytes, Session, NumberType]:
+    """The first graph that can be made, the most exact first. Raises Unconvertible with skl2onnx's reason."""
+    failures: dict[str, None] = {}
+    makers: tuple[tuple[NumberType, Callable[[], bytes]], ...] = (
+        ("float64", lambda: source.emitted("float64", "float64")),
+        ("float32", lambda: source.emitted("float32", "float32")),
+        ("float32", lambda: _serialized(source.exported("float32"))),
+        ("float64", lambda: _serialized(source.exported("float64"))),
+    )
+    if rounds_first(source.estimator):  # single precision is as exact, and is a candidate even of large forests
+        makers = makers[1:2] + makers[:1] + makers[2:]
+    for numbers, make in makers:
+        try:
+            content = make()
+            session = Session(content)
+        except Refused:
+            raise
+        except Unconvertible as error:
+            failures[str(error)] = None
+            continue
+        return content, session, numbers
+    told = [reason for reason in failures if "emitter of its own" not in reason]
+    # Of two ways that fail for one reason, the one that says in which step.
+    reasons = [reason for reason in told if not any(reason != other and reason in other for other in told)]
+    raise Unconvertible("; ".join(reasons))
+
+
+def _serialized(model: onnx.ModelProto) -> bytes:
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _build(source: Source, quantize: Quantize, opened: Mapping[bytes, Session]) -> tuple[list[Tried], dict[str, str]]:
+    """The candidates that load, and why the others do not. Opened: graphs that are already loaded."""
+    tried: list[Tried] = []
+    skipped: dict[str, str] = {}
+    for recipe in RECIPES:
+        if recipe.quantized and quantize == "never":
+            skipped[recipe.name] = "not wanted (quantize: never)"
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                built = recipe.build(source)
+            same = next((item.recipe.name for item in tried if item.built.content == built.content), None)
+            if same is not None:
+                raise NotApplicable(f"it is the same graph as {same}")
+            tried.append(Tried(recipe, built, opened.get(built.content) or Session(built.content)))
+        except (NotApplicable, Unconvertible) as error:
+            skipped[recipe.name] = str(error)
+    if not tried:
+        raise Unconvertible("; ".join(f"{name}: {reason}" for name, reason in skipped.items()))
+    return tried, skipped
+
+
+def _verify(
+    built: Sequence[Tried], gate: Gate, target: Array | None, allowed: float
+) -> tuple[list[Tried], list[Parity], dict[str, str]]:
+    """The candidates that answer all rows, how well they do, and why the others do not."""
+    tried: list[Tried] = []
+    parities: list[Parity] = []
+    failed: dict[str, str] = {}
+    for item in built:
+        try:
+            parities.append(gate.judge(item.built, item.session, target, allowed))
+            tried.append(item)
+        except Unconvertible as error:
+            failed[item.recipe.name] = str(error)
+    if not tried:
+        raise Unconvertible("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
+    return tried, parities, failed
+
+
+def _count(built: Sequence[Tried]) -> str:
+    return f"{len(built)} candidates" if len(built) > 1 else "1 candidate"

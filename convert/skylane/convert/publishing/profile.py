@@ -1,0 +1,146 @@
+"""Rows and the graph's answers to them → a profile that is small enough to ship. Pure but for the run it is given."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+
+from skylane.convert.inspection.schema import Array, Column, Layout, NumberType
+from skylane.convert.verification.gate import CHUNK_ROWS
+from skylane.manifest import OutputSpec
+from skylane.profile import Bins, NumberProfile, Profile, TextProfile
+
+BINS_MAX: Final = 20
+BINS_MIN: Final = 5
+BINS_TOTAL: Final = 4096
+"""Bins of all columns together, about 100 kB of JSON: wide models get fewer for each."""
+COLUMNS_MAX: Final = 1024
+
+TEXTS_MAX: Final = 50
+TEXT_LENGTH_MAX: Final = 80
+TEXT_ROWS_MIN: Final = 5
+"""A text that fewer rows have is not named: it may tell who somebody is, and says nothing about drift."""
+
+LABELS_MAX: Final = 1000
+CLASSES_MAX: Final = 50
+"""Classes whose probabilities have a histogram; labels are counted beyond that."""
+
+ANSWERED_ROWS: Final = 20_000
+"""Rows that the graph answers for the profile: enough for a histogram, and quick for forests."""
+
+Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+
+
+def profile(
+    layout: Layout,
+    frame: pd.DataFrame,
+    numbers: NumberType,
+    outputs: Sequence[OutputSpec],
+    run: Run,
+    of: Literal["training", "held-out"],
+) -> Profile:
+    """Histograms of every column, and of what the graph answers to rows from all over the frame."""
+    columns = layout.columns[:COLUMNS_MAX]
+    bins = max(BINS_MIN, min(BINS_MAX, BINS_TOTAL // max(len(columns), 1)))
+    asked = _spread(_accepted(layout, frame), ANSWERED_ROWS)
+    answered = _answers(layout, asked, numbers, run) if len(asked) else {}
+    return Profile(
+        of=of,
+        rows=len(frame),
+        columns={column.name: _column(column, frame[column.name], bins) for column in columns},
+        omitted=len(layout.columns) - len(columns),
+        answered_rows=len(asked),
+        labels=_labels(answered, outputs),
+        answers=_numbers(answered, outputs),
+    )
+
+
+def _accepted(layout: Layout, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows without gaps where the server would refuse them."""
+    refusing = [column.name for column in layout.columns if column.missing is None]
+    return frame[frame[refusing].notna().all(axis=1)]
+
+
+def _spread(frame: pd.DataFrame, rows_max: int) -> pd.DataFrame:
+    """So many rows at most, from all over the frame."""
+    if len(frame) <= rows_max:
+        return frame
+    return frame.iloc[np.linspace(0, len(frame) - 1, rows_max).astype(int)]
+
+
+def quantile_bins(values: Array, bins: int) -> Bins | None:
+    """Finite numbers, (any) float64, in bins of about as many each; a few repeated ones in a bin for each number.
+
+    None without any.
+    """
+    if not len(values):
+        return None
+    distinct = np.unique(values)
+    if len(distinct) <= bins:
+        middles = distinct[:-1] / 2 + distinct[1:] / 2
+        edges = np.concatenate([distinct[:1], middles, distinct[-1:]])
+    else:
+        edges = np.unique(np.quantile(values, np.linspace(0.0, 1.0, bins + 1), method="inverted_cdf"))
+    counts, _ = np.histogram(values, edges)
+    return Bins(edges=tuple(edges.tolist()), counts=tuple(counts.tolist()))
+
+
+def _column(column: Column, values: "pd.Series[Any]", bins: int) -> NumberProfile | TextProfile:
+    missing = float(values.isna().mean())
+    if column.kind == "string":
+        return _texts(values.dropna().astype(str), missing)
+    known = values.dropna().to_numpy(np.float64)
+    finite = known[np.isfinite(known)]
+    return NumberProfile(
+        bins=quantile_bins(finite, bins), missing=missing, infinite=(len(known) - len(finite)) / len(values)
+    )
+
+
+def _texts(values: "pd.Series[str]", missing: float) -> TextProfile:
+    counts = values.value_counts()
+    frequent = counts[counts >= TEXT_ROWS_MIN]
+    named = {text: int(count) for text, count in frequent.items() if len(str(text)) <= TEXT_LENGTH_MAX}
+    kept = {str(text): named[text] for text in list(named)[:TEXTS_MAX]}
+    return TextProfile(counts=kept, other=len(values) - sum(kept.values()), distinct=len(counts), missing=missing)
+
+
+def _answers(layout: Layout, frame: pd.DataFrame, numbers: NumberType, run: Run) -> dict[str, Array]:
+    parts = [
+        run(layout.tensors(frame.iloc[start : start + CHUNK_ROWS], numbers))
+        for start in range(0, len(frame), CHUNK_ROWS)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _labels(answered: Mapping[str, Array], outputs: Sequence[OutputSpec]) -> dict[str, int]:
+    for spec in outputs:
+        if spec.role == "label" and spec.name in answered:
+            labels, counts = np.unique(answered[spec.name].astype(str), return_counts=True)
+            order = np.argsort(-counts, kind="stable")[:LABELS_MAX]
+            return {str(labels[place]): int(counts[place]) for place in order}
+    return {}
+
+
+def _numbers(answered: Mapping[str, Array], outputs: Sequence[OutputSpec]) -> dict[str, Bins]:
+    found: dict[str, Bins] = {}
+    for spec in outputs:
+        if spec.role not in ("probabilities", "prediction") or spec.name not in answered:
+            continue
+        values = answered[spec.name].astype(np.float64).reshape(len(answered[spec.name]), -1)
+        for place in range(min(values.shape[1], CLASSES_MAX)):
+            named = spec.classes[place] if spec.classes else place
+            key = spec.name if values.shape[1] == 1 else f"{spec.name}:{named}"
+            each = values[:, place]
+            bins = (
+                _even_bins(each) if spec.role == "probabilities" else quantile_bins(each[np.isfinite(each)], BINS_MAX)
+            )
+            if bins is not None:
+                found[key] = bins
+    return found
+
+
+def _even_bins(values: Array) -> Bins:
+    """Probabilities: what lies a rounding beyond 0 or 1 belongs to the ends."""
+    counts, edges = np.histogram(np.clip(values, 0.0, 1.0), np.arange(BINS_MAX + 1) / BINS_MAX)
+    return Bins(edges=tuple(edges.tolist()), counts=tuple(counts.tolist()))

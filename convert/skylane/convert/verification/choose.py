@@ -1,0 +1,137 @@
+"""Which candidate is published. Pure: measurements in, a choice and its reasons out."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, cast, get_args
+
+from skylane.convert.errors import BadArgument, OutOfTolerance
+from skylane.convert.verification.batch_mix import USUAL, Batches
+from skylane.convert.verification.parity import Parity
+from skylane.manifest import Tolerance
+
+Preset = Literal["exact", "close", "quantized"]
+Quantize = Literal["auto", "never", "require"]
+
+LIMITS: Final[dict[Preset, tuple[float, float]]] = {
+    "exact": (1e-6, 0.0),
+    "close": (1e-3, 0.001),
+    "quantized": (0.25, 0.02),
+}
+"""Preset → largest difference and share of flipped labels. Differences of predictions are in standard deviations."""
+
+METRIC_DROP_MAX: Final = 0.005
+"""Accuracy or R² that a graph may cost, where the target is known and the author says no other figure."""
+
+TIE: Final = 0.05
+"""Candidates whose times differ by less are equally fast: the clock of a busy machine knows no better."""
+
+
+REFUSALS_SHOWN: Final = 3
+"""Candidates that are named when none is accepted, the nearest ones."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One candidate with all that was found out about it."""
+
+    name: str
+    bytes: int
+    parity: Parity
+    latency_us: Mapping[str, float]
+    quantized: bool
+    note: str
+
+
+def preset_of(text: str) -> tuple[Preset, float | None]:
+    """A preset and what the author allows it to cost of accuracy or R²: "close", "quantized:0.01". Raises BadArgument.
+
+    None is METRIC_DROP_MAX, where the target is known.
+    """
+    name, colon, figure = text.partition(":")
+    if name not in get_args(Preset) or (colon and name != "quantized"):
+        raise BadArgument(f"tolerance {text!r} is not known: choose exact, close or quantized, such as quantized:0.01")
+    try:
+        drop = float(figure) if colon else None
+    except ValueError:
+        drop = math.nan
+    if drop is not None and not 0 <= drop <= 1:
+        raise BadArgument(f"tolerance {text!r}: expected what accuracy or R² may fall by, between 0 and 1: {figure!r}")
+    return cast(Preset, name), drop
+
+
+def tolerance_of(preset: Preset, scale: float, max_metric_drop: float | None = None) -> Tolerance:
+    """The limits of a preset. `scale`: 1 for probabilities, the standard deviation for predictions."""
+    max_difference, max_label_flips = LIMITS[preset]
+    return Tolerance(
+        preset=preset,
+        max_difference=max_difference * scale,
+        max_label_flips=max_label_flips,
+        max_metric_drop=METRIC_DROP_MAX if max_metric_drop is None else max_metric_drop,
+    )
+
+
+def why_outside(parity: Parity, tolerance: Tolerance) -> str | None:
+    """Why a candidate is not accepted; None if it is.
+
+    Quantized values are cut off at the ends of the sample's range: there a quantized graph need not be right.
+    """
+    if tolerance.preset == "quantized":
+        parity = parity.usual()
+    if not parity.worst_difference <= tolerance.max_difference:
+        if math.isinf(parity.worst_difference):
+            return f"no number where scikit-learn has one, or the other way round ({parity.worst_case})"
+        return f"differs by {parity.worst_difference:.2g} ({parity.worst_case}), allowed {tolerance.max_difference:.2g}"
+    if parity.decided_flips > tolerance.max_label_flips:
+        return (
+            f"{parity.decided_flips:.2%} of labels differ ({parity.flips_case}), "
+            f"allowed {tolerance.max_label_flips:.2%}"
+        )
+    if parity.metric_drop is not None and parity.metric_drop > tolerance.max_metric_drop:
+        return f"costs {parity.metric_drop:.4f} of accuracy or R², allowed {tolerance.max_metric_drop:g}"
+    return None
+
+
+def choose(
+    verdicts: Sequence[Verdict],
+    tolerance: Tolerance,
+    quantize: Quantize,
+    *,
+    batches: Batches = USUAL,
+    force: bool = False,
+) -> int:
+    """Index of the fastest candidate within tolerance; of equally fast ones the smallest, then the first.
+
+    With `force`, the one nearest to scikit-learn if none is within. Raises OutOfTolerance.
+    """
+    open_to = [i for i, verdict in enumerate(verdicts) if quantize != "require" or verdict.quantized]
+    within = [i for i in open_to if why_outside(verdicts[i].parity, tolerance) is None]
+    if within:
+        costs = {i: batches.cost(verdicts[i].latency_us) for i in within}
+        equal = [i for i in within if costs[i] <= min(costs.values()) * (1 + TIE)]
+        return min(equal, key=lambda i: (verdicts[i].bytes, i))
+    if force and open_to:
+        return min(open_to, key=lambda i: (verdicts[i].parity.decided_flips, verdicts[i].parity.worst_difference))
+    raise OutOfTolerance(_refusal([verdicts[i] for i in open_to], tolerance))
+
+
+def _refusal(verdicts: Sequence[Verdict], tolerance: Tolerance) -> str:
+    near = sorted(verdicts, key=lambda verdict: verdict.parity.worst_difference)[:REFUSALS_SHOWN]
+    reasons = "; ".join(f"{verdict.name}: {why_outside(verdict.parity, tolerance)}" for verdict in near)
+    others = f"; and {len(verdicts) - len(near)} others, further away" if len(verdicts) > len(near) else ""
+    return (
+        f"no candidate answers as scikit-learn does within tolerance {tolerance.preset!r}: {reasons}{others}. "
+        f"{_advice(verdicts, tolerance)}"
+    )
+
+
+def _advice(verdicts: Sequence[Verdict], tolerance: Tolerance) -> str:
+    nearest = min(verdicts, key=lambda verdict: verdict.parity.worst_difference).parity
+    case = nearest.worst_case if nearest.held_out_difference <= tolerance.max_difference else "held-out rows"
+    if case == "gaps":
+        return "Gaps are converted wrongly: put a SimpleImputer first, or fill them before the pipeline"
+    if case == "texts never seen":
+        return "Texts never seen are converted wrongly: use OneHotEncoder(handle_unknown='ignore')"
+    if "infinity" in case:
+        return "Infinities are converted wrongly: clip them before the pipeline"
+    return "Allow more with --tolerance, or publish it all the same with --force, which the manifest will say"

@@ -1,0 +1,48 @@
+"""A few real rows and the published graph's own answers, for the manifest. Pure but for the run that it is given."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from skylane.convert.inspection.schema import Array, Layout, NumberType
+from skylane.convert.verification.probes import whole_rows, with_gaps
+from skylane.manifest import Golden, Scalar
+
+ROWS: Final = 8
+
+
+def golden_frame(layout: Layout, frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows from all over the sample without gaps, and as the last one, if gaps are accepted, one full of them."""
+    spread = frame.replace([np.inf, -np.inf], np.nan).dropna()
+    picked = spread.iloc[np.unique(np.linspace(0, len(spread) - 1, ROWS).astype(int))] if len(spread) else spread
+    rows = picked.reset_index(drop=True) if len(picked) else whole_rows(frame, ROWS)
+    with_gap = [column for column in layout.columns if column.missing is not None]
+    if not with_gap:
+        return rows
+    last = with_gaps(rows.tail(1), with_gap)
+    return pd.concat([rows.head(ROWS - 1), last], ignore_index=True)
+
+
+def golden(
+    layout: Layout,
+    frame: pd.DataFrame,
+    numbers: NumberType,
+    run: Callable[[Mapping[str, Array]], Mapping[str, Array]],
+) -> Golden:
+    """The rows as tensors, and what the graph answers to them in one run."""
+    inputs = layout.tensors(frame, numbers)
+    return Golden(
+        inputs={name: _rows(array) for name, array in inputs.items()},
+        outputs={name: _rows(array) for name, array in run(inputs).items()},
+    )
+
+
+def _rows(array: Array) -> list[Any]:
+    return [[_scalar(value) for value in row] if isinstance(row, list) else _scalar(row) for row in array.tolist()]
+
+
+def _scalar(value: Scalar) -> Scalar:
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,197 @@
+"""Rows that the sample lacks but callers will send: gaps, texts never seen, ends of ranges, infinity. Pure frames.
+
+So are rows that single precision cannot tell apart: thresholds and their neighbours, integers above 2^24.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from skylane.convert.inspection.schema import Array, Column, Layout
+from skylane.convert.verification.threshold_probes import beside_thresholds
+
+BASE_ROWS: Final = 4
+"""Rows of the sample that each probe of a column is made from."""
+
+COLUMNS_MAX: Final = 128
+"""Columns that are changed one at a time: more of them are probed here and there, and all together."""
+
+UNSEEN: Final = "never seen before"
+
+OUTLIER: Final = 10
+"""How many times the sample's range an outlier lies beyond its end."""
+
+BEYOND_SINGLE: Final = 2**24 + 1
+"""The first whole number that single precision rounds to another."""
+
+Accepts = Callable[[pd.DataFrame], bool]
+Change = Callable[[pd.DataFrame, Sequence[Column]], pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Rows of one kind that the pipeline itself accepts."""
+
+    name: str
+    frame: pd.DataFrame
+    extreme: bool = False
+    """Whether numbers lie at the ends of the sample's range, all of them at once, or outside."""
+    far: bool = False
+    """Whether they lie far outside."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """One way to change columns."""
+
+    name: str
+    columns: Sequence[Column]
+    change: Change
+    extreme: bool = False
+    far: bool = False
+
+
+def probes(estimator: Any, layout: Layout, frame: pd.DataFrame, accepts: Accepts) -> list[Probe]:
+    """All kinds of probes that this pipeline accepts; a column whose probe it refuses is left out of that kind."""
+    base = whole_rows(frame, BASE_ROWS)
+    made = []
+    for kind in _kinds(layout, frame):
+        rows = _accepted(base, _spread(kind.columns), kind.change, accepts, together=kind.columns)
+        if rows is not None:
+            made.append(Probe(kind.name, rows, kind.extreme or kind.far, kind.far))
+    beside = beside_thresholds(estimator, layout, frame)
+    if beside is not None and accepts(beside):
+        made.append(Probe("thresholds and their neighbours", beside))
+    return made
+
+
+def outliers(layout: Layout, frame: pd.DataFrame) -> pd.DataFrame | None:
+    """One row whose numbers are OUTLIER times as far out as the sample's furthest; None if there are no numbers.
+
+    Integers and booleans are left as they are: they are often codes.
+    """
+    base = whole_rows(frame, 1)
+    lowest, highest = frame.min(numeric_only=True), frame.max(numeric_only=True)
+    moved = [
+        column
+        for column in layout.columns
+        if column.name in lowest.index
+        and not pd.api.types.is_bool_dtype(frame[column.name].dtype)
+        and not _is_whole(frame[column.name])
+    ]
+    far = {
+        column.name: float(highest[column.name]) + OUTLIER * float(highest[column.name] - lowest[column.name])
+        for column in moved
+    }
+    if not far or not np.all(np.isfinite(list(far.values()))):
+        return None
+    return filled(pd.Series(far))(base, moved)
+
+
+def _kinds(layout: Layout, frame: pd.DataFrame) -> list[_Kind]:
+    lowest, highest = frame.min(numeric_only=True), frame.max(numeric_only=True)
+    texts = [column for column in layout.columns if column.kind == "string"]
+    numbers = [column for column in layout.columns if column.kind == "number" and column.name in lowest.index]
+    endless = [column for column in numbers if column.infinity and not column.whole]
+    whole = [column for column in numbers if _is_whole(frame[column.name])]
+    inside = [column for column in numbers if lowest[column.name] <= 0 <= highest[column.name]]
+    return [
+        _Kind("gaps", [column for column in layout.columns if column.missing is not None], with_gaps),
+        _Kind("texts never seen", texts, filled(UNSEEN)),
+        _Kind("texts almost seen", texts, _almost),
+        _Kind("lowest values", numbers, filled(lowest), extreme=True),
+        _Kind("highest values", numbers, filled(highest), extreme=True),
+        _Kind("zeros", inside, filled(0)),
+        _Kind("zeros, where none were", [column for column in numbers if column not in inside], filled(0), far=True),
+        _Kind("integers never seen", whole, filled(highest + 1), extreme=True),
+        _Kind("integers above 2^24", whole, filled(BEYOND_SINGLE), far=True),
+        _Kind("infinity", endless, filled(np.inf), far=True),
+        _Kind("minus infinity", endless, filled(-np.inf), far=True),
+    ]
+
+
+def _is_whole(values: "pd.Series[Any]") -> bool:
+    """Whether the sample's numbers here are integers, of whatever type, and have room for larger ones."""
+    dtype = values.dtype
+    if not pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
+        return False
+    present: Array = values.dropna().to_numpy()
+    if present.dtype.kind in "iu" and present.dtype.itemsize < 4:
+        return False
+    return bool(len(present)) and bool(np.all(np.isfinite(present) & (present == np.round(present))))
+
+
+def _almost(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
+    """Each text with a blank behind it: another text, whatever a tokenizer thinks of it."""
+    changed = frame.copy()
+    for column in columns:
+        changed[column.name] = frame[column.name].astype(object).map(lambda text: f"{text} ", na_action="ignore")
+    return changed
+
+
+def _spread(columns: Sequence[Column]) -> list[Column]:
+    """At most COLUMNS_MAX of them, from all over."""
+    if len(columns) <= COLUMNS_MAX:
+        return list(columns)
+    return [columns[place] for place in np.linspace(0, len(columns) - 1, COLUMNS_MAX).astype(int)]
+
+
+def whole_rows(frame: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Rows without gaps: real ones where there are some, else with gaps filled by the column's first value."""
+    whole = frame.dropna().head(count)
+    if len(whole) == 0:
+        filled = frame.head(count).copy()
+        for name in filled.columns:
+            present = frame[name].dropna()
+            if len(present):
+                filled[name] = filled[name].fillna(present.iloc[0])
+        whole = filled
+    return whole.reset_index(drop=True)
+
+
+def with_gaps(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
+    """The rows with a gap in each of these columns."""
+    changed = frame.copy()
+    for column in columns:
+        if column.kind == "number":
+            changed[column.name] = np.nan
+        else:
+            changed[column.name] = pd.Series([None] * len(frame), dtype=frame[column.name].dtype, index=frame.index)
+    return changed
+
+
+def filled(value: "str | float | pd.Series[Any]") -> Change:
+    """A change that puts this value, or this value of each column, into every row."""
+
+    def change(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
+        changed = frame.copy()
+        for column in columns:
+            filler = value[column.name] if isinstance(value, pd.Series) else value
+            dtype = object if isinstance(frame[column.name].dtype, pd.CategoricalDtype) else None
+            changed[column.name] = pd.Series([filler] * len(frame), dtype=dtype, index=frame.index)
+        return changed
+
+    return change
+
+
+def _accepted(
+    base: pd.DataFrame, columns: list[Column], change: Change, accepts: Accepts, *, together: Sequence[Column]
+) -> pd.DataFrame | None:
+    """The base with each column changed alone, then with all of them changed."""
+    each = [change(base, [column]) for column in columns]
+    if not each:
+        return None
+    rows = _stacked([*each, change(base, together)])
+    if accepts(rows):
+        return rows
+    accepted = [column for column, alone in zip(columns, each, strict=True) if accepts(alone)]
+    if not accepted or len(accepted) == len(together):
+        return _stacked(each) if accepted else None
+    return _accepted(base, accepted, change, accepts, together=accepted)
+
+
+def _stacked(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,83 @@
+"""The file of tokens on disk, read again when it changes. The edge around credentials.py."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from skylane.server.auth.tokens import ANYONE, BadTokens, Credentials, Grant, decode
+from skylane.server.core.errors import CannotStart
+
+log = logging.getLogger(__name__)
+
+LOOK_S: Final = 1.0
+"""A change is seen within this time."""
+
+_Stamp = tuple[int, int, int]
+
+
+class Authenticator:
+    """Gives grants by the tokens of a file, or everybody's where none is set. Thread-safe."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock` says when to look at the file again, `now` what has expired. Raises CannotStart if it is unusable."""
+        self._path, self._clock, self._now = path, clock, now
+        self._lock = Lock()
+        self._looked_at = clock()
+        self._stamp: _Stamp | None = None
+        self._credentials: Credentials | None = None
+        if path is not None:
+            try:
+                self._stamp = _stamp(path)
+                self._credentials = decode(path.read_bytes())
+            except (OSError, BadTokens) as error:
+                raise CannotStart(f"tokens: {path}: {_told(error)}") from None
+
+    @property
+    def required(self) -> bool:
+        """Whether callers need a token."""
+        return self._path is not None
+
+    def grant(self, header: str | None) -> Grant:
+        """What this value of an authorization header allows now. Raises Unauthenticated. Costs microseconds."""
+        if self._path is None:
+            return ANYONE
+        if self._clock() - self._looked_at >= LOOK_S:
+            self._look(self._path)
+        assert self._credentials is not None
+        return self._credentials.grant(header, self._now())
+
+    def _look(self, path: Path) -> None:
+        """Take over a file that has changed; one that cannot be used leaves everything as it is, and is told once."""
+        with self._lock:
+            self._looked_at = self._clock()
+            try:
+                stamp = _stamp(path)
+            except OSError:
+                stamp = None
+            if stamp == self._stamp:
+                return
+            self._stamp = stamp
+            try:
+                self._credentials = decode(path.read_bytes())
+            except (OSError, BadTokens) as error:
+                log.error("tokens: %s cannot be used, those read before still hold: %s", path, _told(error))
+            else:
+                log.info("tokens: %s has changed: %d tokens hold now", path, len(self._credentials.tokens))
+
+
+def _stamp(path: Path) -> _Stamp:
+    found = os.stat(path)
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _told(error: OSError | BadTokens) -> str:
+    return (error.strerror or "unreadable") if isinstance(error, OSError) else str(error).removeprefix("tokens: ")

@@ -1,0 +1,105 @@
+"""What an operator can set for the whole server. Frozen and validated once; models have `model.toml` for theirs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from skylane.server.core.text import listed
+
+Transport = Literal["native", "grpcio"]
+
+Traces = Literal["off", "otlp", "console"]
+
+PROCESSES_MAX: Final = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of one server."""
+
+    models: Path = Path("models")
+    """The model repository."""
+    host: str = "127.0.0.1"
+    """Address to listen on. The default is reachable from this machine alone."""
+    port: int = 8500
+    """0 picks a free one."""
+    http_port: int | None = None
+    """Port for HTTP beside gRPC; 0 picks a free one, None: no HTTP."""
+    tokens: Path | None = None
+    """File of bearer tokens, see server/skylane/server/auth/tokens.py; None: nobody is asked for one."""
+    allow_admin: bool = False
+    """Whether anybody may load and unload models where no tokens are set. With tokens, theirs say who may."""
+    tls_cert: Path | None = None
+    """Certificate chain in PEM; None: no TLS."""
+    tls_key: Path | None = None
+    """Its private key."""
+    tls_client_ca: Path | None = None
+    """Authority whose clients alone are let in; None: clients need no certificate."""
+    transport: Transport = "native"
+    """Who speaks HTTP/2: `native`, our own front, with grpcio behind it for what is not hot; or `grpcio` alone."""
+    workers: int = 1
+    """Processes that share the port, each with every model."""
+    supervised: bool = False
+    """This process is one of several workers: it shares the port, and listens only once its models are loaded. Set by
+    the supervisor alone."""
+    shared: Path | None = None
+    """A directory that the workers of one server have to themselves: each other's figures, for metrics that tell of
+    all; the last policies that could be used; their sockets. Set by the supervisor alone."""
+    triton_metrics: bool = False
+    """Whether /metrics tells the figures under NVIDIA Triton's names too."""
+    access_log: bool = False
+    """Whether the log has a line for each request."""
+    traces: Traces = "off"
+    """Where spans of OpenTelemetry go: to a collector, as its own environment variables say, or to standard output."""
+    trace_sample: float = 0.01
+    """How many of the requests without a parent are traced, 0 to 1. Others do as their parent."""
+    max_message_mb: int = 64
+    """Largest request in MiB."""
+    max_connections: int = 10_000
+    """Connections to the gRPC port of one process; further ones are closed at once. `native` only."""
+    max_streams: int = 1024
+    """Requests in flight on one gRPC connection; further ones are refused. `native` only."""
+    max_connection_age_s: float = 0.0
+    """Seconds after which clients are asked to connect anew, give or take a tenth, so that workers that were replaced
+    and servers that were added get their share; what is under way ends as it would. 0: never."""
+    poll_s: float = 1.0
+    """Seconds between two looks at the model repository; 0 looks only at the start."""
+    grace_s: float = 30.0
+    """After SIGTERM: seconds that requests in flight get to finish."""
+    linger_s: float = 0.0
+    """After SIGTERM: seconds to serve on as not-serving, so that balancers notice before requests are refused."""
+
+    def __post_init__(self) -> None:
+        if self.transport not in get_args(Transport):  # argparse checks what is typed, not what the environment says
+            raise ValueError(f"transport: expected one of {listed(get_args(Transport))}, received {self.transport!r}")
+        if self.traces not in get_args(Traces):
+            raise ValueError(f"traces: expected one of {listed(get_args(Traces))}, received {self.traces!r}")
+        if not 0 <= self.trace_sample <= 1:
+            raise ValueError(f"trace-sample: expected 0 to 1, received {self.trace_sample}")
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port: expected 0 to 65535, received {self.port}")
+        if self.http_port is not None and not 0 <= self.http_port <= 65535:
+            raise ValueError(f"http-port: expected 0 to 65535, received {self.http_port}")
+        if self.http_port and self.http_port == self.port:
+            raise ValueError(f"http-port: expected another port than gRPC's, received {self.http_port} for both")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls-cert and tls-key: expected both or neither")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise ValueError("tls-client-ca: expected tls-cert and tls-key beside it")
+        if not 1 <= self.workers <= PROCESSES_MAX:
+            raise ValueError(f"workers: expected 1 to {PROCESSES_MAX}, received {self.workers}")
+        if not 1 <= self.max_message_mb <= 1024:
+            raise ValueError(f"max-message-mb: expected 1 to 1024, received {self.max_message_mb}")
+        for name in ("max_connections", "max_streams"):
+            if not 1 <= getattr(self, name) <= 1_000_000:
+                raise ValueError(f"{name.replace('_', '-')}: expected 1 to 1000000, received {getattr(self, name)}")
+        for name in ("max_connection_age_s", "poll_s", "grace_s", "linger_s"):
+            if not 0 <= getattr(self, name) <= 86_400:
+                raise ValueError(
+                    f"{name.replace('_', '-')}: expected 0 to 86400 seconds, received {getattr(self, name)}"
+                )
+
+    @property
+    def message_bytes_max(self) -> int:
+        """Largest request in bytes."""
+        return self.max_message_mb * 2**20

@@ -1,0 +1,27 @@
+"""Rows of many calls → one array for each input, and the answers back apart. Pure."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from skylane.server.core.batch_task import BatchTask
+from skylane.server.core.types import Array
+
+
+def gather(tasks: Sequence[BatchTask]) -> Sequence[Array]:
+    """Each of the model's inputs with the rows of all blocks in order; a single block is passed on uncopied."""
+    if len(tasks) == 1:
+        return tasks[0].arrays()
+    return [np.concatenate(parts) for parts in zip(*(task.arrays() for task in tasks), strict=True)]
+
+
+def scatter(tasks: Sequence[BatchTask], outputs: Sequence[Array]) -> Iterator[tuple[BatchTask, Sequence[Array]]]:
+    """Give each block its rows of every output, as views."""
+    if len(tasks) == 1:
+        yield tasks[0], outputs
+        return
+    start = 0
+    for task in tasks:
+        stop = start + task.rows
+        yield task, [output[start:stop] for output in outputs]
+        start = stop

@@ -1,0 +1,330 @@
+"""The request path: many calls in, many replies out.
+
+Whoever brings work to a lane with a free instance runs it, on its own thread if the run is predicted to be cheap and
+on a worker otherwise, and goes on until the lane's queue is empty; whoever finds the lane busy leaves the work there.
+So calls that arrive while a batch runs are the next batch, nothing waits while an instance is free, and a cheap batch
+never changes threads. docs/adr/0002-batch-from-the-socket.md says why.
+
+Knows no protocol, no ONNX Runtime and no files. Time and threads come from outside (`clock`, `Workers`), so a test can
+run the whole of it from one seed.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from threading import Lock
+from typing import Protocol
+
+from skylane.server.core import request_ids
+from skylane.server.core.batch_task import BatchTask, RequestGroup
+from skylane.server.core.errors import (
+    CallCancelled,
+    DeadlineExpired,
+    InputMismatch,
+    ModelFailed,
+    ModelNotFound,
+    ServingError,
+    ShuttingDown,
+)
+from skylane.server.core.rejection_counter import RejectionCounter
+from skylane.server.core.types import Call, Sink
+from skylane.server.engine import assembly
+from skylane.server.engine.admission import Refusal
+from skylane.server.engine.batching import Batch
+from skylane.server.engine.observer import Observer
+from skylane.server.engine.routes import Routes
+from skylane.server.engine.served_version import FAILURES_TOLD_S, ServedVersion
+
+log = logging.getLogger(__name__)
+
+INLINE_S_MAX = 200e-6
+"""A run predicted to be shorter stays on the thread that brought it: a thread hop and back costs 50-100 µs."""
+
+
+class Workers(Protocol):
+    """Threads for what must not hold up the thread that receives, and a clock that rings."""
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Do the work on another thread, soon."""
+
+    def call_at(self, due_at: float, work: Callable[[], None]) -> None:
+        """Do the work at this instant of the engine's clock, or a little later."""
+
+
+class Engine:
+    """Takes calls from every transport and answers them. Thread-safe."""
+
+    def __init__(
+        self,
+        workers: Workers,
+        clock: Callable[[], float],
+        inline_s_max: float = INLINE_S_MAX,
+        observer: Observer | None = None,
+        rejections: RejectionCounter | None = None,
+    ) -> None:
+        """`rejections`: where calls are counted that reach no model."""
+        self._workers, self._clock, self._inline_s_max = workers, clock, inline_s_max
+        self._observer = observer
+        self._routes = Routes()
+        self._served_versions: frozenset[ServedVersion] = frozenset()
+        self._lanes_lock = Lock()
+        self._stopping = False
+        self._rejections = rejections or RejectionCounter()
+
+    # --- The request path -------------------------------------------------------------------------------------------
+
+    def submit(self, groups: Iterable[RequestGroup]) -> None:
+        """Answer these calls: cheap ones before this returns, others later. A caller's fault is a reply, not raised."""
+        touched: dict[ServedVersion, None] = {}
+        for group in groups:
+            try:
+                touched[self._enqueue(group)] = None
+            except ServingError as error:
+                if isinstance(error, ModelNotFound | ShuttingDown):  # the others were counted where they belong
+                    self._rejections.add(group.calls[0].protocol, type(error).__name__, len(group.calls))
+                group.sink.refuse(group.calls, error)
+            except Exception:  # a fault of ours must not reach the calls that arrived beside this one
+                log.exception("a request for %s met a fault of the server", group.route)
+                self._rejections.add(group.calls[0].protocol, ModelFailed.__name__, len(group.calls))
+                group.sink.refuse(group.calls, ModelFailed("internal error; the log has more"))
+        for served_version in touched:
+            self._drive(served_version, self._inline_s_max)
+
+    def _enqueue(self, group: RequestGroup) -> ServedVersion:
+        """Find who answers, check the inputs, answer what is cached, and queue the rest."""
+        while True:
+            if self._stopping:
+                raise ShuttingDown("the server is shutting down and takes no new requests")
+            served_version = self._routes.served_version(group.route)
+            task = _bind(served_version, group)
+            if self._observer is not None:
+                self._observer.bound(served_version.model.interface, task)
+            if task.rows_each == 0:
+                _answer(task.calls, task.encode(served_version.model.empty))
+                with served_version.lock:
+                    served_version.counts.had_no_rows(len(task.calls), task.protocol)
+                return served_version
+            now = self._clock()
+            with served_version.lock:
+                if served_version.retired:
+                    continue  # the routes changed after we read them
+                kept, refused = _admit_to(served_version, task, now)
+            if kept:
+                _answer([call for call, _ in kept], [reply for _, reply in kept])
+                ended_at = self._clock()
+                with served_version.lock:
+                    served_version.counts.hit(len(kept), ended_at - now, ended_at, kept[0][0].protocol)
+            for calls, error in refused:
+                _refuse(served_version, calls, error)
+            return served_version
+
+    def _drive(self, served_version: ServedVersion, here_s_max: float) -> None:
+        """Run what is due while an instance is free: here if it should take `here_s_max` at most, else on a worker."""
+        while (
+            served_version.queue.rows
+        ):  # read without the lock: whoever adds rows later finds our instance free, and drives
+            now = self._clock()
+            with served_version.lock:
+                cut = served_version.queue.take(now) if served_version.free else Batch()
+                gone = _with_followers(served_version, cut.gone)
+                if cut.tasks:
+                    served_version.free -= 1
+                else:
+                    self._set_alarm(served_version, now)
+            for call in gone:
+                _refuse(served_version, [call], _why_gone(call, now))
+            if not cut.tasks:
+                return
+            rows = cut.rows
+            if here_s_max < math.inf and served_version.model.cost.seconds(rows) > here_s_max:
+                self._workers.run(partial(self._work, served_version, cut, rows))
+            else:
+                self._run_and_free(served_version, cut, rows)
+
+    def _work(self, served_version: ServedVersion, cut: Batch, rows: int) -> None:
+        """On a worker: run this batch, and whatever has queued up meanwhile."""
+        self._run_and_free(served_version, cut, rows)
+        self._drive(served_version, math.inf)
+
+    def _run_and_free(self, served_version: ServedVersion, cut: Batch, rows: int) -> None:
+        seconds = None
+        try:
+            seconds = self._run(served_version, cut)
+        finally:
+            with served_version.lock:
+                served_version.ran(rows, seconds)
+            if served_version.retired and served_version.idle:
+                self._forget(served_version)
+
+    def _run(self, served_version: ServedVersion, cut: Batch) -> float | None:
+        """Run one batch and answer its calls, in so many seconds. None if it failed: they were answered apart."""
+        clock, tasks = self._clock, cut.tasks
+        began_at = clock()
+        try:
+            arrays = assembly.gather(tasks)
+            gathered_at = clock()
+            outputs = served_version.model.runner.run(arrays)
+            ran_at = clock()
+            encoded = [(task, task.encode(part)) for task, part in assembly.scatter(tasks, outputs)]
+        except Exception as error:  # whatever the runtime raises for rows that it cannot take
+            self._run_apart(served_version, cut, error)
+            return None
+        if self._observer is not None:
+            self._observer.ran(served_version.model.interface, cut, began_at, gathered_at, ran_at)
+        for task, replies in encoded:
+            _answer(task.calls, replies)
+            if served_version.cache is not None:
+                self._keep(served_version, task, replies)
+        ended_at = clock()
+        rows = cut.rows
+        with served_version.lock:
+            for arrived_at, task in zip(cut.arrivals, tasks, strict=True):
+                calls = task.calls
+                served_version.counts.answered(
+                    arrived_at, len(calls), calls[0].protocol, rows, began_at, gathered_at, ran_at, ended_at
+                )
+                rows = 0
+        return ended_at - began_at
+
+    def _run_apart(self, served_version: ServedVersion, cut: Batch, error: Exception) -> None:
+        """Halve a batch that failed until the calls at fault are alone, so that their neighbours get answers."""
+        calls = [call for task in cut.tasks for call in task.calls]
+        if len(calls) > 1:
+            for half in cut.halves():
+                self._run(served_version, half)
+            return
+        with served_version.lock:
+            calls, is_news = _with_followers(served_version, calls), served_version.failed(self._clock())
+        if is_news:
+            call, text = calls[0], "%s failed on a request (told once in %g s)"
+            if not call.request_id and not call.tail:  # a name for both, the line and whoever asks about it
+                call.request_id = request_ids.made()
+            told = {"request_id": call.request_id, "call_tail": call.tail}
+            log.error(text, served_version, FAILURES_TOLD_S, exc_info=error, extra=told)
+        _refuse(served_version, calls, ModelFailed(f"the model failed on these rows: {error}"))
+
+    def _keep(self, served_version: ServedVersion, task: BatchTask, replies: Sequence[bytes]) -> None:
+        """Keep the replies for those who ask the same later, and give them to those who already have."""
+        assert served_version.cache is not None
+        now, key_bytes = self._clock(), task.key_bytes()
+        marked = [task.mark_cached(reply) for reply in replies]
+        with served_version.lock:
+            for call, reply in zip(task.calls, marked, strict=True):
+                if call.key is not None:  # it ran for itself beside an equal one
+                    served_version.cache.keep(call.key, key_bytes, reply, now)
+            following = [served_version.cache.settle(call) for call in task.calls]
+            served_version.counts.followed(sum(map(len, following)), task.protocol)
+        if self._observer is not None:
+            self._observer.followed(task.calls, following)
+        for followers, reply in zip(following, marked, strict=True):
+            for follower in followers:
+                _answer([follower], [reply])
+
+    # --- Queues that wait for company -------------------------------------------------------------------------------
+
+    def _set_alarm(self, served_version: ServedVersion, now: float) -> None:
+        """With the lane's lock held: look again when the oldest call has waited long enough."""
+        due_at = served_version.queue.due_at() if served_version.free else None
+        if (
+            due_at is not None
+            and due_at > now
+            and (served_version.alarm_at is None or served_version.alarm_at > due_at)
+        ):
+            served_version.alarm_at = due_at
+            self._workers.call_at(due_at, partial(self._ring, served_version))
+
+    def _ring(self, served_version: ServedVersion) -> None:
+        with served_version.lock:
+            served_version.alarm_at = None
+        self._drive(served_version, self._inline_s_max)
+
+    # --- Life cycle -------------------------------------------------------------------------------------------------
+
+    def serve(self, routes: Routes) -> None:
+        """Answer by these routes from now on. Lanes no longer named take nothing new and finish what they have."""
+        served_versions = {
+            served_version for model in routes.models.values() for served_version in model.versions.values()
+        }
+        with self._lanes_lock:
+            retiring = self._served_versions - served_versions
+            self._served_versions |= served_versions
+        self._routes = routes
+        for served_version in retiring:
+            with served_version.lock:
+                served_version.retired = True
+            if served_version.idle:  # from here on it does not become busy
+                self._forget(served_version)
+
+    def _forget(self, served_version: ServedVersion) -> None:
+        """Let a retired lane's model go."""
+        with self._lanes_lock:
+            self._served_versions -= {served_version}
+
+    def stop(self) -> None:
+        """Take no new calls. Those already taken are answered; see `idle`."""
+        self._stopping = True
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call waits or runs."""
+        return all(served_version.idle for served_version in self._served_versions)
+
+
+def _bind(served_version: ServedVersion, group: RequestGroup) -> BatchTask:
+    """Hold inputs against the lane's model. Raises InputMismatch or TooManyRows."""
+    asked, protocol = len(group.calls), group.calls[0].protocol
+    try:
+        task = group.bind(served_version.model.interface)
+        served_version.admission.check_size(task)
+    except ServingError as error:
+        with served_version.lock:
+            served_version.counts.failed(error, asked, protocol)
+        raise
+    if len(group.calls) < asked:  # those whose values were wrong were refused apart
+        with served_version.lock:
+            served_version.counts.failed(InputMismatch(""), asked - len(group.calls), protocol)
+    return task
+
+
+def _admit_to(
+    served_version: ServedVersion, task: BatchTask, now: float
+) -> tuple[list[tuple[Call, bytes]], list[Refusal]]:
+    """With the lane's lock held: queue what must run. Returns the calls with a kept reply, and those refused."""
+    kept: list[tuple[Call, bytes]] = []
+    if served_version.cache is not None:
+        kept, task = served_version.cache.look_up(task, now)
+    task, refused = served_version.admission.admit(task, served_version.queue.rows, now)
+    if task.calls:
+        served_version.queue.add(task, now)
+    return kept, [(_with_followers(served_version, calls), error) for calls, error in refused]
+
+
+def _with_followers(served_version: ServedVersion, calls: Sequence[Call]) -> list[Call]:
+    """With the lane's lock held: these calls and all who share their runs; nobody can join them any more."""
+    if served_version.cache is None:
+        return list(calls)
+    return [each for call in calls for each in (call, *served_version.cache.settle(call))]
+
+
+def _why_gone(call: Call, now: float) -> ServingError:
+    if now >= call.deadline:
+        return DeadlineExpired("the deadline passed before the model ran; it did not run")
+    return CallCancelled("the caller cancelled before the model ran; it did not run")
+
+
+def _refuse(served_version: ServedVersion, calls: Sequence[Call], error: ServingError) -> None:
+    """Tell calls why they get no answer: those that came together at once, since under overload they are most."""
+    together: dict[tuple[Sink, str], list[Call]] = {}
+    for call in calls:
+        together.setdefault((call.sink, call.protocol), []).append(call)
+    with served_version.lock:
+        for (_, protocol), group in together.items():
+            served_version.counts.failed(error, len(group), protocol)
+    for (sink, _), group in together.items():
+        sink.refuse(group, error)
+
+
+def _answer(calls: Sequence[Call], replies: Sequence[bytes]) -> None:
+    """Send each call its reply with its own tail. All calls of a block came by one transport."""
+    calls[0].sink.answer(calls, [reply + call.tail for call, reply in zip(calls, replies, strict=True)])

@@ -1,0 +1,64 @@
+"""Which version answers: the one asked for, the one a label names, or the latest. Pure.
+
+The table is immutable; the repository swaps in a new one as a whole, so a request sees all of a change or nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from skylane.server.core.errors import ModelNotFound
+from skylane.server.core.text import listed, meant, quoted
+from skylane.server.core.types import Route
+from skylane.server.engine.served_version import ServedVersion
+
+
+@dataclass(frozen=True)
+class ModelRoutes:
+    """The versions of one model that serve."""
+
+    versions: Mapping[int, ServedVersion]
+    latest: int
+    """The version that answers when none is asked for."""
+    labels: Mapping[str, int] = field(default_factory=dict)
+    """Label → version, whether that serves or not."""
+    refused: Mapping[int, str] = field(default_factory=dict)
+    """Version → why it does not serve."""
+
+
+@dataclass(frozen=True)
+class Routes:
+    """All models that serve."""
+
+    models: Mapping[str, ModelRoutes] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Model of which no version serves → why."""
+
+    def served_version(self, route: Route) -> ServedVersion:
+        """The lane that answers. Raises ModelNotFound naming what exists."""
+        model = self.models.get(route.model)
+        if model is None and route.model in self.refused:
+            raise ModelNotFound(f"no version of model {quoted(route.model)} serves: {self.refused[route.model]}")
+        if model is None:
+            known = f"{meant(route.model, self.models)}this server has {listed(self.models)}"
+            raise ModelNotFound(
+                f"there is no model {quoted(route.model)}: {known if self.models else 'no model is ready yet'}"
+            )
+        if route.label is not None:
+            if route.label not in model.labels:
+                known = f"its labels are {listed(model.labels)}" if model.labels else "it has no labels"
+                raise ModelNotFound(f"model {quoted(route.model)} has no label {quoted(route.label)}: {known}")
+            named = f"the version of label {quoted(route.label)}, {model.labels[route.label]},"
+            return _serving(route.model, model, model.labels[route.label], named)
+        if route.version is None:
+            return model.versions[model.latest]
+        return _serving(route.model, model, route.version, f"version {route.version}")
+
+
+def _serving(name: str, model: ModelRoutes, version: int, named: str) -> ServedVersion:
+    served_version = model.versions.get(version)
+    if served_version is not None:
+        return served_version
+    loaded = f"loaded {'is' if len(model.versions) == 1 else 'are'} {listed(sorted(model.versions))}"
+    if version in model.refused:
+        raise ModelNotFound(f"{named} of model {quoted(name)} was refused ({model.refused[version]}): {loaded}")
+    raise ModelNotFound(f"{named} of model {quoted(name)} is not loaded: {loaded}")

@@ -1,0 +1,61 @@
+"""Threads for runs that are not inline, and the event loop's clock: what the engine needs of the world.
+
+A queue and a count instead of concurrent.futures: nobody waits for a run's result, and making a Future for each took a
+third of the time that the receiving thread held the GIL when every batch went to a worker (a forest, 8 × 8).
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Final
+
+log = logging.getLogger(__name__)
+
+WORKERS_MAX: Final = 256
+"""Threads at most; more work waits for one. Made when first needed, so this many only if so many run at once."""
+
+
+class LoopWorkers:
+    """See skylane.server.engine.engine.Workers."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._free = 0
+        """Threads that wait and are not yet promised to any work in the queue."""
+        self._threads = 0
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Do the work on another thread, soon."""
+        with self._lock:
+            starts = self._free == 0 and self._threads < WORKERS_MAX
+            if starts:
+                self._threads += 1
+            elif self._free:
+                self._free -= 1
+        self._work.put(work)
+        if starts:
+            # A daemon: what still runs when the grace period is over must not keep the process alive.
+            threading.Thread(target=self._serve, name=f"skylane-run-{self._threads}", daemon=True).start()
+
+    def call_at(self, due_at: float, work: Callable[[], None]) -> None:
+        """Do the work at this instant of the engine's clock, or a little later: the loop's clock is the same."""
+        self._loop.call_soon_threadsafe(self._loop.call_at, due_at, work)
+
+    def close(self) -> None:
+        """Let the threads end when they have finished; what runs is not waited for."""
+        for _ in range(self._threads):
+            self._work.put(None)
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None:
+            try:
+                work()
+            except Exception:  # a fault of ours: the next run needs this thread
+                log.exception("a run was lost to a fault of the server")
+            del work  # it names a model, which must not stay in memory while this thread waits
+            with self._lock:
+                self._free += 1

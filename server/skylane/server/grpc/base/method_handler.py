@@ -1,0 +1,111 @@
+"""What every transport does with calls that have arrived: check their size, decode them, give them to the engine.
+
+One for each method whose calls may come many at once; methods differ in their decoder.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
+
+from skylane.server.auth.tokens import ANYONE, Grant
+from skylane.server.core.batch_task import Answerer, RequestGroup
+from skylane.server.core.errors import CallCancelled, MessageTooLarge, ModelFailed, PermissionDenied, ServingError
+from skylane.server.core.rejection_counter import RejectionCounter
+from skylane.server.core.types import Call, Sink
+
+log = logging.getLogger(__name__)
+
+TOLD_MAX: Final = 8
+"""Requests that a line of the log names, of a list that met a fault together."""
+
+
+class Decoder(Protocol):
+    """Reads the requests of one method."""
+
+    def decode(self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink) -> list[RequestGroup]:
+        """Group calls that arrived together. A request that cannot be read is refused at once, and is in no group."""
+
+
+class MethodHandler:
+    """Where the calls of one method enter, from any transport and thread."""
+
+    def __init__(
+        self,
+        engine: Answerer,
+        decoder: Decoder,
+        message_bytes_max: int,
+        protocol: str = "",
+        rejections: RejectionCounter | None = None,
+    ) -> None:
+        """`protocol`: the name under which its calls are counted. `rejections`: where those are that reach no
+        engine.
+        """
+        self._protocol, self._rejections = protocol, rejections or RejectionCounter()
+        self._engine, self._decoder = engine, decoder
+        self._message_bytes_max = message_bytes_max
+
+    def take(self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink) -> None:
+        """Answer these calls, now or later. Never raises."""
+        for call in calls:
+            call.protocol = self._protocol
+        if max(map(len, payloads), default=0) > self._message_bytes_max or True in [call.cancelled for call in calls]:
+            calls, payloads = self._worth_reading(calls, payloads, sink)
+        try:
+            groups = self._decode(calls, payloads, sink)
+        except Exception:  # a fault of ours must not stop the thread that receives, nor leave a caller waiting
+            left = [call for call in calls if not call.done]
+            ids = " ".join(call.request_id for call in left[:TOLD_MAX])
+            log.exception("%d calls met a fault of the decoder", len(calls), extra={"request_id": ids})
+            self._refuse(left, ModelFailed("internal error; the log has more"), sink)
+            return
+        try:
+            self._engine.submit(groups)
+        except Exception:  # what was taken is with the engine: refusing it here could answer it twice
+            log.exception("%d calls met a fault of the engine", len(calls))
+
+    def _decode(self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink) -> list[RequestGroup]:
+        if all(call.grant is ANYONE for call in calls):
+            return self._decoder.decode(calls, payloads, sink)
+        groups: list[RequestGroup] = []
+        for grant in {call.grant: None for call in calls}:  # few: callers with one token share its grant
+            own = [place for place, call in enumerate(calls) if call.grant is grant]
+            found = self._decoder.decode([calls[place] for place in own], [payloads[place] for place in own], sink)
+            groups += self._permitted(found, grant)
+        return groups
+
+    def _worth_reading(
+        self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink
+    ) -> tuple[list[Call], list[bytes]]:
+        """Those that are not too large, and whose callers are still there: a client that gives its requests up as fast
+        as it sends them must not fill the queues."""
+        kept: tuple[list[Call], list[bytes]] = ([], [])
+        for call, payload in zip(calls, payloads, strict=True):
+            if call.cancelled:
+                self._refuse([call], CallCancelled("the caller has gone"), sink)
+            elif len(payload) > self._message_bytes_max:
+                self._refuse([call], self.too_large(len(payload)), sink)
+            else:
+                kept[0].append(call)
+                kept[1].append(payload)
+        return kept
+
+    def _permitted(self, groups: Iterable[RequestGroup], grant: Grant) -> Iterable[RequestGroup]:
+        """Those whose model the grant covers; the others are refused."""
+        for group in groups:
+            try:
+                grant.check("predict", group.route.model)
+            except PermissionDenied as error:
+                self._refuse(group.calls, error, group.sink)
+            else:
+                yield group
+
+    def _refuse(self, calls: Sequence[Call], error: ServingError, sink: Sink) -> None:
+        self._rejections.add(self._protocol, type(error).__name__, len(calls))
+        sink.refuse(calls, error)
+
+    def too_large(self, size: int) -> MessageTooLarge:
+        """What a caller hears whose message has so many bytes."""
+        return MessageTooLarge(
+            f"the message has {size} bytes, but this server takes at most {self._message_bytes_max} "
+            f"(--max-message-mb): send fewer rows at once"
+        )

@@ -1,0 +1,117 @@
+"""The methods of the Open Inference Protocol that tell and administrate. ModelInfer is hot: see requests.py."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import grpc
+from google.protobuf import json_format
+
+from skylane.server.admin.model_control import ModelControl
+from skylane.server.codecs.descriptor_pool import methods
+from skylane.server.codecs.oip.messages import SERVICE
+from skylane.server.codecs.oip.requests import route_of
+from skylane.server.codecs.tensor_bytes import EXTENSIONS, model_config, model_metadata, served_versions_of
+from skylane.server.core.errors import BadRequest, ServingError
+from skylane.server.core.types import Route
+from skylane.server.grpc.grpcio.permission import Permission, refuse
+from skylane.version import __version__
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Method = Callable[[Any, Context], Awaitable[dict[str, Any]]]
+"""(request, context) → the response as JSON. Raises ServingError."""
+
+
+class InferenceService:
+    """Everything of inference.GRPCInferenceService that is not hot."""
+
+    def __init__(self, directory: ModelControl, permission: Permission) -> None:
+        self._directory, self._permission = directory, permission
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register the methods."""
+        told: Mapping[str, Method] = {
+            "ServerLive": self._server_live,
+            "ServerReady": self._server_ready,
+            "ServerMetadata": self._server_metadata,
+            "ModelReady": self._model_ready,
+            "ModelMetadata": self._model_metadata,
+            "ModelConfig": self._model_config,
+            "ModelStatistics": self._model_statistics,
+            "RepositoryIndex": self._index,
+            "RepositoryModelLoad": self._load,
+            "RepositoryModelUnload": self._unload,
+        }
+        types = methods(SERVICE)
+        handlers = {name: _handler(method, *types[name]) for name, method in told.items()}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+
+    async def _server_live(self, _: Any, __: Context) -> dict[str, Any]:
+        return {"live": True}
+
+    async def _server_ready(self, _: Any, __: Context) -> dict[str, Any]:
+        return {"ready": self._directory.readiness.whole}
+
+    async def _server_metadata(self, _: Any, __: Context) -> dict[str, Any]:
+        return {"name": "skylane", "version": __version__, "extensions": EXTENSIONS}
+
+    async def _model_ready(self, request: Any, context: Context) -> dict[str, Any]:
+        return {"ready": self._directory.is_ready(self._route(request, context))}
+
+    async def _model_metadata(self, request: Any, context: Context) -> dict[str, Any]:
+        routes = self._directory.routes()
+        interface = routes.served_version(self._route(request, context)).model.interface
+        return model_metadata(interface, routes.models[interface.model].versions)
+
+    async def _model_config(self, request: Any, context: Context) -> dict[str, Any]:
+        served_version = self._directory.routes().served_version(self._route(request, context))
+        return {"config": model_config(served_version.model.interface, served_version.policy)}
+
+    async def _model_statistics(self, request: Any, context: Context) -> dict[str, Any]:
+        grant = self._permission.grant(context)
+        served_versions = served_versions_of(
+            self._directory.routes(), self._route(request, context) if request.name else None
+        )
+        seen = [
+            served_version
+            for served_version in served_versions
+            if grant.may("predict", served_version.model.interface.model)
+        ]
+        return {"model_stats": await self._directory.statistics(seen)}
+
+    async def _index(self, request: Any, context: Context) -> dict[str, Any]:
+        return {"models": self._directory.index(self._permission.grant(context), ready_only=request.ready)}
+
+    async def _load(self, request: Any, context: Context) -> dict[str, Any]:
+        model, is_kserve = _named(request)
+        await self._directory.load(self._permission.grant(context), model, request.parameters)
+        return {"model_name": model, "is_loaded": True} if is_kserve else {}
+
+    async def _unload(self, request: Any, context: Context) -> dict[str, Any]:
+        model, is_kserve = _named(request)
+        await self._directory.unload(self._permission.grant(context), model, request.parameters)
+        return {"model_name": model, "is_unloaded": True} if is_kserve else {}
+
+    def _route(self, request: Any, context: Context) -> Route:
+        """What the request names, for those who may use it. Raises ServingError."""
+        if not request.name:
+            raise BadRequest("name: expected the name of a model, received nothing")
+        self._permission.grant(context).check("predict", request.name)
+        return route_of(request.name, request.version)
+
+
+def _named(request: Any) -> tuple[str, bool]:
+    """The model to load or unload, and whether KServe's client asks: it has the name in the first field."""
+    is_kserve = not request.model_name
+    return request.repository_name if is_kserve else request.model_name, is_kserve
+
+
+def _handler(method: Method, request_type: Any, response_type: Any) -> Any:
+    async def answer(request: Any, context: Context) -> Any:
+        try:
+            return json_format.ParseDict(await method(request, context), response_type())
+        except ServingError as error:
+            await refuse(context, error)
+
+    return grpc.unary_unary_rpc_method_handler(
+        answer, request_deserializer=request_type.FromString, response_serializer=response_type.SerializeToString
+    )

@@ -1,0 +1,103 @@
+"""Who is let in over grpcio: every method but health asks for a good token where tokens are set."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Any, Final, NoReturn, TypeAlias
+
+import grpc
+
+from skylane.server.auth.authenticator import Authenticator
+from skylane.server.auth.tokens import Grant
+from skylane.server.codecs.grpc_status import status_of
+from skylane.server.core import request_ids
+from skylane.server.core.errors import NotHere, ServingError, Unauthenticated
+from skylane.server.core.text import quoted
+from skylane.server.grpc.base.method_protocols import PROTOCOLS
+from skylane.server.grpc.grpcio.outcome import telling
+from skylane.server.grpc.http2.connection import Ended
+
+OPEN_TO_ALL: Final = (
+    "/grpc.health.v1.Health/",
+    "/inference.GRPCInferenceService/ServerLive",
+    "/inference.GRPCInferenceService/ServerReady",
+)
+"""Balancers ask for health, and hold no tokens; it tells nothing else."""
+
+REFUSED_S: Final = 1.0
+"""How long a call that is to be refused may take to send its first message."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+class Permission(grpc.aio.ServerInterceptor):
+    """Refuses callers without a good token before any method sees them, and tells methods what the others may do."""
+
+    def __init__(self, authenticator: Authenticator, ended: Ended | None = None) -> None:
+        """`ended`: told of requests that nobody else counts: those refused here, and those of methods that are not hot.
+        None behind our own front, which hears of them as well."""
+        self._authenticator, self._ended = authenticator, ended
+
+    def grant(self, context: Context) -> Grant:
+        """What the caller may do. Raises Unauthenticated."""
+        return self._authenticator.grant(_value(context.invocation_metadata(), "authorization"))
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], "Awaitable[Handler | None]"],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "Handler | None":
+        """See grpc.aio.ServerInterceptor."""
+        details = handler_call_details
+        if self._authenticator.required and not details.method.startswith(OPEN_TO_ALL):
+            try:
+                self._authenticator.grant(_value(details.invocation_metadata, "authorization"))
+            except Unauthenticated as error:
+                return self._told(details, _refusing(error))
+        handler = await continuation(details)
+        if handler is None:
+            handler = _refusing(NotHere(f"there is no method {quoted(details.method)}"))
+        elif details.method in PROTOCOLS:
+            return handler  # its calls are counted by the model that they are for
+        return self._told(details, handler)
+
+    def _told(self, details: grpc.HandlerCallDetails, handler: Handler) -> Handler:
+        """The same method, with word of how its calls end."""
+        if self._ended is None:
+            return handler
+        return telling(handler, partial(self._ended, details.method))
+
+
+def request_id(context: Context) -> str:
+    """By which a caller knows its request."""
+    return request_ids.told(_value(context.invocation_metadata(), request_ids.FIELD) or "")
+
+
+async def refuse(context: Context, error: ServingError, its_id: str = "") -> NoReturn:
+    """End a call with the error's status, and its id if it has one."""
+    status = status_of(error)
+    its_id = its_id or request_id(context)
+    told = ((request_ids.FIELD, its_id),) if its_id else ()
+    await context.abort(status.code, status.message, (*status.trailing, *told))
+    raise AssertionError("abort does not return")
+
+
+def _refusing(error: ServingError) -> Handler:
+    """A method that refuses. It takes streams, which fits a client of any kind.
+
+    It reads a message before: grpcio forgets the status of a call that ends while its client still writes one, and
+    behind our own front the tunnel is such a client.
+    """
+
+    async def method(requests: AsyncIterator[bytes], context: Context) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(anext(aiter(requests), b""), REFUSED_S)
+        await refuse(context, error)
+
+    return grpc.stream_stream_rpc_method_handler(method)
+
+
+def _value(metadata: Any, wanted: str) -> str | None:
+    return next((value for key, value in metadata or () if key == wanted and isinstance(value, str)), None)

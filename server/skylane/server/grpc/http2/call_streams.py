@@ -1,0 +1,191 @@
+"""Streams of requests to a hot method: each message is a call like any other, and batches with all of them.
+
+They never leave the front's thread. A stream has so many calls open at once; what comes beyond waits, and when the
+window is full the client waits.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol
+
+from grpc import StatusCode
+
+from skylane.server.codecs.grpc_status import Status, status_of
+from skylane.server.core.errors import ServingError, ShuttingDown
+from skylane.server.core.types import Call
+from skylane.server.grpc.http2.call_buffer import CallBuffer
+from skylane.server.grpc.http2.connection import Connection
+from skylane.server.grpc.http2.request_headers import RequestHeaders
+
+UNSENT_BYTES_MAX: Final = 2**20
+"""Of one stream's replies that its client has no room for; then no more calls are made."""
+OPEN_MAX: Final = 256
+"""Calls of one stream that are under way, or whose replies the client has no room for."""
+
+Wrap = Callable[[Call, bytes | ServingError], bytes]
+"""(call, its reply or error) → the message of the stream that tells of it."""
+
+
+class Thread(Protocol):
+    """The front, as far as streams need it."""
+
+    def clock(self) -> float:
+        """The engine's time in seconds."""
+        ...
+
+    def do(self, job: Callable[[], object]) -> None:
+        """Do this on the front's thread: now, if it is this one."""
+
+    def touch(self, connection: Connection) -> None:
+        """Write what this connection has to say."""
+
+
+@dataclass(frozen=True)
+class StreamMethod:
+    """A method whose messages are calls, and what its replies look like."""
+
+    call_buffer: CallBuffer
+    wrap: Wrap
+
+
+class CallStreams:
+    """All open streams. A Sink of their calls, see skylane.server.core.types; the rest belongs to the front's
+    thread.
+    """
+
+    def __init__(self, thread: Thread) -> None:
+        self._thread = thread
+        self._open: set[CallStream] = set()
+
+    def open(self, method: StreamMethod, connection: Connection, stream_id: int, head: RequestHeaders) -> "CallStream":
+        """A new one."""
+        stream = CallStream(self, self._thread, method, connection, stream_id, head)
+        self._open.add(stream)
+        return stream
+
+    def closed(self, stream: "CallStream") -> None:
+        """This one has ended."""
+        self._open.discard(stream)
+
+    def drain(self) -> None:
+        """Let every stream answer what it has read, and end."""
+        for stream in list(self._open):
+            stream.drain()
+
+    def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
+        """See Sink."""
+        self._deliver(calls, replies)
+
+    def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
+        """See Sink."""
+        self._deliver(calls, [error] * len(calls))
+
+    def _deliver(self, calls: Sequence[Call], results: Sequence[bytes | ServingError]) -> None:
+        for call in calls:
+            call.done = True
+        self._thread.do(partial(_hand_over, calls, results))
+
+
+def _hand_over(calls: Sequence[Call], results: Sequence[bytes | ServingError]) -> None:
+    for call, result in zip(calls, results, strict=True):
+        call.handle.answered(call, result)
+
+
+class CallStream:
+    """One stream. See requests.Tunnel for the side of the connection."""
+
+    def __init__(
+        self,
+        streams: CallStreams,
+        thread: Thread,
+        method: StreamMethod,
+        connection: Connection,
+        stream_id: int,
+        head: RequestHeaders,
+    ) -> None:
+        self._streams, self._thread, self._method = streams, thread, method
+        self._connection, self._stream_id, self._head = connection, stream_id, head
+        self._deadline = thread.clock() + head.timeout_s
+        self._waiting: deque[bytes] = deque()
+        self._calls: set[Call] = set()
+        self._open = self._unsent = 0
+        self._begun = self._ended = self._drains = False
+
+    @property
+    def busy(self) -> bool:
+        """See Tunnel. Draining ends it."""
+        return True
+
+    # --- From the connection ----------------------------------------------------------------------------------------
+
+    def message(self, message: bytes) -> None:
+        """See Tunnel."""
+        self._waiting.append(message)
+        self._take()
+
+    def half_close(self) -> None:
+        """See Tunnel."""
+        self._ended = True
+        self._close_if_done()
+
+    def cancel(self) -> None:
+        """See Tunnel."""
+        for call in self._calls:
+            call.cancelled = True
+        self._waiting.clear()
+        self._streams.closed(self)
+
+    # --- From the engine --------------------------------------------------------------------------------------------
+
+    def answered(self, call: Call, result: bytes | ServingError) -> None:
+        """One call has its reply."""
+        self._calls.discard(call)
+        if call.cancelled:
+            return
+        if not self._begun:
+            self._begun = True
+            self._connection.tunnel_open(self._stream_id, b"")
+        message = self._method.wrap(call, result)
+        self._unsent += len(message)
+        self._connection.tunnel_send(self._stream_id, message, partial(self._sent, len(message)))
+        self._thread.touch(self._connection)
+        self._close_if_done()
+
+    def drain(self) -> None:
+        """Take no more; answer what was taken, and end."""
+        self._drains = True
+        self._waiting.clear()
+        self._close_if_done()
+        self._thread.touch(self._connection)
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _take(self) -> None:
+        """Make calls of what waits, as many as may be open."""
+        call_buffer = self._method.call_buffer
+        while self._waiting and self._open < OPEN_MAX and self._unsent <= UNSENT_BYTES_MAX and not self._drains:
+            message = self._waiting.popleft()
+            head = self._head
+            call = Call(self, self._streams, self._deadline, b"", head.grant, head.trace, head.request_id)
+            self._open += 1
+            self._calls.add(call)
+            call_buffer.calls.append(call)
+            call_buffer.payloads.append(message)
+            self._connection.tunnel_consumed(self._stream_id, len(message))
+
+    def _sent(self, size: int) -> None:
+        """A reply of so many bytes is on its way to the client."""
+        self._open -= 1
+        self._unsent -= size
+        self._take()
+
+    def _close_if_done(self) -> None:
+        if self._calls or self._waiting or not (self._ended or self._drains):
+            return
+        status = Status(StatusCode.OK, "")
+        if self._drains:
+            status = status_of(ShuttingDown("the server is shutting down; the stream has ended"))
+        self._connection.tunnel_close(self._stream_id, status, b"")
+        self._streams.closed(self)

@@ -1,0 +1,248 @@
+"""What goes out on one connection: frames in order, and messages that wait for the peer's windows. No sockets.
+
+Almost every reply is one small message, and leaves in one go: HEADERS, DATA and HEADERS in three steps. The windows of
+single streams are kept only for those that need them.
+"""
+
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from skylane.server.grpc.http2 import frames, response_headers
+from skylane.server.grpc.http2.frames import Code, ConnectionFault, Kind, Setting
+from skylane.server.grpc.http2.messages import PREFIX_BYTES
+
+_pack_opening = struct.Struct(f">5sI{len(response_headers.OPENING)}sHBHIBI").pack
+_pack_closing = struct.Struct(f">5sI{len(response_headers.OK)}s").pack
+_OPENING_HEAD: Final = frames.frame(Kind.HEADERS, frames.END_HEADERS, 0, response_headers.OPENING)[:5]
+_CLOSING_HEAD: Final = frames.frame(Kind.HEADERS, frames.END_HEADERS | frames.END_STREAM, 0, response_headers.OK)[:5]
+_NO_FLAGS: Final = 0
+Sent = Callable[[], None]
+
+
+def _nobody() -> None:
+    """Nobody waits to hear that a message is out."""
+
+
+class _Flow:
+    """The sending half of a stream that is more than one small message."""
+
+    __slots__ = ("closing", "is_reply", "parts", "resets", "window")
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.is_reply = False
+        """Whether it is the whole answer to a unary call, for which a caller has no reason to make us wait."""
+        self.resets = False
+        """Whether the client is to hear at the end that we want no more from it."""
+        self.parts: deque[tuple[memoryview, Sent]] = deque()
+        """Bytes that no window had room for yet, and whom to tell when they are out."""
+        self.closing: bytes | None = None
+        """Trailers, once they are known."""
+
+
+class SendBuffer:
+    """The sending half of one connection."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        """Ready to be written; whoever writes them empties it."""
+        self.unsent = 0
+        """Bytes of messages that wait for the peer's windows."""
+        self.finishing = 0
+        """Answers that are known to their end, and wait for the peer's windows."""
+        self.moved = 0
+        """Frames that the windows had room for; whether the peer gives any shows in whether this grows."""
+        self._window = self._window_of_streams = frames.WINDOW_DEFAULT
+        self._frame_max = frames.FRAME_BYTES_MAX
+        self._at_once_max = frames.WINDOW_DEFAULT
+        """Bytes that a new stream's window has room for; 0 while a block must be a special one."""
+        self._first_in_block = b""
+        """What the next header block must begin with."""
+        self._flows: dict[int, _Flow] = {}
+        self._starved: dict[int, _Flow] = {}
+        """Those that wait for the connection's window alone: looking at all of them for each update that a stranger
+        sends would cost us more than it costs the stranger."""
+        self._is_held = False
+
+    def reply(self, stream_id: int, message: bytes) -> None:
+        """The whole answer of a unary call that went well."""
+        size = len(message) + PREFIX_BYTES
+        if size > self._at_once_max or size > self._window or (self._is_held and size > self._frame_max):
+            self.open(stream_id)
+            self._flow(stream_id).is_reply = True
+            self.send(stream_id, message)
+            self.close(stream_id, response_headers.OK)
+            return
+        self._window -= size
+        if self._flows:
+            self._flows.pop(stream_id, None)
+        if size > self._frame_max:
+            self._reply_in_frames(stream_id, b"\x00" + frames.pack_u32(len(message)) + message)
+            return
+        self.frames.append(
+            _pack_opening(
+                _OPENING_HEAD, stream_id, response_headers.OPENING,
+                size >> 8, size & 0xFF, _NO_FLAGS, stream_id,
+                0, len(message),
+            )
+            + message
+            + _pack_closing(_CLOSING_HEAD, stream_id, response_headers.OK)
+        )  # fmt: skip
+
+    def _reply_in_frames(self, stream_id: int, content: bytes) -> None:
+        """An answer that fits the windows, but no single frame."""
+        stream, size = frames.pack_u32(stream_id), self._frame_max
+        starts = range(0, len(content), size)
+        parts = (frames.frame(Kind.DATA, 0, stream_id, content[start : start + size]) for start in starts)
+        opening, closing = (
+            _OPENING_HEAD + stream + response_headers.OPENING,
+            _CLOSING_HEAD + stream + response_headers.OK,
+        )
+        self.frames.append(b"".join((opening, *parts, closing)))
+
+    # --- Replies in pieces ------------------------------------------------------------------------------------------
+
+    def open(self, stream_id: int, metadata: bytes = b"") -> None:
+        """Begin an answer."""
+        self._flow(stream_id)
+        self.headers(stream_id, response_headers.OPENING + metadata, ends=False)
+
+    def send(self, stream_id: int, message: bytes, sent: Sent = _nobody) -> None:
+        """One message, as far as the windows have room; the rest follows when they have. `sent` is called then."""
+        flow = self._flow(stream_id)
+        flow.parts.append((memoryview(b"\x00" + frames.pack_u32(len(message)) + message), sent))
+        self.unsent += len(message) + PREFIX_BYTES
+        self._pump(stream_id, flow)
+
+    def close(self, stream_id: int, closing: bytes, *, resets: bool = False) -> None:
+        """End an answer with these trailers, once all its messages are out; `resets` tells a client that has not said
+        its last that nobody listens."""
+        flow = self._flow(stream_id)
+        flow.closing, flow.resets = closing, resets
+        self.finishing += 1
+        self._pump(stream_id, flow)
+
+    def refuse(self, stream_id: int, block: bytes) -> None:
+        """End an answer that has not begun: everything in one HEADERS frame."""
+        self.headers(stream_id, block, ends=True)
+        self.forget(stream_id)
+
+    def headers(self, stream_id: int, block: bytes, *, ends: bool) -> None:
+        """A header block, in as many frames as it takes."""
+        if self._first_in_block:
+            block, self._first_in_block = self._first_in_block + block, b""
+            self._look_for_shortcut()
+        first, rest = block[: self._frame_max], block[self._frame_max :]
+        flags = frames.END_STREAM if ends else 0
+        kind = Kind.HEADERS
+        while rest:
+            self.frames.append(frames.frame(kind, flags, stream_id, first))
+            first, rest, kind, flags = rest[: self._frame_max], rest[self._frame_max :], Kind.CONTINUATION, 0
+        self.frames.append(frames.frame(kind, flags | frames.END_HEADERS, stream_id, first))
+
+    def has(self, stream_id: int) -> bool:
+        """Whether this stream's answer has begun and is not out."""
+        return stream_id in self._flows
+
+    def forget(self, stream_id: int) -> None:
+        """Drop what this stream still had to send."""
+        if (flow := self._flows.pop(stream_id, None)) is not None:
+            self._starved.pop(stream_id, None)
+            self.unsent -= sum(len(part) for part, _ in flow.parts)
+            self.finishing -= flow.closing is not None
+
+    @property
+    def begun(self) -> int:
+        """Answers that have begun, or whose windows are known."""
+        return len(self._flows)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something waits to be sent."""
+        return bool(self.frames or self.unsent or self.finishing)
+
+    @property
+    def owes_reply(self) -> bool:
+        """Whether the whole answer to a unary call waits for the peer's windows. Looks at all that is open."""
+        return not self._is_held and any(flow.is_reply for flow in self._flows.values())
+
+    def hold(self, is_held: bool) -> None:
+        """Keep messages back while the peer does not read, whatever its windows say."""
+        self._is_held = is_held
+        self._feed_starved()
+
+    # --- What the peer allows ---------------------------------------------------------------------------------------
+
+    def apply(self, setting: int, value: int) -> None:
+        """One of the peer's settings. Raises ConnectionFault."""
+        if setting == Setting.INITIAL_WINDOW_SIZE:
+            if value > frames.WINDOW_MAX:
+                raise ConnectionFault(Code.FLOW_CONTROL_ERROR, f"initial window of {value} bytes")
+            change, self._window_of_streams = value - self._window_of_streams, value
+            for stream_id, flow in list(self._flows.items()) if change else ():
+                flow.window += change
+                self._pump(stream_id, flow)
+        elif setting == Setting.MAX_FRAME_SIZE:
+            if not frames.FRAME_BYTES_MAX <= value < 2**24:
+                raise ConnectionFault(Code.PROTOCOL_ERROR, f"largest frame of {value} bytes")
+            self._frame_max = value
+        elif setting == Setting.HEADER_TABLE_SIZE and value < frames.TABLE_BYTES_DEFAULT:
+            self._first_in_block = response_headers.NO_TABLE  # we put nothing into the table, and must say so
+        self._look_for_shortcut()
+
+    def widen(self, increment: int) -> None:
+        """The peer takes so many bytes more on the connection. Raises ConnectionFault."""
+        self._window = _widened(self._window, increment)
+        self._feed_starved()
+
+    def widen_stream(self, stream_id: int, increment: int) -> None:
+        """The peer takes so many bytes more on an open stream. Raises ConnectionFault."""
+        flow = self._flow(stream_id)
+        flow.window = _widened(flow.window, increment)
+        self._pump(stream_id, flow)
+
+    def _look_for_shortcut(self) -> None:
+        self._at_once_max = 0 if self._first_in_block else self._window_of_streams
+
+    def _flow(self, stream_id: int) -> _Flow:
+        flow = self._flows.get(stream_id)
+        if flow is None:
+            flow = self._flows[stream_id] = _Flow(self._window_of_streams)
+        return flow
+
+    def _feed_starved(self) -> None:
+        while self._starved and self._window > 0 and not self._is_held:
+            stream_id = next(iter(self._starved))  # the longest; what is left of it goes to the end of the line
+            self._pump(stream_id, self._starved.pop(stream_id))
+
+    def _pump(self, stream_id: int, flow: _Flow) -> None:
+        """Send what the windows have room for, and the trailers after the last byte."""
+        while flow.parts and not self._is_held and (room := min(self._window, flow.window, self._frame_max)) > 0:
+            part, sent = flow.parts.popleft()
+            if len(part) > room:
+                flow.parts.appendleft((part[room:], sent))
+                part, sent = part[:room], _nobody
+            self.frames.append(frames.frame(Kind.DATA, 0, stream_id, bytes(part)))
+            self._window -= len(part)
+            flow.window -= len(part)
+            self.unsent -= len(part)
+            self.moved += 1
+            sent()
+        if flow.parts:
+            if flow.window > 0:
+                self._starved[stream_id] = flow
+        elif flow.closing is not None:
+            self.forget(stream_id)
+            self.headers(stream_id, flow.closing, ends=True)
+            if flow.resets:
+                self.frames.append(frames.reset(stream_id, Code.NO_ERROR))
+
+
+def _widened(window: int, increment: int) -> int:
+    if not increment:
+        raise ConnectionFault(Code.PROTOCOL_ERROR, "a window grows by 0 bytes")
+    if (window := window + increment) > frames.WINDOW_MAX:
+        raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "a window grows beyond 2^31 - 1 bytes")
+    return window

@@ -1,0 +1,93 @@
+"""New connections: accepted a few at a time, bounded, each with its TLS if there is any."""
+
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+from skylane.server.grpc.http2.connection import Services
+from skylane.server.grpc.native.poller import READ, Poller
+from skylane.server.grpc.native.socket_connection import SocketConnection
+from skylane.server.grpc.native.tls_connection import TlsConnection
+from skylane.server.host.connection_limit import RefusedConnections
+
+log = logging.getLogger(__name__)
+
+BACKLOG: Final = 1024
+"""Connections that the kernel keeps until they are accepted."""
+ACCEPTED_MAX: Final = 64
+"""Connections accepted in one turn, so that a rush of them does not hold up those who are here."""
+_NONE_LEFT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Acceptor:
+    """The listening socket of a front, which belongs to the front's thread once it listens."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        services: Services,
+        tls: Callable[[], ssl.SSLContext] | None,
+        poller: Poller,
+    ) -> None:
+        """The socket is bound. `tls` gives the context for a new connection."""
+        self._listening, self._services, self._tls, self._poller = listening, services, tls, poller
+        self._connections_max = services.limits.connections
+        self.refused_connections = RefusedConnections(
+            "grpc", self._connections_max, "--max-connections allows more, for each process"
+        )
+        self.accepts = False
+        """Whether new connections are looked for: not while the process can open no more."""
+        self._closed = False
+        listening.setblocking(False)
+
+    def listen(self) -> None:
+        """Look for new connections from now on, unless nobody is let in any more."""
+        if self._closed:
+            return
+        self.accepts = True
+        self._poller.register(self._listening.fileno(), READ)
+
+    def accept(self, open_links: int, now: float) -> list[SocketConnection]:
+        """Those that have come; beyond the limit they are closed at once."""
+        links: list[SocketConnection] = []
+        for _ in range(ACCEPTED_MAX):
+            try:
+                sock, _ = self._listening.accept()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in _NONE_LEFT:
+                    log.warning("no connection can be accepted for now: %s", error.strerror)
+                    self._look_away()
+                break
+            if open_links + len(links) >= self._connections_max:
+                self.refused_connections.refuse(
+                    now
+                )  # before the peer can notice, so that who was refused finds itself counted
+                sock.close()
+                continue
+            try:
+                links.append(self._linked(sock, now))
+            except OSError as error:  # it has gone already, or its certificate cannot be read
+                log.warning("a connection could not be set up: %s", error)
+                sock.close()
+        return links
+
+    def close(self) -> None:
+        """Let nobody in any more. Whom the kernel has accepted already it sends away."""
+        self._look_away()
+        self._closed = True
+        self._listening.close()
+
+    def _look_away(self) -> None:
+        if self.accepts:
+            self._poller.unregister(self._listening.fileno())
+        self.accepts = False
+
+    def _linked(self, sock: socket.socket, now: float) -> SocketConnection:
+        if self._tls is None:
+            return SocketConnection(self._services, sock, now)
+        return TlsConnection(self._services, sock, self._tls(), now)

@@ -1,0 +1,170 @@
+"""Methods that are not hot: their messages go to the grpcio server behind, on the event loop, and answers come back.
+
+So there is one implementation of health, reflection, streams and whatever comes, written for grpcio as everybody knows
+it, and every connection still ends at the front. Bytes pass as they are; a deadline, metadata, a cancellation and both
+sides' slowness pass as well.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final, cast
+
+import grpc
+
+from skylane.server.codecs.grpc_status import Status
+from skylane.server.grpc.http2 import response_headers
+from skylane.server.grpc.http2.connection import Connection
+from skylane.server.grpc.http2.request_headers import RequestHeaders
+
+log = logging.getLogger(__name__)
+
+UNSENT_BYTES_MAX: Final = 2**20
+"""Of one tunnel's answers that its client has no room for; then no more are read."""
+
+Post = Callable[[Connection, Callable[[], object]], None]
+"""(connection, job): do this on the front's thread, and write what the connection then has to say."""
+
+
+class GrpcioProxy:
+    """Opens tunnels to one server. Made on the event loop; tunnels are opened by the front's thread."""
+
+    def __init__(self, target: str, post: Post) -> None:
+        """`target` is where the server behind listens. Needs a running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._channel = grpc.aio.insecure_channel(
+            target,
+            options=[
+                ("grpc.max_receive_message_length", -1),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.use_local_subchannel_pool", 1),
+                ("grpc.enable_retries", 0),
+            ],
+        )
+        self._post = post
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def open(self, connection: Connection, stream_id: int, head: RequestHeaders) -> "GrpcTunnel":
+        """See connection.OpenTunnel."""
+        tunnel = GrpcTunnel(self._loop, self._post, connection, stream_id)
+        self._loop.call_soon_threadsafe(self._start, tunnel, head)
+        return tunnel
+
+    def _start(self, tunnel: "GrpcTunnel", head: RequestHeaders) -> None:
+        tunnel.task = task = self._loop.create_task(tunnel.run(self._channel, head))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """End what is open."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._channel.close()
+
+
+class GrpcTunnel:
+    """One call, passed on. See requests.Tunnel for the side of the front."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, post: Post, connection: Connection, stream_id: int) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self._loop, self._connection, self._stream_id = loop, connection, stream_id
+        self._to_front = post
+        self._messages: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._unsent = 0
+        self._begun = False
+        self._sent = asyncio.Event()
+
+    @property
+    def busy(self) -> bool:
+        """See Tunnel. What has been answered and goes on is somebody who watches, and would for ever."""
+        return not self._begun
+
+    # --- Called by the front's thread -------------------------------------------------------------------------------
+
+    def message(self, message: bytes) -> None:
+        """See Tunnel."""
+        self._call_soon(self._messages.put_nowait, message)
+
+    def half_close(self) -> None:
+        """See Tunnel."""
+        self._call_soon(self._messages.put_nowait, None)
+
+    def cancel(self) -> None:
+        """See Tunnel."""
+        self._call_soon(self._cancel)
+
+    def _call_soon(self, callback: Callable[..., object], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there
+            self._loop.call_soon_threadsafe(callback, *arguments)
+
+    # --- On the event loop ------------------------------------------------------------------------------------------
+
+    def _cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+    async def run(self, channel: grpc.aio.Channel, head: RequestHeaders) -> None:
+        """Pass everything on until the call ends."""
+        method: Any = channel.stream_stream(head.path)
+        timeout = None if math.isinf(head.timeout_s) else head.timeout_s
+        try:
+            call = method(self._requests(), timeout=timeout, metadata=grpc.aio.Metadata(*head.metadata))
+        except (ValueError, TypeError, grpc.aio.UsageError) as error:  # metadata that grpcio does not take; closing
+            self._close(Status(grpc.StatusCode.INTERNAL, f"the call could not be passed on: {error}"))
+            return
+        try:
+            await self._pass_on(call)
+        except asyncio.CancelledError:
+            call.cancel()
+            self._post(self._connection.tunnel_reset, self._stream_id)
+            raise
+        except grpc.aio.AioRpcError:
+            pass  # its status is what the client gets
+        except Exception:  # a fault of ours, of which the client must hear as well
+            log.exception("a tunnel to %s met a fault of the server", head.path)
+            call.cancel()
+        finally:
+            self._messages.put_nowait(None)  # whoever passes requests on must not wait for ever
+        trailing = response_headers.custom(_metadata(await call.trailing_metadata()))
+        self._close(Status(await call.code(), await call.details() or ""), trailing)
+
+    async def _pass_on(self, call: Any) -> None:
+        initial = response_headers.custom(_metadata(await call.initial_metadata()))
+        if opened := bool(initial):  # a client may wait for it before any message
+            self._post(self._connection.tunnel_open, self._stream_id, initial)
+        while (message := await call.read()) is not grpc.aio.EOF:
+            if not opened:
+                self._post(self._connection.tunnel_open, self._stream_id, initial)
+                opened = True
+            self._begun = True
+            self._unsent += len(message)
+            self._post(self._connection.tunnel_send, self._stream_id, message, self._told_sent(len(message)))
+            while self._unsent > UNSENT_BYTES_MAX:
+                self._sent.clear()  # here: waiting for an event that is set gives nobody else a turn
+                await self._sent.wait()
+
+    async def _requests(self) -> AsyncIterator[bytes]:
+        while (message := await self._messages.get()) is not None:
+            yield message
+            self._post(self._connection.tunnel_consumed, self._stream_id, len(message))
+
+    def _told_sent(self, size: int) -> Callable[[], None]:
+        """What the front calls when the client's windows had room for the message."""
+        return lambda: self._call_soon(self._on_sent, size)
+
+    def _on_sent(self, size: int) -> None:
+        self._unsent -= size
+        self._sent.set()
+
+    def _close(self, status: Status, trailing: bytes = b"") -> None:
+        self._post(self._connection.tunnel_close, self._stream_id, status, trailing)
+
+    def _post(self, change: Callable[..., object], *arguments: object) -> None:
+        self._to_front(self._connection, lambda: change(*arguments))
+
+
+def _metadata(metadata: Any) -> tuple[tuple[str, str | bytes], ...]:
+    return tuple(cast("tuple[tuple[str, str | bytes], ...]", metadata or ()))

@@ -1,0 +1,57 @@
+"""The protocols spoken over gRPC, in one place: adding one is a package beside this file, and its lines here."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import grpc
+
+from skylane.server.admin.model_control import ModelControl
+from skylane.server.codecs.oip.messages import INFER, INFER_STREAM
+from skylane.server.codecs.oip.requests import InferDecoder, stream_message
+from skylane.server.codecs.skylane_v1.replies import message_of
+from skylane.server.codecs.skylane_v1.requests import PREDICT, PREDICT_STREAM, RequestDecoder
+from skylane.server.codecs.tfs.messages import PREDICT as TENSORFLOW
+from skylane.server.codecs.tfs.requests import PredictDecoder
+from skylane.server.core.batch_task import Answerer
+from skylane.server.core.rejection_counter import RejectionCounter
+from skylane.server.grpc.base.method_handler import MethodHandler
+from skylane.server.grpc.base.method_protocols import PROTOCOLS
+from skylane.server.grpc.base.method_table import BatchedMethods, StreamMethod
+from skylane.server.grpc.grpcio.oip_service import InferenceService
+from skylane.server.grpc.grpcio.permission import Permission
+from skylane.server.grpc.grpcio.tfs_service import TensorFlowService
+
+
+class Service(Protocol):
+    """Methods that are answered one call at a time."""
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register them."""
+
+
+def batched_methods(
+    engine: Answerer, clock: Callable[[], float], message_bytes_max: int, rejections: RejectionCounter | None = None
+) -> BatchedMethods:
+    """Methods whose calls may come many at once, of every protocol, on one engine.
+
+    `rejections`: where those are counted that are refused before the engine has them.
+    """
+    decoders = {
+        PREDICT: RequestDecoder(rejections),
+        INFER: InferDecoder(clock, rejections),
+        TENSORFLOW: PredictDecoder(rejections),
+    }
+    method_handlers = {
+        path: MethodHandler(engine, decoder, message_bytes_max, PROTOCOLS[path], rejections)
+        for path, decoder in decoders.items()
+    }
+    streams = {
+        PREDICT_STREAM: StreamMethod(method_handlers[PREDICT], message_of),
+        INFER_STREAM: StreamMethod(method_handlers[INFER], stream_message),
+    }
+    return BatchedMethods(method_handlers, streams)
+
+
+def services(directory: ModelControl, permission: Permission) -> tuple[Service, ...]:
+    """What other people's protocols say and ask beside their hot methods."""
+    return InferenceService(directory, permission), TensorFlowService(directory, permission)

@@ -1,0 +1,34 @@
+"""Connections that a port has no room for: counted, and told of now and then."""
+
+import logging
+import math
+from typing import Final, Literal
+
+log = logging.getLogger(__name__)
+
+Port = Literal["grpc", "http"]
+
+TOLD_S: Final = 10.0
+"""Refused connections are told of no more often, so that those who come again at once do not fill the log."""
+
+
+class RefusedConnections:
+    """What one port has refused. For the thread that accepts; any may read."""
+
+    def __init__(self, port: Port, connections_max: int, advice: str) -> None:
+        """`advice`: what an operator can do about it."""
+        self.port: Final = port
+        self._connections_max, self._advice = connections_max, advice
+        self.refused = 0
+        """Connections since the start."""
+        self._quiet_until = -math.inf
+
+    def refuse(self, now: float) -> None:
+        """One more was closed at once. `now`: seconds of any clock that does not run back."""
+        self.refused += 1
+        if now >= self._quiet_until:
+            self._quiet_until = now + TOLD_S
+            log.warning(
+                "the %s port has %d connections, as many as it may: others are closed at once, %d so far; %s",
+                self.port, self._connections_max, self.refused, self._advice,
+            )  # fmt: skip

@@ -1,0 +1,160 @@
+"""One connection: uvicorn's HTTP/1.1 with the bounds that it lacks.
+
+Of uvicorn 0.54 with httptools: heads, trailers and chunk extensions may be of any size, a connection that never sends
+a whole request stays open for ever, connections are not counted before they ask something, and a request that offers
+an upgrade, as Java's client does with every first one, loses its body and leaves the connection deaf.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from skylane.server.core import request_ids
+from skylane.server.host.connection_limit import RefusedConnections
+from skylane.server.http.error_responses import told
+from skylane.server.observability.http_request_log import HttpRequestListener, HttpRequestRecord
+
+FRAMING_BYTES_EACH: Final = 16
+"""Framing that a byte of a body may bring along: chunks of one byte take six."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one peer, and all together, may take."""
+
+    head_bytes: int = 64 * 2**10
+    """Of a request's line and header fields; trailers and the framing of chunks count as well. Beyond it: 431."""
+    connections: int = 1000
+    """Beyond it a new one is closed at once."""
+    request_s: float = 60.0
+    """Seconds in which a request must have come whole; else the connection is closed."""
+    idle_s: int = 75
+    """Seconds that a connection may rest between two requests; then it is closed."""
+    unread_s: float = 60.0
+    """Seconds for which a peer may take nothing of an answer; then it is cut off, where the system can count them."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """See the module."""
+
+    def __init__(
+        self,
+        *args: Any,
+        limits: Limits,
+        refused_connections: RefusedConnections,
+        http_requests: HttpRequestListener | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """`refused_connections` counts connections beyond the limit. `http_requests` hears of requests that no
+        application sees.
+        """
+        super().__init__(*args, **kwargs)
+        self._http_requests = http_requests
+        self._limits, self._refused_connections = limits, refused_connections
+        self._begun = 0
+        """Requests that have begun on this connection."""
+        self._framing_bytes = 0
+        """Of the request that is coming, what came after the read in which it began."""
+        self._body_bytes = 0
+        self._receiving: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Drop connections beyond the limit: nobody has asked anything on them yet."""
+        super().connection_made(transport)
+        if len(self.connections) > self._limits.connections:
+            transport.abort()
+            self._refused_connections.refuse(time.monotonic())
+            return
+        self._await_whole_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._forget_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and hold what was neither body nor the next request against the limit."""
+        self._unset_keepalive_if_required()
+        if self._receiving is None:
+            self._await_whole_request()
+        while data and not self.transport.is_closing():
+            data = self._feed(data)
+
+    def _feed(self, data: bytes) -> bytes:
+        """Parse a part of what came, and give what is to be parsed next."""
+        begun, body_bytes = self._begun, self._body_bytes
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            return self._without_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(400, "this is not HTTP/1.1")
+            return b""
+        if self._receiving is not None and self._begun == begun:
+            self._framing_bytes += len(data) - (self._body_bytes - body_bytes)
+            if self._framing_bytes > self._limits.head_bytes + FRAMING_BYTES_EACH * self._body_bytes:
+                self._refuse(431, f"the head of a request may have {self._limits.head_bytes} bytes")
+        return b""
+
+    def on_message_begin(self) -> None:
+        """See httptools."""
+        super().on_message_begin()
+        if self._receiving is None:  # it came in one read with the end of another
+            self._await_whole_request()
+        self._begun += 1
+        self._framing_bytes = self._body_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        """See httptools. An offer to upgrade is declined before anything begins."""
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """See httptools."""
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """See httptools."""
+        if self.parser.should_upgrade():
+            return
+        super().on_message_complete()
+        self._forget_timer()
+
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """The request as if nothing had been offered: the parser believes that its body is another protocol."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(405, "this is no proxy")
+            return b""
+        kept = [field for field in self.headers if field[0] not in (b"upgrade", b"http2-settings")]
+        head = b"".join(b"%s: %s\r\n" % field for field in kept)
+        self.parser = httptools.HttpRequestParser(self)
+        return b"%s %s HTTP/1.1\r\n%s\r\n%s" % (method, self.url, head, rest)
+
+    def _await_whole_request(self) -> None:
+        self._receiving = self.loop.call_later(self._limits.request_s, self.transport.abort)
+
+    def _forget_timer(self) -> None:
+        if self._receiving is not None:
+            self._receiving.cancel()
+            self._receiving = None
+
+    def _refuse(self, status: int, why: str) -> None:
+        """Answer as the applications do, and close: what follows cannot be read."""
+        if self.transport.is_closing():
+            return
+        http_request = HttpRequestRecord(request_ids.made(), time.monotonic())
+        content = told(why, http_request.request_id)
+        self.transport.write(
+            b"HTTP/1.1 %d \r\ncontent-type: application/json\r\ncontent-length: %d\r\n%s: %s\r\nconnection: close"
+            b"\r\n\r\n%s"
+            % (status, len(content), request_ids.FIELD.encode(), http_request.request_id.encode(), content)
+        )
+        self.transport.close()
+        if self._http_requests is not None:
+            self._http_requests.left(http_request, status, {})

@@ -1,0 +1,100 @@
+"""Where handlers give requests to the engine and wait for answers. Belongs to one event loop.
+
+What the loop hands over in one turn goes to the engine as one list, beside what arrives over gRPC: the engine batches
+them all alike. An answer that is there at once, as of a small model or from the cache, costs no task and no timer.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from skylane.server.core.batch_task import Answerer, RequestGroup
+from skylane.server.core.errors import CallCancelled, DeadlineExpired, ServingError
+from skylane.server.core.types import NO_DEADLINE, Call
+from skylane.server.http.packed_replies import Reply, unpack
+
+Result = bytes | ServingError
+Gone = Callable[[], Coroutine[Any, Any, None]]
+
+
+class EngineCalls:
+    """A sink for the engine, and a wait for handlers."""
+
+    def __init__(self, engine: Answerer, clock: Callable[[], float]) -> None:
+        """`clock`: the engine's. Needs a running event loop, whose own clock is the same."""
+        self._engine = engine
+        self._loop = asyncio.get_running_loop()
+        self._arrived: list[RequestGroup] = []
+        self._thread = threading.get_ident()
+        self.clock = clock
+        self.join_trace: Callable[[Call], None] | None = None
+        """Tells a tracer which call is made of the request at hand; None where nobody traces."""
+
+    async def group(
+        self, make: Callable[[Call], RequestGroup], deadline: float, gone: Gone, protocol: str, request_id: str = ""
+    ) -> Reply:
+        """The engine's answer. `gone` ends when the caller has gone; what nobody waits for is not run.
+
+        Raises ServingError.
+        """
+        result: asyncio.Future[Result] = self._loop.create_future()
+        call = Call(result, self, deadline, request_id=request_id)
+        call.protocol = protocol
+        if self.join_trace is not None:
+            self.join_trace(call)
+        if not self._arrived:
+            self._loop.call_soon(self._flush)
+        self._arrived.append(make(call))
+        del make  # it may hold a body as Python objects, ten times its size, which the engine has read by then
+        try:
+            await asyncio.sleep(0)  # the flush has run when we are back
+            found = result.result() if result.done() else await self._wait(result, deadline, gone)
+        finally:
+            call.cancelled = not result.done()
+        if isinstance(found, ServingError):
+            raise found
+        return unpack(found)
+
+    async def _wait(self, result: "asyncio.Future[Result]", deadline: float, gone: Gone) -> Result:
+        """Wait for whichever comes first: the answer, the deadline, or the caller's end."""
+        leaving = asyncio.create_task(gone())
+        timeout_s = None if deadline == NO_DEADLINE else max(0.0, deadline - self.clock())
+        try:
+            await asyncio.wait((result, leaving), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            left = leaving.done()
+            leaving.cancel()
+        if result.done():
+            return result.result()
+        if left:
+            return CallCancelled("the caller has gone")
+        return DeadlineExpired("the deadline passed before the answer was there")
+
+    def _flush(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        self._engine.submit(arrived)
+
+    # --- Replies out: see skylane.server.core.types.Sink --------------------------------------------------------------
+
+    def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
+        """See Sink."""
+        self._deliver(calls, replies)
+
+    def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
+        """See Sink."""
+        self._deliver(calls, [error] * len(calls))
+
+    def _deliver(self, calls: Sequence[Call], results: Sequence[Result]) -> None:
+        """Hand over on the loop's thread, once for the whole batch."""
+        if threading.get_ident() == self._thread:
+            _hand_over(calls, results)
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_hand_over, calls, results)
+
+
+def _hand_over(calls: Sequence[Call], results: Sequence[Result]) -> None:
+    for call, result in zip(calls, results, strict=True):
+        call.done = True
+        if not call.handle.done():  # else its caller has gone
+            call.handle.set_result(result)

@@ -1,0 +1,150 @@
+"""What the handlers share, and how each of them is entered."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from skylane.server.admin.model_control import ModelControl
+from skylane.server.admin.readiness import Readiness
+from skylane.server.auth.authenticator import Authenticator
+from skylane.server.auth.tokens import Grant
+from skylane.server.core.batch_task import RequestGroup
+from skylane.server.core.errors import BadRequest, ModelFailed, ServingError
+from skylane.server.core.text import quoted
+from skylane.server.core.types import NO_DEADLINE, Call, Route
+from skylane.server.engine.routes import Routes
+from skylane.server.http.engine_calls import EngineCalls
+from skylane.server.http.error_responses import response_to, response_to_misuse
+from skylane.server.http.packed_replies import Reply
+from skylane.server.http.request_bodies import Bodies
+from skylane.server.observability import http_request_log as visits
+from skylane.server.repository.repository import ModelStatus
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_HEADER: Final = "x-request-timeout-ms"
+CACHED_HEADER: Final = "x-skylane-cached"
+
+Metrics = Callable[[str], Awaitable[tuple[bytes, str]]]
+"""Gives the page of metrics and its media type, for whoever accepts these."""
+
+Live = Callable[[], Awaitable[bytes]]
+"""Gives the figures of all processes as JSON on one line, for the live page."""
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """The server, as far as handlers know it."""
+
+    exchange: EngineCalls
+    bodies: Bodies
+    authenticator: Authenticator
+    directory: ModelControl
+    metrics: Metrics | None = None
+    """None: there is no page of metrics."""
+    live: Live | None = None
+    """None: there is no live page."""
+
+    @property
+    def readiness(self) -> Readiness:
+        """Which models are ready."""
+        return self.directory.readiness
+
+    @property
+    def routes(self) -> Callable[[], Routes]:
+        """Gives who answers now."""
+        return self.directory.routes
+
+    @property
+    def status(self) -> Callable[[], Mapping[str, ModelStatus]]:
+        """Gives every model by name."""
+        return self.directory.status
+
+    def grant(self, request: Request) -> Grant:
+        """What the caller may do. Raises Unauthenticated."""
+        return self.authenticator.grant(request.headers.get("authorization"))
+
+    def route(self, request: Request) -> Route:
+        """What the path names, for those who may use it. Raises ServingError; who is not known learns nothing else."""
+        grant = self.grant(request)
+        grant.check("predict", request.path_params["model"])
+        return _route_of(request.path_params)
+
+    async def group(self, request: Request, make: Callable[[Call], RequestGroup], deadline: float) -> Reply:
+        """The engine's answer, which counts the request from here on. Raises ServingError."""
+        http_request = visits.of(request.scope)
+        http_request.counted = True
+        return await self.exchange.group(
+            make, deadline, lambda: gone(request), http_request.protocol, http_request.request_id
+        )
+
+    def deadline(self, request: Request) -> float:
+        """Until when the caller waits, by the header. Raises BadRequest."""
+        text = request.headers.get(TIMEOUT_HEADER)
+        return NO_DEADLINE if text is None else self.exchange.clock() + _milliseconds(text) / 1000
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1
+    if not 0 <= found < 1e12:
+        raise BadRequest(f"{TIMEOUT_HEADER}: expected milliseconds from 0, received {quoted(text)}")
+    return found
+
+
+def _route_of(path: Mapping[str, str]) -> Route:
+    version = path.get("version")
+    if version is None:
+        return Route(path["model"], None, path.get("label"))
+    number = int(version) if version.isdecimal() and len(version) < 19 else None
+    if number is None or number < 1:
+        raise BadRequest(f"version: expected 1 or more, received {quoted(version) if number is None else number}")
+    return Route(path["model"], number)
+
+
+async def gone(request: Request) -> None:
+    """Wait until the caller has gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def json_response(content: Any, headers: Mapping[str, str] | None = None) -> Response:
+    """A body made by msgspec."""
+    return Response(msgspec.json.encode(content), headers=headers, media_type="application/json")
+
+
+def cached_header(reply: Reply) -> dict[str, str]:
+    """Tells a caller that the model did not run for it."""
+    return {CACHED_HEADER: "true"} if reply.cached else {}
+
+
+def entered(handler: Handler, protocol: str = visits.OTHERS) -> Handler:
+    """The handler as it is registered: what it raises becomes an answer. `protocol`: under which it is counted."""
+
+    async def enter(request: Request) -> Response:
+        http_request = visits.of(request.scope)
+        http_request.protocol = protocol
+        try:
+            return await handler(request)
+        except HTTPException as error:
+            return response_to_misuse(error, http_request.request_id)
+        except ServingError as error:
+            http_request.error = type(error).__name__
+            return response_to(error, http_request.request_id)
+        except Exception:
+            told = {"request_id": http_request.request_id}
+            log.exception("%s %s met a fault of the server", request.method, quoted(request.url.path), extra=told)
+            http_request.error = ModelFailed.__name__
+            return response_to(ModelFailed("internal error; the log has more"), http_request.request_id)
+
+    return enter

@@ -1,0 +1,153 @@
+"""The HTTP port: its sockets, uvicorn on them, and their end."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterator
+from functools import partial
+from typing import Final, Protocol, cast
+
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from skylane.server.host.connection_limit import RefusedConnections
+from skylane.server.http.bounded_protocol import BoundedProtocol, Limits
+from skylane.server.observability.http_request_log import HttpRequestListener
+
+LIMITS: Final = Limits()
+BACKLOG: Final = 1024
+CLOSE_S_MAX: Final = 1.0
+"""What connections get to take the last bytes of their answers."""
+CLOSE_LOOK_S: Final = 0.01
+
+
+class Application(Protocol):
+    """An ASGI application that knows how many requests are open."""
+
+    @property
+    def open(self) -> int:
+        """Requests that have begun and whose answer is not yet with the connection."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+
+
+class HttpListener:
+    """Where HTTP callers connect. Bound when made, receiving from `start` on."""
+
+    def __init__(
+        self,
+        application: Application,
+        host: str,
+        port: int,
+        *,
+        share_port: bool = False,
+        tls: ssl.SSLContext | None = None,
+        limits: Limits = LIMITS,
+        http_requests: HttpRequestListener | None = None,
+    ) -> None:
+        """Bind. With `share_port` other processes of this user may bind the port as well. Raises OSError.
+
+        `http_requests` hears of requests that the application never sees.
+        """
+        self._application = application
+        self.refused_connections = RefusedConnections(
+            "http", limits.connections, "--workers adds processes with as much room each"
+        )
+        self._sockets = _bound(host, port, share_port, limits)
+        self.port: int = self._sockets[0].getsockname()[1]
+        self.scheme = "http" if tls is None else "https"
+        self._tls = tls
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                application,
+                http=cast(
+                    type[asyncio.Protocol],
+                    partial(
+                        BoundedProtocol,
+                        limits=limits,
+                        refused_connections=self.refused_connections,
+                        http_requests=http_requests,
+                    ),
+                ),
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                date_header=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=limits.idle_s,
+            )
+        )
+
+    async def start(self) -> None:
+        """Begin to receive."""
+        config = self._server.config
+        config.load()
+        config.ssl = self._tls
+        self._server.lifespan = config.lifespan_class(config)
+        await self._server.startup(sockets=self._sockets)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is open whose answer is not yet with its connection."""
+        return self._application.open > 0
+
+    @property
+    def connections(self) -> int:
+        """Open now."""
+        return len(self._server.server_state.connections)
+
+    def release(self) -> None:
+        """Let the port go; for a server that never starts."""
+        for each in self._sockets:
+            each.close()
+
+    async def close(self) -> None:
+        """Close every connection; answers that are written already get a moment to leave.
+
+        Requests still open learn that their caller has gone, and end: cancelled, uvicorn would log each as a fault.
+        """
+        state, loop = self._server.server_state, asyncio.get_running_loop()
+        for server in self._server.servers:
+            server.close()
+        for connection in list(state.connections):
+            connection.transport.close()
+        ends_at = loop.time() + CLOSE_S_MAX
+        while (state.connections or state.tasks) and loop.time() < ends_at:
+            await asyncio.sleep(CLOSE_LOOK_S)
+        for connection in list(state.connections):
+            connection.transport.abort()
+
+
+def _bound(host: str, port: int, share_port: bool, limits: Limits) -> list[socket.socket]:
+    """A socket for each address of the name, all with one port. Raises OSError."""
+    found = socket.getaddrinfo(host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    made = list[socket.socket]()
+    with contextlib.ExitStack() as on_failure:
+        for family, _, _, _, address in found:
+            bound = socket.socket(family, socket.SOCK_STREAM)
+            on_failure.callback(bound.close)
+            for level, option, value in _options(family, share_port, limits):
+                bound.setsockopt(level, option, value)
+            bound.bind((address[0], port, *address[2:]))
+            bound.listen(BACKLOG)  # from now on the kernel queues connections, and a second server hears of us
+            port = bound.getsockname()[1]
+            made.append(bound)
+        on_failure.pop_all()
+    return made
+
+
+def _options(family: int, share_port: bool, limits: Limits) -> Iterator[tuple[int, int, int]]:
+    """Options of a socket that listens; its connections inherit the last two."""
+    yield socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+    if share_port:
+        yield socket.SOL_SOCKET, socket.SO_REUSEPORT, 1
+    if family == socket.AF_INET6:
+        yield socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1
+    yield socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        yield socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.unread_s * 1000)

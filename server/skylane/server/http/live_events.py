@@ -1,0 +1,102 @@
+"""The live page: its files, the figures that it follows, and what it tells of one version.
+
+The figures come as server-sent events, for those whose token allows `metrics`. A stream ends when the server drains.
+"""
+
+import asyncio
+import importlib.resources
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Final
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route as HttpRoute
+
+from skylane.server.http.handler_context import Context, entered
+
+EVERY_S: Final = 2.0
+LOOK_S: Final = 0.2
+"""How often a stream looks whether the server drains."""
+STREAMS_MAX: Final = 32
+"""Pages that are followed at a time; each costs a look at the statistics every two seconds."""
+
+_FILES: Final = importlib.resources.files("skylane.server.observability").joinpath("page")
+_TYPES: Final = {"live.css": "text/css", "live.js": "text/javascript", "figures.js": "text/javascript",
+                 "about.js": "text/javascript", "document.js": "text/javascript"}  # fmt: skip
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def routes(context: Context) -> list[HttpRoute]:
+    """Every path of the page."""
+    streams = _Streams()
+    handlers: tuple[tuple[str, Callable[[Context, Request], Awaitable[Response]]], ...] = (
+        ("/", _page),
+        ("/live/events", streams.answer),
+        ("/live/models/{model}/{version}", _version),
+        ("/live/{file}", _file),
+    )
+    return [HttpRoute(path, entered(partial(handler, context)), methods=["GET"]) for path, handler in handlers]
+
+
+async def _page(context: Context, _: Request) -> Response:
+    if context.live is None:
+        return RedirectResponse("/docs", 307)
+    return _asset("live.html", "text/html")
+
+
+async def _file(_: Context, request: Request) -> Response:
+    name = request.path_params["file"]
+    if name not in _TYPES:
+        raise HTTPException(404)
+    return _asset(name, _TYPES[name])
+
+
+def _asset(name: str, media_type: str) -> Response:
+    headers = {"content-security-policy": _POLICY, "cache-control": "no-cache", "x-content-type-options": "nosniff"}
+    return Response(_FILES.joinpath(name).read_bytes(), headers=headers, media_type=media_type)
+
+
+async def _version(context: Context, request: Request) -> Response:
+    """The manifest, but for the profile of the training data, which the page does not show."""
+    served_version = context.routes().served_version(context.route(request))
+    manifest = msgspec.json.decode(served_version.model.manifest_json or b"{}", type=dict[str, msgspec.Raw])
+    manifest.pop("profile", None)
+    return Response(msgspec.json.encode(manifest), media_type="application/json")
+
+
+class _Streams:
+    """Pages that are followed now."""
+
+    def __init__(self) -> None:
+        self._open = 0
+
+    async def answer(self, context: Context, request: Request) -> Response:
+        """A stream of figures, or 503 beyond the bound."""
+        context.grant(request).check("metrics")
+        if context.live is None:
+            raise HTTPException(404, "this server has no live figures")
+        if self._open >= STREAMS_MAX:
+            raise HTTPException(503, f"{STREAMS_MAX} pages are open already, which is as many as may be")
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(self._events(context), headers=headers, media_type="text/event-stream")
+
+    async def _events(self, context: Context) -> AsyncIterator[bytes]:
+        assert context.live is not None
+        self._open += 1
+        try:
+            looks = round(EVERY_S / LOOK_S)
+            for turn in itertools.count():
+                if context.readiness.draining:
+                    break
+                if turn % looks == 0:
+                    yield b"data: " + await context.live() + b"\n\n"
+                await asyncio.sleep(LOOK_S)
+        finally:
+            self._open -= 1

@@ -1,0 +1,268 @@
+"""Every metric: its name, its unit, its labels, and the question it answers; and the page that Prometheus reads.
+
+Made from the figures when somebody asks: nothing here is on the way of a request. docs/metrics.md has the same table,
+and a test holds the two together.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from prometheus_client import exposition
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from skylane.server.engine.statistics import BOUNDS_S
+from skylane.server.observability import triton_metrics
+from skylane.server.observability.collector import ROWS_BOUNDS
+from skylane.server.observability.snapshot import HistogramSnapshot, Snapshot, VersionSnapshot
+
+Kind = Literal["counter", "gauge", "histogram", "info"]
+Values = Iterator[tuple[Sequence[str], float | HistogramSnapshot]]
+
+OK: Final = "OK"
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What one metric is."""
+
+    name: str
+    kind: Kind
+    unit: str
+    labels: tuple[str, ...]
+    question: str
+
+
+VERSION: Final = ("model", "version")
+
+DEFINITIONS: Final = {
+    definition.name: definition
+    for definition in (
+        Definition(
+            "skylane_requests_total", "counter", "requests", (*VERSION, "protocol", "status"),
+            "How much is asked, of which version, by which protocol, and how does it end?",
+        ),
+        Definition(
+            "skylane_request_duration_seconds", "histogram", "seconds", VERSION,
+            "How long does a request take from the queue to its answer, if the model runs for it?",
+        ),
+        Definition(
+            "skylane_queue_duration_seconds", "histogram", "seconds", VERSION,
+            "How much of that is waiting?",
+        ),
+        Definition(
+            "skylane_run_duration_seconds", "histogram", "seconds", VERSION,
+            "How long does ONNX Runtime take for a batch? Its count is the number of executions.",
+        ),
+        Definition(
+            "skylane_batch_rows", "histogram", "rows", VERSION,
+            "How large are the batches? Its sum is the number of rows that were run.",
+        ),
+        Definition(
+            "skylane_queue_rows", "gauge", "rows", VERSION,
+            "How much waits at this moment?",
+        ),
+        Definition(
+            "skylane_cache_requests_total", "counter", "requests", (*VERSION, "result"),
+            "How many requests need no run: a kept answer (hit), or that of an equal one in flight (coalesced)?",
+        ),
+        Definition(
+            "skylane_cache_bytes", "gauge", "bytes", VERSION,
+            "How much memory do kept answers take?",
+        ),
+        Definition(
+            "skylane_model_memory_bytes", "gauge", "bytes", VERSION,
+            "How much memory did ONNX Runtime take for each version when it was loaded, in all workers together?",
+        ),
+        Definition(
+            "skylane_version_processes", "gauge", "processes", (*VERSION, "state"),
+            "Where is each version: loading, ready, failed or retiring, and in how many processes?",
+        ),
+        Definition(
+            "skylane_model_loads_total", "counter", "loads", ("model",),
+            "How often was a version of this model loaded?",
+        ),
+        Definition(
+            "skylane_model_load_seconds_total", "counter", "seconds", ("model",),
+            "How long did that take, verified, loaded, warmed up and timed?",
+        ),
+        Definition(
+            "skylane_model_load_failures_total", "counter", "loads", ("model",),
+            "How often was a version refused?",
+        ),
+        Definition(
+            "skylane_policy_refused", "gauge", "processes", ("model",),
+            "In how many processes can its model.toml not be used, so that an earlier policy holds, or none?",
+        ),
+        Definition(
+            "skylane_connections", "gauge", "connections", ("port",),
+            "How many are open?",
+        ),
+        Definition(
+            "skylane_connections_refused_total", "counter", "connections", ("port",),
+            "How many were closed at once, since there were as many as the port may have?",
+        ),
+        Definition(
+            "skylane_trace_spans_total", "counter", "spans", ("result",),
+            "How many spans did the collector take (sent), and how many will nobody ever see (lost)?",
+        ),
+        Definition(
+            "skylane_processes", "gauge", "processes", (),
+            "How many workers answer?",
+        ),
+        Definition(
+            "skylane_process_resident_memory_bytes", "gauge", "bytes", ("pid",),
+            "How much memory does each worker hold, ONNX Runtime's within?",
+        ),
+        Definition(
+            "skylane_process_cpu_seconds_total", "counter", "seconds", ("pid",),
+            "How much CPU does each worker use?",
+        ),
+        Definition(
+            "skylane_process_start_time_seconds", "gauge", "seconds since 1970", ("pid",),
+            "Since when does each worker live?",
+        ),
+        Definition(
+            "skylane_build_info", "info", "", ("version", "python", "onnxruntime", "transport"),
+            "What is running?",
+        ),
+    )
+}  # fmt: skip
+
+
+class Metrics:
+    """Writes figures as Prometheus reads them."""
+
+    def __init__(self, statuses: Mapping[str, str], build: Mapping[str, str], *, triton_names: bool = False) -> None:
+        """`statuses`: name of an error's class → the status that its callers saw. `build`: labels of build_info."""
+        self._statuses, self._build, self._triton_names = statuses, build, triton_names
+
+    def page(self, figures: Snapshot, accept: str) -> tuple[bytes, str]:
+        """The page and its media type: OpenMetrics for whoever asks for it, Prometheus's text for others."""
+        registry = CollectorRegistry()
+        registry.register(_Once(list(self._families(figures))))
+        encode, media_type = exposition.choose_encoder(accept)
+        return encode(registry), media_type
+
+    def _families(self, figures: Snapshot) -> Iterator[Metric]:
+        for name, definition in DEFINITIONS.items():
+            if definition.kind == "info":
+                family = InfoMetricFamily(name.removesuffix("_info"), definition.question)
+                family.add_metric([], dict(self._build))
+                yield family
+            else:
+                yield _family(definition, self._values(name)(figures))
+        if self._triton_names:
+            yield from triton_metrics.families(figures)
+
+    def _values(self, name: str) -> Callable[[Snapshot], Values]:
+        if name == "skylane_requests_total":
+            return self._requests
+        return _VALUES[name]
+
+    def _requests(self, figures: Snapshot) -> Values:
+        counted = dict[tuple[str, ...], int]()
+        rejections = VersionSnapshot(model="", version=0, outcomes=figures.rejections)
+        for version in (rejections, *figures.versions):
+            for outcome in version.outcomes:
+                status = self._statuses.get(outcome.error, outcome.error) or OK
+                labels = (*_labels(version), outcome.protocol, status)
+                counted[labels] = counted.get(labels, 0) + outcome.requests
+        yield from counted.items()
+
+
+class _Once(Collector):
+    """What is told already, for a registry that asks."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _family(definition: Definition, values: Values) -> Metric:
+    name, text, labels = definition.name, definition.question, definition.labels
+    if definition.kind == "histogram":
+        histogram = HistogramMetricFamily(name, text, labels=labels)
+        for told, value in values:
+            assert isinstance(value, HistogramSnapshot)
+            bounds = ROWS_BOUNDS if definition.unit == "rows" else BOUNDS_S
+            histogram.add_metric(told, buckets=list(_cumulative(value, bounds)), sum_value=value.total)
+        return histogram
+    family = (CounterMetricFamily if definition.kind == "counter" else GaugeMetricFamily)(name, text, labels=labels)
+    for told, value in values:
+        assert not isinstance(value, HistogramSnapshot)
+        family.add_metric(told, value)
+    return family
+
+
+def _cumulative(told: HistogramSnapshot, bounds: Sequence[float]) -> Iterator[tuple[str, int]]:
+    """(upper bound, how many are not above it), as Prometheus counts."""
+    so_far = 0
+    for bound, count in zip((*map(str, bounds), "+Inf"), told.buckets or [0] * (len(bounds) + 1), strict=True):
+        so_far += count
+        yield bound, so_far
+
+
+def _labels(version: VersionSnapshot) -> tuple[str, str]:
+    """Requests that reached no model have none, whatever name they asked for: callers must not make labels."""
+    return version.model, str(version.version) if version.version else ""
+
+
+def _each(value: Callable[[VersionSnapshot], float | HistogramSnapshot]) -> Callable[[Snapshot], Values]:
+    return lambda figures: ((_labels(version), value(version)) for version in figures.versions)
+
+
+def _cache(figures: Snapshot) -> Values:
+    for version in figures.versions:
+        for result, count in (("hit", version.hits), ("miss", version.misses), ("coalesced", version.coalesced)):
+            yield (*_labels(version), result), count
+
+
+def _states(figures: Snapshot) -> Values:
+    for version in figures.versions:
+        for state, count in version.states.items():
+            yield (*_labels(version), state), count
+
+
+def _spans(figures: Snapshot) -> Values:
+    yield ("sent",), figures.spans.sent
+    yield ("lost",), figures.spans.lost
+
+
+_VALUES: Final[Mapping[str, Callable[[Snapshot], Values]]] = {
+    "skylane_request_duration_seconds": _each(lambda version: version.total),
+    "skylane_queue_duration_seconds": _each(lambda version: version.queue),
+    "skylane_run_duration_seconds": _each(lambda version: version.run),
+    "skylane_batch_rows": _each(lambda version: version.batch_rows),
+    "skylane_queue_rows": _each(lambda version: version.queue_rows),
+    "skylane_cache_requests_total": _cache,
+    "skylane_cache_bytes": _each(lambda version: version.cache_bytes),
+    "skylane_model_memory_bytes": lambda figures: (
+        (_labels(version), version.memory_bytes) for version in figures.versions if version.memory_bytes
+    ),
+    "skylane_version_processes": _states,
+    "skylane_model_loads_total": lambda figures: (((each.model,), each.loads) for each in figures.loads),
+    "skylane_model_load_seconds_total": lambda figures: (((each.model,), each.seconds) for each in figures.loads),
+    "skylane_model_load_failures_total": lambda figures: (((each.model,), each.failures) for each in figures.loads),
+    "skylane_policy_refused": lambda figures: (((each.model,), each.refused) for each in figures.policies),
+    "skylane_connections": lambda figures: (((each.port,), each.open) for each in figures.ports),
+    "skylane_connections_refused_total": lambda figures: (((each.port,), each.refused) for each in figures.ports),
+    "skylane_trace_spans_total": _spans,
+    "skylane_processes": lambda figures: iter([((), len(figures.processes))]),
+    "skylane_process_resident_memory_bytes": lambda figures: (
+        ((str(each.pid),), each.resident_bytes) for each in figures.processes
+    ),
+    "skylane_process_cpu_seconds_total": lambda figures: (((str(each.pid),), each.cpu_s) for each in figures.processes),
+    "skylane_process_start_time_seconds": lambda figures: (
+        ((str(each.pid),), each.started_at) for each in figures.processes
+    ),
+}

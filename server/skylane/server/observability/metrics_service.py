@@ -1,0 +1,102 @@
+"""What the server tells of itself, put together for the composition root."""
+
+import logging
+import platform
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from skylane.server.engine.statistics import BOUNDS_S
+from skylane.server.observability.collector import ROWS_BOUNDS, Collector
+from skylane.server.observability.logs import Recent
+from skylane.server.observability.snapshot import PortSnapshot, Snapshot, SpanSnapshot
+from skylane.server.observability.worker_snapshots import Shared
+from skylane.server.repository.repository import ModelStatus
+
+OURS: Final = logging.getLogger("skylane.server")
+
+
+class MetricsService:
+    """This process's figures, or those of all workers, and the page of metrics. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        collector: Collector,
+        status: Callable[[], Mapping[str, ModelStatus]],
+        statuses: Mapping[str, str],
+        *,
+        ports: Callable[[], Iterable[PortSnapshot]],
+        spans: Callable[[], SpanSnapshot],
+        transport: str,
+        directory: Path | None = None,
+        triton_names: bool = False,
+    ) -> None:
+        """`directory`: where workers find each other; None for a process alone. `statuses`: see Metrics."""
+        self._statuses, self._triton_names = statuses, triton_names
+        self._build = {
+            "version": version_of("skylane"),
+            "python": platform.python_version(),
+            "onnxruntime": version_of("onnxruntime"),
+            "transport": transport,
+        }
+        self._collector, self._status, self._ports, self._spans = collector, status, ports, spans
+        self._recent = Recent()
+        self._shared = Shared(directory, self._own) if directory else None
+
+    async def start(self) -> None:
+        """Keep the latest lines of the log, and let the other workers ask."""
+        OURS.addHandler(self._recent)
+        if self._shared:
+            await self._shared.start()
+
+    async def close(self) -> None:
+        """Leave the last figures to the other workers."""
+        OURS.removeHandler(self._recent)
+        if self._shared:
+            await self._shared.close()
+
+    def figures(self) -> Awaitable[Snapshot]:
+        """Of all workers, now."""
+        return self._shared.figures() if self._shared else self._alone()
+
+    def _own(self) -> Snapshot:
+        return msgspec.structs.replace(
+            self._collector.figures(self._status()),
+            ports=list(self._ports()),
+            spans=self._spans(),
+            events=self._recent.events,
+        )
+
+    async def _alone(self) -> Snapshot:
+        return self._own()
+
+    async def snapshot(self, *, ready: bool) -> bytes:
+        """The figures of all workers as JSON on one line, with what is needed to read them."""
+        return msgspec.json.encode(
+            {
+                "at": time.time(),
+                "ready": ready,
+                "build": self._build,
+                "statuses": self._statuses,
+                "bounds_s": BOUNDS_S,
+                "rows_bounds": ROWS_BOUNDS,
+                "figures": (await self.figures()).without_sizes(),
+            }
+        )
+
+    def pages(self) -> Callable[[str], Awaitable[tuple[bytes, str]]]:
+        """Makes the page of metrics and its media type, for whoever accepts this."""
+        from skylane.server.observability.metrics import (
+            Metrics,  # only now: it costs memory that gRPC alone does not need
+        )
+
+        metrics = Metrics(self._statuses, self._build, triton_names=self._triton_names)
+
+        async def page(accept: str) -> tuple[bytes, str]:
+            return metrics.page(await self.figures(), accept)
+
+        return page

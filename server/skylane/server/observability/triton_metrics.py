@@ -1,0 +1,69 @@
+"""The same figures under the names that dashboards for NVIDIA Triton read. Pure.
+
+Source: triton-inference-server/server, docs/user_guide/metrics.md. Its counters have no `_total`, which the client
+library would add, so they are told without a type. Not told: the number of pending requests (we count rows), GPUs,
+pinned memory, and the CPU of the whole machine.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from prometheus_client.core import Metric
+
+from skylane.server.engine.statistics import ANSWERED
+from skylane.server.observability.snapshot import Snapshot, VersionSnapshot
+
+REASON_OF: Final = {"Overloaded": "REJECTED", "DeadlineExpired": "REJECTED", "CallCancelled": "CANCELED",
+                    "ModelFailed": "BACKEND"}  # fmt: skip
+"""Name of an error's class → Triton's word; the others are OTHER."""
+REASONS: Final = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
+
+_US: Final = 1e6
+
+
+def _answered(version: VersionSnapshot) -> float:
+    return sum(outcome.requests for outcome in version.outcomes if outcome.error == ANSWERED)
+
+
+_VALUES: Final[dict[str, tuple[str, Callable[[VersionSnapshot], float]]]] = {
+    "nv_inference_request_success": ("Requests that were answered", _answered),
+    "nv_inference_count": ("Rows that were run", lambda told: told.batch_rows.total),
+    "nv_inference_exec_count": ("Batches that were run", lambda told: told.run.count),
+    "nv_inference_request_duration_us": ("From queue to answer", lambda told: (told.total.total + told.hit_s) * _US),
+    "nv_inference_queue_duration_us": ("Waiting", lambda told: told.queue.total * _US),
+    "nv_inference_compute_input_duration_us": ("Gathering inputs", lambda told: told.gather_s * _US),
+    "nv_inference_compute_infer_duration_us": ("Running the model", lambda told: told.run_s * _US),
+    "nv_inference_compute_output_duration_us": ("Writing replies", lambda told: told.reply_s * _US),
+    "nv_cache_num_hits_per_model": ("Answers from the cache", lambda told: told.hits),
+    "nv_cache_num_misses_per_model": ("Requests not found in the cache", lambda told: told.misses),
+    "nv_cache_hit_duration_per_model": ("Answering from the cache, in us", lambda told: told.hit_s * _US),
+}
+
+
+def families(figures: Snapshot) -> Iterator[Metric]:
+    """Every metric."""
+    for name, (text, value) in _VALUES.items():
+        family = Metric(name, text, "unknown")
+        for version in figures.versions:
+            family.add_sample(name, _labels(version), value(version))
+        yield family
+    name = "nv_inference_request_failure"
+    family = Metric(name, "Requests that were refused", "unknown")
+    for version in figures.versions:
+        counts = dict.fromkeys(REASONS, 0)
+        for outcome in version.outcomes:
+            if outcome.error != ANSWERED:
+                counts[REASON_OF.get(outcome.error, "OTHER")] += outcome.requests
+        for reason, count in counts.items():
+            family.add_sample(name, {**_labels(version), "reason": reason}, count)
+    yield family
+    name = "nv_model_load_duration_secs"
+    family = Metric(name, "Loading a version of the model, on average", "gauge")
+    for load in figures.loads:
+        if load.loads:
+            family.add_sample(name, {"model": load.model}, load.seconds / load.loads)
+    yield family
+
+
+def _labels(version: VersionSnapshot) -> dict[str, str]:
+    return {"model": version.model, "version": str(version.version)}

@@ -1,0 +1,332 @@
+"""`skylane doctor`: what this machine has, what the server would ask of it, and what to do where that does not fit.
+
+Checks are pure functions from facts to findings; what gathers the facts stands at the end.
+"""
+
+import argparse
+import contextlib
+import importlib
+import importlib.metadata
+import os
+import platform
+import re
+import socket
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from skylane.manifest import MODEL_FILE
+from skylane.policy import BadPolicy, Policy
+from skylane.server.admin import cpu_demand
+from skylane.server.admin.cpu_demand import counted, counted_cpus
+from skylane.server.core.errors import CannotStart
+from skylane.server.core.settings import Settings, Transport
+from skylane.server.core.text import listed
+from skylane.server.host import reuseport_ebpf
+from skylane.server.host.budget import CpuBudget, MemoryBudget, cpu_budget, memory_budget, number_of_workers
+from skylane.server.process.supervisor import held_port
+from skylane.server.repository import loader, selection
+from skylane.server.repository.scanner import ModelOnDisk, misplaced, scan
+
+WIDTH: Final = 80
+LIBRARIES: Final = ("onnxruntime", "grpcio", "protobuf", "numpy", "msgspec")
+FILES_BESIDES: Final = 128
+"""Open files of a worker without connections: libraries, models while they load, its own sockets. Seen: 40 to 70."""
+
+Level = Literal["ok", "warn", "fail"]
+
+EPILOG = """\
+The exit code is 1 if anything failed: then `skylane serve` would not start, or
+would refuse a model. Options are those of `skylane serve`, and come from the
+environment as they do there.
+
+examples:
+  skylane doctor
+  skylane doctor --models /srv/models --workers auto
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    level: Level
+    text: str
+    advice: str = ""
+    """What to do."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """What belongs together."""
+
+    title: str
+    findings: Sequence[Finding]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the report. Returns the exit code."""
+    parser = _parser()
+    options = vars(parser.parse_args(argv))
+    connections = options.pop("connections")
+    try:
+        settings = Settings(**options)
+    except ValueError as error:
+        parser.error(str(error))
+    sections = []
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    for section in _examine(settings, connections):
+        print(_text(section, colour), flush=True)  # each as it is known: loading models may take a while
+        sections.append(section)
+    print(summary(sections))
+    return int(any(finding.level == "fail" for section in sections for finding in section.findings))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="skylane doctor",
+        description="Tell whether this machine suits what `skylane serve` would run on it.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    defaults = Settings()
+
+    def told(name: str) -> str:
+        return os.environ.get(f"SKYLANE_{name.upper()}", str(getattr(defaults, name)))
+
+    parser.add_argument("--models", type=Path, metavar="DIR", default=told("models"), help="model repository")
+    parser.add_argument("--workers", type=number_of_workers, metavar="N", default=told("workers"), help="or auto")
+    parser.add_argument("--host", default=told("host"), help="address that it would listen on")
+    parser.add_argument("--port", type=int, default=told("port"), help="port that it would listen on")
+    parser.add_argument(
+        "--http-port", type=int, metavar="PORT", default=os.environ.get("SKYLANE_HTTP_PORT"), help="the same for HTTP"
+    )
+    parser.add_argument("--transport", choices=get_args(Transport), default=told("transport"))
+    parser.add_argument(
+        "--connections", type=int, metavar="N", default=1000, help="connections to be ready for (default: 1000)"
+    )
+    return parser
+
+
+# --- Pure: facts in, findings out -------------------------------------------------------------------------------------
+
+
+def transport(asked: str) -> Finding:
+    """What serves, and what it costs."""
+    if asked == "grpcio":
+        return Finding("ok", "transport grpcio, as asked; the native one costs several times less for each request")
+    return Finding("ok", "transport native, with grpcio behind it for what is not hot")
+
+
+def cpu(budget: CpuBudget, workers: int, models: Mapping[str, Policy]) -> list[Finding]:
+    """The CPU budget, and what is asked of it."""
+    quota = "no cgroup quota" if budget.quota is None else f"cgroup quota {budget.quota:.4g}"
+    found = [Finding("ok", f"{counted_cpus(budget)}: affinity {budget.affinity}, {quota}")]
+    if budget.cpus < 1:
+        found = [
+            Finding(
+                "warn",
+                f"{found[0].text}: a worker that has used it up stands still for the rest of each period",
+                "grant at least one CPU if latency matters",
+            )
+        ]
+    line = cpu_demand.start_line(budget, workers, models).rpartition(": ")[2]
+    excess = cpu_demand.excess(budget, workers, models)
+    found += [Finding("warn", told, advice) for told, _, advice in (each.rpartition(": ") for each in excess)]
+    if not excess and workers < budget.workers:
+        found.append(Finding("ok", f"{line}; there is room for {budget.workers} workers", "--workers auto uses it"))
+    elif not excess:
+        found.append(Finding("ok", line))
+    return found
+
+
+def memory(budget: MemoryBudget, workers: int, model_bytes: int, worker_bytes: int, cache_bytes: int) -> Finding:
+    """Whether all workers fit. `worker_bytes` is what one takes when its models are loaded, its caches still empty."""
+    total = budget.total
+    asked = (
+        f"{counted(workers, 'worker')} × {_size(worker_bytes)}, as measured here with {_size(model_bytes)} of models"
+    )
+    if cache_bytes:
+        asked += f", and caches of {_size(workers * cache_bytes)} when full"
+    if total is None:
+        return Finding("ok", f"unknown limit: {asked}")
+    where = "cgroup limit" if budget.limit == total else "the machine's"
+    text = f"{_size(total)} ({where}): {asked}"
+    advice = "fewer --workers, fewer versions ([versions] keep), or smaller [cache] max_mb; or grant more memory"
+    if workers * worker_bytes > total:
+        return Finding("fail", text, advice)
+    if workers * (worker_bytes + cache_bytes) > total:
+        return Finding("warn", text, advice)
+    return Finding("ok", text)
+
+
+def open_files(limit: int | None, connections: int) -> Finding:
+    """Whether one worker may hold all connections: the kernel spreads them at random, and others may have ended."""
+    if limit is None:
+        return Finding("ok", "open files: no limit")
+    text = f"open files: {limit} for each process, {connections} connections expected"
+    if limit >= connections + FILES_BESIDES:
+        return Finding("ok", text)
+    wanted = connections + FILES_BESIDES
+    return Finding("warn", text, f"ulimit -n {wanted}, or LimitNOFILE={wanted} in a systemd unit")
+
+
+def sharing(workers: int, in_turn: bool) -> list[Finding]:
+    """How connections find a worker."""
+    if workers == 1:
+        return []
+    if in_turn:
+        return [Finding("ok", "connections are shared among the workers in turn")]
+    text = "connections are shared among the workers by the kernel's hash: unevenly while they are few"
+    return [Finding("ok", text, "grant CAP_BPF to share them in turn, or open more connections")]
+
+
+def summary(sections: Sequence[Section]) -> str:
+    """The report in one line."""
+    levels = [finding.level for section in sections for finding in section.findings]
+    told = [counted(levels.count("fail"), "failure"), counted(levels.count("warn"), "warning")]
+    return " and ".join(each for each in told if not each.startswith("0 ")) or "nothing to complain of"
+
+
+def _text(section: Section, colour: bool) -> str:
+    return (
+        "\n".join([section.title, *(line for finding in section.findings for line in _lines(finding, colour))]) + "\n"
+    )
+
+
+def _lines(finding: Finding, colour: bool) -> Iterator[str]:
+    mark = finding.level.ljust(4)
+    if colour:
+        mark = f"\033[{ {'ok': 32, 'warn': 33, 'fail': 31}[finding.level] }m{mark}\033[0m"
+    text = _wrapped(finding.text, WIDTH - 8)
+    yield from (f"  {mark}  {line}" if number == 0 else f"        {line}" for number, line in enumerate(text))
+    advice = _wrapped(finding.advice, WIDTH - 10)
+    yield from (f"        {'  ' if number else '→ '}{line}" for number, line in enumerate(advice))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most that width; a number and what it counts stay together."""
+    bound = re.sub(r"([\d×]) (?=\w)", "\\1\N{NO-BREAK SPACE}", text)
+    lines = textwrap.wrap(bound, width, break_on_hyphens=False)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.3g} {unit}" if count < 999.5 else f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.3g} GiB"
+
+
+# --- Edge: gather the facts -------------------------------------------------------------------------------------------
+
+
+def _examine(settings: Settings, connections: int) -> Iterator[Section]:
+    yield Section("software", _software(settings.transport))
+    yield Section("CPU", cpu(cpu_budget(), settings.workers, cpu_demand.policies_on_disk(settings.models)))
+    findings, model_bytes, cache_bytes = _models(settings.models)
+    yield Section(f"models in {settings.models}", findings)
+    yield Section("memory", [memory(memory_budget(), settings.workers, model_bytes, _peak_bytes(), cache_bytes)])
+    ports = [_port(settings.host, settings.port, "port")]
+    if settings.http_port is not None:
+        ports.append(_port(settings.host, settings.http_port, "http-port"))
+    shared = sharing(settings.workers, reuseport_ebpf.possible())
+    yield Section("connections", [open_files(_files_limit(), connections), *ports, *shared])
+
+
+def _software(asked: str) -> list[Finding]:
+    python = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    versions = listed(f"{name} {_version(name) or 'missing'}" for name in LIBRARIES)
+    return [Finding("ok", python), Finding("ok", versions), transport(asked)]
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _models(root: Path) -> tuple[list[Finding], int, int]:
+    """Findings for each version that would be loaded, the bytes of their graphs, and of their caches when full."""
+    importlib.import_module("skylane.server.app")  # a worker has it in memory, so what is measured here should as well
+    try:
+        found, others = scan(root), misplaced(root)
+    except OSError as error:
+        return [Finding("fail", f"{root}: {error.strerror}", "name the model repository with --models")], 0, 0
+    findings = [Finding("warn", f"{path} is ignored: {expected}") for path, expected in others.items()]
+    if not found:
+        return [Finding("warn", "no model with a version in it", "publish one with skylane convert"), *findings], 0, 0
+    kept, model_bytes, cache_bytes = list[object](), 0, 0
+    for name, model in found.items():
+        policy, told = _policy(name, model)
+        findings += told
+        if policy is None:
+            continue
+        for version in sorted(selection.wanted(model.versions, policy.versions), reverse=True):
+            try:
+                loaded = loader.load(root / name / str(version), name, version, policy)
+            except Exception as error:  # BrokenVersion; for whatever else it meets, the server would refuse it as well
+                advice = f"publish {name} again; the server would serve another version, if there is one"
+                findings.append(Finding("fail", f"{name}/{version}: {error}", advice))
+                continue
+            kept.append(loaded)  # so that the memory of all together is seen
+            model_bytes += sum(size for file, _, size in model.versions[version] if file == MODEL_FILE)
+            cache_bytes += int(policy.cache.max_mb * 2**20) if policy.cache.enabled else 0
+            findings.append(Finding("ok", f"{name}/{version}: {_served(policy)}; a run takes {loaded.cost}"))
+    return findings, model_bytes, cache_bytes
+
+
+def _policy(name: str, model: ModelOnDisk) -> tuple[Policy | None, list[Finding]]:
+    """The policy to serve by, and what is wrong with it; None if the model would not be served."""
+    if model.unreadable:
+        return None, [Finding("fail", f"{name}: {model.unreadable}", "let the server's user read it")]
+    try:
+        return model.decoded(), []
+    except BadPolicy as error:
+        advice = f"mend it: a server that is started before that does not serve {name}"
+        return None, [Finding("fail", f"{name}: {error}", advice)]
+
+
+def _served(policy: Policy) -> str:
+    """The policy in a few words."""
+    batching, session = policy.batching, policy.session
+    cache = f"cache of {policy.cache.max_mb:g} MiB" if policy.cache.enabled else "no cache"
+    delay = f", waits {batching.max_queue_delay_ms:g} ms" if batching.max_queue_delay_ms else ""
+    threads = f"{counted(batching.instances, 'instance')} × {counted(session.intra_op_threads, 'thread')}"
+    return f"{threads}, up to {batching.max_batch_rows} rows{delay}, {cache}"
+
+
+def _peak_bytes() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _files_limit() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def _port(host: str, port: int, option: str) -> Finding:
+    """Whether the port that this option names could be bound."""
+    protocol = "HTTP" if option == "http-port" else "gRPC"
+    if not hasattr(socket, "SO_REUSEPORT"):
+        return Finding("ok", f"{host}:{port} for {protocol} was not looked at: this system has no way to try a port")
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(held_port(host, port))
+        except CannotStart as error:
+            told = f"{option}: {str(error).partition(': ')[2]}"
+            return Finding("warn", told, f"fine if it is Skylane that serves there now; else use another --{option}")
+    return Finding("ok", f"{host}:{port} is free for {protocol}")

@@ -1,0 +1,169 @@
+"""A version's directory → a model that may serve: verified, loaded, checked against its golden rows, and timed."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+import numpy as np
+
+from skylane import manifest as manifests
+from skylane.dtypes import NUMPY, DType
+from skylane.manifest import BrokenVersion, Manifest, OutputSpec
+from skylane.policy import Policy
+from skylane.server.core.types import Array, Interface
+from skylane.server.engine.cost import CostModel
+from skylane.server.engine.served_version import LoadedModel, Runner
+from skylane.server.runtime.session import OnnxSession
+
+GOLDEN_TOLERANCE = 1e-4
+"""Largest accepted difference of a golden answer, absolute and relative: another CPU adds in another order."""
+
+TIMED_SIZES = (1, 8, 64, 256, 1024)
+TIMED_ROUNDS = 5
+TIMED_S_MAX = 0.25
+"""Sizes beyond the first that takes longer than this are not timed: they would only delay the start."""
+
+
+def load(
+    directory: Path, name: str, version: int, policy: Policy, clock: Callable[[], float] = time.perf_counter
+) -> LoadedModel:
+    """Load one version. Raises BrokenVersion saying what is wrong with which file."""
+    manifests.verify_files(directory)
+    manifest_json = _read(directory, manifests.MANIFEST_FILE)
+    manifest = manifests.decode(manifest_json)
+    if (manifest.model, manifest.version) != (name, version):
+        raise BrokenVersion(
+            f"manifest.json: it is of {manifest.model} version {manifest.version}, not of {name} version {version}"
+        )
+    interface = Interface.of(manifest)
+    session = OnnxSession(_read(directory, manifests.MODEL_FILE), interface, policy.session)
+    inputs = _golden_inputs(manifest)
+    _check_golden(manifest, _run(session, inputs))
+    empty = _empty_outputs(session, inputs, manifest)
+    sizes = sorted(
+        {*(size for size in TIMED_SIZES if size < policy.batching.max_batch_rows), policy.batching.max_batch_rows}
+    )
+    try:
+        cost = measure(session, inputs, sizes, clock)
+    except Exception as error:  # whatever the runtime raises, or the memory that such a batch needs
+        raise BrokenVersion(f"model.onnx: it fails on {sizes[0]} to {sizes[-1]} rows: {error}") from error
+    return LoadedModel(
+        interface=interface, runner=session, cost=cost, empty=empty, manifest_json=manifest_json,
+        memory_bytes=session.memory_bytes,
+    )  # fmt: skip
+
+
+def measure(runner: Runner, inputs: Sequence[Array], sizes: Sequence[int], clock: Callable[[], float]) -> CostModel:
+    """Time runs of these many rows, the given rows repeated; the best of a few rounds, since noise only adds."""
+    measured: list[tuple[int, float]] = []
+    for rows in sizes:
+        batch = [np.resize(array, (rows, *array.shape[1:])) for array in inputs]
+        best = math.inf
+        for _ in range(TIMED_ROUNDS + 1):  # the first is the warm-up; a slow one is enough
+            started_at = clock()
+            runner.run(batch)
+            best = min(best, clock() - started_at)
+            if best > TIMED_S_MAX:
+                break
+        measured.append((rows, best))
+        if best > TIMED_S_MAX:
+            break
+    return CostModel(measured)
+
+
+def _read(directory: Path, name: str) -> bytes:
+    try:
+        return (directory / name).read_bytes()
+    except OSError as error:
+        raise BrokenVersion(f"{name}: cannot be read: {error.strerror}") from error
+
+
+def _run(session: OnnxSession, inputs: Sequence[Array]) -> Sequence[Array]:
+    try:
+        return session.run(inputs)
+    except Exception as error:  # whatever the runtime raises
+        raise BrokenVersion(f"model.onnx: it fails on its own golden rows: {error}") from error
+
+
+def _golden_inputs(manifest: Manifest) -> list[Array]:
+    inputs = []
+    for spec in manifest.tensors:
+        rows = manifest.golden.inputs.get(spec.name)
+        if not rows:
+            raise BrokenVersion(f"manifest.json: golden: it has no rows for tensor {spec.name!r}")
+        array = _array(rows, spec.dtype, f"inputs of {spec.name!r}")
+        try:
+            inputs.append(array.reshape(len(rows), *(size or -1 for size in spec.shape[1:])))
+        except ValueError as error:
+            raise BrokenVersion(f"manifest.json: golden: inputs of {spec.name!r}: {error}") from error
+    return inputs
+
+
+def _check_golden(manifest: Manifest, outputs: Sequence[Array]) -> None:
+    for spec, output in zip(manifest.outputs, outputs, strict=True):
+        rows = manifest.golden.outputs.get(spec.name)
+        if rows is None:
+            raise BrokenVersion(f"manifest.json: golden: it has no answers for output {spec.name!r}")
+        if len(output.shape) != len(spec.shape) or any(
+            wanted not in (size, None) for wanted, size in zip(spec.shape, output.shape, strict=True)
+        ):
+            raise BrokenVersion(
+                f"manifest.json: outputs: it promises {spec.name!r} of shape {list(spec.shape)}, "
+                f"but the graph gives {list(output.shape)}"
+            )
+        expected = _array(rows, spec.dtype, f"answers of {spec.name!r}")
+        if expected.shape != output.shape or not _agree(expected, output, spec):
+            row = _first_that_differs(expected, output, spec)
+            raise BrokenVersion(
+                f"golden rows: output {spec.name!r} differs from what the manifest promises, first in row {row}: "
+                f"expected {_short(expected[row:])}, the graph gives {_short(output[row:])}{_other_runtime(manifest)}"
+            )
+
+
+def _first_that_differs(expected: Array, output: Array, spec: OutputSpec) -> int:
+    """Index of a row; 0 if the shapes differ already."""
+    rows = range(len(expected)) if expected.shape == output.shape else range(0)
+    return next((row for row in rows if not _agree(expected[row], output[row], spec)), 0)
+
+
+def _other_runtime(manifest: Manifest) -> str:
+    """The likely reason, and what to do, where the graph was checked with another ONNX Runtime than this one."""
+    there, here = manifest.lineage.libraries.get("onnxruntime"), version_of("onnxruntime")
+    if there in (None, here):
+        return ""
+    return f"; it was made with ONNX Runtime {there}, this is {here}: run that one, or convert the model again"
+
+
+def _agree(expected: Array, output: Array, spec: OutputSpec) -> bool:
+    if output.dtype.kind == "f":
+        return np.allclose(output, expected, rtol=GOLDEN_TOLERANCE, atol=GOLDEN_TOLERANCE, equal_nan=True)
+    return np.array_equal(output.astype(NUMPY[spec.dtype]), expected)
+
+
+def _empty_outputs(session: OnnxSession, inputs: Sequence[Array], manifest: Manifest) -> tuple[Array, ...]:
+    """The outputs for no rows. Graphs differ in whether they run without any, so the shapes are taken from a few."""
+    for rows in (1, 2):
+        outputs = _run(session, [np.resize(array, (rows, *array.shape[1:])) for array in inputs])
+        for spec, output in zip(manifest.outputs, outputs, strict=True):
+            if output.shape[:1] != (rows,):
+                raise BrokenVersion(
+                    f"model.onnx: output {spec.name!r} has shape {output.shape} for {rows} rows: not a row each"
+                )
+    return tuple(output[:0] for output in outputs)
+
+
+def _array(rows: Sequence[object], dtype: DType, what: str) -> Array:
+    """Values of a manifest as an array; null is NaN."""
+    try:
+        array = np.array(rows, dtype=object)
+        if dtype != "string":
+            array[array == None] = np.nan  # noqa: E711 - elementwise
+        return array.astype(NUMPY[dtype])
+    except (ValueError, TypeError, OverflowError) as error:
+        raise BrokenVersion(f"manifest.json: golden: {what}: {error}") from error
+
+
+def _short(array: Array) -> str:
+    return np.array2string(array.ravel()[:4], precision=6, threshold=4) + ("…" if array.size > 4 else "")

@@ -1,0 +1,66 @@
+"""Settings: what is refused, in the words of the command line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skylane.server.core.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        pytest.param({"port": -1}, "port: expected 0 to 65535, received -1", id="a port below all"),
+        pytest.param({"port": 65536}, "port: expected 0 to 65535, received 65536", id="a port above all"),
+        pytest.param({"workers": 0}, "workers: expected 1 to 256, received 0", id="nobody to serve"),
+        pytest.param({"workers": 257}, "workers: expected 1 to 256, received 257", id="a crowd"),
+        pytest.param({"max_message_mb": 0}, "max-message-mb: expected 1 to 1024, received 0", id="no message at all"),
+        pytest.param({"max_connections": 0}, "max-connections: expected 1 to 1000000, received 0", id="no connection"),
+        pytest.param({"max_streams": 0}, "max-streams: expected 1 to 1000000, received 0", id="no request in flight"),
+        pytest.param(
+            {"max_message_mb": 1025}, "max-message-mb: expected 1 to 1024, received 1025", id="messages beyond 1 GiB"
+        ),
+        pytest.param({"poll_s": -1.0}, "poll-s: expected 0 to 86400 seconds, received -1.0", id="time backwards"),
+        pytest.param({"grace_s": float("inf")}, "grace-s: expected 0 to 86400 seconds, received inf", id="for ever"),
+        pytest.param({"linger_s": float("nan")}, "linger-s: expected 0 to 86400 seconds, received nan", id="no number"),
+        pytest.param({"trace_sample": 1.5}, "trace-sample: expected 0 to 1, received 1.5", id="more than all"),
+        pytest.param({"trace_sample": float("nan")}, "trace-sample: expected 0 to 1, received nan", id="no share"),
+        pytest.param(
+            {"traces": "jaeger"},
+            "traces: expected one of off, otlp and console, received 'jaeger'",
+            id="a place for spans that does not exist",
+        ),
+        pytest.param(
+            {"transport": "http"},
+            "transport: expected one of native and grpcio, received 'http'",
+            id="a transport that does not exist, as the environment may say",
+        ),
+    ],
+)
+def test_a_setting_that_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match="expected") as raised:
+        Settings(**given)
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({}, id="the defaults"),
+        pytest.param({"port": 0}, id="any free port"),
+        pytest.param({"port": 65535, "max_message_mb": 1024, "poll_s": 86_400}, id="the largest of everything"),
+        pytest.param({"max_message_mb": 1, "poll_s": 0, "grace_s": 0, "linger_s": 0}, id="the least of everything"),
+    ],
+)
+def test_a_setting_that_is_accepted(given: dict[str, Any]) -> None:
+    settings = Settings(**given)
+    assert all(getattr(settings, name) == value for name, value in given.items())
+
+
+def test_the_limit_of_a_message_is_told_in_mib_and_kept_in_bytes() -> None:
+    assert Settings(max_message_mb=3).message_bytes_max == 3 * 1024 * 1024
+
+
+def test_the_default_server_is_reachable_from_this_machine_alone() -> None:
+    assert (Settings().host, Settings().models) == ("127.0.0.1", Path("models"))
