@@ -34,10 +34,11 @@ def test(arguments: Sequence[str]) -> int:
 
 
 def check(_: Sequence[str]) -> int:
-    """Lint, formatting and types."""
+    """Lint, formatting, types, and who imports whom."""
     install("dev")
     steps = (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",))
-    return max(run("-m", *step) for step in steps)
+    contracts = "from importlinter.cli import lint_imports_command as check; check()"
+    return max(*(run("-m", *step) for step in steps), run("-c", contracts))
 
 
 def proto(_: Sequence[str]) -> int:

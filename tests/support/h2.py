@@ -8,8 +8,8 @@ from typing import Final
 from hpack import Decoder, Encoder
 
 from fakes import Nobody
-from skylane.server.auth.tokens import ANYONE, Grant
 from skylane.server.core.errors import MessageTooLarge
+from skylane.server.core.grant import ANYONE, Grant
 from skylane.server.core.types import Call, Sink
 from skylane.server.grpc.http2 import frames
 from skylane.server.grpc.http2.call_buffer import CallBuffer

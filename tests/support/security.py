@@ -7,7 +7,8 @@ from typing import Any
 
 import trustme
 
-from skylane.server.auth.tokens import Action, Token, entry, hash_of
+from skylane.server.auth.tokens import Token, entry, hash_of
+from skylane.server.core.grant import Action
 
 
 def section(name: str, *actions: Action, models: tuple[str, ...] = ("*",), expires_at: datetime | None = None) -> str:

@@ -7,8 +7,9 @@ import pytest
 
 from skylane.server.auth.authenticator import LOOK_S, Authenticator
 from skylane.server.auth.cli import main
-from skylane.server.auth.tokens import ANYONE, Token, entry, hash_of
+from skylane.server.auth.tokens import Token, entry, hash_of
 from skylane.server.core.errors import CannotStart, Unauthenticated
+from skylane.server.core.grant import ANYONE
 
 
 class Clock:

@@ -7,20 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skylane.server.auth.tokens import (
-    ACTIONS,
-    ANYONE,
-    Action,
-    BadTokens,
-    Grant,
-    Token,
-    authorize,
-    decode,
-    entry,
-    hash_of,
-    new_secret,
-)
+from skylane.server.auth.tokens import BadTokens, Token, decode, entry, hash_of, new_secret
 from skylane.server.core.errors import PermissionDenied, Unauthenticated
+from skylane.server.core.grant import ACTIONS, ANYONE, Action, Grant
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC).timestamp()
 LIVE, EXPIRED, WIDE = "sky_live", "sky_expired", "sky_wide"
@@ -93,16 +82,6 @@ def test_what_a_grant_allows(grant: Grant, action: Action, model: str, allowed: 
         with pytest.raises(PermissionDenied) as caught:
             grant.check(action, model)
         assert str(caught.value) == "these credentials do not allow this", "it names no model"
-
-
-def test_authorize_decides_at_once() -> None:
-    credentials = decode(FILE)
-    assert authorize(credentials, f"Bearer {LIVE}", "predict", "wine-red", NOW).name == "live"
-    assert authorize(None, None, "predict", "wine-red", NOW) is ANYONE
-    with pytest.raises(PermissionDenied):
-        authorize(credentials, f"Bearer {LIVE}", "predict", "other", NOW)
-    with pytest.raises(Unauthenticated):
-        authorize(credentials, None, "predict", "flights", NOW)
 
 
 @given(st.text(), st.floats(0, 1e10))

@@ -9,15 +9,8 @@ from hypothesis.extra import numpy as arrays
 from skylane.dtypes import DTYPES, NUMPY
 from skylane.manifest import OutputSpec, TensorSpec
 from skylane.policy import Batching
-from skylane.server.codecs.tensor_bytes import (
-    DATATYPE_OF,
-    DTYPE_OF,
-    model_config,
-    read_dtype,
-    read_raw,
-    read_shape,
-    write_raw,
-)
+from skylane.server.admin.oip_views import model_config
+from skylane.server.codecs.tensor_bytes import DATATYPE_OF, DTYPE_OF, read_dtype, read_raw, read_shape, write_raw
 from skylane.server.core.errors import InputMismatch
 from skylane.server.core.types import Array, Interface
 

@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from skylane.server.admin.oip_views import index, is_ready, model_statistics
 from skylane.server.admin.readiness import Readiness
-from skylane.server.auth.tokens import ANYONE, Grant
-from skylane.server.codecs.tensor_bytes import index, is_ready, model_statistics
 from skylane.server.core.errors import BadRequest, ModelNotFound, NotHere, PermissionDenied
+from skylane.server.core.grant import ANYONE, Grant
 from skylane.server.core.text import listed, quoted
 from skylane.server.core.types import Route
 from skylane.server.engine.routes import Routes

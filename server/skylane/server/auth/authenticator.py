@@ -8,8 +8,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from skylane.server.auth.tokens import ANYONE, BadTokens, Credentials, Grant, decode
+from skylane.server.auth.tokens import BadTokens, Credentials, decode
 from skylane.server.core.errors import CannotStart
+from skylane.server.core.grant import ANYONE, Grant
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from skylane.server.auth import tokens
-from skylane.server.auth.tokens import ACTIONS, BadTokens, Token
+from skylane.server.auth.tokens import BadTokens, Token
+from skylane.server.core.grant import ACTIONS
 from skylane.server.core.text import listed
 
 EPILOG = """\

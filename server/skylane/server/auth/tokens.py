@@ -12,15 +12,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from fnmatch import fnmatchcase
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Final
 
 import msgspec
 
-from skylane.server.core.errors import PermissionDenied, Unauthenticated
-
-Action = Literal["predict", "metrics", "admin"]
-ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
+from skylane.server.core.errors import Unauthenticated
+from skylane.server.core.grant import Action, Grant
 
 PREFIX: Final = "sky_"
 """Tokens begin with it, so that scanners for leaked secrets find them."""
@@ -52,33 +49,6 @@ class Token(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokens: dict[Name, Token] = {}
-
-
-@dataclass(frozen=True)
-class Grant:
-    """What one caller may do. Scopes alone: that it has not expired is seen when it is given out."""
-
-    name: str
-    """The token's name in the file; empty where no token is asked for."""
-    actions: frozenset[Action]
-    models: tuple[str, ...]
-    ends_at: float = math.inf
-    """Seconds since the epoch."""
-
-    def may(self, action: Action, model: str = "") -> bool:
-        """Whether this is allowed; `model` is empty for what concerns no single one. Admins may do everything."""
-        if action not in self.actions and "admin" not in self.actions:
-            return False
-        return not model or any(fnmatchcase(model, pattern) for pattern in self.models)
-
-    def check(self, action: Action, model: str = "") -> None:
-        """Raise PermissionDenied unless `may`."""
-        if not self.may(action, model):
-            raise PermissionDenied("these credentials do not allow this")
-
-
-ANYONE: Final = Grant("", frozenset(("predict", "metrics")), ("*",))
-"""Everybody's, where no tokens are set. Admin methods need a token that allows them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,13 +89,6 @@ class Credentials:
         name, token = found
         ends_at = math.inf if token.expires_at is None else token.expires_at.timestamp()
         return Grant(name, frozenset(token.actions), token.models, ends_at)
-
-
-def authorize(credentials: Credentials | None, header: str | None, action: Action, model: str, now: float) -> Grant:
-    """Decide at once: raises Unauthenticated or PermissionDenied, else gives the grant. None: no tokens are set."""
-    grant = ANYONE if credentials is None else credentials.grant(header, now)
-    grant.check(action, model)
-    return grant
 
 
 def decode(content: bytes) -> Credentials:

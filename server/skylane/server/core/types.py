@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from skylane.manifest import ColumnSpec, Manifest, OutputSpec, TensorSpec
-from skylane.server.auth.tokens import ANYONE, Grant
 from skylane.server.core.errors import ServingError
+from skylane.server.core.grant import ANYONE, Grant
 from skylane.server.core.value_limits import ValueLimits
 
 Array = np.ndarray[Any, Any]

@@ -12,10 +12,8 @@ import grpc
 from skylane.server.auth.authenticator import Authenticator
 from skylane.server.auth.tls import TlsFiles, files_of
 from skylane.server.core.settings import Settings
-from skylane.server.grpc.base.method_table import BatchedMethods
-from skylane.server.grpc.http2.connection import Ended
+from skylane.server.grpc.base.method_table import BatchedMethods, CallEnded, TraceOf
 from skylane.server.grpc.http2.limits import Limits
-from skylane.server.grpc.http2.request_headers import TraceOf
 from skylane.server.grpc.native.acceptor import BACKLOG
 from skylane.server.grpc.native.grpcio_proxy import GrpcioProxy
 from skylane.server.grpc.native.reactor import Reactor
@@ -65,7 +63,7 @@ def listen(
     hot: BatchedMethods,
     authenticator: Authenticator,
     trace_of: TraceOf | None = None,
-    ended: Ended | None = None,
+    ended: CallEnded | None = None,
 ) -> Listener:
     """Bind as the settings say; `server` has all methods already. Raises CannotListen or CannotStart.
 
@@ -129,7 +127,7 @@ class FrontListener:
         authenticator: Authenticator,
         tls: TlsFiles | None = None,
         trace_of: TraceOf | None = None,
-        ended: Ended | None = None,
+        ended: CallEnded | None = None,
     ) -> None:
         """Bind. Raises OSError if the port cannot be bound."""
         listening = bind(settings.host, settings.port, share_port=settings.supervised)
@@ -150,7 +148,7 @@ class FrontListener:
             hot.unary,
             self._tunnels.open,
             limits,
-            streaming={path: (method.method_handler, method.wrap) for path, method in hot.streams.items()},
+            streaming={path: (method.handler, method.wrap) for path, method in hot.streams.items()},
             grant_of=authenticator.grant,
             tls=None if tls is None else tls.newest,
             trace_of=trace_of,

@@ -13,9 +13,9 @@ from starlette.responses import Response
 from skylane.server.admin.model_control import ModelControl
 from skylane.server.admin.readiness import Readiness
 from skylane.server.auth.authenticator import Authenticator
-from skylane.server.auth.tokens import Grant
 from skylane.server.core.batch_task import RequestGroup
 from skylane.server.core.errors import BadRequest, ModelFailed, ServingError
+from skylane.server.core.grant import Grant
 from skylane.server.core.text import quoted
 from skylane.server.core.types import NO_DEADLINE, Call, Route
 from skylane.server.engine.routes import Routes

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
 
-from skylane.server.codecs.tensor_bytes import EXTENSIONS, model_config, model_metadata, served_versions_of
+from skylane.server.admin.oip_views import EXTENSIONS, model_config, model_metadata, served_versions_of
 from skylane.server.core.errors import BadRequest
 from skylane.server.core.text import quoted
 from skylane.server.engine.served_version import ServedVersion

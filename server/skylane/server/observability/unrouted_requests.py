@@ -19,7 +19,7 @@ class UnroutedRequests:
         self._rejections, self._protocol_of, self._access = rejections, protocol_of, access
 
     def ended(self, path: str, status: str, request_id: str) -> None:
-        """A request over gRPC. See skylane.server.grpc.http2.connection.Ended."""
+        """A request over gRPC. See skylane.server.grpc.base.method_table.CallEnded."""
         protocol = self._protocol_of(path)
         self._rejections.add(protocol, "" if status == OK else status)
         if self._access is not None:

@@ -10,9 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fakes import Nobody
-from skylane.server.auth.tokens import ANYONE, Grant
 from skylane.server.core.errors import Unauthenticated
+from skylane.server.core.grant import ANYONE, Grant
 from skylane.server.core.request_ids import told
+from skylane.server.grpc.base.method_table import TraceOf
 from skylane.server.grpc.http2.call_buffer import CallBuffer
 from skylane.server.grpc.http2.frames import Code, ConnectionFault
 from skylane.server.grpc.http2.request_headers import (
@@ -22,7 +23,6 @@ from skylane.server.grpc.http2.request_headers import (
     KNOWN_MAX,
     HeaderCache,
     StreamFault,
-    TraceOf,
     seconds,
 )
 from skylane.server.grpc.http2.response_headers import field

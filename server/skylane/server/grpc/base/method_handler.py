@@ -7,9 +7,9 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-from skylane.server.auth.tokens import ANYONE, Grant
 from skylane.server.core.batch_task import Answerer, RequestGroup
 from skylane.server.core.errors import CallCancelled, MessageTooLarge, ModelFailed, PermissionDenied, ServingError
+from skylane.server.core.grant import ANYONE, Grant
 from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.types import Call, Sink
 

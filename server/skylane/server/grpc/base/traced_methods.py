@@ -4,34 +4,31 @@ from collections.abc import Callable, Sequence
 
 from skylane.server.core.errors import MessageTooLarge
 from skylane.server.core.types import Call, Sink
-from skylane.server.grpc.base.method_table import BatchedMethods, StreamMethod
-from skylane.server.grpc.http2.call_buffer import MethodHandler
+from skylane.server.grpc.base.method_table import BatchedMethod, BatchedMethods, StreamMethod
 
 Arrive = Callable[[Sequence[Call], str, Sink], Sink]
 """(calls that came together, path of their method, who is to answer them) → who is to answer them instead."""
 
 
-class TracedIntake:
-    """An intake, with a look at what comes."""
+class TracedMethod:
+    """A method whose calls are reported to a tracer or an access log as they arrive."""
 
-    def __init__(self, method_handler: MethodHandler, path: str, arrive: Arrive) -> None:
-        self._method_handler, self._path, self._arrive = method_handler, path, arrive
+    def __init__(self, method: BatchedMethod, path: str, arrive: Arrive) -> None:
+        self._method, self._path, self._arrive = method, path, arrive
 
     def take(self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink) -> None:
-        """See MethodHandler."""
-        self._method_handler.take(calls, payloads, self._arrive(calls, self._path, sink))
+        self._method.take(calls, payloads, self._arrive(calls, self._path, sink))
 
     def too_large(self, size: int) -> MessageTooLarge:
-        """See MethodHandler."""
-        return self._method_handler.too_large(size)
+        return self._method.too_large(size)
 
 
 def traced(hot: BatchedMethods, arrive: Arrive) -> BatchedMethods:
     """The same methods, traced."""
     return BatchedMethods(
-        {path: TracedIntake(method_handler, path, arrive) for path, method_handler in hot.unary.items()},
+        {path: TracedMethod(method, path, arrive) for path, method in hot.unary.items()},
         {
-            path: StreamMethod(TracedIntake(method.method_handler, path, arrive), method.wrap)
+            path: StreamMethod(TracedMethod(method.handler, path, arrive), method.wrap)
             for path, method in hot.streams.items()
         },
     )

@@ -7,10 +7,10 @@ import grpc
 from google.protobuf import json_format
 
 from skylane.server.admin.model_control import ModelControl
+from skylane.server.admin.oip_views import EXTENSIONS, model_config, model_metadata, served_versions_of
 from skylane.server.codecs.descriptor_pool import methods
 from skylane.server.codecs.oip.messages import SERVICE
 from skylane.server.codecs.oip.requests import route_of
-from skylane.server.codecs.tensor_bytes import EXTENSIONS, model_config, model_metadata, served_versions_of
 from skylane.server.core.errors import BadRequest, ServingError
 from skylane.server.core.types import Route
 from skylane.server.grpc.grpcio.permission import Permission, refuse

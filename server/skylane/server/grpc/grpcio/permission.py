@@ -9,14 +9,14 @@ from typing import Any, Final, NoReturn, TypeAlias
 import grpc
 
 from skylane.server.auth.authenticator import Authenticator
-from skylane.server.auth.tokens import Grant
 from skylane.server.codecs.grpc_status import status_of
 from skylane.server.core import request_ids
 from skylane.server.core.errors import NotHere, ServingError, Unauthenticated
+from skylane.server.core.grant import Grant
 from skylane.server.core.text import quoted
 from skylane.server.grpc.base.method_protocols import PROTOCOLS
+from skylane.server.grpc.base.method_table import CallEnded
 from skylane.server.grpc.grpcio.outcome import telling
-from skylane.server.grpc.http2.connection import Ended
 
 OPEN_TO_ALL: Final = (
     "/grpc.health.v1.Health/",
@@ -35,7 +35,7 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 class Permission(grpc.aio.ServerInterceptor):
     """Refuses callers without a good token before any method sees them, and tells methods what the others may do."""
 
-    def __init__(self, authenticator: Authenticator, ended: Ended | None = None) -> None:
+    def __init__(self, authenticator: Authenticator, ended: CallEnded | None = None) -> None:
         """`ended`: told of requests that nobody else counts: those refused here, and those of methods that are not hot.
         None behind our own front, which hears of them as well."""
         self._authenticator, self._ended = authenticator, ended

@@ -12,10 +12,9 @@ import grpc
 
 from skylane.server.core.errors import ServingError, ShuttingDown
 from skylane.server.core.types import NO_DEADLINE, Call
-from skylane.server.grpc.base.method_table import BatchedMethods, StreamMethod
+from skylane.server.grpc.base.method_table import BatchedMethod, BatchedMethods, StreamMethod
 from skylane.server.grpc.grpcio.permission import Permission, refuse, request_id
 from skylane.server.grpc.grpcio.request_stream import Stream
-from skylane.server.grpc.http2.call_buffer import MethodHandler
 
 MESSAGE_SLACK: Final = 2**20
 """grpcio's own limit stands this much above ours, so that messages a little too large get our words, not its."""
@@ -60,7 +59,7 @@ class HotServices:
         self._hot, self._permission, self._clock = hot, permission, clock
         self._trace_of = trace_of
         self._loop = asyncio.get_running_loop()
-        self._arrived: dict[MethodHandler, list[tuple[Call, bytes]]] = {}
+        self._arrived: dict[BatchedMethod, list[tuple[Call, bytes]]] = {}
         self._draining = asyncio.Event()
         self.open = 0
         """Calls that have begun and whose status is not yet sent."""
@@ -81,7 +80,7 @@ class HotServices:
 
     # --- Calls in ---------------------------------------------------------------------------------------------------
 
-    async def _answer(self, method_handler: MethodHandler, payload: bytes, context: Context) -> bytes:
+    async def _answer(self, method_handler: BatchedMethod, payload: bytes, context: Context) -> bytes:
         self._count(context)
         reply: asyncio.Future[bytes | ServingError] = self._loop.create_future()
         grant, trace = self._permission.grant(context), self._trace(context)
@@ -106,7 +105,7 @@ class HotServices:
         def arrive(payload: bytes) -> None:
             call = Call(stream, self, deadline, b"", grant, trace, its_id)
             stream.opened(call)
-            self._arrive(method.method_handler, call, payload)
+            self._arrive(method.handler, call, payload)
 
         async for reply in stream.run(requests, arrive, self._draining):
             yield reply
@@ -120,7 +119,7 @@ class HotServices:
     def _uncount(self, _: Context) -> None:
         self.open -= 1
 
-    def _arrive(self, method_handler: MethodHandler, call: Call, payload: bytes) -> None:
+    def _arrive(self, method_handler: BatchedMethod, call: Call, payload: bytes) -> None:
         """Put a call with the others of this turn of the loop."""
         if not self._arrived:
             self._loop.call_soon(self._flush)

@@ -11,9 +11,10 @@ from typing import Final
 
 from grpc import StatusCode
 
-from skylane.server.auth.tokens import Grant
 from skylane.server.codecs.grpc_status import Status
+from skylane.server.core.grant import Grant
 from skylane.server.core.types import Call, Sink
+from skylane.server.grpc.base.method_table import CallEnded, TraceOf
 from skylane.server.grpc.http2 import frames, response_headers
 from skylane.server.grpc.http2.call_buffer import CallBuffer
 from skylane.server.grpc.http2.flood_guard import IDLE_FRAMES_FORGIVEN, ClosedStreams, StallGuard
@@ -22,14 +23,11 @@ from skylane.server.grpc.http2.frames import END_HEADERS, END_STREAM, Code, Conn
 from skylane.server.grpc.http2.limits import Budget, Limits
 from skylane.server.grpc.http2.messages import PREFIX_BYTES, Assembler, MessageFault, message_too_large, read_prefix
 from skylane.server.grpc.http2.receiving_stream import ReceivingStream, Tunnel
-from skylane.server.grpc.http2.request_headers import HeaderCache, RequestHeaders, StreamFault, TraceOf
+from skylane.server.grpc.http2.request_headers import HeaderCache, RequestHeaders, StreamFault
 from skylane.server.grpc.http2.send_buffer import Sent
 
 KNOWN_S: Final = 1.0
 """For so long a head seen before is believed: its token may expire or be withdrawn meanwhile."""
-
-Ended = Callable[[str, str, str], None]
-"""(path, name of the status, its id): a request has its answer, and nobody else counts it."""
 
 OpenTunnel = Callable[["Connection", int, RequestHeaders], Tunnel]
 """(connection, stream, head) → where its messages go."""
@@ -50,7 +48,7 @@ class Services:
     limits: Limits
     budget: Budget
     trace_of: TraceOf | None = None
-    ended: Ended | None = None
+    ended: CallEnded | None = None
     """Told of requests that end without an intake or a stream of ours."""
 
 
@@ -232,7 +230,7 @@ class Connection(FrameReader):
     def _in_pieces(self, stream_id: int, head: RequestHeaders, now: float) -> ReceivingStream:
         assert head.call_buffer is not None
         limits = self._services.limits
-        assembler = Assembler(head.encoding, limits.message_bytes, head.call_buffer.method_handler.too_large)
+        assembler = Assembler(head.encoding, limits.message_bytes, head.call_buffer.method.too_large)
         request = self._coming[stream_id] = ReceivingStream(head, assembler, self._services.budget, now)
         return request
 

@@ -14,11 +14,12 @@ from typing import Any, Final
 
 from grpc import StatusCode
 
-from skylane.server.auth.tokens import ANYONE, Grant
 from skylane.server.codecs.grpc_status import Status, status_of
 from skylane.server.core import request_ids
 from skylane.server.core.errors import Unauthenticated
+from skylane.server.core.grant import ANYONE, Grant
 from skylane.server.core.types import NO_DEADLINE
+from skylane.server.grpc.base.method_table import Metadata, TraceOf
 from skylane.server.grpc.http2 import response_headers
 from skylane.server.grpc.http2.call_buffer import CallBuffer
 from skylane.server.grpc.http2.frames import Code, ConnectionFault
@@ -39,13 +40,6 @@ _UNIT_S: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1
 _TIMEOUT_DIGITS_MAX: Final = 8
 
 _GRPC: Final = "application/grpc"
-
-Metadata = tuple[tuple[str, str | bytes], ...]
-
-TraceOf = Callable[[Metadata], Any]
-"""What a caller's metadata says of the trace that its calls belong to: for their `trace`, see
-skylane.server.core.types.Call.
-"""
 
 
 class StreamFault(Exception):

@@ -18,21 +18,21 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from skylane.server.auth.tokens import ANYONE, Grant
 from skylane.server.codecs.grpc_status import status_of
 from skylane.server.core.errors import Overloaded, ServingError
+from skylane.server.core.grant import ANYONE, Grant
 from skylane.server.core.types import Call
+from skylane.server.grpc.base.method_table import BatchedMethod, CallEnded, TraceOf
 from skylane.server.grpc.http2 import response_headers
-from skylane.server.grpc.http2.call_buffer import CallBuffer, MethodHandler
+from skylane.server.grpc.http2.call_buffer import CallBuffer
 from skylane.server.grpc.http2.call_streams import CallStreams, StreamMethod, Wrap
 from skylane.server.grpc.http2.connection import Connection, OpenTunnel, Services
-from skylane.server.grpc.http2.connection import Ended as RequestEnded
 from skylane.server.grpc.http2.limits import Budget, Limits
 from skylane.server.grpc.http2.receiving_stream import Tunnel
-from skylane.server.grpc.http2.request_headers import RequestHeaders, TraceOf
+from skylane.server.grpc.http2.request_headers import RequestHeaders
 from skylane.server.grpc.native.acceptor import Acceptor
 from skylane.server.grpc.native.poller import READ, WRITE, make_poller
-from skylane.server.grpc.native.socket_connection import Ended, SocketConnection
+from skylane.server.grpc.native.socket_connection import ConnectionClosed, SocketConnection
 from skylane.server.host.connection_limit import RefusedConnections
 
 log = logging.getLogger(__name__)
@@ -55,16 +55,16 @@ class Reactor:
     def __init__(
         self,
         listening: socket.socket,
-        method_handlers: Mapping[str, MethodHandler],
+        method_handlers: Mapping[str, BatchedMethod],
         open_tunnel: OpenTunnel,
         limits: Limits,
         *,
-        streaming: Mapping[str, tuple[MethodHandler, Wrap]] = MappingProxyType({}),
+        streaming: Mapping[str, tuple[BatchedMethod, Wrap]] = MappingProxyType({}),
         grant_of: Callable[[str | None], Grant] = lambda _: ANYONE,
         clock: Callable[[], float] = time.monotonic,
         tls: Callable[[], ssl.SSLContext] | None = None,
         trace_of: TraceOf | None = None,
-        ended: RequestEnded | None = None,
+        ended: CallEnded | None = None,
     ) -> None:
         """The socket is bound; nothing is accepted before `start`.
 
@@ -250,7 +250,7 @@ class Reactor:
                 return
         try:
             link.receive(now)
-        except Ended:
+        except ConnectionClosed:
             self._end(link)
         except Exception:  # a fault of ours ends this connection, not the others
             log.exception("a connection met a fault of the server")
@@ -265,7 +265,7 @@ class Reactor:
     def _flush(self, link: SocketConnection, now: float) -> None:
         try:
             link.flush(now)
-        except Ended:
+        except ConnectionClosed:
             self._end(link)
             return
         except Exception:  # see _look

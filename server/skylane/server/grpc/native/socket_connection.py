@@ -22,7 +22,7 @@ NOT_HTTP2: Final = (
 )
 
 
-class Ended(Exception):
+class ConnectionClosed(Exception):
     """The connection is over; there is nobody to tell."""
 
 
@@ -61,12 +61,12 @@ class SocketConnection(Connection):
         return False
 
     def receive(self, now: float) -> None:
-        """Take what has come. Raises Ended."""
+        """Take what has come. Raises ConnectionClosed."""
         data = self._read()
         if data is None:
             return
         if not data:
-            raise Ended
+            raise ConnectionClosed
         try:
             self.feed(data, now)
         except ConnectionFault as fault:
@@ -76,10 +76,10 @@ class SocketConnection(Connection):
                 self.send_buffer.frames.append(NOT_HTTP2)
             self.flush(now)
             self._hang_up()
-            raise Ended from fault
+            raise ConnectionClosed from fault
 
     def flush(self, now: float) -> None:
-        """Write what is ready, as far as the peer takes it. Raises Ended."""
+        """Write what is ready, as far as the peer takes it. Raises ConnectionClosed."""
         if self.send_buffer.frames:
             data = b"".join(self.send_buffer.frames)
             self.send_buffer.frames.clear()
@@ -171,10 +171,10 @@ class SocketConnection(Connection):
             return b""
 
     def _write(self, data: bytes | memoryview) -> int:
-        """How much was taken. Raises Ended."""
+        """How much was taken. Raises ConnectionClosed."""
         try:
             return self._socket.send(data)
         except BlockingIOError:
             return 0
         except OSError as error:
-            raise Ended from error
+            raise ConnectionClosed from error

@@ -6,7 +6,7 @@ from typing import Final
 
 from skylane.server.grpc.http2.connection import Services
 from skylane.server.grpc.native.poller import READ, WRITE
-from skylane.server.grpc.native.socket_connection import READ_BYTES, Ended, SocketConnection
+from skylane.server.grpc.native.socket_connection import READ_BYTES, ConnectionClosed, SocketConnection
 
 ALPN: Final = "h2"
 
@@ -51,7 +51,7 @@ class TlsConnection(SocketConnection):
     def _shake(self) -> None:
         self._secure.do_handshake()
         if self._secure.selected_alpn_protocol() not in (ALPN, None):
-            raise Ended
+            raise ConnectionClosed
         self._shaken = True
 
     def _write(self, data: bytes | memoryview) -> int:
@@ -60,4 +60,4 @@ class TlsConnection(SocketConnection):
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return 0
         except OSError as error:
-            raise Ended from error
+            raise ConnectionClosed from error
