@@ -5,8 +5,10 @@ equal hashes in full. Its hash of bytes is keyed at random in each process, so s
 docs/adr/0004-cache-keys.md has the alternatives and what they cost.
 """
 
-from collections import OrderedDict
 from collections.abc import Hashable
+from operator import itemgetter
+
+from cachetools import LRUCache
 
 from skylane.server.core.batch_task import BatchTask
 from skylane.server.core.types import Call
@@ -24,15 +26,14 @@ class ReplyCache:
     One belongs to each loaded version, so the version is part of every key, and a new one starts with nothing.
     Not thread-safe: the lane's lock guards it.
 
-    An OrderedDict and a sum: cachetools.LRUCache, which is written in Python, took 1.1 µs to find nothing, 0.5 to find
-    something and 1.9 to keep it and evict another, where this takes 0.2, 0.3 and 1.0. A request for a
-    small forest costs 15.
+    cachetools.LRUCache keeps the order and the sum of bytes; only who follows whom is ours. An OrderedDict and a sum of our
+    own took 0.08 instead of 0.11 µs to miss, 0.13 instead of 0.25 to hit and 0.45 instead of 2.0 to keep a reply and evict another: at most
+    1.6 µs of a request that runs the model, for code that others keep.
     """
 
     def __init__(self, max_bytes: int, ttl_s: float, followers_max: int = 8192) -> None:
         """`followers_max`: how many calls may follow others at a time; more must queue for themselves."""
-        self._kept: OrderedDict[Hashable, _Entry] = OrderedDict()  # least recently used first
-        self._max_bytes, self._used_bytes = max_bytes, 0
+        self._replies: LRUCache[Hashable, _Entry] = LRUCache(max_bytes, getsizeof=itemgetter(2))
         self._ttl_s = ttl_s
         self._leaders: dict[Hashable, Call] = {}
         self._following, self._followers_max = 0, followers_max
@@ -40,7 +41,7 @@ class ReplyCache:
     @property
     def used_bytes(self) -> int:
         """Bytes in use, never above the bound."""
-        return self._used_bytes
+        return int(self._replies.currsize)
 
     def look_up(self, task: BatchTask, now: float) -> tuple[list[tuple[Call, bytes]], BatchTask]:
         """Part a block into calls whose reply is kept, and a block of those that must run.
@@ -76,27 +77,17 @@ class ReplyCache:
 
     def get(self, key: Hashable, now: float) -> bytes | None:
         """The reply, if it is kept and fresh."""
-        entry = self._kept.get(key)
+        entry = self._replies.get(key)
         if entry is None:
             return None
-        due_at, reply, size = entry
+        due_at, reply, _ = entry
         if due_at <= now:
-            del self._kept[key]
-            self._used_bytes -= size
+            del self._replies[key]
             return None
-        self._kept.move_to_end(key)
         return reply
 
     def keep(self, key: Hashable, key_bytes: int, reply: bytes, now: float) -> None:
         """Keep a reply. One that is larger than the whole cache is not kept."""
         size = key_bytes + len(reply) + ENTRY_BYTES
-        if size > self._max_bytes:
-            return
-        before = self._kept.pop(key, None)
-        if before is not None:
-            self._used_bytes -= before[2]
-        self._used_bytes += size
-        while self._used_bytes > self._max_bytes:
-            _, (_, _, evicted) = self._kept.popitem(last=False)
-            self._used_bytes -= evicted
-        self._kept[key] = (now + self._ttl_s, reply, size)
+        if size <= self._replies.maxsize:
+            self._replies[key] = (now + self._ttl_s, reply, size)
