@@ -70,7 +70,7 @@ WAYS: Final[tuple[tuple[str, NumberType, NumberType, bool], ...]] = (
     ("mixed, one node", "float64", "float32", True),
 )
 """A name, the types of numbers as they come in and as they are computed, and whether trees answer in one node."""
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True)

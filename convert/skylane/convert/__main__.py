@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     arguments = _parser().parse_args(argv)
     if arguments.trust and how_loaded() is None:
-        return run_apart("convert", argv)
+        return run_apart("skylane.convert", argv)
     reporter = Reporter()
     try:
         _run(arguments, reporter)

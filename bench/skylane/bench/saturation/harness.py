@@ -195,7 +195,7 @@ def offered(options: argparse.Namespace) -> tuple[list[Scenario], list[Behaviour
 def select(wanted: Sequence[Scenario], known: Subjects) -> tuple[list[Scenario], dict[str, str]]:
     """The scenarios that are possible, and why others are not."""
     chosen, skipped = list[Scenario](), dict[str, str]()
-    workers = "--workers" in servers.options_of("server")
+    workers = "--workers" in servers.options_of("skylane.server")
     for scenario in wanted:
         missing = {contender.model for contender in scenario.contenders} - known.by_name.keys()
         if missing:

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import skylane
+
 APART: Final = "SKYLANE_LOADED_APART"
 """In the environment of such a process: how it was started, for the record."""
 
@@ -35,10 +37,10 @@ def run_apart(module: str, arguments: Sequence[str]) -> int:
     prefix = without_network()
     # -P: what lies in the current directory is not imported, but this package is, wherever it lies.
     command = [*prefix, sys.executable, "-P", "-m", module, *arguments]
-    here = str(Path(__file__).resolve().parents[1])
+    here = [str(Path(root).resolve().parent) for root in skylane.__path__]
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(path for path in (here, os.environ.get("PYTHONPATH")) if path),
+        "PYTHONPATH": os.pathsep.join(path for path in (*here, os.environ.get("PYTHONPATH")) if path),
         APART: WITHOUT_NETWORK if prefix else WITH_NETWORK,
     }
     with subprocess.Popen(command, env=environment) as process:

@@ -24,7 +24,7 @@ LOOK_S: Final = 0.2
 STREAMS_MAX: Final = 32
 """Pages that are followed at a time; each costs a look at the statistics every two seconds."""
 
-_FILES: Final = importlib.resources.files("skylane.server.observability").joinpath("page")
+_FILES: Final = importlib.resources.files("skylane.server.http").joinpath("page")
 _TYPES: Final = {"live.css": "text/css", "live.js": "text/javascript", "figures.js": "text/javascript",
                  "about.js": "text/javascript", "document.js": "text/javascript"}  # fmt: skip
 _POLICY: Final = (
