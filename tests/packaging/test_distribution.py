@@ -54,7 +54,8 @@ def test_the_wheel_brings_every_module_of_every_part(built: Path) -> None:
 
 def test_the_sdist_brings_the_tests_and_what_they_read(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
-    names = {name.partition("/")[2] for name in tarfile.open(sdist).getnames()}
+    with tarfile.open(sdist) as packed:
+        names = {name.partition("/")[2] for name in packed.getnames()}
     assert {"pyproject.toml", "tasks.py", "tests/conftest.py", "proto/skylane/v1/prediction.proto"} <= names
     assert {"ops/rules.yml", "bench/locustfile.py", "models/wine/model.toml"} <= names
 
@@ -66,7 +67,15 @@ def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("installed")
     venv.create(folder, with_pip=True)
     scripts = folder / "bin"
-    pip = [scripts / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{wheel}[bench]"]
+    pip: list[str | Path] = [
+        scripts / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        f"{wheel}[bench]",
+    ]
     subprocess.run(pip, check=True, timeout=600)
     return scripts
 
@@ -96,9 +105,19 @@ def run(installed: Path, traps: Path) -> Iterator[subprocess.Popen[str]]:
         writer.writerow([*(f"x{i}" for i in range(features.shape[1])), "y"])
         writer.writerows(np.column_stack([features, target]).tolist())
     _save(pipeline, traps / "wine.skops")
-    convert = [installed / "skylane", "convert", "wine.skops", "--data", "rows.csv", "--target", "y", "--name", "wine"]
+    convert: list[str | Path] = [
+        installed / "skylane",
+        "convert",
+        "wine.skops",
+        "--data",
+        "rows.csv",
+        "--target",
+        "y",
+        "--name",
+        "wine",
+    ]
     subprocess.run(convert, cwd=traps, env=environment(), check=True, capture_output=True, timeout=300)
-    serve = [installed / "skylane", "serve", "--models", "models", "--port", "0", "--workers", "2"]
+    serve: list[str | Path] = [installed / "skylane", "serve", "--models", "models", "--port", "0", "--workers", "2"]
     with subprocess.Popen(serve, cwd=traps, env=environment(), stderr=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -126,7 +145,16 @@ def test_serving_converting_benching_and_calling_in_a_folder_of_traps(
         cwd=traps, env=environment(), check=True, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert answered.stdout.strip() == "1"
-    bench = [installed / "skylane", "bench", "--address", address, "--model", "wine", "--models", "models"]
+    bench: list[str | Path] = [
+        installed / "skylane",
+        "bench",
+        "--address",
+        address,
+        "--model",
+        "wine",
+        "--models",
+        "models",
+    ]
     measured = subprocess.run(
         [*bench, "--seconds", "0.2", "--rounds", "1", "--out", "report"],
         cwd=traps, env=environment(), capture_output=True, text=True, timeout=300,
