@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import onnx
 import onnxruntime as ort
 import pandas as pd
 import pytest
-from sklearn.linear_model import LogisticRegression, Ridge
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -18,6 +21,8 @@ from sklearn.preprocessing import StandardScaler
 from skylane.convert import BadArgument, BadRows, OutOfTolerance, Published, Unconvertible, convert_pipeline, publish
 from skylane.convert.export.candidates import RECIPES, Built, Recipe, Source
 from skylane.convert.publishing import conversion
+from skylane.convert.publishing.conversion import Conversion
+from skylane.convert.verification.choose import choose
 from skylane.manifest import MODEL_FILE, decode, verify_files
 
 Publish = Callable[..., Published]
@@ -120,20 +125,46 @@ def test_a_whim_of_the_clock_makes_no_new_version(publish_to: Publish, linear: A
     """Two graphs equally fast but for noise: the one that is published already stays."""
     monkeypatch.setattr(conversion, "latencies", timed(0))
     first = publish_to(linear)
-    monkeypatch.setattr(conversion, "latencies", timed(1))
+    exported = [candidate.name for candidate in first.candidates].index("float32")
+    monkeypatch.setattr(conversion, "latencies", timed(exported))
     assert not publish_to(linear).created
     assert chosen(first) == "emitted float32"
 
 
-def test_a_whim_of_the_clock_makes_no_other_interface(publish_to: Publish, linear: Any, monkeypatch: Any) -> None:
-    """Trained again, the pipeline is a new version; the candidate stays, and the type of its numbers with it."""
-    monkeypatch.setattr(conversion, "latencies", timed(2))
-    first = publish_to(linear)
-    monkeypatch.setattr(conversion, "latencies", timed(0))
-    again = make_pipeline(StandardScaler(), LogisticRegression(C=0.5)).fit(linear.rows, linear.target)
-    second = publish_to(type(linear)(again, linear.rows, linear.target))
-    assert (chosen(first), chosen(second)) == ("emitted float64", "emitted float64")
-    assert second.version == 2
+def test_a_pipeline_trained_again_keeps_the_types_that_callers_know(
+    publish_to: Publish, linear: Any, monkeypatch: Any
+) -> None:
+    """Far numbers took doubles; of near ones, for which single precision would do, the next version takes them too."""
+    far = type(linear)(linear.estimator.__sklearn_clone__(), linear.rows * 1e-3 + 1e6, None)
+    far.estimator.fit(far.rows, linear.target)
+    assert publish_to(far).manifest.tensors[0].dtype == "float64"
+    second = publish_to(linear)
+    assert (second.version, second.manifest.tensors[0].dtype) == (2, "float64")
+
+
+@pytest.mark.parametrize("pipeline", ["linear", "mixed"])
+@given(drawn=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+def test_law_the_interface_does_not_depend_on_the_clock(pipeline: str, drawn: st.DataObject, request: Any) -> None:
+    found = converted(request.getfixturevalue(pipeline))
+    times = drawn.draw(st.lists(st.floats(0.1, 1e4), min_size=len(found.verdicts), max_size=len(found.verdicts)))
+    verdicts = [
+        replace(verdict, latency_us=dict.fromkeys(verdict.latency_us, us))
+        for verdict, us in zip(found.verdicts, times, strict=True)
+    ]
+    at = choose(verdicts, found.tolerance, "auto", batches=found.batches)
+    assert verdicts[at].seen.interface == found.verdicts[found.chosen].seen.interface
+    assert found.tried[at].built.numbers == "float32"
+
+
+_converted: dict[int, Conversion] = {}
+
+
+def converted(trained: Any) -> Conversion:
+    """Once for all examples."""
+    if id(trained) not in _converted:
+        _converted[id(trained)] = convert_pipeline(trained.estimator, trained.rows).conversion
+    return _converted[id(trained)]
 
 
 def chosen(published: Published) -> str:

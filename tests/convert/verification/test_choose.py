@@ -1,6 +1,7 @@
 """The decision which candidate is published."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skylane.convert.errors import BadArgument, OutOfTolerance
+from skylane.convert.inspection.schema import NumberType
 from skylane.convert.verification.batch_mix import USUAL, batches_of
 from skylane.convert.verification.choose import Preset, Quantize, Verdict, choose, preset_of, tolerance_of, why_outside
+from skylane.convert.verification.interface import Interface, Seen, interface_of
 from skylane.convert.verification.parity import Parity
+from skylane.manifest import OutputSpec, TensorSpec
 
 
 def parity(difference: float = 0.0, flips: float = 0.0, **other: Any) -> Parity:
@@ -19,10 +23,38 @@ def parity(difference: float = 0.0, flips: float = 0.0, **other: Any) -> Parity:
     return Parity(worst_difference=difference, decided_flips=flips, **fields)
 
 
+def interface(numbers: NumberType, answers: NumberType = "float32") -> Interface:
+    return interface_of(
+        (TensorSpec(name="features", dtype=numbers, shape=(None, 2)),),
+        (OutputSpec(name="label", dtype="int64", shape=(None,)), OutputSpec(name="p", dtype=answers, shape=(None, 2))),
+    )
+
+
+SINGLE, DOUBLE, MIXED = interface("float32"), interface("float64", "float64"), interface("float64")
+
+
 def verdict(
-    name: str, us: float, size: int = 1000, difference: float = 0.0, flips: float = 0.0, quantized: bool = False
+    name: str,
+    us: float,
+    size: int = 1000,
+    difference: float = 0.0,
+    flips: float = 0.0,
+    quantized: bool = False,
+    seen: Interface = SINGLE,
+    own: bool = True,
+    **other: Any,
 ) -> Verdict:
-    return Verdict(name, size, parity(difference, flips), {"1": us, "64": us, "1024": us}, quantized, "as exported")
+    return Verdict(
+        name,
+        size,
+        other.get("parity", parity(difference, flips)),
+        other.get("times", {"1": us, "64": us, "1024": us}),
+        quantized,
+        "as exported",
+        (),
+        Seen(seen, name, name),
+        own,
+    )
 
 
 FAST_INT8 = verdict("int8", 5, 300, difference=0.1, flips=0.01, quantized=True)
@@ -42,8 +74,20 @@ FLOAT = verdict("float32", 10)
             [FLOAT, verdict("int8", 50, quantized=True)], "close", "require", "int8", id="required: however slow, int8"
         ),
         pytest.param(
-            [verdict("float32", 10, difference=1e-4), verdict("float64", 15)], "exact", "auto", "float64",
+            [verdict("float32", 10, difference=1e-4), verdict("float64", 15, seen=DOUBLE)], "exact", "auto", "float64",
             id="exact: doubles where single precision is not enough",
+        ),
+        pytest.param(
+            [verdict("double", 1, seen=DOUBLE), verdict("mixed", 5, seen=MIXED), FLOAT], "close", "auto", "float32",
+            id="single precision within the tolerance: no double is fast enough",
+        ),
+        pytest.param(
+            [verdict("double", 1, seen=DOUBLE), verdict("mixed", 5, seen=MIXED)], "close", "auto", "mixed",
+            id="doubles in: rather single precision out",
+        ),
+        pytest.param(
+            [verdict("exported", 1, own=False), verdict("double", 5, seen=DOUBLE)], "close", "auto", "double",
+            id="a graph that may be missing on a slower machine decides no types",
         ),
     ],
 )  # fmt: skip
@@ -104,8 +148,8 @@ def test_what_quantization_may_cost_is_the_authors_to_say(drop: float | None, in
     ],
 )
 def test_the_fastest_for_the_authors_batches_wins(profile: str, chosen: str) -> None:
-    alone = Verdict("alone", 9, parity(), {"1": 10.0, "1024": 300.0}, False, "")
-    many = Verdict("many", 9, parity(), {"1": 20.0, "1024": 100.0}, False, "")
+    alone = verdict("alone", 0, times={"1": 10.0, "1024": 300.0})
+    many = verdict("many", 0, times={"1": 20.0, "1024": 100.0})
     found = [alone, many]
     assert found[choose(found, tolerance_of("close", 1.0), "auto", batches=batches_of(profile))].name == chosen
 
@@ -125,7 +169,7 @@ def test_differences_of_predictions_are_counted_in_their_spread() -> None:
 )
 def test_a_refusal_says_what_to_do(case: str, advice: str) -> None:
     wrong = parity(0.5, worst_case=case, held_out_difference=0.0)
-    bad = Verdict("float32", 1, wrong, {"1": 1.0, "64": 1.0}, False, "as exported")
+    bad = verdict("float32", 1, parity=wrong)
     with pytest.raises(OutOfTolerance, match=r"differs by 0\.5") as refused:
         choose([bad], tolerance_of("close", 1.0), "auto")
     assert advice in str(refused.value)
@@ -142,19 +186,43 @@ def test_force_publishes_the_nearest_when_none_is_within() -> None:
     assert choose(bad, tolerance_of("close", 1.0), "auto", force=True) == 1
 
 
+@pytest.mark.parametrize(
+    ("newest", "chosen"),
+    [
+        pytest.param(None, "fast", id="nothing published: the fastest"),
+        pytest.param(Seen(SINGLE, "slow", "slow"), "slow", id="published, and slower by noise: kept"),
+        pytest.param(Seen(SINGLE, "lost", "slow"), "slow", id="trained again, slower by noise: the same candidate"),
+        pytest.param(Seen(SINGLE, "slower", "slower"), "fast", id="slower by more than noise: not kept"),
+        pytest.param(Seen(DOUBLE, "lost", "lost"), "double", id="published with doubles: callers keep them"),
+        pytest.param(Seen(MIXED, "lost", "lost"), "fast", id="published with types that no graph has: the preferred"),
+    ],
+)
+def test_what_is_published_is_kept(newest: Seen | None, chosen: str) -> None:
+    found = [verdict("slow", 12), verdict("fast", 10), verdict("slower", 20), verdict("double", 90, seen=DOUBLE)]
+    assert found[choose(found, tolerance_of("close", 1.0), "auto", newest=newest)].name == chosen
+
+
 verdicts = st.builds(
     verdict,
-    name=st.just("x"),
+    name=st.sampled_from("abcdef"),
     us=st.floats(0.1, 1e5),
     size=st.integers(1, 10**6),
     difference=st.sampled_from([0.0, 1e-4, 0.1, math.inf]),
     flips=st.sampled_from([0.0, 1e-4, 0.5]),
     quantized=st.booleans(),
+    seen=st.sampled_from([SINGLE, DOUBLE, MIXED]),
+    own=st.booleans(),
+)
+presets: st.SearchStrategy[Preset] = st.sampled_from(["exact", "close", "quantized"])
+newest_versions = st.none() | st.builds(
+    Seen, st.sampled_from([SINGLE, DOUBLE, MIXED]), st.sampled_from("abcdefg"), st.sampled_from("abcdefg")
 )
 
 
-@given(st.lists(verdicts, min_size=1, max_size=6), st.sampled_from(["exact", "close", "quantized"]))
-def test_law_nothing_outside_is_chosen_and_nothing_much_faster_is_left(found: list[Verdict], preset: Preset) -> None:
+@given(st.lists(verdicts, min_size=1, max_size=6), presets)
+def test_law_nothing_outside_is_chosen_and_nothing_alike_much_faster_is_left(
+    found: list[Verdict], preset: Preset
+) -> None:
     tolerance = tolerance_of(preset, 1.0)
     within = [item for item in found if why_outside(item.parity, tolerance) is None]
     if not within:
@@ -163,4 +231,18 @@ def test_law_nothing_outside_is_chosen_and_nothing_much_faster_is_left(found: li
         return
     chosen = found[choose(found, tolerance, "auto")]
     assert chosen in within
-    assert USUAL.cost(chosen.latency_us) <= 1.051 * min(USUAL.cost(item.latency_us) for item in within)
+    alike = [item for item in within if item.seen.interface == chosen.seen.interface]
+    assert USUAL.cost(chosen.latency_us) <= 1.051 * min(USUAL.cost(item.latency_us) for item in alike)
+
+
+@given(st.lists(st.tuples(verdicts, st.floats(0.1, 1e5)), min_size=1, max_size=6), presets, newest_versions)
+def test_law_the_interface_is_the_same_whatever_the_clock_says(
+    timed: list[tuple[Verdict, float]], preset: Preset, newest: Seen | None
+) -> None:
+    tolerance = tolerance_of(preset, 1.0)
+    first = [item for item, _ in timed]
+    again = [replace(item, latency_us={"1": us, "64": us, "1024": us}) for item, us in timed]
+    if not any(why_outside(item.parity, tolerance) is None for item in first):
+        return
+    interfaces = {items[choose(items, tolerance, "auto", newest=newest)].seen.interface for items in (first, again)}
+    assert len(interfaces) == 1

@@ -19,6 +19,7 @@ from skylane.convert.verification.batch_mix import USUAL, Batches
 from skylane.convert.verification.choose import Preset, Quantize, Verdict, choose, tolerance_of
 from skylane.convert.verification.gaps import settle
 from skylane.convert.verification.gate import CHUNK_ROWS, Gate, expected_of, named, scale_of
+from skylane.convert.verification.interface import Seen, outputs_of, seen
 from skylane.convert.verification.parity import Parity, metric
 from skylane.convert.verification.target import doubts, truth_of
 from skylane.convert.verification.timing import latencies
@@ -57,6 +58,8 @@ class Conversion:
     """Accuracy or R² of scikit-learn on the held-out rows, where the target is known."""
     batches: Batches = USUAL
     """For which the fastest was chosen."""
+    quantize: Quantize = "auto"
+    force: bool = False
 
 
 def convert(
@@ -87,7 +90,8 @@ def convert(
     first, session, numbers = _first_graph(source)
     layout, notes = settle(estimator, layout, frame, task, _asking(session, numbers), limits.max_difference)
     say("building candidates")
-    built, skipped = _build(replace(source, layout=layout), quantize, {first: session})
+    source = replace(source, layout=layout)
+    built, skipped = _build(source, quantize, {first: session})
     if quantize == "require" and not any(item.recipe.quantized for item in built):
         reasons = "; ".join(dict.fromkeys(skipped[recipe.name] for recipe in RECIPES if recipe.quantized))
         raise Unconvertible(f"quantization is required, but impossible here: {reasons}. Use --quantize auto")
@@ -104,12 +108,53 @@ def convert(
         batches.sizes,
     )
     verdicts = tuple(
-        Verdict(item.recipe.name, len(item.built.content), parity, time, item.recipe.quantized, item.built.note)
-        for item, parity, time in zip(tried, parities, times, strict=True)
+        _verdict(item, parity, time, source, frame) for item, parity, time in zip(tried, parities, times, strict=True)
     )
     chosen = choose(verdicts, limits, quantize, batches=batches, force=force)
     return Conversion(
-        estimator, layout, frame, task, limits, tuple(tried), verdicts, chosen, skipped, tuple(notes), known, batches
+        estimator,
+        layout,
+        frame,
+        task,
+        limits,
+        tuple(tried),
+        verdicts,
+        chosen,
+        skipped,
+        tuple(notes),
+        known,
+        batches,
+        quantize,
+        force,
+    )
+
+
+def with_newest(conversion: Conversion, newest: Seen) -> Conversion:
+    """The same, chosen with regard to the newest version that is published."""
+    chosen = choose(
+        conversion.verdicts,
+        conversion.tolerance,
+        conversion.quantize,
+        batches=conversion.batches,
+        force=conversion.force,
+        newest=newest,
+    )
+    return replace(conversion, chosen=chosen)
+
+
+def _verdict(item: Tried, parity: Parity, time: Mapping[str, float], source: Source, frame: pd.DataFrame) -> Verdict:
+    built, name, layout = item.built, item.recipe.name, source.layout
+    outputs = outputs_of(item.session, layout, frame, built.numbers, source.estimator, source.task)
+    return Verdict(
+        name,
+        len(built.content),
+        parity,
+        time,
+        item.recipe.quantized,
+        built.note,
+        outputs,
+        seen(built.content, name, layout, built.numbers, outputs),
+        own=name.startswith("emitted"),
     )
 
 

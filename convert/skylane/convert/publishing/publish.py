@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -15,21 +15,19 @@ from skylane.convert.errors import BadArgument, BadRows
 from skylane.convert.export.explain import explained
 from skylane.convert.inspection.schema import Array, Layout, infer
 from skylane.convert.publishing import lineage
-from skylane.convert.publishing.conversion import Conversion, Say, convert
-from skylane.convert.publishing.describe import describe, identity, outputs_of
+from skylane.convert.publishing.conversion import Conversion, Say, convert, with_newest
+from skylane.convert.publishing.describe import describe
 from skylane.convert.publishing.profile import profile
 from skylane.convert.publishing.report import as_text
 from skylane.convert.publishing.store import numbered, put, read, versions
 from skylane.convert.verification.batch_mix import batches_of
-from skylane.convert.verification.choose import Quantize, preset_of, why_outside
+from skylane.convert.verification.choose import Quantize, preset_of
+from skylane.convert.verification.interface import published
 from skylane.convert.verification.target import check_target
 from skylane.manifest import Candidate, Lineage, Manifest
 from skylane.profile import Profile
 
 Rows = pd.DataFrame | Array
-
-NOISE: Final = 1.25
-"""Two timings of the same graph on a busy machine may differ by this factor."""
 
 UNNAMED: Final = "unnamed"
 """What a model is called in a report before it is published."""
@@ -62,7 +60,6 @@ class Report:
     conversion: Conversion
     lineage: Lineage
     profile: Profile
-    quantize: Quantize = "auto"
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -91,7 +88,7 @@ class Report:
         """Publish it as the next version of a model. Raises BadArgument or Unwritable."""
         repository = Path(repository)
         newest = _newest(repository, name)
-        conversion = _steady(self.conversion, newest, self.quantize)
+        conversion = self.conversion if newest is None else with_newest(self.conversion, published(newest))
         manifest = describe(conversion, name, self.lineage, self.profile)
         graph = conversion.tried[conversion.chosen].built.content
         version, path, created = put(repository, graph, manifest, card.page)
@@ -164,7 +161,6 @@ def convert_pipeline(
             loaded=loaded or "it was in memory",
         ),
         _profile(conversion, seen),
-        quantize,
     )
 
 
@@ -201,7 +197,7 @@ def _profile(conversion: Conversion, training: tuple[Layout, pd.DataFrame] | Non
                 raise BadRows(
                     f"training data: column {here.name!r} holds {there.kind}s, but {here.kind}s in the held-out rows"
                 )
-    outputs = outputs_of(conversion, conversion.chosen)
+    outputs = conversion.verdicts[conversion.chosen].outputs
     return profile(
         layout,
         frame,
@@ -222,30 +218,6 @@ def _flat(candidate: Candidate) -> dict[str, Any]:
 def _newest(repository: Path, name: str) -> Manifest | None:
     """The manifest of the newest version that is intact."""
     return next((manifest for _, path in versions(repository, name) if (manifest := read(path)) is not None), None)
-
-
-def _steady(conversion: Conversion, newest: Manifest | None, quantize: Quantize) -> Conversion:
-    """Keep to the candidate of the newest version where another one won by no more than noise.
-
-    Without this, publishing one pipeline twice could make two versions, by the clock's whim, and of a pipeline that was
-    trained again the answers could come in another type of number.
-    """
-    if newest is None:
-        return conversion
-    cost = conversion.batches.cost
-    best = cost(conversion.verdicts[conversion.chosen].latency_us)
-    as_good = [
-        index
-        for index, verdict in enumerate(conversion.verdicts)
-        if (verdict.quantized or quantize != "require")
-        and why_outside(verdict.parity, conversion.tolerance) is None
-        and cost(verdict.latency_us) <= best * NOISE
-    ]
-    same = next((index for index in as_good if identity(conversion, index) == newest.identity), None)
-    if same is None:
-        names = {candidate.name for candidate in newest.candidates if candidate.chosen}
-        same = next((index for index in as_good if conversion.verdicts[index].name in names), None)
-    return conversion if same is None else replace(conversion, chosen=same)
 
 
 def _check(quantize: str, data_sha256: str | None) -> None:

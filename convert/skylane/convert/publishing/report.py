@@ -105,15 +105,24 @@ def _on_choice(conversion: Conversion) -> list[str]:
     """How the fastest was found, where there was a choice."""
     if len(conversion.verdicts) < 2:
         return []
-    return [f"the fastest within the tolerance is chosen; time counts {conversion.batches}, others are for information"]
+    numbers = conversion.tried[conversion.chosen].built.numbers
+    return [
+        f"the fastest within the tolerance that takes {numbers} is chosen (the type follows from the pipeline and the "
+        f"rows, not from the times); time counts {conversion.batches}, others are for information"
+    ]
 
 
 def _compared(conversion: Conversion, verdict: Verdict) -> str:
-    cost = conversion.batches.cost
-    ratio = cost(verdict.latency_us) / cost(conversion.verdicts[conversion.chosen].latency_us)
-    if ratio <= 1.0:
-        return "no faster than what is chosen" if ratio > 0.95 else f"{1 / ratio:.2f}x as fast, kept to the newest"
-    return f"{ratio:.2f}x the time"
+    cost, chosen = conversion.batches.cost, conversion.verdicts[conversion.chosen]
+    ratio = cost(verdict.latency_us) / cost(chosen.latency_us)
+    if ratio > 1.0:
+        return f"{ratio:.2f}x the time"
+    if ratio > 0.95:
+        return "no faster than what is chosen"
+    why = (
+        "kept to the newest" if verdict.seen.interface == chosen.seen.interface else "but its inputs or outputs differ"
+    )
+    return f"{1 / ratio:.2f}x as fast, {why}"
 
 
 def sentence(conversion: Conversion, index: int) -> str:

@@ -7,8 +7,9 @@ from typing import Final, Literal, cast, get_args
 
 from skylane.convert.errors import BadArgument, OutOfTolerance
 from skylane.convert.verification.batch_mix import USUAL, Batches
+from skylane.convert.verification.interface import Interface, Seen
 from skylane.convert.verification.parity import Parity
-from skylane.manifest import Tolerance
+from skylane.manifest import OutputSpec, Tolerance
 
 Preset = Literal["exact", "close", "quantized"]
 Quantize = Literal["auto", "never", "require"]
@@ -26,6 +27,9 @@ METRIC_DROP_MAX: Final = 0.005
 TIE: Final = 0.05
 """Candidates whose times differ by less are equally fast: the clock of a busy machine knows no better."""
 
+NOISE: Final = 0.25
+"""How much slower the published candidate may be measured and still be kept: two timings of one graph on a busy machine
+may differ by so much, and publishing one pipeline twice would make two versions."""
 
 REFUSALS_SHOWN: Final = 3
 """Candidates that are named when none is accepted, the nearest ones."""
@@ -41,6 +45,12 @@ class Verdict:
     latency_us: Mapping[str, float]
     quantized: bool
     note: str
+    outputs: tuple[OutputSpec, ...]
+    seen: Seen
+    """The graph as callers see it."""
+    own: bool
+    """Whether emitters of ours made it. Graphs of skl2onnx are given up where they take long: whether there is one may
+    depend on the machine."""
 
 
 def preset_of(text: str) -> tuple[Preset, float | None]:
@@ -99,20 +109,43 @@ def choose(
     *,
     batches: Batches = USUAL,
     force: bool = False,
+    newest: Seen | None = None,
 ) -> int:
-    """Index of the fastest candidate within tolerance; of equally fast ones the smallest, then the first.
+    """Index of the candidate to publish. The interface is decided first, without regard to time; see `_interface`.
 
-    With `force`, the one nearest to scikit-learn if none is within. Raises OutOfTolerance.
+    Among the candidates within tolerance that have it, the fastest; of equally fast ones the smallest, then the first.
+    `newest` is the graph of the newest version: its interface and its candidate are kept where that costs no more than
+    NOISE. With `force`, the candidate nearest to scikit-learn if none is within. Raises OutOfTolerance.
     """
-    open_to = [i for i, verdict in enumerate(verdicts) if quantize != "require" or verdict.quantized]
-    within = [i for i in open_to if why_outside(verdicts[i].parity, tolerance) is None]
+    wanted = [i for i, verdict in enumerate(verdicts) if quantize != "require" or verdict.quantized]
+    within = [i for i in wanted if why_outside(verdicts[i].parity, tolerance) is None]
     if within:
-        costs = {i: batches.cost(verdicts[i].latency_us) for i in within}
-        equal = [i for i in within if costs[i] <= min(costs.values()) * (1 + TIE)]
-        return min(equal, key=lambda i: (verdicts[i].bytes, i))
-    if force and open_to:
-        return min(open_to, key=lambda i: (verdicts[i].parity.decided_flips, verdicts[i].parity.worst_difference))
-    raise OutOfTolerance(_refusal([verdicts[i] for i in open_to], tolerance))
+        interface = _interface([verdicts[i] for i in within], newest)
+        costs = {i: batches.cost(verdicts[i].latency_us) for i in within if verdicts[i].seen.interface == interface}
+        return _fastest(verdicts, costs, newest)
+    if force and wanted:
+        return min(wanted, key=lambda i: (verdicts[i].parity.decided_flips, verdicts[i].parity.worst_difference, i))
+    raise OutOfTolerance(_refusal([verdicts[i] for i in wanted], tolerance))
+
+
+def _interface(within: Sequence[Verdict], newest: Seen | None) -> Interface:
+    """The interface of the newest version if some candidate has it, else the preferred one of those that there are."""
+    steady = [verdict for verdict in within if verdict.own] or within
+    interfaces = {verdict.seen.interface for verdict in steady}
+    return newest.interface if newest is not None and newest.interface in interfaces else min(interfaces)
+
+
+def _fastest(verdicts: Sequence[Verdict], costs: Mapping[int, float], newest: Seen | None) -> int:
+    """Of the candidates with these costs."""
+    best = min(costs.values())
+    if newest is not None:
+        near = [i for i, cost in costs.items() if cost <= best * (1 + NOISE)]
+        same = [i for i in near if verdicts[i].seen.identity == newest.identity]
+        alike = [i for i in near if verdicts[i].name == newest.candidate]
+        if same or alike:
+            return (same or alike)[0]
+    equal = [i for i, cost in costs.items() if cost <= best * (1 + TIE)]
+    return min(equal, key=lambda i: (verdicts[i].bytes, i))
 
 
 def _refusal(verdicts: Sequence[Verdict], tolerance: Tolerance) -> str:
