@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from skylane.convert.errors import BadRows, Unconvertible
+from skylane.convert.inspection.missing import Gap, kinds_of, natural
 from skylane.convert.inspection.structure import (
     branches,
     column_names,
@@ -51,6 +52,8 @@ class Column:
     """False if infinities are refused."""
     double: bool = False
     """True if single precision cannot hold the sample's numbers here: long ids, seconds since 1970."""
+    gap: Gap = "NaN"
+    """What a gap is to the pipeline here; in columns of objects scikit-learn tells NaN from None."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,10 @@ class Layout:
         """The same layout with other stand-ins for gaps."""
         return replace(self, columns=tuple(replace(c, missing=missing.get(c.name, c.missing)) for c in self.columns))
 
+    def with_gaps_as(self, gaps: Mapping[str, Gap]) -> "Layout":
+        """The same layout with other kinds of gaps."""
+        return replace(self, columns=tuple(replace(c, gap=gaps.get(c.name, c.gap)) for c in self.columns))
+
     def without_infinity(self, names: Collection[str]) -> "Layout":
         """The same layout, refusing infinities in these columns."""
         return replace(
@@ -162,10 +169,10 @@ def infer(estimator: Any, rows: pd.DataFrame | Array) -> tuple[Layout, pd.DataFr
     if missing:
         raise BadRows(f"the rows lack {len(missing)} of the pipeline's {len(names)} columns: {_some(missing)}")
     frame = rows[columns_read(estimator)].reset_index(drop=True)
-    columns = tuple(_column(str(name), frame[name]) for name in frame.columns)
     texts = text_columns(estimator)
+    columns = tuple(_column(str(name), frame[name], text=str(name) in texts) for name in frame.columns)
     for column in columns:
-        if column.kind == "number" and column.name in texts and frame[column.name].notna().any():
+        if column.kind == "number" and column.name in texts:
             raise BadRows(f"column {column.name!r} was text in training, but the rows have numbers: read it as text")
     order, crossed = _order(estimator, names, columns)
     return Layout(columns, named=True, order=order, crossed=crossed), frame
@@ -198,17 +205,22 @@ def _numbers_of(rows: pd.DataFrame) -> Array:
     return rows.to_numpy(np.float64, na_value=np.nan)
 
 
-def _column(name: str, values: "pd.Series[Any]") -> Column:
-    dtype = values.dtype
+def _column(name: str, values: "pd.Series[Any]", *, text: bool) -> Column:
+    """What the sample has in this column; `text`: it was text in training."""
+    dtype, gap = values.dtype, next(iter(kinds_of(values)), natural(values.dtype))
     if isinstance(dtype, pd.CategoricalDtype):
         dtype = dtype.categories.dtype
+    if text and values.isna().all():
+        return Column(name, "string", gap=gap)
     if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_integer_dtype(dtype):
         return Column(name, "number", whole=True, double=_beyond_single(values))
     if pd.api.types.is_float_dtype(dtype):
         return Column(name, "number", double=_beyond_single(values))
     present = values.dropna()
     if isinstance(dtype, pd.StringDtype) or all(isinstance(value, str) for value in present):
-        return Column(name, "string")
+        return Column(name, "string", gap=gap)
+    if all(isinstance(value, bool | np.bool_) for value in present):  # with gaps, as read_csv reads booleans
+        return Column(name, "number", whole=True, gap=gap)
     raise BadRows(
         f"column {name!r} holds {values.dtype} values such as {present.iloc[0]!r}: "
         f"a graph takes numbers and text; turn it into one of them before the pipeline"

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from skylane.convert.inspection.missing import VALUE_OF, is_object, natural
 from skylane.convert.inspection.schema import Array, Column, Layout
 from skylane.convert.verification.threshold_probes import beside_thresholds
 
@@ -153,13 +154,16 @@ def whole_rows(frame: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def with_gaps(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
-    """The rows with a gap in each of these columns."""
+    """The rows with a gap in each of these columns, of the kind that the column has."""
     changed = frame.copy()
     for column in columns:
-        if column.kind == "number":
+        dtype = frame[column.name].dtype
+        if column.kind == "number" and not is_object(dtype):
             changed[column.name] = np.nan
-        else:
-            changed[column.name] = pd.Series([None] * len(frame), dtype=frame[column.name].dtype, index=frame.index)
+            continue
+        if column.gap != natural(dtype):  # only columns of objects hold any kind
+            dtype = np.dtype(object)
+        changed[column.name] = pd.Series([VALUE_OF[column.gap]] * len(frame), dtype=dtype, index=frame.index)
     return changed
 
 

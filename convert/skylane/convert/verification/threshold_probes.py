@@ -90,6 +90,8 @@ class _Search:
     def features(self, rows: pd.DataFrame) -> Array:
         """(rows, features) float64, as the part sees these rows."""
         made = self.before(self.layout.native(rows))
+        if isinstance(made, pd.DataFrame):  # nullable columns have gaps that numpy cannot make numbers of
+            return made.to_numpy(np.float64, na_value=np.nan)
         return np.asarray(made.toarray() if hasattr(made, "toarray") else made, dtype=np.float64)
 
     def beside(self, drawn: Sequence[_Drawn]) -> list[pd.DataFrame]:

@@ -1,0 +1,92 @@
+"""What a gap is. scikit-learn tells NaN from None in columns of objects, as pandas 2 reads text; callers do not.
+
+So it must be known which of them a pipeline was trained with. Knows pandas and scikit-learn; converts nothing.
+"""
+
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+
+from skylane.convert.inspection.structure import column_names, parts
+
+Gap = Literal["NaN", "None", "NA"]
+
+VALUE_OF: Final[dict[Gap, Any]] = {"NaN": np.nan, "None": None, "NA": pd.NA}
+
+
+def kind_of(value: Any) -> Gap | None:
+    """Which kind of gap a value is; None if it is none."""
+    if value is None:
+        return "None"
+    if value is pd.NA:
+        return "NA"
+    return "NaN" if isinstance(value, float | np.floating) and np.isnan(value) else None
+
+
+def kinds_of(values: "pd.Series[Any]") -> tuple[Gap, ...]:
+    """The kinds of gaps in a column, each once."""
+    gaps = values[values.isna()].astype(object)
+    return tuple(dict.fromkeys(kind for value in gaps if (kind := kind_of(value)) is not None))
+
+
+def is_object(dtype: Any) -> bool:
+    """Whether a column of this type holds whatever Python has."""
+    return isinstance(dtype, np.dtype) and dtype.kind == "O"
+
+
+def natural(dtype: Any) -> Gap:
+    """What a gap is in a column of this type, if nobody wrote another."""
+    return "NA" if getattr(dtype, "na_value", None) is pd.NA else "NaN"
+
+
+def possible(values: "pd.Series[Any]") -> tuple[Gap, ...]:
+    """The kinds of gaps that the rows have in a column, else those that callers' rows could have there."""
+    present = kinds_of(values)
+    if present:
+        return present
+    if is_object(values.dtype) or (isinstance(values.dtype, pd.StringDtype) and natural(values.dtype) == "NaN"):
+        return ("NaN", "None")  # what pandas 3 reads as texts with NaN, pandas 2 read as objects, with None as well
+    return (natural(values.dtype),)
+
+
+def trained_with(estimator: Any, column: str) -> set[Gap]:
+    """The kinds of gaps that imputers fill in a column, and that encoders behind them know as a category."""
+    found: set[Gap] = set()
+    for part in parts(estimator):
+        steps = [step for _, step in part.steps] if isinstance(part, Pipeline) else [part]
+        names = column_names(steps[0]) or ()
+        if column not in names:
+            continue
+        place: int | None = names.index(column)
+        for step in steps:
+            if isinstance(step, SimpleImputer) and place is not None:
+                found.update(kind for kind in (kind_of(step.missing_values),) if kind is not None)
+                place = _behind(step, place)
+            elif place is not None and len(categories := getattr(step, "categories_", ())) > place:
+                found.update(kind for value in categories[place] if (kind := kind_of(value)) is not None)
+                break
+            elif step not in (None, "passthrough"):
+                break
+    return found
+
+
+def _behind(imputer: SimpleImputer, place: int) -> int | None:
+    """Where a column is in what the imputer answers; None if it is left out, as columns of gaps alone are."""
+    if imputer.strategy == "constant" or imputer.keep_empty_features:
+        return place
+    lost = [kind_of(value) is not None for value in np.asarray(imputer.statistics_, dtype=object)]
+    return None if lost[place] else place - sum(lost[:place])
+
+
+def categories_of(estimator: Any) -> frozenset[str]:
+    """All texts that some encoder of the pipeline knows."""
+    return frozenset(
+        value
+        for part in parts(estimator)
+        for known in (getattr(part, "categories_", None) or ())
+        for value in np.asarray(known, dtype=object).tolist()
+        if isinstance(value, str)
+    )
