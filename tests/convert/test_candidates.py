@@ -104,7 +104,7 @@ def test_a_weight_that_half_precision_cannot_hold_is_left_as_it_is() -> None:
     ("name", "reason"),
     [
         ("float16 weights", "no weight of the graph has 4 KiB"),
-        ("int8 dynamic", "0 of 1 nodes can be quantized: the graph has no matrix product"),
+        ("int8 dynamic", "0 of 2 nodes can be quantized: the graph has no matrix product"),
         ("int8 dynamic, inner", "the graph has no matrix product"),
         ("int8 static", "the graph has no matrix product"),
         ("int8 static, inner", "the graph has no matrix product"),

@@ -251,8 +251,8 @@ def test_int8_says_how_many_nodes_it_quantized(tmp_path: Path, network: Any) -> 
     candidates = {candidate.name: candidate for candidate in published.candidates}
     dynamic, static = candidates["int8 dynamic"], candidates["int8 static"]
     assert dynamic.chosen or static.chosen
-    assert static.note.startswith("3 of 14 nodes quantized, scales from 200 rows")
-    assert dynamic.note.startswith("3 of 14 nodes quantized")
+    assert static.note.startswith("3 of 15 nodes quantized, scales from 200 rows")
+    assert dynamic.note.startswith("3 of 15 nodes quantized")
     assert "a row's answer varies by up to" in dynamic.note, "a batch shares the scale of its activations"
     assert "varies" not in static.note
     assert published.conversion.verdicts[published.conversion.chosen].quantized

@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 
 from skylane.convert.errors import Unconvertible
 from skylane.convert.export.missing_directions import restore_missing_directions
-from skylane.convert.export.onnx_graph import keep_outputs, rename, set_locale, single_opset
+from skylane.convert.export.onnx_graph import bound_shares, keep_outputs, rename, set_locale, single_opset
 from skylane.convert.export.skl2onnx_patches import Overdue, mended
 from skylane.convert.inspection.schema import Layout, NumberType
 from skylane.convert.inspection.structure import Task, branches, final_of, front_transformers, parts, rounds_first
@@ -78,6 +78,7 @@ def export(
     set_locale(model)
     restore_missing_directions(model, addressed)
     _name_outputs(model, outputs_of(estimator, task), [name for name, _ in inputs])
+    bound_shares(model, "probabilities")
     model.graph.name = "skylane"
     model.producer_name, model.producer_version, model.doc_string = "skylane", "", ""
     return model

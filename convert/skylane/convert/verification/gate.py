@@ -77,6 +77,7 @@ class Gate:
             for asked in self._asked:
                 tensors = self.layout.tensors(asked.frame, built.numbers)
                 actual = _head(in_batches(session, tensors, len(asked.frame), asked.batch), len(asked.expected))
+                self._check_shares(asked.name, actual)
                 if len(first) < 2:  # among many, and alone
                     first[asked.name] = actual
                 yield Case(asked.name, asked.expected, actual, asked.unit, asked.extreme)
@@ -94,6 +95,14 @@ class Gate:
             return
         if any(len(values) for values in answers.values()):
             raise Unconvertible("the graph answers where there are no rows")
+
+    def _check_shares(self, name: str, answers: Answers) -> None:
+        """Probabilities below 0 or above 1, by however little, are none: callers take logarithms of them."""
+        if self.task != "classifier" or answers.numbers is None:
+            return
+        outside = answers.numbers[(answers.numbers < 0) | (answers.numbers > 1)]
+        if len(outside):
+            raise Unconvertible(f"the graph's probabilities are not all between 0 and 1: {outside[0]:.17g} ({name})")
 
     def _accepts(self, frame: pd.DataFrame) -> bool:
         try:

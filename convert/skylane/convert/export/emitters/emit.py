@@ -12,7 +12,7 @@ from skylane.convert.export.emitters.features import Features
 from skylane.convert.export.emitters.graph import Tensor
 from skylane.convert.export.emitters.registry import Method, knows_family, one_node_of
 from skylane.convert.export.export import check_numbers, outputs_of
-from skylane.convert.export.onnx_graph import keep_outputs
+from skylane.convert.export.onnx_graph import bound_shares, keep_outputs
 from skylane.convert.inspection.schema import Layout, NumberType
 from skylane.convert.inspection.structure import Task, column_names, final_of, parts, shares_leaves
 
@@ -73,6 +73,7 @@ def _emitted(estimator: Any, layout: Layout, numbers: NumberType, task: Task, em
         raise Unconvertible(f"no emitter of its own for {', '.join(sorted(emission.others))}")
     model = emission.graph.model(inputs, outputs)
     keep_outputs(model, len(outputs))
+    bound_shares(model, "probabilities")
     return model
 
 

@@ -98,7 +98,7 @@ def test_thresholds_behind_a_scaler_are_found_to_the_last_bit(numbers: Any, prec
 def test_a_scaler_in_front_is_no_node() -> None:
     estimator = make_pipeline(StandardScaler(), RandomForestClassifier(3, random_state=0)).fit(FAR, TWO)
     model = emit(estimator, infer(estimator, FAR)[0], "float64", "classifier")
-    assert operators(model) == {"TreeEnsemble": 1, "Gemm": 1, "ArgMax": 1}
+    assert operators(model) == {"TreeEnsemble": 1, "Gemm": 1, "ArgMax": 1, "Clip": 1}
 
 
 def test_half_of_the_trees_for_each_class_is_the_first_one() -> None:
