@@ -230,7 +230,35 @@ class TestOpenInference:
         assert config.input[0].data_type == 11
         assert config.dynamic_batching.preferred_batch_size
 
-    @pytest.mark.parametrize("name", ["ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics"])
+    @pytest.mark.parametrize(
+        ("fields", "ready"),
+        [
+            pytest.param({"name": "linear", "version": "1"}, True, id="a version that answers"),
+            pytest.param({"name": "lienar"}, False, id="a model that is absent"),
+            pytest.param({"name": "linear", "version": "999"}, False, id="a version that is absent"),
+            pytest.param({"name": "lienar", "version": "1"}, False, id="a version of a model that is absent"),
+        ],
+    )
+    def test_what_is_absent_is_not_ready(self, ask_: Method, fields: dict[str, str], ready: bool) -> None:
+        assert ask_("ModelReady", **fields).ready is ready
+
+    @pytest.mark.parametrize(
+        ("fields", "says"),
+        [
+            pytest.param({}, "name: expected the name of a model, received nothing", id="no name"),
+            pytest.param({"name": "linear", "version": "x"}, "model_version: expected 1 or more", id="not a version"),
+        ],
+    )
+    def test_a_malformed_question_is_refused_not_answered_with_no(
+        self, ask_: Method, fields: dict[str, str], says: str
+    ) -> None:
+        with pytest.raises(grpc.RpcError) as refused:
+            ask_("ModelReady", **fields)
+        error: Any = refused.value
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert error.details().startswith(says)
+
+    @pytest.mark.parametrize("name", ["ModelMetadata", "ModelConfig", "ModelStatistics"])
     def test_a_model_that_is_not_there(self, ask_: Method, name: str) -> None:
         with pytest.raises(grpc.RpcError) as refused:
             ask_(name, name="lienar")

@@ -87,6 +87,8 @@ def main(address: str) -> dict[str, Any]:
             "live": client.is_server_live(),
             "ready": client.is_server_ready(),
             "model ready": client.is_model_ready("linear", "1"),
+            "absent model ready": client.is_model_ready("absent"),
+            "absent version ready": client.is_model_ready("linear", "999"),
             "server": client.get_server_metadata(as_json=True),
             "model": client.get_model_metadata("linear", as_json=True),
             "config": client.get_model_config("linear", as_json=True),

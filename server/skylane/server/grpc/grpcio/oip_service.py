@@ -11,7 +11,7 @@ from skylane.server.admin.oip_views import EXTENSIONS, model_config, model_metad
 from skylane.server.codecs.descriptor_pool import methods
 from skylane.server.codecs.oip.messages import SERVICE
 from skylane.server.codecs.oip.requests import route_of
-from skylane.server.core.errors import BadRequest, ServingError
+from skylane.server.core.errors import BadRequest, ModelNotFound, ServingError
 from skylane.server.core.types import Route
 from skylane.server.grpc.grpcio.permission import Permission, refuse
 from skylane.version import __version__
@@ -55,7 +55,12 @@ class InferenceService:
         return {"name": "skylane", "version": __version__, "extensions": EXTENSIONS}
 
     async def _model_ready(self, request: Any, context: Context) -> dict[str, Any]:
-        return {"ready": self._directory.is_ready(self._route(request, context))}
+        # As Triton answers: programs wait in a loop for models that are not published yet.
+        route = self._route(request, context)
+        try:
+            return {"ready": self._directory.is_ready(route)}
+        except ModelNotFound:
+            return {"ready": False}
 
     async def _model_metadata(self, request: Any, context: Context) -> dict[str, Any]:
         routes = self._directory.routes()
