@@ -71,6 +71,17 @@ def test_the_callers_options_win() -> None:
     assert json.loads(options["grpc.service_config"]) == service_config("x:1")
 
 
+def test_pauses_between_attempts_to_connect_are_short() -> None:
+    """What comes of it: tests/skylane/test_outage.py."""
+    options = dict(channel_options("x:1", "0.1", 5, ()))
+    assert options["grpc.initial_reconnect_backoff_ms"] == 100
+    assert options["grpc.max_reconnect_backoff_ms"] == 1000
+    assert options["grpc.min_reconnect_backoff_ms"] == 5000, "the time that one attempt may take"
+    assert options["grpc.dns_min_time_between_resolutions_ms"] == 1000
+    assert options["grpc.keepalive_timeout_ms"] == 5000
+    assert options["grpc.keepalive_time_ms"] >= 300_000, "servers answer more frequent pings with GOAWAY"
+
+
 def test_methods_are_those_of_the_contract() -> None:
     services: list[Any] = [
         prediction_pb2.DESCRIPTOR.services_by_name["PredictionService"],

@@ -43,6 +43,7 @@ def test_predictions_in_every_form_that_the_client_knows(report: dict[str, Any])
 
 def test_what_the_client_asks_of_server_and_models(report: dict[str, Any]) -> None:
     assert report["live"] is report["ready"] is report["model ready"] is True
+    assert report["absent model ready"] is report["absent version ready"] is False
     assert report["server"]["name"] == "skylane"
     assert report["model"]["inputs"] == [{"name": "features", "datatype": "FP32", "shape": ["-1", "20"]}]
     assert report["config"]["config"]["max_batch_size"] == 8192

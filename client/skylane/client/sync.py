@@ -37,6 +37,8 @@ class Client:
     `timeout_s` bounds every call that names no other, all that it sends together; `math.inf` waits for ever.
     `retry_overload`: how often a call that finds the model's queue full is tried again, after the pause that the server
     asks for and within the timeout. UNAVAILABLE is always tried up to 3 times, no other error ever.
+    After an outage, calls are answered within 2 s of the server being ready: while it is away the client tries to
+    connect about once a second. Only if the name in `target` does not resolve meanwhile, it may take up to 2 minutes.
     `credentials` turns TLS on; `metadata` goes with every call; `max_message_bytes` bounds a message either way;
     `options` are further options of the gRPC channel.
     """
