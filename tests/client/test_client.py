@@ -5,6 +5,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -337,6 +338,56 @@ async def test_asynchronous_sources(server: FakeServer) -> None:
     async with AsyncClient(server.address) as client:
         answers = [answer["a"][0] async for answer in client.predict_many("m", items())]
     assert answers == [0, 1, 2]
+
+
+def test_one_asynchronous_client_in_several_event_loops(server: FakeServer) -> None:
+    client = AsyncClient(server.address, max_in_flight=1)
+
+    async def use() -> list[Any]:
+        answers = await asyncio.gather(*(client.predict("digits", np.ones((1, 3))) for _ in range(3)))
+        streamed = [answer async for answer in client.predict_many("m", [{"a": 1}])]
+        return [*answers, *streamed, await client.model("digits"), await client.health("flights_late")]
+
+    for _ in range(3):
+        assert len(asyncio.run(use())) == 6
+    with ThreadPoolExecutor(2) as threads:
+        assert [len(answers) for answers in threads.map(lambda _: asyncio.run(use()), range(4))] == [6] * 4
+    asyncio.run(client.close())
+
+
+def test_a_run_that_ends_amid_calls_leaves_the_client_usable_in_the_next(server: FakeServer) -> None:
+    client = AsyncClient(server.address, max_in_flight=1)
+
+    async def abandon() -> None:
+        call = asyncio.create_task(client.predict("never", {"a": 1}))
+        waiting = asyncio.create_task(client.predict("never", {"a": 1}))
+        while not server.requests:
+            await asyncio.sleep(0)
+        assert not call.done()
+        assert not waiting.done()
+
+    async def use() -> Any:
+        async with client:
+            return await client.predict("m", {"a": 1})
+
+    asyncio.run(abandon())
+    assert asyncio.run(use()).model == "m"
+
+
+def test_a_closed_asynchronous_client_stays_closed(server: FakeServer) -> None:
+    client = AsyncClient(server.address)
+    refused = pytest.raises(ValueError, match=r"AsyncClient\('localhost:\d+'\) is closed: make another one")
+
+    async def use_after_close() -> None:
+        await client.predict("m", {"a": 1})
+        await client.close()
+        await client.close()
+        with refused:
+            await client.predict("m", {"a": 1})
+
+    asyncio.run(use_after_close())
+    with refused:
+        asyncio.run(client.predict("m", {"a": 1}))
 
 
 async def test_calls_at_the_same_time_share_one_connection(server: FakeServer) -> None:

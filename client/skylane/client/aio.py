@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -22,8 +23,18 @@ from skylane.version import __version__
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, eq=False)
+class _Connection:
+    """What belongs to one event loop: grpc.aio's channel and asyncio's locks cannot be used in another one."""
+
+    channel: grpc.aio.Channel
+    unary: dict[str, Any]
+    """Path → the method to call."""
+    calls: Calls
+
+
 class AsyncClient:
-    """`Client` for asyncio, with the same methods and errors. Belongs to the event loop that first uses it.
+    """`Client` for asyncio, with the same methods and errors. In each event loop it has a connection of its own.
 
         async with AsyncClient("localhost:8500", timeout_s=2.0) as client:  # seconds for each call
             prediction = await client.predict("flights_late", frame)  # a data frame with the model's columns
@@ -33,8 +44,11 @@ class AsyncClient:
             async for request_id, answer in client.predict_stream([("flights_late", frame), ("digits", pixels)]):
                 ...  # as each is finished: a Prediction, or the SkylaneError of that request
 
-    `max_in_flight` calls are sent at a time, the others wait for room within their timeout: a server refuses streams
-    beyond some bound of its own (2000 calls at once on one connection lost 8 to 500 of them). Streams do not count.
+    So one client serves one `asyncio.run` after another; a connection ends with its loop. `close` closes all of them.
+
+    `max_in_flight` calls are sent at a time in each loop, the others wait for room within their timeout: a server
+    refuses streams beyond some bound of its own (2000 calls at once on one connection lost 8 to 500 of them). Streams
+    do not count.
 
     Data is encoded and replies are decoded in the event loop: microseconds for a few rows, milliseconds for megabytes.
     """
@@ -53,12 +67,13 @@ class AsyncClient:
     ) -> None:
         check_target(target)
         self.target = target
-        self._calls = Calls(timeout_s, retry_overload, asyncio.Lock, room=asyncio.Semaphore(max_in_flight))
+        self._timeout_s, self._retry_overload, self._max_in_flight = timeout_s, retry_overload, max_in_flight
+        self._new_calls()  # raises now, not at the first call, if an argument is wrong
         self._metadata = tuple(metadata)
         self._credentials = credentials
         self._options = channel_options(target, __version__, max_message_bytes, options)
-        self._channel: grpc.aio.Channel | None = None
-        self._unary: dict[str, Any] = {}
+        self._connections: dict[asyncio.AbstractEventLoop, _Connection] = {}
+        self._closed = False
 
     async def predict(
         self,
@@ -74,7 +89,8 @@ class AsyncClient:
     ) -> Prediction:
         """Answer rows of features with the model's outputs. See `Client.predict`."""
         request = Request(model=model, data=data, version=version, label=label, outputs=outputs, request_id=request_id)
-        return await self._run(self._calls.predict(request, timeout_s, retry_overload))
+        connection = self._connected()
+        return await self._run(connection, connection.calls.predict(request, timeout_s, retry_overload))
 
     async def predict_stream(
         self,
@@ -86,17 +102,18 @@ class AsyncClient:
 
         See `Client.predict_stream`. `requests` is read in a task of its own; it may be asynchronous.
         """
-        ledger, failures = Ledger(), list[Exception]()
+        ledger, failures, connection = Ledger(), list[Exception](), self._connected()
+        calls = connection.calls
 
         async def outgoing() -> AsyncIterator[PredictRequest]:
             try:
                 async for item in _each(requests):
-                    yield await self._run(self._calls.message(ledger.admit(item), self._calls.deadline(None)))
+                    yield await self._run(connection, calls.message(ledger.admit(item), calls.deadline(None)))
                 ledger.all_sent = True
             except Exception as error:  # raised below, to the caller; grpc would only log it
                 failures.append(error)
 
-        stream = self._connected().stream_stream(
+        stream = connection.channel.stream_stream(
             PREDICT_STREAM.path, PREDICT_STREAM.request.SerializeToString, PREDICT_STREAM.reply.FromString
         )
         call = stream(outgoing(), timeout=stream_timeout(timeout_s), metadata=self._metadata)
@@ -104,7 +121,7 @@ class AsyncClient:
             async for reply in call:
                 request, answer = ledger.settle(reply)
                 if schema_may_be_old(answer):
-                    self._calls.forget(request)
+                    calls.forget(request)
                 yield request.request_id, answer
         except grpc.RpcError as error:
             raise error_of_rpc(error) from error
@@ -154,26 +171,33 @@ class AsyncClient:
 
     async def models(self, *, timeout_s: float | None = None) -> tuple[ModelStatus, ...]:
         """Every model of the server, with the states of its versions and its labels."""
-        return await self._run(self._calls.models(timeout_s))
+        connection = self._connected()
+        return await self._run(connection, connection.calls.models(timeout_s))
 
     async def model(
         self, name: str, version: int | None = None, label: str | None = None, *, timeout_s: float | None = None
     ) -> Model:
         """What one version takes and gives: the one asked for, or the latest that is ready. Raises NotFound."""
-        return await self._run(self._calls.model(name, version, label, timeout_s))
+        connection = self._connected()
+        return await self._run(connection, connection.calls.model(name, version, label, timeout_s))
 
     async def health(self, model: str | None = None, *, timeout_s: float | None = None) -> Health:
         """What the standard health service says of the server or of one model. Raises NotFound and Unavailable."""
-        return await self._run(self._calls.health(model, timeout_s))
+        connection = self._connected()
+        return await self._run(connection, connection.calls.health(model, timeout_s))
 
     async def ready(self, model: str | None = None, *, timeout_s: float | None = None) -> bool:
         """Whether the server, or this model on it, takes requests now. False if it cannot be reached."""
-        return await self._run(self._calls.ready(model, timeout_s))
+        connection = self._connected()
+        return await self._run(connection, connection.calls.ready(model, timeout_s))
 
     async def close(self) -> None:
-        """Close the connection; calls under way are cancelled."""
-        if self._channel is not None:
-            await self._channel.close()
+        """Close the connections; calls under way in this event loop are cancelled."""
+        self._closed = True
+        own = self._connections.pop(asyncio.get_running_loop(), None)
+        self._connections.clear()  # a channel closes when nobody holds it
+        if own is not None:
+            await own.channel.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -186,26 +210,39 @@ class AsyncClient:
     def __repr__(self) -> str:
         return f"AsyncClient({self.target!r})"
 
-    def _connected(self) -> grpc.aio.Channel:
-        """The channel, made on first use: grpc.aio binds it to the event loop that runs at that moment."""
-        if self._channel is None:
-            if self._credentials is None:
-                self._channel = grpc.aio.insecure_channel(self.target, self._options)
-            else:
-                self._channel = grpc.aio.secure_channel(self.target, self._credentials, self._options)
-            for method in UNARY:
-                self._unary[method.path] = self._channel.unary_unary(
-                    method.path, method.request.SerializeToString, method.reply.FromString
-                )
-        return self._channel
+    def _connected(self) -> _Connection:
+        """The connection of the event loop that runs now, made on first use. Raises ValueError if closed."""
+        loop = asyncio.get_running_loop()
+        connection = self._connections.get(loop)
+        if connection is None:
+            if self._closed:
+                raise ValueError(f"{self!r} is closed: make another one")
+            for ended in [other for other in list(self._connections) if other.is_closed()]:
+                self._connections.pop(ended, None)  # a channel closes when nobody holds it
+            connection = self._connections[loop] = self._connect()
+        return connection
 
-    async def _run(self, steps: Steps[T]) -> T:
+    def _connect(self) -> _Connection:
+        if self._credentials is None:
+            channel = grpc.aio.insecure_channel(self.target, self._options)
+        else:
+            channel = grpc.aio.secure_channel(self.target, self._credentials, self._options)
+        unary = {
+            method.path: channel.unary_unary(method.path, method.request.SerializeToString, method.reply.FromString)
+            for method in UNARY
+        }
+        return _Connection(channel, unary, self._new_calls())
+
+    def _new_calls(self) -> Calls:
+        return Calls(self._timeout_s, self._retry_overload, asyncio.Lock, room=asyncio.Semaphore(self._max_in_flight))
+
+    async def _run(self, connection: _Connection, steps: Steps[T]) -> T:
         """Carry out one call."""
         try:
             step = next(steps)
             while True:
                 try:
-                    reply = await self._carry_out(step)
+                    reply = await self._carry_out(connection, step)
                 except grpc.RpcError as error:
                     step = steps.throw(error_of_rpc(error))
                 else:
@@ -216,7 +253,7 @@ class AsyncClient:
         finally:
             steps.close()  # gives back what it holds, also when cancelled
 
-    async def _carry_out(self, step: Step) -> Any:
+    async def _carry_out(self, connection: _Connection, step: Step) -> Any:
         if isinstance(step, Acquire):
             if not step.lock.locked():
                 return await step.lock.acquire()  # at once, without a timer
@@ -227,8 +264,7 @@ class AsyncClient:
                 return False
         if isinstance(step, Pause):
             return await asyncio.sleep(step.seconds)
-        self._connected()
-        return await self._unary[step.method.path](step.request, timeout=step.timeout_s, metadata=self._metadata)
+        return await connection.unary[step.method.path](step.request, timeout=step.timeout_s, metadata=self._metadata)
 
 
 async def _each(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
