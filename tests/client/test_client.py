@@ -450,6 +450,28 @@ def test_named_columns_for_a_model_of_one_tensor_are_told_what_to_send(connect: 
     )
 
 
+FLIGHT = {"carrier": "UA", "distance": 1.5, "hour": 5, "weekend": True}
+
+
+def test_columns_beyond_the_models_are_told_to_be_left_out(connect: Open, server: FakeServer) -> None:
+    server.fail("INVALID_ARGUMENT", "inputs: 'gate' and 'seat' are not known; the model takes the columns …")
+    with pytest.raises(InvalidInput) as refused:
+        connect().predict("flights_late", {**FLIGHT, "gate": 3, "seat": "9A"})
+    assert refused.value.detail == (
+        "the data has columns that flights_late does not take: 'gate', 'seat'. Leave them out, as in "
+        "frame[[column.name for column in client.model('flights_late').columns]]; scikit-learn's ColumnTransformer "
+        "ignores such columns, and with them the misspelt name of a column that may be missing"
+    )
+
+
+def test_a_misspelt_column_is_told_in_the_servers_words(connect: Open, server: FakeServer) -> None:
+    detail = "inputs: 'hours' is not known: did you mean 'hour'?"
+    server.fail("INVALID_ARGUMENT", detail)
+    with pytest.raises(InvalidInput) as refused:
+        connect().predict("flights_late", {**{name: FLIGHT[name] for name in FLIGHT if name != "hour"}, "hours": 5})
+    assert refused.value.detail == detail
+
+
 @pytest.mark.parametrize(
     ("name", "meant"), [("x_float_32", "; did you mean 'x_float32'?"), ("pixels", "")], ids=["misspelt", "another"]
 )

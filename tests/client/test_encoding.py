@@ -233,7 +233,7 @@ def test_an_array_that_is_not_what_the_tensor_takes(
         pytest.param({"a": 1, "b": [1, 2]}, ValueError, "'a': 1; 'b': 2", id="a scalar is one row, not all rows"),
         pytest.param({}, ValueError, "there are no columns", id="nothing"),
         pytest.param([], TypeError, "data is an empty list: expected a data frame", id="an empty list"),
-        pytest.param([1, 2], TypeError, "data is list: expected a data frame", id="a bare list"),
+        pytest.param([1, 2], TypeError, "data is a list of int: for one row write [data]", id="a bare list"),
         pytest.param([[1, 2], [3]], ValueError, "rows differ in length: from 1 to 2 values", id="rows of two lengths"),
         pytest.param(None, TypeError, "data is NoneType", id="None"),
         pytest.param("x", TypeError, "data is str", id="text"),

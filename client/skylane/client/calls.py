@@ -9,7 +9,7 @@ import math
 import numbers
 import random
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
@@ -17,7 +17,17 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from skylane.client import channel
 from skylane.client.decoding import Prediction, decode
-from skylane.client.encoding import Inputs, Request, check_choice, encode, read, why_no_columns, without_inputs
+from skylane.client.encoding import (
+    Inputs,
+    Request,
+    check_choice,
+    encode,
+    read,
+    some_of,
+    why_extra_columns,
+    why_no_columns,
+    without_inputs,
+)
 from skylane.client.errors import DeadlineExceeded, InvalidInput, NotFound, Overloaded, SkylaneError, Unavailable
 from skylane.client.schema import Model, ModelStatus, model_of, model_statuses
 from skylane.v1 import models_pb2
@@ -68,9 +78,6 @@ SCHEMAS_MAX: Final = 1000
 _MISNAMED: Final = ("not known", "this model has none")
 """What servers say of names; if they ever say it otherwise, their own sentence is what callers see."""
 
-NAMES_MAX: Final = 20
-"""Models named in a message."""
-
 YEAR_S: Final = 365 * 86400.0
 """A timeout beyond it is none: gRPC's own instants overflow into the past at some 1e10 seconds."""
 
@@ -89,12 +96,6 @@ def stream_timeout(timeout_s: float) -> float | None:
     """The timeout of a whole stream as grpc takes it: None for none."""
     seconds = bounded(timeout_s)
     return None if seconds == math.inf else seconds
-
-
-def some_of(names: Sequence[str]) -> str:
-    """Names for a message, not more than fit one."""
-    more = f" and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else ""
-    return (", ".join(names[:NAMES_MAX]) or "none") + more
 
 
 class Calls:
@@ -208,14 +209,14 @@ class Calls:
         return channel.HEALTH_OF.get(reply.value, "UNKNOWN")
 
     def _explain(self, error: InvalidInput, inputs: Inputs, choice: Choice, deadline: float) -> Steps[None]:
-        """Raise a shorter reason for columns that a model without any refused: the server lists every one of them."""
+        """Raise a shorter reason for names that a model refused: the server lists every one that it takes."""
         if not any(sign in error.detail for sign in _MISNAMED):
             return  # a wrong value: the model need not be asked what it takes
         try:
             model = yield from self._schema(choice, deadline)
         except SkylaneError:
             return
-        reason = why_no_columns(inputs, model)
+        reason = why_no_columns(inputs, model) or why_extra_columns(inputs, model)
         if reason:
             raise InvalidInput(reason) from error
 

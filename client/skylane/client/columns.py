@@ -60,13 +60,24 @@ def read_values(name: str, raw: Any) -> Values:
     if array.ndim == 0:
         array = array.reshape(1)
     if array.dtype.kind in _NUMERIC_KINDS and array.dtype.itemsize <= 8:
-        if not (array.flags.c_contiguous and array.dtype.newbyteorder("<") == array.dtype):
-            array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-        return Values(name, array, untyped=_only_gaps(array))
+        return read_numbers(name, array)
+    dtype = getattr(raw, "dtype", array.dtype)
     if array.dtype.kind in _TEXT_KINDS:
-        values = _read_objects(name, array, getattr(raw, "dtype", array.dtype))
-        return Values(name, values.array.reshape(array.shape), values.missing, values.untyped and array.ndim == 1)
-    raise TypeError(f"{name!r} is {getattr(raw, 'dtype', array.dtype)}: expected {ACCEPTED}")
+        return read_objects(name, array, dtype)
+    raise TypeError(f"{name!r} is {dtype}: expected {ACCEPTED}")
+
+
+def read_numbers(name: str, array: Array) -> Values:
+    """Numbers and booleans of at most 8 bytes each."""
+    if not (array.flags.c_contiguous and array.dtype.newbyteorder("<") == array.dtype):
+        array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return Values(name, array, untyped=_only_gaps(array))
+
+
+def read_objects(name: str, array: Array, dtype: Any) -> Values:
+    """Python's objects and numpy's strings. `dtype` is the caller's own, for the message of a TypeError."""
+    values = _read_objects(name, array, dtype)
+    return Values(name, values.array.reshape(array.shape), values.missing, values.untyped and array.ndim == 1)
 
 
 def retype(values: Values, dtype: AnyDType) -> Values:
@@ -114,11 +125,26 @@ def _array_of(name: str, raw: Any) -> Array:
             raise ValueError(f"{name!r}: {error}") from error
     if isinstance(raw, Mapping | set | frozenset):
         raise TypeError(f"{name!r} is a {type(raw).__name__}: expected a list, an array or one value")
+    if hasattr(type(raw), "to_pylist"):  # the class: a Series has its labels as attributes
+        return _arrow_array(raw)
     array = np.asarray(raw)
-    if array.dtype.kind == "f" and getattr(getattr(raw, "dtype", None), "kind", "f") in "iu":
-        # A nullable integer column: floats would blur what is beyond 2**53.
-        return np.asarray(raw, dtype=object)
+    if array.dtype.kind == "f" and _holds_integers(raw):
+        return np.array(raw.to_list(), dtype=object) if hasattr(raw, "to_list") else np.asarray(raw, dtype=object)
     return array
+
+
+def _holds_integers(raw: Any) -> bool:
+    """Whether floats were made of integers with gaps, of pandas or of polars: that blurs what is beyond 2**53."""
+    dtype = getattr(raw, "dtype", None)
+    return getattr(dtype, "kind", "") in ("i", "u") or str(dtype).startswith(("Int", "UInt"))
+
+
+def _arrow_array(raw: Any) -> Array:
+    """An array of pyarrow. With gaps its own conversion blurs integers and gives a category a wrong value."""
+    kind = str(raw.type)
+    if kind.startswith(("halffloat", "float", "double")) or not (raw.null_count or kind.startswith("dictionary")):
+        return np.asarray(raw)
+    return np.array(raw.to_pylist(), dtype=object)
 
 
 def _only_gaps(array: Array) -> bool:

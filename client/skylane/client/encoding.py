@@ -7,21 +7,20 @@ because a request has one form or the other.
 
 import difflib
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from skylane.client.columns import Array, Values, columns_of, read_values, retype
+from skylane.client.columns import Array, Values, retype
+from skylane.client.forms import read_array, read_columns
 from skylane.client.schema import Model, TensorSpec
 from skylane.dtypes import NUMPY, TO_PROTO, dtype_of
 from skylane.v1 import prediction_pb2 as pb
 
-_FORMS: Final = (
-    "a data frame, a dict of column → values, a list of dicts, a dict of tensor name → array, or one array or list of "
-    "rows of shape (rows, …)"
-)
+NAMES_MAX: Final = 20
+"""Names of columns or models in a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +41,12 @@ class Request:
             raise ValueError("version and label are two ways to choose: give one of them")
         if isinstance(self.outputs, str):
             raise TypeError(f"outputs is a list of names: write ({self.outputs!r},)")
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Names for a message, not more than fit one."""
+    more = f" and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else ""
+    return (", ".join(names[:NAMES_MAX]) or "none") + more
 
 
 def check_choice(model: Any, version: Any, label: Any) -> None:
@@ -76,13 +81,10 @@ def read(data: Any) -> Inputs:
 
     Raises TypeError for a form or a type that cannot be sent, and ValueError for columns that do not fit together.
     """
-    if isinstance(data, np.ndarray):
-        if data.ndim < 2:
-            raise ValueError(f"an array of shape {data.shape}: expected (rows, …); for one row write array[None, :]")
-        return Inputs((read_values("array", data),), is_array=True)
-    if isinstance(data, list | tuple) and data and all(isinstance(row, list | tuple | np.ndarray) for row in data):
-        return Inputs((_read_rows(data),), is_array=True)
-    values = tuple(read_values(name, raw) for name, raw in _named(data))
+    array = read_array(data)
+    if array is not None:
+        return Inputs((array,), is_array=True)
+    values = read_columns(data)
     rows = {each.rows for each in values}
     if len(rows) != 1:
         by_rows = "; ".join(
@@ -145,44 +147,17 @@ def why_no_columns(inputs: Inputs, model: Model) -> str | None:
     return f"{model.name} takes no columns by name, but {tensors}; {count}: {advice}"
 
 
-def _read_rows(rows: Sequence[Any]) -> Values:
-    """A list of rows, as the array that it spells out."""
-    lengths = sorted({len(row) for row in rows})
-    if len(lengths) > 1:
-        raise ValueError(f"rows differ in length: from {lengths[0]} to {lengths[-1]} values")
-    values = read_values("rows", [row.tolist() if isinstance(row, np.ndarray) else row for row in rows])
-    if values.array.ndim < 2:
-        raise ValueError("a list of rows: expected as many values at each place of every row")
-    return values
-
-
-def _named(data: Any) -> Iterable[tuple[str, Any]]:
-    """Names and raw values, in order."""
-    columns: Any
-    if isinstance(data, Mapping):
-        columns, data = data.keys(), data
-    elif hasattr(data, "columns") and hasattr(data, "__getitem__"):
-        columns = data.columns
-    elif isinstance(data, list | tuple) and data and all(isinstance(record, Mapping) for record in data):
-        data = columns_of(data)
-        columns = data.keys()
-    else:
-        raise TypeError(f"data is {_described(data)}: expected {_FORMS}")
-    names = list(columns)
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(
-                f"column names must be text, as the model was trained with them; got {name!r}; for a "
-                "model that takes one tensor send frame.to_numpy()"
-            )
-    if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"columns appear more than once: {', '.join(map(repr, twice))}")
-    return [(name, data[name]) for name in names]
-
-
-def _described(data: Any) -> str:
-    return f"an empty {type(data).__name__}" if isinstance(data, list | tuple) and not data else type(data).__name__
+def why_extra_columns(inputs: Inputs, model: Model) -> str | None:
+    """Why data that has all columns of the model, and others, is refused. None if any is absent: it may be misspelt."""
+    names, columns = {each.name for each in inputs.values}, {column.name for column in model.columns}
+    extra = [each.name for each in inputs.values if each.name not in columns]
+    if not extra or not columns or not columns <= names:
+        return None
+    return (
+        f"the data has columns that {model.name} does not take: {some_of(list(map(repr, extra)))}. Leave them out, "
+        f"as in frame[[column.name for column in client.model({model.name!r}).columns]]; scikit-learn's "
+        "ColumnTransformer ignores such columns, and with them the misspelt name of a column that may be missing"
+    )
 
 
 def _typed(values: tuple[Values, ...], model: Model) -> tuple[Values, ...]:

@@ -87,9 +87,12 @@ class Client:
     ) -> Prediction:
         """Answer rows of features with the model's outputs.
 
-        `data` is a data frame; a dict of column → list, array or single value; a list of dicts, one for each row; a
-        dict of tensor name → array; or one array (rows, …), or list of rows, for a model with one tensor. None,
-        NaN and pandas.NA are gaps. Column names are those that the model was trained with.
+        `data` is a data frame of pandas or polars, or a table of pyarrow; a row of pandas, `frame.iloc[0]`; a dict of
+        column → list, array or single value; a list of dicts, one for each row; a numpy structured array; a dict of
+        tensor name → array; or one array (rows, …), or list of rows, for a model with one tensor. None, NaN and
+        pandas.NA are gaps. Column names are those that the model was trained with, in any order. Columns that the
+        model does not take are refused; scikit-learn's ColumnTransformer would ignore them, and with them the
+        misspelt name of a column that may be missing.
 
         `version` or `label` chooses who answers, the latest that is ready if neither is given; `outputs` are the
         names of those to return, all if none are given.
