@@ -199,7 +199,7 @@ def test_a_long_file_goes_out_in_pieces_and_comes_back_whole(run: Run, server: F
     file.write_text("flight,carrier,distance\n" + "".join(f"{n},UA,{n}\n" for n in range(2500)), "utf-8-sig")
     code, out, err = run("predict", "flights_late", "--csv", str(file), "--format", "csv")
     assert code == 0
-    assert err == "skylane predict: the model does not take flight: left out\n"
+    assert err == "skylane predict: columns that the model does not take are left out: flight\n"
     assert [float(row["distance"]) for row in csv.DictReader(io.StringIO(out))] == list(range(2500))
     assert [request.tensors[0].shape[0] for request in server.requests] == [1024, 1024, 452]
 
@@ -208,24 +208,38 @@ def test_a_long_file_goes_out_in_pieces_and_comes_back_whole(run: Run, server: F
     ("argv", "stdin", "says"),
     [
         pytest.param(["--row", "carrier"], "", "--row 'carrier': expected NAME=VALUE", id="no pair"),
-        pytest.param(["--row", "carrier=a", "carrier=b"], "", "'carrier' stands there twice", id="a name twice"),
+        pytest.param(["--row", "carrier=a", "carrier=b"], "", "'carrier' is given twice in one row", id="a name twice"),
         pytest.param(["--row", "distnace=1"], "", "'distnace', did you mean 'distance'?", id="a name misspelt"),
-        pytest.param(["--row", "distance=far"], "", "row 0: distance='far': the column is float32", id="not a number"),
-        pytest.param(["--row", "hour=1.5"], "", "hour='1.5': the column is int64", id="not an integer"),
-        pytest.param(["--json", '{"hour": 1.5}'], "", "hour=1.5: the column is int64", id="not an integer, in JSON"),
-        pytest.param(["--json", '{"hour": Infinity}'], "", "the column is int64", id="infinity for an integer"),
-        pytest.param(["--row", "weekend=maybe"], "", "weekend='maybe': the column is bool", id="not a boolean"),
+        pytest.param(
+            ["--row", "distance=far"], "", "row 0: distance='far': expected a value of type float32", id="not a number"
+        ),
+        pytest.param(["--row", "hour=1.5"], "", "hour='1.5': expected a value of type int64", id="not an integer"),
+        pytest.param(
+            ["--json", '{"hour": 1.5}'], "", "hour=1.5: expected a value of type int64", id="not an integer, in JSON"
+        ),
+        pytest.param(
+            ["--json", '{"hour": Infinity}'], "", "expected a value of type int64", id="infinity for an integer"
+        ),
+        pytest.param(
+            ["--row", "weekend=maybe"], "", "weekend='maybe': expected a value of type bool", id="not a boolean"
+        ),
         pytest.param(["--json", "{"], "", "--json: Expecting property name", id="broken JSON"),
+        pytest.param(["--json", "rows.json"], "", "to read a file write --json - < FILE", id="a file for JSON text"),
+        pytest.param(["--json", "[1, 2]"], "", "one row is [[…]], with two brackets", id="a row without brackets"),
         pytest.param(["--json", "3"], "", "expected a dict of lists", id="JSON that is no data"),
         pytest.param(["--json", "[[1]]"], "", "takes the tensors x_string, x_float32", id="rows for several tensors"),
         pytest.param(["--json", '{"y": [[1]]}'], "", "unknown tensor 'y'", id="no such tensor"),
         pytest.param(["--json", '{"x_float32": [["a"]]}'], "", "tensor 'x_float32' is float32", id="text in a tensor"),
         pytest.param(["--json", '{"hour": [1], "distance": [1, 2]}'], "", "differ in length", id="lengths differ"),
-        pytest.param(["--json", '{"hour": {}}'], "", "hour={}: the column is int64", id="an object for a value"),
+        pytest.param(
+            ["--json", '{"hour": {}}'], "", "hour={}: expected a value of type int64", id="an object for a value"
+        ),
         pytest.param(["--csv", "-"], "", "the CSV file is empty", id="an empty file"),
         pytest.param(["--csv", "-"], "carrier,hour\n", "there are no rows below", id="a file with a header only"),
         pytest.param(["--json", '{"hour": []}'], "", "--json: there are no rows", id="lists of nothing"),
-        pytest.param(["--csv", "-"], "a,b\n1,2\n", "none of its columns is one of", id="a file about something else"),
+        pytest.param(
+            ["--csv", "-"], "a,b\n1,2\n", "no column name is one of the model's", id="a file about something else"
+        ),
         pytest.param(["--csv", "-"], "carrier,hour\nUA\n", "CSV line 2: expected 2 fields", id="a short line"),
         pytest.param(["--csv", "-"], "carrier\nUA,1\n", "CSV line 2: expected 1 fields", id="a long line"),
         pytest.param(["--csv", "-"], 'carrier\n"UA', "unexpected end of data", id="a quote without an end"),
@@ -283,6 +297,42 @@ def test_a_server_that_says_no_ends_with_one_line_and_code_1(
     assert run(*argv) == (1, "", says)
 
 
+def test_no_answer_in_time_names_the_option(run: Run, server: FakeServer) -> None:
+    server.models["never"] = server.models["flights_late"]
+    assert run("predict", "never", "--row", "hour=1", "--timeout", "0.5") == (
+        1,
+        "",
+        "skylane: DEADLINE_EXCEEDED: no answer within the timeout; --timeout sets the seconds to wait\n",
+    )
+
+
+@pytest.mark.parametrize("source", ["option", "environment"])
+def test_a_token_goes_with_every_call(
+    run: Run, server: FakeServer, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    argv = ["predict", "flights_late", "--row", "hour=1"]
+    if source == "option":
+        argv += ["--token", "secret"]
+    else:
+        monkeypatch.setenv("SKYLANE_TOKEN", "secret")
+    assert run(*argv)[0] == 0
+    assert server.metadata[0]["authorization"] == "Bearer secret"
+
+
+def test_without_a_token_none_is_sent_and_the_refusal_says_how_to_pass_one(
+    run: Run, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SKYLANE_TOKEN", raising=False)
+    server.fail("UNAUTHENTICATED", "this server asks for a valid bearer token (authorization: Bearer …)")
+    code, _, err = run("predict", "flights_late", "--row", "hour=1")
+    assert (code, err) == (
+        1,
+        "skylane: UNAUTHENTICATED: this server asks for a valid bearer token (authorization: Bearer …); pass a token "
+        "with --token or SKYLANE_TOKEN\n",
+    )
+    assert "authorization" not in server.metadata[0]
+
+
 def test_health_of_an_unknown_model_names_those_there_are(run: Run) -> None:
     assert run("health", "nope")[2] == (
         "skylane: NOT_FOUND: there is no model 'nope'; there are: flights_late, digits\n"
@@ -313,7 +363,10 @@ def test_a_host_that_does_not_exist(run: Run) -> None:
     [
         pytest.param(["flights_late"], 0, "flights_late: ready\n", id="ready"),
         pytest.param(
-            ["loading"], 1, "loading: not ready\n  it was unloaded, or is no longer in the repository\n", id="not ready"
+            ["loading"],
+            1,
+            "loading: not ready\n  it was unloaded, or it is no longer in the repository\n",
+            id="not ready",
         ),
         pytest.param(["nope"], 1, "", id="no such model"),
         pytest.param(["--address", "localhost:1"], 1, "", id="nothing listens"),
@@ -345,8 +398,8 @@ READY, FAILED = VersionStatus(2, "ready"), VersionStatus(1, "failed", "model.onn
             ["b version 1 failed: model.onnx: damaged"],
             id="one model, of that alone",
         ),
-        pytest.param([ModelStatus("a", (READY, FAILED))], None, ["the server is about to stop"], id="it drains"),
-        pytest.param([ModelStatus("a", (READY,))], "a", ["the server is about to stop"], id="it drains, of one model"),
+        pytest.param([ModelStatus("a", (READY, FAILED))], None, ["the server is shutting down"], id="it drains"),
+        pytest.param([ModelStatus("a", (READY,))], "a", ["the server is shutting down"], id="it drains, of one model"),
         pytest.param([ModelStatus("a")], None, ["a: its directory cannot be read"], id="nothing is known of a model"),
         pytest.param(
             [],
@@ -355,7 +408,10 @@ READY, FAILED = VersionStatus(2, "ready"), VersionStatus(1, "failed", "model.onn
             id="no model",
         ),
         pytest.param(
-            [ModelStatus("a", (READY,))], "b", ["it was unloaded, or is no longer in the repository"], id="it is gone"
+            [ModelStatus("a", (READY,))],
+            "b",
+            ["it was unloaded, or it is no longer in the repository"],
+            id="it is gone",
         ),
     ],
 )
@@ -369,9 +425,8 @@ def test_health_where_the_models_are_a_secret(run: Run, server: FakeServer, monk
 
     monkeypatch.setattr(Client, "models", refused)
     code, out, _ = run("health", "loading")
-    assert (code, out) == (
-        1, "loading: not ready\n  it does not tell why: PERMISSION_DENIED: these credentials do not allow this\n",
-    )  # fmt: skip
+    reason = "PERMISSION_DENIED: these credentials do not allow this"
+    assert (code, out) == (1, f"loading: not ready\n  the server does not say why: {reason}\n")
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_a_server_that_ends_is_told_of(
         assert shown.wait(60)
     watching.join(60)
     assert ended == [1]
-    assert f"skylane top: {url} has ended" in capsys.readouterr().err
+    assert f"skylane top: the server at {url} has ended the connection" in capsys.readouterr().err
 
 
 def test_what_cannot_be_asked_is_told_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,6 +174,6 @@ def test_a_server_with_tokens_asks_for_one(tmp_path: Path, capsys: pytest.Captur
         url = f"http://127.0.0.1:{running.http_port}"
         assert main(["top", "--once", "--url", url]) == 1
         assert capsys.readouterr().err == (
-            f"skylane top: {url} asks for a token that allows metrics: give it with --token or SKYLANE_TOKEN\n"
+            f"skylane top: {url} asks for a token that allows metrics: pass it with --token or SKYLANE_TOKEN\n"
         )
         assert main(["top", "--once", "--url", url, "--token", "watcher"]) == 0

@@ -8,7 +8,7 @@ from typing import Final
 
 from skylane.cli.arguments import parser
 from skylane.cli.commands import COMMANDS, Refused, Unusable
-from skylane.client.errors import SkylaneError, Unavailable
+from skylane.client.errors import DeadlineExceeded, SkylaneError, Unauthenticated, Unavailable
 
 OK: Final = 0
 REFUSED: Final = 1
@@ -99,4 +99,8 @@ def _told(error: SkylaneError, address: str, *, tls: bool) -> str:
             f"{error.code.name}: nothing answers at {address} ({reason}); start a server with `skylane serve`, "
             "or name another with --address or SKYLANE_ADDRESS"
         )
+    if isinstance(error, Unauthenticated):
+        return f"{error}; pass a token with --token or SKYLANE_TOKEN"
+    if isinstance(error, DeadlineExceeded):
+        return f"{error}; --timeout sets the seconds to wait"
     return str(error)

@@ -21,7 +21,7 @@ examples:
   skylane top
   skylane bench --model diabetes
 
-`python -m examples.small` makes the model diabetes, among others.
+`python -m examples.small` publishes the model diabetes and others to try.
 `skylane COMMAND --help` explains a command.
 """
 
@@ -36,15 +36,15 @@ examples:
 PREDICT_USAGE: Final = "MODEL (--row ... | --json TEXT | --csv FILE)"
 
 PREDICT_EPILOG: Final = """\
-Values are read as the model's columns are typed: 0017 stays text in a column
-of strings. An empty value, or null in JSON, is a gap.
+Values get the types of the model's columns: 0017 stays text in a column of
+strings. An empty value, or null in JSON, is a missing value.
 
 examples:
   skylane predict diabetes --json '[[59,2,32.1,101,157,93.2,38,4,4.86,87]]'
   skylane predict diabetes --csv patients.csv
   head -9 flights.csv | skylane predict flights_late --csv - --format csv
 
-With ... for the model's other columns, which `skylane models NAME` lists:
+`skylane models NAME` lists the model's columns: give the others for the dots.
   skylane predict NAME --row carrier=UA distance= ... --row carrier=B6 ...
   skylane predict NAME --json '{"carrier": ["UA", null], ...}'
   skylane predict NAME --json '[{"carrier": "UA", ...}, ...]'
@@ -52,9 +52,9 @@ With ... for the model's other columns, which `skylane models NAME` lists:
 """
 
 HEALTH_EPILOG: Final = """\
-The exit code is 0 if it takes requests now, and 1 if not or if nothing answers.
-A server is ready when one of its models answers, and a model when one of its
-versions does. The lines after "not ready" say why.
+The exit code is 0 if the server, or the model, takes requests now, and 1 if it
+does not or cannot be reached. A server is ready when one of its models is, and
+a model when one of its versions is. The lines after "not ready" say why.
 
 examples:
   skylane health                       the server as a whole
@@ -74,10 +74,10 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"skylane {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     commands.add_parser("serve", help="serve the models of a repository", add_help=False)
-    commands.add_parser("token", help="make bearer tokens for those who call a server", add_help=False)
-    commands.add_parser("doctor", help="tell whether this machine suits what it would serve", add_help=False)
-    commands.add_parser("top", help="show what a server does, as it does it", add_help=False)
-    commands.add_parser("bench", help="measure what a server can do, and write a report", add_help=False)
+    commands.add_parser("token", help="create bearer tokens for the callers of a server", add_help=False)
+    commands.add_parser("doctor", help="check whether this machine suits the models to serve", add_help=False)
+    commands.add_parser("top", help="show the figures of a running server, live", add_help=False)
+    commands.add_parser("bench", help="load-test a server and write a report", add_help=False)
     commands.add_parser("convert", help="turn a pipeline into a published model", add_help=False)
     _add_models(commands)
     _add_predict(commands)
@@ -94,7 +94,7 @@ def _add_models(commands: Any) -> None:
 
 
 def _add_predict(commands: Any) -> None:
-    predict = _add(commands, "predict", PREDICT_USAGE, "ask a model for its answers", PREDICT_EPILOG)
+    predict = _add(commands, "predict", PREDICT_USAGE, "get predictions from a model", PREDICT_EPILOG)
     predict.add_argument("model", metavar="MODEL", help="name of the model")
     data = predict.add_argument_group("data, one of").add_mutually_exclusive_group(required=True)
     data.add_argument(
@@ -111,7 +111,7 @@ def _add_predict(commands: Any) -> None:
 
 
 def _add_health(commands: Any) -> None:
-    health = _add(commands, "health", "[MODEL]", "tell whether a server, or one model, is ready", HEALTH_EPILOG)
+    health = _add(commands, "health", "[MODEL]", "check whether a server, or one model, is ready", HEALTH_EPILOG)
     health.add_argument("model", nargs="?", metavar="MODEL", help="name of a model (default: the whole server)")
     _add_connection(health)
 
@@ -144,9 +144,15 @@ def _add_connection(command: argparse.ArgumentParser) -> None:
         "--address",
         metavar="HOST:PORT",
         default=os.environ.get("SKYLANE_ADDRESS", ADDRESS),
-        help=f"where it listens (default: {ADDRESS}, or SKYLANE_ADDRESS)",
+        help=f"the server's gRPC port (default: {ADDRESS}, or SKYLANE_ADDRESS)",
     )
     group.add_argument("--timeout", type=_seconds, metavar="S", default=10.0, help="seconds to wait (default: 10)")
+    group.add_argument(
+        "--token",
+        metavar="TEXT",
+        default=os.environ.get("SKYLANE_TOKEN", ""),
+        help="a bearer token (default: SKYLANE_TOKEN, which hides it from other users)",
+    )
     group.add_argument("--tls", action="store_true", help="connect with TLS")
     group.add_argument("--tls-ca", metavar="FILE", help="trust the certificates in this PEM file; implies --tls")
 

@@ -33,7 +33,7 @@ def models(options: Namespace) -> None:
     with _client(options) as client:
         if options.model is None:
             if options.version or options.label:
-                raise Unusable("--version and --label belong to one model: name it")
+                raise Unusable("--version and --label choose a version of one model: give its NAME, too")
             _list(client, options)
             return
         model = client.model(options.model, options.version, options.label)
@@ -86,7 +86,7 @@ def predict(options: Namespace) -> None:
         print(tables.csv_text(header, lines))
         return
     count = "1 row" if len(answer) == 1 else f"{len(answer)} rows"
-    print(f"{answer.model} version {answer.version}, {count}{', answer kept from before' * answer.cached}\n")
+    print(f"{answer.model} version {answer.version}, {count}{', from the cache' * answer.cached}\n")
     print(tables.table(["ROW", *header], [[number, *line] for number, line in enumerate(lines)]))
 
 
@@ -109,7 +109,9 @@ def _data(options: Namespace, model: Model) -> Any:
     text = sys.stdin.read() if options.csv == "-" else _read("--csv", options.csv).decode("utf-8-sig")
     data, extra = rows.from_csv(io.StringIO(text, newline=""), model)
     if extra:
-        print(f"skylane predict: the model does not take {', '.join(extra)}: left out", file=sys.stderr)
+        print(
+            f"skylane predict: columns that the model does not take are left out: {', '.join(extra)}", file=sys.stderr
+        )
     return data
 
 
@@ -130,7 +132,7 @@ def _why_not_ready(client: Client, model: str | None) -> Sequence[str]:
     try:
         return tables.not_ready_lines(client.models(), model)
     except SkylaneError as error:
-        return [f"it does not tell why: {error}"]
+        return [f"the server does not say why: {error}"]
 
 
 COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {"models": models, "predict": predict, "health": health}
@@ -140,8 +142,9 @@ def _client(options: Namespace) -> Client:
     credentials = None
     if options.tls or options.tls_ca:
         credentials = grpc.ssl_channel_credentials(_read("--tls-ca", options.tls_ca) if options.tls_ca else None)
+    metadata = [("authorization", f"Bearer {options.token}")] if options.token else []
     try:
-        return Client(options.address, timeout_s=options.timeout, credentials=credentials)
+        return Client(options.address, timeout_s=options.timeout, credentials=credentials, metadata=metadata)
     except ValueError as error:
         raise Unusable(f"--address or SKYLANE_ADDRESS: {error}") from error
 

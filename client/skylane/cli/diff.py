@@ -21,8 +21,8 @@ examples:
   skylane models diff flights_late 1        the newest version, against version 1
   skylane models diff flights_late 1 3 --models /srv/models
 
-The exit code is 0, or 2 if a version is not there or is damaged. Changes marked
-with ! may break callers of the old version.
+The exit code is 0, or 2 if a version is absent or damaged. Changes marked with !
+may break callers of the old version.
 """
 
 
@@ -46,7 +46,7 @@ def diff_text(old: Manifest, new: Manifest, found: Sequence[Change]) -> str:
     """What changed, as a table; or that nothing did."""
     versions = f"{new.model}: version {old.version} → {new.version}"
     if not found:
-        return f"{versions}: nothing but the dates"
+        return f"{versions}: no change but the dates"
     rows = [
         ["!" if change.breaks else "", change.part, change.what, *_near(change.before, change.after)]
         for change in found
@@ -98,7 +98,7 @@ def _read(directory: Path, number: int, numbers: Sequence[int]) -> Manifest:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="skylane models diff",
-        description="Tell what changed between two published versions of a model.",
+        description="Show what changed between two published versions of a model.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

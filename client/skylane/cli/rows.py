@@ -27,7 +27,7 @@ def from_rows(rows: Sequence[Sequence[str]], model: Model) -> Columns:
             if not equals:
                 raise ValueError(f"--row {pair!r}: expected NAME=VALUE")
             if name in record:
-                raise ValueError(f"--row: {name!r} stands there twice; repeat --row for another row")
+                raise ValueError(f"--row: {name!r} is given twice in one row; for another row write --row again")
             record[name] = value
         records.append(record)
     return _typed(records, model, "--row")
@@ -42,7 +42,7 @@ def from_csv(lines: Iterable[str], model: Model) -> tuple[Columns, list[str]]:
     known = [column.name for column in model.columns]
     extra = [name for name in reader.fieldnames if name not in known]
     if len(extra) == len(reader.fieldnames):
-        raise ValueError(f"CSV: none of its columns is one of the model's: {_listed(known)}")
+        raise ValueError(f"CSV: no column name is one of the model's, which are {_listed(known)}")
     records = []
     try:
         for record in reader:
@@ -61,7 +61,7 @@ def from_json(text: str, model: Model) -> Any:
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"--json: {error}") from error
+        raise ValueError(f"--json: {error}; to read a file write --json - < FILE") from error
     tensors = {tensor.name: tensor.dtype for tensor in model.tensors}
     if isinstance(data, list) and data and all(isinstance(row, list) for row in data):
         if len(tensors) != 1:
@@ -83,7 +83,9 @@ def from_json(text: str, model: Model) -> Any:
         if not records:
             raise ValueError(f"--json: there are no rows: the lists of {_listed(columns)} are empty")
         return _typed(records, model, "--json")
-    raise ValueError("--json: expected a dict of lists, a list of dicts, or a list of rows of numbers")
+    raise ValueError(
+        "--json: expected a dict of lists, a list of dicts, or a list of rows; one row is [[…]], with two brackets"
+    )
 
 
 def slices(data: Any, rows_max: int) -> list[Any]:
@@ -115,7 +117,7 @@ def _typed(records: Sequence[Mapping[str, Any]], model: Model, source: str) -> C
                 values.append(_value(record.get(name), dtypes[name]))
             except (ValueError, TypeError, OverflowError):
                 raise ValueError(
-                    f"{source}: row {row}: {name}={record[name]!r}: the column is {dtypes[name]}"
+                    f"{source}: row {row}: {name}={record[name]!r}: expected a value of type {dtypes[name]}"
                 ) from None
     return columns
 

@@ -104,15 +104,15 @@ def models_rows(
 
 
 def not_ready_lines(statuses: Sequence[ModelStatus], model: str | None) -> list[str]:
-    """Why nobody should come to the server, or for this model: one line for each version, or one for all."""
+    """Why the server, or this model, takes no requests: one line for each version, or one for all."""
     asked = [status for status in statuses if model in (None, status.name)]
     if not asked and model:
-        return ["it was unloaded, or is no longer in the repository"]
+        return ["it was unloaded, or it is no longer in the repository"]
     if not asked:
         return ["no model is loaded: the repository has none, or cannot be read; the server's log says which"]
     versions = [(status.name, version) for status in asked for version in status.versions]
     if any(version.state == "ready" for _, version in versions):
-        return ["the server is about to stop"]
+        return ["the server is shutting down"]
     return [
         f"{name} version {version.version} {version.state}" + f": {_first_line(version.reason)}" * bool(version.reason)
         for name, version in versions

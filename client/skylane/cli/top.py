@@ -36,7 +36,8 @@ TOTAL_WIDTH: Final = 10
 """Columns that a figure of all takes."""
 
 EPILOG: Final = f"""\
-The figures are of the last {RECENT_S:.0f} seconds. Ctrl-C ends it.
+The figures cover the last {RECENT_S:.0f} seconds. Ctrl-C ends it. They come from the server's
+HTTP port: `skylane serve --http-port 8501`.
 
 examples:
   skylane top
@@ -54,7 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     console = Console()
     if not options.once and not console.is_terminal:
-        print("skylane top: this is no terminal: --once prints the figures of two seconds", file=sys.stderr)
+        print(
+            "skylane top: the output is not a terminal; --once prints the figures of the next two seconds",
+            file=sys.stderr,
+        )
         return 2
     try:
         with contextlib.closing(snapshots(options.url, options.token, options.tls_ca)) as coming:
@@ -76,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except StopIteration:  # before it told enough to be shown
         pass
-    print(f"skylane top: {options.url} has ended", file=sys.stderr)
+    print(f"skylane top: the server at {options.url} has ended the connection", file=sys.stderr)
     return 1
 
 
@@ -104,7 +108,7 @@ def snapshots(url: str, token: str = "", tls_ca: str | None = None) -> Generator
 
 def _told(error: urllib.error.HTTPError, url: str) -> str:
     if error.code in (401, 403):
-        return f"{url} asks for a token that allows metrics: give it with --token or SKYLANE_TOKEN"
+        return f"{url} asks for a token that allows metrics: pass it with --token or SKYLANE_TOKEN"
     return f"{url} answers {error.code}: is this the HTTP port of a Skylane server?"
 
 
@@ -196,19 +200,21 @@ def _event(event: Snapshot) -> Text:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="skylane top",
-        description="Show what a server does, as it does it.",
+        description="Show the figures of a running server, live.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     environment = os.environ.get
     parser.add_argument(
-        "--url", default=environment("SKYLANE_URL", URL), help=f"its HTTP port (default: {URL}, or SKYLANE_URL)"
+        "--url",
+        default=environment("SKYLANE_URL", URL),
+        help=f"the server's HTTP port (default: {URL}, or SKYLANE_URL)",
     )
     parser.add_argument(
         "--token", default=environment("SKYLANE_TOKEN", ""), help="a bearer token (default: SKYLANE_TOKEN)"
     )
     parser.add_argument("--tls-ca", metavar="FILE", help="trust the certificates in this PEM file")
-    parser.add_argument("--once", action="store_true", help="print the figures of two seconds, and end")
+    parser.add_argument("--once", action="store_true", help="print the figures of the next two seconds, and end")
     return parser
 
 
