@@ -183,6 +183,8 @@ def test_a_column_of_gaps_alone_is_typed_by_the_model(name: str, kind: str, miss
         pytest.param(np.array([[True, False, True]]), "int64", id="booleans to numbers"),
         pytest.param(np.array([[np.nan, np.inf, 1]]), "float16", id="NaN and infinity stay"),
         pytest.param(np.array([["a", "b", "c"]]), "string", id="strings"),
+        pytest.param(np.empty((0, 3), object), "string", id="no rows of strings"),
+        pytest.param(np.empty((0, 3)), "int64", id="no rows of numbers"),
     ],
 )
 def test_an_array_is_sent_as_the_only_tensor_in_its_type(array: Array, dtype: str) -> None:

@@ -200,6 +200,8 @@ def _cast(array: Array, tensor: TensorSpec) -> Array:
     if target == "unknown" or target == source:
         return array
     wanted = NUMPY[target]
+    if not array.size:  # no value to lose, and none that tells what objects these would be
+        return np.empty(array.shape, wanted)
     if wanted.kind not in {"f": "f", "i": "fiu", "u": "fiu", "b": "fiub"}.get(array.dtype.kind, ""):
         raise TypeError(f"tensor {tensor.name!r} is {target}: an array of {source} cannot be sent under it")
     with np.errstate(over="ignore"):
