@@ -65,7 +65,9 @@ def test_what_is_no_target(kind: Any, target: Any, error: type[Exception], says:
 
 
 def test_the_callers_options_win() -> None:
-    options = dict(channel_options("x:1", "0.1", 5, [("grpc.keepalive_time_ms", 1)]))
+    listed = channel_options("x:1", "0.1", 5, [("grpc.keepalive_time_ms", 1)])
+    options = dict(listed)
+    assert len(options) == len(listed), "of two options with one name gRPC takes the first"
     assert options["grpc.keepalive_time_ms"] == 1
     assert options["grpc.max_receive_message_length"] == options["grpc.max_send_message_length"] == 5
     assert json.loads(options["grpc.service_config"]) == service_config("x:1")

@@ -185,6 +185,12 @@ def test_a_reply_over_the_limit_names_the_option(connect: Open) -> None:
         client.predict("large", {"a": 1})
 
 
+def test_the_callers_options_are_those_that_grpc_takes(connect: Open) -> None:
+    client = connect(options=[("grpc.max_receive_message_length", 1000)])
+    with pytest.raises(ResourceExhausted, match="max_message_bytes"):
+        client.predict("large", {"a": 1})
+
+
 def test_nothing_answers(connect: Open) -> None:
     client = connect("localhost:1")
     with pytest.raises(Unavailable):

@@ -117,8 +117,8 @@ def service_config(target: str) -> dict[str, Any]:
 def channel_options(
     target: str, version: str, max_message_bytes: int, more: Sequence[tuple[str, Any]]
 ) -> list[tuple[str, Any]]:
-    """Options for a channel to `target`; `more` come last and win."""
-    return [
+    """Options for a channel to `target`; `more` win. Each is there once: of two with one name gRPC takes the first."""
+    options: list[tuple[str, Any]] = [
         ("grpc.primary_user_agent", f"skylane-client/{version}"),
         ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.max_receive_message_length", max_message_bytes),
@@ -132,3 +132,4 @@ def channel_options(
         ("grpc.keepalive_timeout_ms", UNACKNOWLEDGED_MS_MAX),
         *more,
     ]
+    return list(dict(options).items())
