@@ -48,7 +48,7 @@ def test_targets(target: str) -> None:
     ("target", "error", "says"),
     [
         pytest.param(None, TypeError, "target is None: expected text, such as 'localhost:8500'", id="None"),
-        pytest.param("skylane", ValueError, "'skylane' is no address: expected HOST:PORT", id="no port"),
+        pytest.param("skylane", ValueError, "'skylane' is not an address: expected HOST:PORT", id="no port"),
         pytest.param("dns:///skylane", ValueError, "expected HOST:PORT", id="a DNS name without a port"),
         pytest.param("skylane:http", ValueError, "expected HOST:PORT", id="a port in words"),
         pytest.param("skylane:70000", ValueError, "expected HOST:PORT", id="a port beyond the last"),

@@ -229,7 +229,12 @@ def test_a_long_file_goes_out_in_pieces_and_comes_back_whole(run: Run, server: F
         pytest.param(["--json", "3"], "", "expected a dict of lists", id="JSON that is no data"),
         pytest.param(["--json", "[[1]]"], "", "takes the tensors x_string, x_float32", id="rows for several tensors"),
         pytest.param(["--json", '{"y": [[1]]}'], "", "unknown tensor 'y'", id="no such tensor"),
-        pytest.param(["--json", '{"x_float32": [["a"]]}'], "", "tensor 'x_float32' is float32", id="text in a tensor"),
+        pytest.param(
+            ["--json", '{"x_float32": [["a"]]}'],
+            "",
+            "tensor 'x_float32': expected rows of equal length with values of type float32",
+            id="text in a tensor",
+        ),
         pytest.param(["--json", '{"hour": [1], "distance": [1, 2]}'], "", "differ in length", id="lengths differ"),
         pytest.param(
             ["--json", '{"hour": {}}'], "", "hour={}: expected a value of type int64", id="an object for a value"
@@ -238,7 +243,17 @@ def test_a_long_file_goes_out_in_pieces_and_comes_back_whole(run: Run, server: F
         pytest.param(["--csv", "-"], "carrier,hour\n", "there are no rows below", id="a file with a header only"),
         pytest.param(["--json", '{"hour": []}'], "", "--json: there are no rows", id="lists of nothing"),
         pytest.param(
-            ["--csv", "-"], "a,b\n1,2\n", "no column name is one of the model's", id="a file about something else"
+            ["--csv", "-"],
+            "a,b\n1,2\n",
+            "has no column of the model's, which are carrier",
+            id="a file about something else",
+        ),
+        pytest.param(
+            ["--csv", "-"],
+            "carrier;hour\nUA;1\n",
+            "line 1, 'carrier;hour', has no column of the model's, which are carrier, distance, hour, weekend; "
+            "names and values are separated by commas",
+            id="another separator",
         ),
         pytest.param(["--csv", "-"], "carrier,hour\nUA\n", "CSV line 2: expected 2 fields", id="a short line"),
         pytest.param(["--csv", "-"], "carrier\nUA,1\n", "CSV line 2: expected 1 fields", id="a long line"),
@@ -269,7 +284,7 @@ def test_a_model_without_columns(run: Run, server: FakeServer) -> None:
     code, _, err = run("predict", "digits", "--row", "a=1")
     assert (code, err) == (
         2,
-        "skylane predict: --row: digits has no columns; use --json for its tensors 'x_float32' float32\n",
+        "skylane predict: --row: digits takes no columns by name; use --json for 'x_float32' float32\n",
     )
 
 

@@ -42,7 +42,10 @@ def from_csv(lines: Iterable[str], model: Model) -> tuple[Columns, list[str]]:
     known = [column.name for column in model.columns]
     extra = [name for name in reader.fieldnames if name not in known]
     if len(extra) == len(reader.fieldnames):
-        raise ValueError(f"CSV: no column name is one of the model's, which are {_listed(known)}")
+        raise ValueError(
+            f"CSV: line 1, {','.join(reader.fieldnames)!r}, has no column of the model's, which are {_listed(known)}; "
+            "names and values are separated by commas"
+        )
     records = []
     try:
         for record in reader:
@@ -101,7 +104,7 @@ def slices(data: Any, rows_max: int) -> list[Any]:
 def _check_has_columns(model: Model, source: str) -> None:
     if not model.columns:
         tensors = _listed(f"{tensor.name!r} {tensor.dtype}" for tensor in model.tensors)
-        raise ValueError(f"{source}: {model.name} has no columns; use --json for its tensors {tensors}")
+        raise ValueError(f"{source}: {model.name} takes no columns by name; use --json for {tensors}")
 
 
 def _typed(records: Sequence[Mapping[str, Any]], model: Model, source: str) -> Columns:
@@ -158,7 +161,9 @@ def _array(name: str, dtype: AnyDType, rows: Any) -> "np.ndarray[Any, Any]":
             return np.array(rows, dtype=np.float64)  # null becomes NaN; the client casts
         return np.array(rows)
     except (ValueError, TypeError):
-        raise ValueError(f"--json: tensor {name!r} is {dtype}: expected rows of equal length of such values") from None
+        raise ValueError(
+            f"--json: tensor {name!r}: expected rows of equal length with values of type {dtype}"
+        ) from None
 
 
 def _meant(name: str, known: Iterable[str]) -> str:

@@ -83,7 +83,7 @@ def check_target(target: Any) -> None:
     host, _, port = address.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host.replace(":", "/")
     if not bare or "/" in bare or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise ValueError(f"{target!r} is no address: expected HOST:PORT, such as localhost:8500")
+        raise ValueError(f"{target!r} is not an address: expected HOST:PORT, such as localhost:8500")
 
 
 def service_config(target: str) -> dict[str, Any]:
