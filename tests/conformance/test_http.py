@@ -86,14 +86,14 @@ class TestOpenInference:
         assert as_binary.binary == raw
         assert as_binary.json["outputs"][0]["parameters"] == {"binary_data_size": len(raw)}
 
-    def test_gaps_and_infinities_survive_in_binary_and_are_null_in_json(self, http: Http) -> None:
+    def test_in_json_a_gap_is_null_and_infinities_are_words_and_in_binary_they_survive(self, http: Http) -> None:
         array = np.array([[np.nan, -np.inf]], np.float32)
         body, size = binary_body(
             infer({"name": "x", "datatype": "FP32", "shape": [1, 2], "parameters": {"binary_data_size": 8}}),
             array.tobytes(),
         )
         answer = http.post("/v2/models/float32/infer", body, Inference_Header_Content_Length=size)
-        assert answer.json["outputs"][0]["data"] == [None, None]
+        assert answer.json["outputs"][0]["data"] == [None, "-Infinity"]
         assert http.post(
             "/v2/models/float32/infer",
             infer({"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [None, 1]}),

@@ -176,9 +176,29 @@ BAD = [
         id="lists without end",
     ),
     pytest.param(
-        ("/v1/models/linear:predict", b'{"rows": [{"features": [NaN]}]}'),
+        ("/v1/models/linear:predict", b'{"rows": [{"features": [nan]}]}'),
         "the body is not JSON: JSON is malformed: invalid character (byte 24)",
-        id="NaN is no JSON",
+        id="a token that nobody writes",
+    ),
+    pytest.param(
+        ("/v1/models/linear:predict", b'[NaN, "\\ud800"]'),
+        "the body is not JSON: 'utf-8' codec can't encode character '\\ud800' in position 0: surrogates not allowed",
+        id="half a pair of surrogates beside a token",
+    ),
+    pytest.param(
+        ("/v1/models/linear:predict", b"\xef\xbb\xbf{}"),
+        "the body is not JSON: it begins with a byte order mark (BOM): send UTF-8 without one",
+        id="a byte order mark",
+    ),
+    pytest.param(
+        ("/v2/models/linear/infer", '{"inputs": []}'.encode("utf-16")),
+        "the body is not an inference request: it looks like UTF-16: send UTF-8",
+        id="UTF-16",
+    ),
+    pytest.param(
+        ("/v1/models/mixed:predict", [{"a": 1, "s": {"b64": "/w=="}}]),
+        "b64: expected base64 of text in UTF-8, received '/w=='",
+        id="bytes that are no text",
     ),
     pytest.param(
         ("/v1/models/linear:predict", 7),

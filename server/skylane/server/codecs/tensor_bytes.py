@@ -80,7 +80,7 @@ def read_raw(name: str, dtype: DType, shape: tuple[int, ...], raw: bytes) -> Arr
     Raises InputMismatch.
     """
     if dtype == "string":
-        return shaped(name, _read_strings(name, raw), shape)
+        return shaped(name, _read_strings(name, raw, math.prod(shape)), shape)
     expected = math.prod(shape) * NUMPY[dtype].itemsize
     if len(raw) != expected:
         raise InputMismatch(
@@ -103,10 +103,11 @@ def write_raw(array: Array) -> bytes:
     return b"".join(parts)
 
 
-def _read_strings(name: str, raw: bytes) -> Array:
+def _read_strings(name: str, raw: bytes, count: int) -> Array:
+    """No more than one string more than `count` is made, however many there are."""
     texts, place = list[str](), 0
     try:
-        while place < len(raw):
+        while place < len(raw) and len(texts) <= count:
             start = place + _LENGTH.size
             place = start + _LENGTH.unpack_from(raw, place)[0]
             if place > len(raw):

@@ -1,9 +1,10 @@
 """What the handlers share, and how each of them is entered."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -19,10 +20,12 @@ from skylane.server.core.grant import Grant
 from skylane.server.core.text import quoted
 from skylane.server.core.types import NO_DEADLINE, Call, Route
 from skylane.server.engine.routes import Routes
+from skylane.server.engine.served_version import ServedVersion
 from skylane.server.http.engine_calls import EngineCalls
 from skylane.server.http.error_responses import response_to, response_to_misuse
 from skylane.server.http.packed_replies import Reply
 from skylane.server.http.request_bodies import Bodies
+from skylane.server.http.request_inputs import RequestInputs
 from skylane.server.observability import http_request_log as visits
 from skylane.server.repository.repository import ModelStatus
 
@@ -30,6 +33,11 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_HEADER: Final = "x-request-timeout-ms"
 CACHED_HEADER: Final = "x-skylane-cached"
+
+INLINE_BYTES_MAX: Final = 64 * 2**10
+"""A body up to this size is read at once: that takes a millisecond or two, and a thread 0.1."""
+
+Parsed = TypeVar("Parsed", bound=RequestInputs)
 
 Metrics = Callable[[str], Awaitable[tuple[bytes, str]]]
 """Gives the page of metrics and its media type, for whoever accepts these."""
@@ -85,6 +93,19 @@ class Context:
         return await self.exchange.group(
             make, deadline, lambda: gone(request), http_request.protocol, http_request.request_id
         )
+
+    async def parse(self, make: Callable[[bytes], Parsed], body: bytes, served_version: ServedVersion) -> Parsed:
+        """The request that this body holds. A large one is read on a thread, one at a time. Raises what `make` does."""
+        if len(body) <= INLINE_BYTES_MAX:
+            return make(body)
+
+        def prepared() -> Parsed:
+            parsed = make(body)
+            parsed.prepare(served_version.model.interface)
+            return parsed
+
+        async with self.bodies.parsing:
+            return await asyncio.to_thread(prepared)
 
     def deadline(self, request: Request) -> float:
         """Until when the caller waits, by the header. Raises BadRequest."""

@@ -5,7 +5,7 @@ in order. Sources: see server/open_inference.py.
 """
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -14,11 +14,14 @@ from skylane.dtypes import NUMPY
 from skylane.server.codecs.tensor_bytes import DATATYPE_OF, read_dtype, read_raw, read_shape, shaped, write_raw
 from skylane.server.core import input_binding
 from skylane.server.core.batch_task import RequestGroup
-from skylane.server.core.errors import BadRequest, InputMismatch
+from skylane.server.core.errors import BadRequest, InputMismatch, MessageTooLarge
 from skylane.server.core.text import quoted
 from skylane.server.core.types import Array, Call, Interface, Route
+from skylane.server.http import json_answers, json_text
+from skylane.server.http.body_limits import JSON_VALUES_MAX
 from skylane.server.http.json_values import read_tensor
 from skylane.server.http.packed_replies import JsonTask, Reply, pack
+from skylane.server.http.request_inputs import RequestInputs
 
 ID_BYTES_MAX: Final = 256
 
@@ -48,13 +51,14 @@ class _Body(msgspec.Struct):
 _decoder: Final = msgspec.json.Decoder(_Body)
 
 
-class Inference:
+class Inference(RequestInputs):
     """One request, read as far as it can be without the model."""
 
-    def __init__(self, body: bytes, json_size: int | None) -> None:
+    def __init__(self, body: bytes, json_size: int | None, values_max: int = JSON_VALUES_MAX) -> None:
         """`json_size`: what the header says of the length of the JSON; None without one.
 
-        A size of 0 stands for a body that is the bytes of the model's only input. Raises BadRequest or InputMismatch.
+        A size of 0 stands for a body that is the bytes of the model's only input. `values_max`: strings that a binary
+        tensor may have. Raises BadRequest, InputMismatch or MessageTooLarge.
         """
         self.id = ""
         self.timeout_s: float | None = None
@@ -69,9 +73,9 @@ class Inference:
                 f"Inference-Header-Content-Length: expected 0 to {len(body)}, the length of the body, "
                 f"received {json_size}"
             )
-        read = _decode(body if json_size is None else body[:json_size])
+        read = json_text.decode(body if json_size is None else body[:json_size], _decoder, "an inference request")
         self._read_head(read)
-        self._inputs = _read_inputs(read.inputs, b"" if json_size is None else body[json_size:])
+        self._inputs = _read_inputs(read.inputs, b"" if json_size is None else body[json_size:], values_max)
 
     def _read_head(self, body: _Body) -> None:
         if len(body.id.encode()) > ID_BYTES_MAX:
@@ -114,7 +118,7 @@ class InferenceGroup(RequestGroup):
 
     def bind(self, interface: Interface) -> JsonTask:
         """See Ask."""
-        arrays = input_binding.bind(interface, self._inference.inputs(interface))
+        arrays = self._inference.arrays(interface)
         form = InferenceForm(interface, self._inference.wanted, self._inference.binary)
         return JsonTask(self.calls, form, arrays, len(arrays[0]))
 
@@ -132,26 +136,33 @@ class InferenceForm:
     def encode(self, outputs: Sequence[Array], calls: int, rows_each: int) -> list[bytes]:
         """See ReplyForm. The JSON ends before its last brace, so that an id can follow."""
         assert calls == 1, "every request over HTTP is a block of its own"
-        described, raws = list[dict[str, Any]](), list[bytes]()
-        for place, binary in zip(self._places, self._binary, strict=True):
-            spec, array = self._interface.outputs[place], outputs[place]
-            tensor: dict[str, Any] = {
-                "name": spec.name,
-                "datatype": DATATYPE_OF[spec.dtype],
-                "shape": [rows_each, *array.shape[1:]],
-            }
-            if binary:
-                raws.append(write_raw(array))
-                tensor["parameters"] = {"binary_data_size": len(raws[-1])}
-            else:
-                tensor["data"] = array.ravel().tolist()
-            described.append(tensor)
-        answer = {
+        wanted = [outputs[place] for place in self._places]
+        raws = [write_raw(array) for array, binary in zip(wanted, self._binary, strict=True) if binary]
+        sizes = iter(map(len, raws))
+        tensors = [self._described(number, rows_each, array.shape[1:], sizes) for number, array in enumerate(wanted)]
+        in_text = [array for array, binary in zip(wanted, self._binary, strict=True) if not binary]
+        json = json_answers.encode(lambda arrays: self._answer(tensors, arrays), in_text)
+        return [pack(json[:-1], b"".join(raws))]
+
+    def _described(self, number: int, rows: int, sizes: Sequence[int], raw_sizes: Iterator[int]) -> dict[str, Any]:
+        """An output without its values; where they are binary, with the next of `raw_sizes`."""
+        spec = self._interface.outputs[self._places[number]]
+        tensor: dict[str, Any] = {"name": spec.name, "datatype": DATATYPE_OF[spec.dtype], "shape": [rows, *sizes]}
+        if self._binary[number]:
+            tensor["parameters"] = {"binary_data_size": next(raw_sizes)}
+        return tensor
+
+    def _answer(self, tensors: Sequence[dict[str, Any]], in_text: Sequence[Array]) -> dict[str, Any]:
+        """All of the JSON. `in_text`: the outputs whose values it has."""
+        texts = iter(in_text)
+        return {
             "model_name": self._interface.model,
             "model_version": str(self._interface.version),
-            "outputs": described,
+            "outputs": [
+                tensor if binary else {**tensor, "data": next(texts).ravel().tolist()}
+                for tensor, binary in zip(tensors, self._binary, strict=True)
+            ],
         }
-        return [pack(msgspec.json.encode(answer)[:-1], b"".join(raws))]
 
 
 def json_of(reply: Reply, request_id: str) -> bytes:
@@ -159,14 +170,7 @@ def json_of(reply: Reply, request_id: str) -> bytes:
     return reply.json + (b',"id":' + msgspec.json.encode(request_id) if request_id else b"") + b"}"
 
 
-def _decode(body: bytes) -> _Body:
-    try:
-        return _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the body is not an inference request: {error}") from error
-
-
-def _read_inputs(tensors: Sequence[_Tensor], binary: bytes) -> dict[str, Array]:
+def _read_inputs(tensors: Sequence[_Tensor], binary: bytes, values_max: int) -> dict[str, Array]:
     arrays, start = dict[str, Array](), 0
     for tensor in tensors:
         if not tensor.name:
@@ -185,6 +189,10 @@ def _read_inputs(tensors: Sequence[_Tensor], binary: bytes) -> dict[str, Array]:
             raise InputMismatch(
                 f"tensor {quoted(tensor.name)}: binary_data_size: expected 0 to {len(binary) - start}, what is left of "
                 f"the body behind the JSON, received {quoted(str(size))}"
+            )
+        if dtype == "string" and math.prod(shape) > values_max:
+            raise MessageTooLarge(
+                f"tensor {quoted(tensor.name)}: shape: {list(shape)} has more strings than the model takes"
             )
         arrays[tensor.name] = read_raw(tensor.name, dtype, shape, binary[start : start + size])
         start += size

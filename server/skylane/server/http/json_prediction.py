@@ -22,8 +22,10 @@ from skylane.server.core.batch_task import RequestGroup
 from skylane.server.core.errors import BadRequest, InputMismatch
 from skylane.server.core.text import listed, quoted
 from skylane.server.core.types import Array, Call, Interface, Route
-from skylane.server.http.json_values import columns_of, read_column, read_tensor
+from skylane.server.http import json_answers, json_text
+from skylane.server.http.json_values import columns_of, is_encoded, read_column, read_tensor
 from skylane.server.http.packed_replies import JsonTask, pack
+from skylane.server.http.request_inputs import RequestInputs
 
 SIGNATURE: Final = "serving_default"
 
@@ -37,7 +39,10 @@ _OPTIONS: Final[dict[str, frozenset[str]]] = {
 Write = Callable[[Interface, Sequence[int], Sequence[Array]], Any]
 
 
-class Prediction:
+_decoder: Final = msgspec.json.Decoder[Any]()
+
+
+class Prediction(RequestInputs):
     """One request, read as far as it can be without the model."""
 
     def __init__(self, body: bytes) -> None:
@@ -83,7 +88,7 @@ class Prediction:
     def inputs(self, interface: Interface) -> Mapping[str, Array]:
         """The inputs by name. Raises InputMismatch."""
         values = self._values
-        if self.form != "inputs" and values and isinstance(values[0], dict):
+        if self.form != "inputs" and values and self._are_objects(interface):
             values = _with_gaps(interface, columns_of(values), len(values))
         if isinstance(values, dict):
             return _read_named(interface, values)
@@ -94,6 +99,11 @@ class Prediction:
         if not values:
             return {spec.name: np.empty((0, *[size or 0 for size in spec.shape[1:]]), NUMPY[spec.dtype])}
         return {spec.name: _read_rows(spec, values)}
+
+    def _are_objects(self, interface: Interface) -> bool:
+        """Whether rows name their values, and are no strings in TensorFlow Serving's encoding."""
+        first = self._values[0]
+        return isinstance(first, dict) and not (is_encoded(first) and "b64" not in interface.columns_by_name)
 
 
 class PredictionGroup(RequestGroup):
@@ -107,7 +117,7 @@ class PredictionGroup(RequestGroup):
 
     def bind(self, interface: Interface) -> JsonTask:
         """See Ask."""
-        arrays = input_binding.bind(interface, self._prediction.inputs(interface))
+        arrays = self._prediction.arrays(interface)
         form = PredictionForm(interface, self._prediction.wanted, self._prediction.form)
         return JsonTask(self.calls, form, arrays, len(arrays[0]))
 
@@ -124,7 +134,8 @@ class PredictionForm:
     def encode(self, outputs: Sequence[Array], calls: int, rows_each: int) -> list[bytes]:  # noqa: ARG002
         """See ReplyForm."""
         assert calls == 1, "every request over HTTP is a block of its own"
-        return [pack(msgspec.json.encode(_WRITE[self._form](self._interface, self._places, outputs)))]
+        write = _WRITE[self._form]
+        return [pack(json_answers.encode(lambda arrays: write(self._interface, self._places, arrays), outputs))]
 
 
 def _write_rows(interface: Interface, places: Sequence[int], outputs: Sequence[Array]) -> Any:
@@ -165,10 +176,7 @@ _WRITE: Final[Mapping[str, Write]] = {"rows": _write_rows, "instances": _write_i
 
 
 def _decode(body: bytes) -> Any:
-    try:
-        found = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the body is not JSON: {error}") from error
+    found = json_text.decode(body, _decoder, "JSON")
     if not isinstance(found, dict | list):
         raise BadRequest(f"the body: expected an object or a list of objects, received {quoted(str(found))}")
     return found

@@ -1,5 +1,8 @@
 """Values of JSON → numpy arrays, with errors that name what is wrong. Pure."""
 
+import base64
+import binascii
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -15,6 +18,10 @@ from skylane.server.core.types import Array
 
 Record = Mapping[str, Any]
 
+SLICE_VALUES: Final = 16_384
+SLICE_LISTS: Final = 1024
+"""Longer lists are converted in parts of so many numbers, or lists: between two parts other threads can run."""
+
 _NAMES: Final = {bool: "booleans", int: "integers", float: "floats", str: "strings", list: "lists", dict: "objects"}
 
 
@@ -26,15 +33,52 @@ def read_tensor(name: str, dtype: DType, values: Any) -> Array:
     if depth > DIMENSIONS_MAX:
         raise InputMismatch(f"tensor {quoted(name)}: data: expected at most {DIMENSIONS_MAX} lists in one another")
     try:
-        checked = msgspec.convert(values, _lists_of(NUMPY[dtype].kind, depth))
-        with np.errstate(over="ignore"):  # a number too large for the type becomes infinite, as in the pipeline
-            return np.array(checked, NUMPY[dtype])
+        if (len(values) <= SLICE_VALUES and depth == 1) or len(values) <= SLICE_LISTS:
+            return _converted(dtype, values, depth)
+        step = SLICE_VALUES if depth == 1 else SLICE_LISTS
+        parts = [_converted(dtype, values[at : at + step], depth, at) for at in range(0, len(values), step)]
+        return np.concatenate(parts)
     except msgspec.ValidationError as error:
         raise InputMismatch(f"tensor {quoted(name)}: data: {error}") from error
     except OverflowError as error:
         raise InputMismatch(f"tensor {quoted(name)}: data: a value is outside the range of {dtype}") from error
     except ValueError as error:
         raise InputMismatch(f"tensor {quoted(name)}: data: lists beside one another differ in length") from error
+
+
+def _converted(dtype: DType, values: list[Any], depth: int, start: int = 0) -> Array:
+    """These elements of the outermost list, of which the first has this place there."""
+    try:
+        checked = msgspec.convert(values, _lists_of(NUMPY[dtype].kind, depth))
+    except msgspec.ValidationError as error:
+        if dtype == "string" and (decoded := _decoded(values, depth)) is not None:
+            return np.array(decoded, object)
+        moved = re.sub(r"\$\[(\d+)\]", lambda place: f"$[{start + int(place[1])}]", str(error))
+        raise msgspec.ValidationError(moved) from error
+    with np.errstate(over="ignore"):  # a number too large for the type becomes infinite, as in the pipeline
+        return np.array(checked, NUMPY[dtype])
+
+
+def is_encoded(value: Any) -> bool:
+    """Whether it is a string as TensorFlow Serving writes those that need not be text: an object with base64."""
+    return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
+
+
+def _decoded(values: Any, depth: int) -> Any:
+    """Lists of text, where strings may be encoded; None if there is anything else. Raises InputMismatch."""
+    if depth == 0:
+        return values if isinstance(values, str) else _text_of(values) if is_encoded(values) else None
+    if not isinstance(values, list):
+        return None
+    decoded = [_decoded(value, depth - 1) for value in values]
+    return None if None in decoded else decoded
+
+
+def _text_of(encoded: Mapping[str, str]) -> str:
+    try:
+        return base64.b64decode(encoded["b64"], validate=True).decode()
+    except (binascii.Error, ValueError) as error:
+        raise InputMismatch(f"b64: expected base64 of text in UTF-8, received {quoted(encoded['b64'])}") from error
 
 
 def read_column(name: str, values: Sequence[Any]) -> Array:
@@ -44,6 +88,10 @@ def read_column(name: str, values: Sequence[Any]) -> Array:
     kinds.discard(type(None))
     if not kinds or kinds == {str}:
         return _objects(values)
+    if dict in kinds and kinds <= {dict, str} and (texts := _texts(values)) is not None:
+        return _objects(texts)
+    if kinds == {str, float} and all(value != value for value in values if type(value) is float):
+        return _objects([None if type(value) is float else value for value in values])  # NaN among texts is a gap
     if not (kinds == {bool} or kinds <= {int, float}):
         raise InputMismatch(f"column {quoted(name)}: {_told(values, kinds)}")
     try:
@@ -62,6 +110,13 @@ def columns_of(records: Sequence[Record]) -> dict[str, list[Any]]:
     """Records as columns, in the order in which names first appear. A name that a record lacks is null there."""
     names = dict.fromkeys(name for record in records for name in record)
     return {name: [record.get(name) for record in records] for name in names}
+
+
+def _texts(values: Sequence[Any]) -> list[Any] | None:
+    """Text and gaps, where text may be encoded; None if there are other objects. Raises InputMismatch."""
+    if not all(is_encoded(value) for value in values if isinstance(value, dict)):
+        return None
+    return [_text_of(value) if isinstance(value, dict) else value for value in values]
 
 
 def _objects(values: Sequence[Any]) -> Array:

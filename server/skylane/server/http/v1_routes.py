@@ -58,15 +58,16 @@ def routes(context: Context) -> list[HttpRoute]:
 
 async def _predict(context: Context, request: Request) -> Response:
     route, deadline = context.route(request), context.deadline(request)
+    served_version = context.routes().served_version(route)
     with context.bodies.room() as room:
-        body = await context.bodies.read(request, room)
-        reply = await context.group(request, _reading(route, body), deadline)
+        body = await context.bodies.read(request, room, context.bodies.limits(served_version))
+        prediction = await context.parse(Prediction, body, served_version)
+        del body
+        reply = await context.group(request, _asking(route, prediction), deadline)
     return Response(reply.json, headers=cached_header(reply), media_type="application/json")
 
 
-def _reading(route: Route, body: bytes) -> Callable[[Call], PredictionGroup]:
-    """Reads the body. Raises BadRequest or InputMismatch."""
-    prediction = Prediction(body)
+def _asking(route: Route, prediction: Prediction) -> Callable[[Call], PredictionGroup]:
     return lambda call: PredictionGroup(route, call, prediction)
 
 

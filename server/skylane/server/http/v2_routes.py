@@ -13,6 +13,7 @@ from skylane.server.admin.oip_views import EXTENSIONS, model_config, model_metad
 from skylane.server.core.errors import BadRequest
 from skylane.server.core.text import quoted
 from skylane.server.engine.served_version import ServedVersion
+from skylane.server.http.body_limits import SMALL
 from skylane.server.http.handler_context import Context, Handler, cached_header, entered, json_response
 from skylane.server.http.json_inference import Inference, InferenceGroup, json_of
 from skylane.server.observability.http_request_log import OTHERS
@@ -137,7 +138,7 @@ async def _unload(context: Context, request: Request) -> Response:
 async def _parameters(context: Context, request: Request) -> dict[str, Any]:
     context.grant(request)  # who is not known is not read
     with context.bodies.room() as room:
-        body = await context.bodies.read(request, room)
+        body = await context.bodies.read(request, room, SMALL)
     return _decoded(body, _ChangeBody, "load or unload").parameters
 
 
@@ -145,7 +146,7 @@ async def _index(context: Context, request: Request) -> Response:
     """The models that the caller may use, with the state of each version."""
     grant = context.grant(request)
     with context.bodies.room() as room:
-        body = await context.bodies.read(request, room)
+        body = await context.bodies.read(request, room, SMALL)
     ready_only = _decoded(body, _IndexBody, "the index").ready
     return json_response(context.directory.index(grant, ready_only=ready_only))
 
@@ -168,9 +169,13 @@ def _json_size(request: Request) -> int | None:
 
 async def _infer(context: Context, request: Request) -> Response:
     route, arrived_at, deadline = context.route(request), context.exchange.clock(), context.deadline(request)
+    served_version, json_size = context.routes().served_version(route), _json_size(request)
     with context.bodies.room() as room:
-        body = await context.bodies.read(request, room)
-        inference = Inference(body, _json_size(request))
+        limits = context.bodies.limits(served_version)
+        body = await context.bodies.read(request, room, limits, json_size)
+        inference = await context.parse(
+            lambda body: Inference(body, json_size, limits.values_max), body, served_version
+        )
         if inference.timeout_s is not None:
             deadline = min(deadline, arrived_at + inference.timeout_s)
         reply = await context.group(request, lambda call: InferenceGroup(route, call, inference), deadline)
