@@ -177,7 +177,7 @@ BAD = [
     ),
     pytest.param(
         ("/v1/models/linear:predict", b'{"rows": [{"features": [nan]}]}'),
-        "the body is not JSON: JSON is malformed: invalid character (byte 24)",
+        "the body is not JSON: JSON is malformed: invalid character (byte 28)",
         id="a token that nobody writes",
     ),
     pytest.param(
