@@ -99,6 +99,26 @@ class TestOpenInference:
             infer({"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [None, 1]}),
         ).json["outputs"][0]["data"] == [None, 1.0]
 
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [
+            pytest.param(
+                "/v2/models/float32/infer",
+                b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[NaN,-Infinity]}]}',
+                id="Open Inference Protocol",
+            ),
+            pytest.param("/v1/models/float32:predict", b'{"instances":[[NaN,-Infinity]]}', id="instances"),
+            pytest.param("/v1/models/float32:predict", b'{"rows":[{"x":[NaN,-Infinity]}]}', id="rows"),
+        ],
+    )
+    def test_what_python_writes_for_gaps_and_infinities_is_taken(self, http: Http, path: str, body: bytes) -> None:
+        answer = http.post(path, body)
+        assert b'[null,"-Infinity"]' in answer.body
+
+    def test_the_lists_of_kserve_and_of_triton(self, http: Http) -> None:
+        assert http.get("/v2/").json == http.get("/v2").json
+        assert "linear" in http.get("/v2/models").json["models"]
+
     def test_a_body_of_bytes_alone_is_the_only_input(self, http: Http) -> None:
         answer = http.post("/v2/models/linear/infer", features(3).tobytes(), Inference_Header_Content_Length="0")
         score = answer.json["outputs"][1]
@@ -213,6 +233,24 @@ class TestPredictions:
                 {"instances": ["1.5", "2"]},
                 {"predictions": [[1.5], [2.0]]},
                 id="rows of one value",
+            ),
+            pytest.param(
+                "/v1/models/touchy:predict",
+                {"instances": [{"b64": "MS41"}, {"b64": "Mg=="}]},
+                {"predictions": [[1.5], [2.0]]},
+                id="strings in base64",
+            ),
+            pytest.param(
+                "/v1/models/mixed:predict",
+                {"instances": [{"a": 1, "b": 2, "s": {"b64": "eA=="}, "t": {"b64": "w6k="}}]},
+                {"predictions": [{"numbers_out": [1.0, 2.0], "strings_out": ["x", "é"]}]},
+                id="strings in base64, in columns",
+            ),
+            pytest.param(
+                "/v1/models/mixed:predict",
+                {"inputs": {"numbers": [[1, 2]], "strings": [[{"b64": "eA=="}, "y"]]}},
+                {"outputs": {"numbers_out": [[1.0, 2.0]], "strings_out": [["x", "y"]]}},
+                id="strings in base64, in tensors",
             ),
             pytest.param("/v1/models/float32:predict", {"instances": []}, {"predictions": []}, id="no rows"),
         ],

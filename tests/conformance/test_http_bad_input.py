@@ -327,7 +327,12 @@ def test_a_model_that_fails_on_a_row_fails_that_request_alone(http: Http) -> Non
     ("method", "path", "error"),
     [
         pytest.param("GET", "/v3", (404, "there is nothing at this path: /docs lists what there is"), id="no path"),
-        pytest.param("GET", "/v2/models/linear/infer", (405, "Method Not Allowed"), id="the wrong method"),
+        pytest.param(
+            "GET",
+            "/v1/models/linear:classify",
+            (501, "this server has no :classify: send rows to :predict"),
+            id="what TensorFlow Serving has besides",
+        ),
         pytest.param(
             "GET", "/v2/models/linear/versions/x", (400, "version: expected 1 or more, received 'x'"), id="no version"
         ),
@@ -336,3 +341,22 @@ def test_a_model_that_fails_on_a_row_fails_that_request_alone(http: Http) -> Non
 def test_a_path_that_leads_nowhere(http: Http, method: str, path: str, error: tuple[int, str]) -> None:
     http.send(method, path)
     assert http.answer().error == error
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "takes"),
+    [
+        pytest.param("GET", "/v1/models/linear:predict", "POST", id="TensorFlow Serving's"),
+        pytest.param("PUT", "/v1/models/linear/versions/1:predict", "POST", id="of a version"),
+        pytest.param("DELETE", "/v1/models/linear/labels/stable:predict", "POST", id="of a label"),
+        pytest.param("GET", "/v2/models/linear/infer", "POST", id="the Open Inference Protocol's"),
+        pytest.param("GET", "/v2/repository/index", "POST", id="the index"),
+        pytest.param("POST", "/v1/models/linear", "GET, HEAD", id="a status"),
+        pytest.param("POST", "/metrics", "GET, HEAD", id="metrics"),
+    ],
+)
+def test_the_wrong_method_hears_of_the_right_one(http: Http, method: str, path: str, takes: str) -> None:
+    http.send(method, path)
+    answer = http.answer()
+    assert answer.error == (405, f"method: expected {takes} at this path, received {method}")
+    assert answer.headers["allow"] == takes

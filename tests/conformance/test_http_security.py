@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import socket
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import trustme
 from skylane.server.auth.tls import LOOK_S, TlsFiles
 from skylane.server.auth.tokens import hash_of
 from skylane.server.core.errors import CannotStart
+from skylane.server.http.live_events import STREAMS_MAX
 from support import models
 from support.calls import features
 from support.http import Http, infer, tensor
@@ -137,6 +139,92 @@ def test_no_token_and_no_header_reaches_the_log(tmp_path: Path, caplog: pytest.L
     assert "serving" in caplog.text
     assert "secret" not in caplog.text
     assert hash_of("secret-caller") not in caplog.text
+
+
+class TestBrowsers:
+    """What reaches a server on this machine from pages elsewhere; server/skylane/server/http/browsers.py has the table."""
+
+    ALLOWED = "https://app.example"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+        root = tmp_path_factory.mktemp("models")
+        models.linear(root)
+        with serving(root, http_port=0, allow_admin=True, allowed_origins=(cls.ALLOWED,)) as server:
+            yield server
+
+    @pytest.mark.parametrize(
+        ("headers", "status"),
+        [
+            pytest.param({"Origin": "https://evil.example", "Content_Type": "text/plain"}, 403, id="a form elsewhere"),
+            pytest.param({"Sec_Fetch_Site": "cross-site"}, 403, id="elsewhere, without an origin"),
+            pytest.param({"Host": "evil.example"}, 421, id="a name that was made to stand for this machine"),
+        ],
+    )
+    @pytest.mark.parametrize("path", ["/v2/repository/models/linear/unload", "/v2/models/linear/infer"])
+    def test_a_foreign_page_changes_nothing(
+        self, server: RunningServer, headers: dict[str, str], status: int, path: str
+    ) -> None:
+        with Http(server.http_port) as http:
+            assert http.post(path, b"", **headers).error[0] == status
+            assert http.get("/v2/models/linear/ready").status == 200
+
+    def test_a_program_and_an_allowed_page_do(self, server: RunningServer) -> None:
+        with Http(server.http_port) as http:
+            assert http.post("/v2/repository/models/linear/unload", b"").status == 200
+            allowed = {"Origin": self.ALLOWED, "Sec_Fetch_Site": "cross-site"}
+            loaded = http.post("/v2/repository/models/linear/load", b"", **allowed)
+            assert (loaded.status, loaded.headers["access-control-allow-origin"]) == (200, self.ALLOWED)
+            assert http.get("/v2/models/linear/ready", Origin="https://evil.example").headers["vary"] == "origin"
+
+    def test_a_browser_asks_first(self, server: RunningServer) -> None:
+        with Http(server.http_port) as http:
+            asks = {"Access_Control_Request_Method": "POST"}
+            http.send("OPTIONS", "/v1/models/linear:predict", Origin=self.ALLOWED, **asks)
+            answer = http.answer()
+            assert (answer.status, answer.headers["access-control-allow-origin"]) == (204, self.ALLOWED)
+            assert answer.headers["access-control-allow-methods"] == "GET, POST"
+            http.send("OPTIONS", "/v1/models/linear:predict", Origin="https://evil.example", **asks)
+            refused = http.answer()
+            assert refused.error[0] == 403
+            assert "access-control-allow-origin" not in refused.headers
+
+    def test_health_is_answered_under_every_name(self, server: RunningServer) -> None:
+        with Http(server.http_port) as http:
+            for path in ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"):
+                assert http.get(path, Host="pod-7.cluster.example").status == 200
+
+    @pytest.mark.parametrize(
+        "path", ["/v1/models", "/v2", "/metrics", "/openapi.json", "/docs", "/", "/nothing", "/live/figures.js"]
+    )
+    def test_no_answer_is_taken_for_another_type(self, server: RunningServer, path: str) -> None:
+        with Http(server.http_port) as http:
+            assert http.get(path).headers["x-content-type-options"] == "nosniff"
+
+    def test_what_is_no_request_is_refused_with_the_same_field(self, server: RunningServer) -> None:
+        with socket.create_connection(("127.0.0.1", server.http_port), timeout=30) as connection:
+            connection.sendall(b"this is no request\r\n\r\n")
+            assert b"\r\nx-content-type-options: nosniff\r\n" in connection.makefile("rb").read()
+
+    def test_http_1_1_without_a_host(self, server: RunningServer) -> None:
+        with socket.create_connection(("127.0.0.1", server.http_port), timeout=30) as connection:
+            connection.sendall(b"GET /v2 HTTP/1.1\r\nconnection: close\r\n\r\n")
+            assert connection.makefile("rb").read().startswith(b"HTTP/1.1 400 ")
+
+    def test_pages_are_bounded_however_many_come_at_once(self, server: RunningServer) -> None:
+        with contextlib.ExitStack() as stack:
+            pages = [stack.enter_context(Http(server.http_port)) for _ in range(2 * STREAMS_MAX)]
+            for page in pages:
+                page.send("GET", "/live/events")
+            statuses = [page.connection.getresponse().status for page in pages]
+            assert sorted(statuses) == [200] * STREAMS_MAX + [503] * STREAMS_MAX
+        with Http(server.http_port) as http:
+            while True:  # until the server has seen them go
+                http.send("GET", "/live/events")
+                if http.connection.getresponse().status == 200:
+                    break
+                http.connection.close()
 
 
 class TestTls:

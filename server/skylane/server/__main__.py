@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         default = getattr(defaults, name)
         parser.add_argument(
             f"--{name.replace('_', '-')}", type=kind, default=value, metavar=shown or None, choices=choices,
-            help=f"{text} (default: {'none' if default is None else default})",
+            help=f"{text} (default: {'none' if default in (None, ()) else default})",
         )  # fmt: skip
 
     def switch(name: str, text: str) -> None:
@@ -93,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     add("host", str, "address to listen on; 0.0.0.0 for all")
     add("port", int, "port to listen on; 0 for a free one")
     add("http_port", int, "port for HTTP and JSON; 0 for a free one")
+    add("allowed_hosts", _listed, "names, with commas, under which HTTP is asked besides localhost; *: any")
+    add("allowed_origins", _listed, "origins, with commas, of pages elsewhere that may ask by HTTP (CORS); *: any")
     add("tls_cert", Path, "certificate chain in PEM; read again when it changes")
     add("tls_key", Path, "its private key in PEM")
     add("tls_client_ca", Path, "certificates in PEM of whom clients must have theirs by")
@@ -123,6 +125,10 @@ def _parser() -> argparse.ArgumentParser:
         help="lines for people, or one JSON object a line (default: console)",
     )
     return parser
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, text.split(","))))
 
 
 if __name__ == "__main__":

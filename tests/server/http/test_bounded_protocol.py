@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from skylane.server.http.bounded_protocol import Limits
+from skylane.server.http.bounded_protocol import HEALTH, RESERVED, Limits
 from skylane.server.http.listener import HttpListener
 
 LARGE = b"x" * 50_000_000
@@ -27,6 +27,7 @@ class Echo:
             message = await receive()
             size, more = size + len(message.get("body", b"")), message.get("more_body", False)
         content = LARGE if scope["path"] == "/large" else f"{scope['path']} {size}".encode()
+        content = b"reserved" if RESERVED in scope else content
         headers = [(b"content-length", str(len(content)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
@@ -173,18 +174,38 @@ def test_what_is_refused_and_closed(port: int, begin: bytes, again: bytes, statu
     assert talk(port, LAST).endswith(b"/last 0"), "others are served"
 
 
-def test_a_connection_too_many_is_closed_at_once(caplog: pytest.LogCaptureFixture) -> None:
-    with listening(Limits(connections=2)) as port:
-        held = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(2)]
-        for each in held:  # answered, so they are counted
+def test_a_newcomer_takes_the_place_of_who_has_rested_longest() -> None:
+    with (
+        listening(Limits(connections=2)) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=30) as first,
+        socket.create_connection(("127.0.0.1", port), timeout=30) as second,
+    ):
+        for each in (first, second):
             each.sendall(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
             assert each.makefile("rb").read(len(ANSWER)) == ANSWER
-        assert talk(port) == b""
+        assert talk(port, LAST).endswith(b"/last 0")
+        assert rest(first) == b""
+        second.sendall(LAST)
+        assert rest(second).endswith(b"/last 0")
+
+
+SLOW = HEAD + b"expect: 100-continue\r\ncontent-length: 10\r\n\r\n"
+
+
+def test_a_connection_too_many_hears_of_health_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """All places are taken by requests that do not end."""
+    with listening(Limits(connections=2)) as port:
+        held = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(2)]
+        for each in held:
+            each.sendall(SLOW)
+            assert each.recv(12) == b"HTTP/1.1 100"
+        for path in HEALTH:
+            assert talk(port, LAST.replace(b"/last", path.encode())).endswith(b"reserved")
+        assert caplog.text == ""
+        assert talk(port, LAST).endswith(b"reserved")
         assert "the http port has 2 connections" in caplog.text
-        held.pop().close()
-        while not talk(port, LAST):  # until the server has seen that one go
-            pass
-        held.pop().close()
+        for each in held:
+            each.close()
 
 
 @pytest.mark.parametrize(
@@ -220,5 +241,5 @@ def test_who_never_reads_an_answer_is_cut_off() -> None:
     with listening(Limits(unread_s=0.1, connections=1)) as port, socket.create_connection(("127.0.0.1", port)) as deaf:
         deaf.sendall(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
         assert deaf.recv(1) == b"H"
-        while not talk(port, LAST):
+        while not talk(port, LAST).endswith(b"/last 0"):
             pass

@@ -70,7 +70,15 @@ async def get(path: str, metrics: Any) -> tuple[int, dict[bytes, bytes], bytes]:
     async def receive() -> Any:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": [], "root_path": ""}
+    scope: dict[str, Any] = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "path": path,
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"localhost")],
+    }
     await Application(context)(scope, receive, send)
     start, body = sent
     return start["status"], dict(start["headers"]), body["body"]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
+from urllib.parse import urlsplit
 
 from skylane.server.core.text import listed
 
@@ -11,6 +12,13 @@ Transport = Literal["native", "grpcio"]
 Traces = Literal["off", "otlp", "console"]
 
 PROCESSES_MAX: Final = 256
+
+
+def check_origin(origin: str) -> None:
+    """Raise ValueError unless this is `*` or the origin of a page."""
+    parts = urlsplit(origin)
+    if origin != "*" and (not parts.scheme or not parts.netloc or parts.path.rstrip("/") or parts.query):
+        raise ValueError(f"allowed-origins: expected * or origins as https://app.example, received {origin!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +33,11 @@ class Settings:
     """0 picks a free one."""
     http_port: int | None = None
     """Port for HTTP beside gRPC; 0 picks a free one, None: no HTTP."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names besides localhost under which the HTTP port may be asked; `*`: any. Without any, a port on another than a
+    loopback address answers under every name."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins of pages elsewhere that may ask the HTTP port from a browser, as `https://app.example`; `*`: any."""
     tokens: Path | None = None
     """File of bearer tokens, see server/skylane/server/auth/tokens.py; None: nobody is asked for one."""
     allow_admin: bool = False
@@ -82,6 +95,8 @@ class Settings:
             raise ValueError(f"http-port: expected 0 to 65535, received {self.http_port}")
         if self.http_port and self.http_port == self.port:
             raise ValueError(f"http-port: expected another port than gRPC's, received {self.http_port} for both")
+        for origin in self.allowed_origins:
+            check_origin(origin)
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls-cert and tls-key: expected both or neither")
         if self.tls_client_ca is not None and self.tls_cert is None:

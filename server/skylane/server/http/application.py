@@ -1,5 +1,6 @@
 """The HTTP application: every path, in one Starlette router. Each request has an id, and is told of when it ends."""
 
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from starlette.applications import Starlette
@@ -10,21 +11,33 @@ from starlette.types import Message, Receive, Scope, Send
 
 from skylane.server.core import request_ids
 from skylane.server.http import live_events, pages, v1_routes, v2_routes
-from skylane.server.http.error_responses import response_to_misuse
+from skylane.server.http.bounded_protocol import HEALTH, RESERVED
+from skylane.server.http.browsers import BrowserRules, Refused
+from skylane.server.http.error_responses import response_to_misuse, wrong_method
 from skylane.server.http.handler_context import Context
 from skylane.server.observability import http_request_log as visits
 from skylane.server.observability.http_request_log import HttpRequestListener
 
 _ID_FIELD: Final = request_ids.FIELD.encode()
 _NO_SUCH_PATH: Final = "there is nothing at this path: /docs lists what there is"
+_NO_ROOM: Final = "the server has as many connections as it may: this one is for health checks alone"
+_NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
+_CLOSE: Final = (b"connection", b"close")
+
+_CONCERN: Final = frozenset({_ID_FIELD, b"host", b"origin", b"sec-fetch-site", b"access-control-request-method"})
+
+ANYBODY: Final = BrowserRules((), (), loopback=False)
+"""Every Host is good, and pages of other origins are refused."""
 
 
 class Application:
     """An ASGI application that knows how many requests are open."""
 
-    def __init__(self, context: Context, http_requests: HttpRequestListener | None = None) -> None:
-        """`http_requests` hears of every request that ends."""
-        self._http_requests = http_requests
+    def __init__(
+        self, context: Context, http_requests: HttpRequestListener | None = None, browsers: BrowserRules = ANYBODY
+    ) -> None:
+        """`http_requests` hears of every request that ends. `browsers` says what pages may do."""
+        self._http_requests, self._browsers = http_requests, browsers
         self._routes = Starlette(
             routes=[
                 *v2_routes.routes(context),
@@ -41,33 +54,66 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         assert scope["type"] == "http"
-        http_request, status = visits.enter(scope, _sent_id(scope) or request_ids.made()), 0
-        field = (_ID_FIELD, http_request.request_id.encode())
+        fields = _fields(scope)
+        sent_id = "".join(fields.get(request_ids.FIELD, ())[:1])
+        http_request, status = visits.enter(scope, request_ids.told(sent_id) or request_ids.made()), 0
+        more = [(_ID_FIELD, http_request.request_id.encode()), _NOSNIFF]
+        if scope.get(RESERVED):
+            more.append(_CLOSE)
+        origin = ", ".join(fields.get("origin", ()))
+        more += _encoded(self._browsers.cors(origin, scope["path"]))
 
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], field]
+                message["headers"] = [*message["headers"], *more]
             await send(message)
 
         self.open += 1
         try:
-            await self._routes(scope, receive, sending)
+            answer = self._at_the_door(scope, fields, origin) or self._routes
+            await answer(scope, receive, sending)
         finally:
             self.open -= 1
             if self._http_requests is not None:
                 self._http_requests.left(http_request, status, scope)
 
+    def _at_the_door(self, scope: Scope, fields: Mapping[str, list[str]], origin: str) -> Response | None:
+        """The answer to a request that no route should see."""
+        path, request_id = scope["path"], visits.of(scope).request_id
+        if path in HEALTH and scope["method"] in ("GET", "HEAD"):
+            return None  # a probe is answered under every name and on every connection
+        if scope.get(RESERVED):
+            return response_to_misuse(HTTPException(503, _NO_ROOM), request_id)
+        refused = self._browsers.refusal(scope["method"], path, scope["http_version"], fields)
+        if refused is None and scope["method"] == "OPTIONS" and origin and "access-control-request-method" in fields:
+            told = self._browsers.preflight(origin, path)
+            if not isinstance(told, Refused):
+                return Response(status_code=204, headers=told)
+            refused = told
+        if refused is None:
+            return None
+        return response_to_misuse(HTTPException(refused.status, refused.reason), request_id)
 
-def _sent_id(scope: Scope) -> str:
-    return next(
-        (request_ids.told(value.decode("latin-1")) for name, value in scope["headers"] if name == _ID_FIELD), ""
-    )
+
+def _fields(scope: Scope) -> Mapping[str, list[str]]:
+    """Header fields that concern every request: names → values."""
+    fields: dict[str, list[str]] = {}
+    for name, value in scope["headers"]:
+        if name in _CONCERN:
+            fields.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+    return fields
+
+
+def _encoded(fields: Mapping[str, str]) -> Iterable[tuple[bytes, bytes]]:
+    return ((name.encode(), value.encode("latin-1")) for name, value in fields.items())
 
 
 async def _misused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         error.detail = _NO_SUCH_PATH
+    elif error.status_code == 405:
+        error = wrong_method(request.method, (error.headers or {}).get("Allow", ""))
     return response_to_misuse(error, visits.of(request.scope).request_id)

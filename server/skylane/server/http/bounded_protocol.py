@@ -16,7 +16,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from skylane.server.core import request_ids
 from skylane.server.host.connection_limit import RefusedConnections
 from skylane.server.http.error_responses import told
+from skylane.server.http.seats import Seats
 from skylane.server.observability.http_request_log import HttpRequestListener, HttpRequestRecord
+
+HEALTH: Final = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
+"""Paths of probes, which are answered under every name and however many connections there are."""
+RESERVED: Final = "skylane.reserved"
+"""Key of a scope: the connection is one of those kept for health alone."""
+RESERVED_REQUEST_S: Final = 5.0
+"""Seconds in which a request on such a connection must have come whole."""
 
 FRAMING_BYTES_EACH: Final = 16
 """Framing that a byte of a body may bring along: chunks of one byte take six."""
@@ -29,7 +37,7 @@ class Limits:
     head_bytes: int = 64 * 2**10
     """Of a request's line and header fields; trailers and the framing of chunks count as well. Beyond it: 431."""
     connections: int = 1000
-    """Beyond it a new one is closed at once."""
+    """Beyond it those that rest are closed, see server/http/seats.py."""
     request_s: float = 60.0
     """Seconds in which a request must have come whole; else the connection is closed."""
     idle_s: int = 75
@@ -46,6 +54,7 @@ class BoundedProtocol(HttpToolsProtocol):
         *args: Any,
         limits: Limits,
         refused_connections: RefusedConnections,
+        seats: "Seats[BoundedProtocol]",
         http_requests: HttpRequestListener | None = None,
         **kwargs: Any,
     ) -> None:
@@ -53,7 +62,8 @@ class BoundedProtocol(HttpToolsProtocol):
         application sees.
         """
         super().__init__(*args, **kwargs)
-        self._http_requests = http_requests
+        self._http_requests, self._seats = http_requests, seats
+        self._reserved = False
         self._limits, self._refused_connections = limits, refused_connections
         self._begun = 0
         """Requests that have begun on this connection."""
@@ -63,17 +73,20 @@ class BoundedProtocol(HttpToolsProtocol):
         self._receiving: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Drop connections beyond the limit: nobody has asked anything on them yet."""
+        """Find a place, which may be that of another."""
         super().connection_made(transport)
-        if len(self.connections) > self._limits.connections:
-            transport.abort()
+        seat = self._seats.enter(self)
+        self._reserved = seat.reserved
+        if seat.closed is not None:
+            seat.closed.transport.abort()
+        if seat.refused:
             self._refused_connections.refuse(time.monotonic())
-            return
         self._await_whole_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
         self._forget_timer()
+        self._seats.leave(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -103,6 +116,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """See httptools."""
         super().on_message_begin()
+        self._seats.wake(self)
+        if self._reserved:
+            self.scope[RESERVED] = True  # type: ignore[typeddict-unknown-key]
         if self._receiving is None:  # it came in one read with the end of another
             self._await_whole_request()
         self._begun += 1
@@ -110,8 +126,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """See httptools. An offer to upgrade is declined before anything begins."""
-        if not self.parser.should_upgrade():
-            super().on_headers_complete()
+        if self.parser.should_upgrade():
+            return
+        super().on_headers_complete()
+        if self._reserved and self.scope["path"] not in HEALTH:
+            self._refused_connections.refuse(time.monotonic())
 
     def on_body(self, body: bytes) -> None:
         """See httptools."""
@@ -124,6 +143,17 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         super().on_message_complete()
         self._forget_timer()
+        self._rest_if_done()
+
+    def on_response_complete(self) -> None:
+        """See uvicorn."""
+        super().on_response_complete()
+        self._rest_if_done()
+
+    def _rest_if_done(self) -> None:
+        """An answer that the peer has not taken yet is no rest."""
+        if self.cycle.response_complete and self._receiving is None and not self.transport.get_write_buffer_size():
+            self._seats.rest(self)
 
     def _without_upgrade(self, rest: bytes) -> bytes:
         """The request as if nothing had been offered: the parser believes that its body is another protocol."""
@@ -137,7 +167,8 @@ class BoundedProtocol(HttpToolsProtocol):
         return b"%s %s HTTP/1.1\r\n%s\r\n%s" % (method, self.url, head, rest)
 
     def _await_whole_request(self) -> None:
-        self._receiving = self.loop.call_later(self._limits.request_s, self.transport.abort)
+        limit_s = min(self._limits.request_s, RESERVED_REQUEST_S) if self._reserved else self._limits.request_s
+        self._receiving = self.loop.call_later(limit_s, self.transport.abort)
 
     def _forget_timer(self) -> None:
         if self._receiving is not None:
@@ -149,11 +180,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         http_request = HttpRequestRecord(request_ids.made(), time.monotonic())
-        content = told(why, http_request.request_id)
+        content, request_id = told(why, http_request.request_id), http_request.request_id.encode()
         self.transport.write(
-            b"HTTP/1.1 %d \r\ncontent-type: application/json\r\ncontent-length: %d\r\n%s: %s\r\nconnection: close"
-            b"\r\n\r\n%s"
-            % (status, len(content), request_ids.FIELD.encode(), http_request.request_id.encode(), content)
+            b"HTTP/1.1 %d \r\ncontent-type: application/json\r\ncontent-length: %d\r\n%s: %s\r\n"
+            b"x-content-type-options: nosniff\r\nconnection: close\r\n\r\n%s"
+            % (status, len(content), request_ids.FIELD.encode(), request_id, content)
         )
         self.transport.close()
         if self._http_requests is not None:

@@ -44,6 +44,12 @@ def response_to_misuse(error: HTTPException, request_id: str) -> Response:
     return _told(error.status_code, error.detail, request_id, dict(error.headers or {}))
 
 
+def wrong_method(received: str, allowed: str) -> HTTPException:
+    """For a path that takes other methods: `allowed`, with commas."""
+    allowed = ", ".join(sorted(allowed.split(", ")))
+    return HTTPException(405, f"method: expected {allowed} at this path, received {received}", {"Allow": allowed})
+
+
 def told(text: str, request_id: str) -> bytes:
     """The body of every refusal."""
     return msgspec.json.encode({"error": text, "request_id": request_id})

@@ -2,17 +2,19 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 import ssl
 from collections.abc import Iterator
 from functools import partial
-from typing import Final, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from skylane.server.host.connection_limit import RefusedConnections
 from skylane.server.http.bounded_protocol import BoundedProtocol, Limits
+from skylane.server.http.seats import Seats
 from skylane.server.observability.http_request_log import HttpRequestListener
 
 LIMITS: Final = Limits()
@@ -59,18 +61,17 @@ class HttpListener:
         self.port: int = self._sockets[0].getsockname()[1]
         self.scheme = "http" if tls is None else "https"
         self._tls = tls
+        protocol = partial(
+            BoundedProtocol,
+            limits=limits,
+            refused_connections=self.refused_connections,
+            seats=Seats(limits.connections),
+            http_requests=http_requests,
+        )
         self._server = uvicorn.Server(
             uvicorn.Config(
                 application,
-                http=cast(
-                    type[asyncio.Protocol],
-                    partial(
-                        BoundedProtocol,
-                        limits=limits,
-                        refused_connections=self.refused_connections,
-                        http_requests=http_requests,
-                    ),
-                ),
+                http=cast(type[asyncio.Protocol], protocol),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -123,12 +124,20 @@ class HttpListener:
             connection.transport.abort()
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a port bound to this host is reachable from this machine alone. Raises OSError."""
+    return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in _addresses(host, 0))
+
+
+def _addresses(host: str, port: int) -> list[tuple[Any, ...]]:
+    return list(socket.getaddrinfo(host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
+
+
 def _bound(host: str, port: int, share_port: bool, limits: Limits) -> list[socket.socket]:
     """A socket for each address of the name, all with one port. Raises OSError."""
-    found = socket.getaddrinfo(host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     made = list[socket.socket]()
     with contextlib.ExitStack() as on_failure:
-        for family, _, _, _, address in found:
+        for family, _, _, _, address in _addresses(host, port):
             bound = socket.socket(family, socket.SOCK_STREAM)
             on_failure.callback(bound.close)
             for level, option, value in _options(family, share_port, limits):

@@ -8,13 +8,14 @@ import importlib.resources
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route as HttpRoute
+from starlette.types import Receive, Scope, Send
 
 from skylane.server.http.handler_context import Context, entered
 
@@ -59,7 +60,7 @@ async def _file(_: Context, request: Request) -> Response:
 
 
 def _asset(name: str, media_type: str) -> Response:
-    headers = {"content-security-policy": _POLICY, "cache-control": "no-cache", "x-content-type-options": "nosniff"}
+    headers = {"content-security-policy": _POLICY, "cache-control": "no-cache"}
     return Response(_FILES.joinpath(name).read_bytes(), headers=headers, media_type=media_type)
 
 
@@ -84,19 +85,35 @@ class _Streams:
             raise HTTPException(404, "this server has no live figures")
         if self._open >= STREAMS_MAX:
             raise HTTPException(503, f"{STREAMS_MAX} pages are open already, which is as many as may be")
+        self._open += 1  # from now on: the first figures are sent some turns later
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(self._events(context), headers=headers, media_type="text/event-stream")
+        return _Stream(self._left, _events(context), headers=headers, media_type="text/event-stream")
 
-    async def _events(self, context: Context) -> AsyncIterator[bytes]:
-        assert context.live is not None
-        self._open += 1
+    def _left(self) -> None:
+        self._open -= 1
+
+
+class _Stream(StreamingResponse):
+    """A stream that tells when it ends, even if it never began."""
+
+    def __init__(self, ended: Callable[[], None], content: AsyncIterator[bytes], **options: Any) -> None:
+        super().__init__(content, **options)
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
         try:
-            looks = round(EVERY_S / LOOK_S)
-            for turn in itertools.count():
-                if context.readiness.draining:
-                    break
-                if turn % looks == 0:
-                    yield b"data: " + await context.live() + b"\n\n"
-                await asyncio.sleep(LOOK_S)
+            await super().__call__(scope, receive, send)
         finally:
-            self._open -= 1
+            self._ended()
+
+
+async def _events(context: Context) -> AsyncIterator[bytes]:
+    assert context.live is not None
+    looks = round(EVERY_S / LOOK_S)
+    for turn in itertools.count():
+        if context.readiness.draining:
+            break
+        if turn % looks == 0:
+            yield b"data: " + await context.live() + b"\n\n"
+        await asyncio.sleep(LOOK_S)

@@ -11,10 +11,11 @@ from skylane.server.core.errors import CannotStart, MessageTooLarge
 from skylane.server.core.settings import Settings
 from skylane.server.host.ports import cannot_bind
 from skylane.server.http.application import Application
+from skylane.server.http.browsers import BrowserRules
 from skylane.server.http.engine_calls import EngineCalls
 from skylane.server.http.handler_context import Context, Live, Metrics
 from skylane.server.http.listener import Application as AnyApplication
-from skylane.server.http.listener import HttpListener
+from skylane.server.http.listener import HttpListener, is_loopback
 from skylane.server.http.request_bodies import Bodies
 from skylane.server.observability.http_request_log import HttpRequestListener
 
@@ -50,7 +51,13 @@ def bind(
         metrics=metrics,
         live=live,
     )
-    application: AnyApplication = Application(context, http_requests)
+    address = f"{settings.host}:{settings.http_port}"
+    try:
+        loopback = is_loopback(settings.host)
+    except OSError as error:
+        raise CannotStart(f"http-{cannot_bind(address, error)}") from error
+    browsers = BrowserRules(settings.allowed_hosts, settings.allowed_origins, loopback=loopback)
+    application: AnyApplication = Application(context, http_requests, browsers)
     if tracer is not None:
         from skylane.server.http.tracing_middleware import TracedApplication
 
@@ -67,4 +74,4 @@ def bind(
             http_requests=http_requests,
         )
     except OSError as error:
-        raise CannotStart(f"http-{cannot_bind(f'{settings.host}:{settings.http_port}', error)}") from error
+        raise CannotStart(f"http-{cannot_bind(address, error)}") from error

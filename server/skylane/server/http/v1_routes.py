@@ -4,12 +4,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
 
 from skylane.dtypes import DType
 from skylane.server.core.types import Call, Interface, Route
+from skylane.server.http.error_responses import wrong_method
 from skylane.server.http.handler_context import Context, cached_header, entered, json_response
 from skylane.server.http.json_prediction import SIGNATURE, Prediction, PredictionGroup
 from skylane.server.observability.http_request_log import OTHERS
@@ -21,6 +23,10 @@ _STATES: Final = {
     State.FAILED: "END",
     State.RETIRING: "UNLOADING",
 }
+
+_OTHER_METHODS: Final = ("GET", "PUT", "PATCH", "DELETE")
+_NOT_HERE: Final = (":classify", ":regress")
+"""What TensorFlow Serving answers besides."""
 
 _TENSORFLOW: Final[dict[DType, str]] = {
     "bool": "DT_BOOL",
@@ -49,11 +55,22 @@ def routes(context: Context) -> list[HttpRoute]:
             for base in bases
             for path, handler, method, protocol in (
                 (":predict", _predict, "POST", "v1_http"),
+                *((":predict", _post_alone, method, OTHERS) for method in _OTHER_METHODS),
+                *((verb, _not_here, method, OTHERS) for verb in _NOT_HERE for method in ("POST", *_OTHER_METHODS)),
                 ("/metadata", _metadata, "GET", OTHERS),
                 ("", _status, "GET", OTHERS),
             )
         ),
     ]
+
+
+async def _post_alone(_: Context, request: Request) -> Response:
+    raise wrong_method(request.method, "POST")
+
+
+async def _not_here(_: Context, request: Request) -> Response:
+    asked = request.url.path.rpartition(":")[2]
+    raise HTTPException(501, f"this server has no :{asked}: send rows to :predict")
 
 
 async def _predict(context: Context, request: Request) -> Response:

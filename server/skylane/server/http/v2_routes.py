@@ -43,6 +43,8 @@ def routes(context: Context) -> list[HttpRoute]:
     model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
     return [
         at("/v2", _server),
+        at("/v2/", _server),
+        at("/v2/models", _models),
         at("/v2/health/live", _live),
         at("/v2/health/ready", _ready),
         at("/v2/repository/index", _index, "POST"),
@@ -81,6 +83,12 @@ def ready_response(ready: bool) -> Response:
 async def _server(context: Context, request: Request) -> Response:
     context.grant(request)
     return json_response({"name": "skylane", "version": __version__, "extensions": EXTENSIONS})
+
+
+async def _models(context: Context, request: Request) -> Response:
+    """KServe's list: the models that answer, of those that the caller may use."""
+    grant = context.grant(request)
+    return json_response({"models": [name for name in context.routes().models if grant.may("predict", name)]})
 
 
 async def _model_ready(context: Context, request: Request) -> Response:

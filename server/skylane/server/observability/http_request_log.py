@@ -10,10 +10,13 @@ _ANSWERED: Final = ""
 
 _CODES: Final[Mapping[int, str]] = {
     400: "INVALID_ARGUMENT",
+    403: "PERMISSION_DENIED",  # of a page from elsewhere
     404: "UNIMPLEMENTED",  # of a path: as a method that is not there
     405: "UNIMPLEMENTED",
     415: "UNIMPLEMENTED",  # as an encoding that gRPC does not know
+    421: "INVALID_ARGUMENT",  # of a name that is not ours
     431: "RESOURCE_EXHAUSTED",
+    501: "UNIMPLEMENTED",
     503: "UNAVAILABLE",
 }
 """HTTP's status → gRPC's, for what only HTTP knows; others are UNKNOWN."""

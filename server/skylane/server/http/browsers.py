@@ -1,0 +1,145 @@
+"""What pages in a browser may do here: by the Host, Origin and Sec-Fetch-Site fields of their requests. Pure.
+
+A browser sends what any page asks for to any address that the user's machine reaches. So a page elsewhere could change
+models by a form that it submits (cross-site request forgery); and one whose own name is made to stand for 127.0.0.1
+could read everything as if it came from here (DNS rebinding). Programs other than browsers send no Origin, and are not
+concerned; who they are is told by tokens.
+"""
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from skylane.server.core.text import quoted
+
+ANY: Final = "*"
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""They change nothing; what they answer can be read by pages of this origin alone."""
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+ALLOWED_METHODS: Final = "GET, POST"
+ALLOWED_HEADERS: Final = (
+    "authorization, content-encoding, content-type, inference-header-content-length, x-request-id, x-request-timeout-ms"
+)
+EXPOSED_HEADERS: Final = "inference-header-content-length, retry-after, retry-after-ms, x-request-id, x-skylane-cached"
+PREFLIGHT_AGE_S: Final = 600
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A request that is not answered, and why."""
+
+    status: int
+    reason: str
+
+
+class BrowserRules:
+    """Decides about single requests."""
+
+    def __init__(self, hosts: Sequence[str], origins: Sequence[str], *, loopback: bool) -> None:
+        """`hosts`: names under which this server is asked, `origins`: those of pages elsewhere that may ask it; `*` in
+        either stands for all. `loopback`: whether the port is reachable from this machine alone.
+
+        On other addresses any name is good where none is given: which names lead there cannot be known.
+        """
+        self._hosts = frozenset(host.lower().rstrip(".") for host in hosts)
+        self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
+        self._check_hosts = (loopback or bool(hosts)) and ANY not in hosts
+
+    def refusal(self, method: str, path: str, version: str, fields: Mapping[str, Sequence[str]]) -> Refused | None:
+        """Why a request is refused, if it is. `version`: HTTP's. `fields`: its header fields."""
+        hosts = fields.get("host", ())
+        if len(hosts) > 1 or (not hosts and version == "1.1"):
+            return Refused(400, f"host: expected one field, as HTTP/1.1 demands, received {len(hosts)}")
+        host = hosts[0] if hosts else ""
+        if self._check_hosts and host and not self._is_ours(host):
+            return Refused(
+                421,
+                f"host: this server is not known as {quoted(host)}: expected localhost, an address of this machine, or "
+                "a name that --allowed-hosts gives",
+            )
+        if method in SAFE_METHODS:
+            return None
+        return self._refusal_of_change(host, path, fields)
+
+    def _refusal_of_change(self, host: str, path: str, fields: Mapping[str, Sequence[str]]) -> Refused | None:
+        """Of a request that has effects."""
+        origin, site = ", ".join(fields.get("origin", ())), ", ".join(fields.get("sec-fetch-site", ())).lower()
+        if site in ("same-origin", "none") or (not origin and not site):
+            return None
+        if (not site and _is_origin_of(origin, host)) or self.allows(origin, path):
+            return None
+        where = quoted(origin) if origin else f"another site ({quoted(site)})"
+        return _foreign(where)
+
+    def _is_ours(self, host: str) -> bool:
+        name = _name_of(host)
+        if name in self._hosts or name == "localhost" or name.endswith(".localhost"):
+            return True
+        try:
+            return ipaddress.ip_address(name).is_loopback
+        except ValueError:
+            return False
+
+    def allows(self, origin: str, path: str) -> bool:
+        """Whether pages of this foreign origin may ask for this path. `*` does not open what changes the models."""
+        return origin.lower() in self._origins or (
+            ANY in self._origins and origin != "" and not path.startswith("/v2/repository/models/")
+        )
+
+    def cors(self, origin: str, path: str) -> Mapping[str, str]:
+        """Header fields of an answer by which a page of another origin can read it."""
+        if not self._origins:
+            return {}
+        if not origin or not self.allows(origin, path):
+            return {"vary": "origin"}
+        named = ANY if ANY in self._origins else origin
+        return {
+            "access-control-allow-origin": named,
+            "access-control-expose-headers": EXPOSED_HEADERS,
+            "vary": "origin",
+        }
+
+    def preflight(self, origin: str, path: str) -> Mapping[str, str] | Refused:
+        """Header fields, beside those of `cors`, of the answer to a browser that asks whether a page may ask this; or
+        why it may not."""
+        if not self.allows(origin, path):
+            return Refused(
+                403,
+                f"origin: pages of {quoted(origin)} may not ask this server: --allowed-origins names those that may",
+            )
+        return {
+            "access-control-allow-methods": ALLOWED_METHODS,
+            "access-control-allow-headers": ALLOWED_HEADERS,
+            "access-control-max-age": str(PREFLIGHT_AGE_S),
+        }
+
+
+def _foreign(where: str) -> Refused:
+    return Refused(403, f"origin: pages of {where} may not ask this server: --allowed-origins names those that may")
+
+
+def _name_of(host: str) -> str:
+    """Without the port, and without the brackets of IPv6."""
+    host = host.strip().lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].rstrip(".")
+
+
+def _is_origin_of(origin: str, host: str) -> bool:
+    """Whether a page of this origin came from the server that is asked under this name. The scheme is not compared: a
+    proxy in front may speak TLS for us."""
+    try:
+        parts = urlsplit(origin.lower())
+        if not parts.netloc or parts.scheme not in _DEFAULT_PORTS:
+            return False
+        asked = urlsplit(f"{parts.scheme}://{host.lower()}")
+        default = _DEFAULT_PORTS[parts.scheme]
+        return (parts.hostname, parts.port or default) == (asked.hostname, asked.port or default)
+    except ValueError:  # a port that is none
+        return False
