@@ -63,6 +63,44 @@ def test_lines_for_people() -> None:
     assert Console(supervised=True).format(record(tail=tail("a'"))).endswith('] m/1 is ready (request "a\'")')
 
 
+FORGED = "node\n2026-12-01 00:00:00,000 INFO    all is well"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(FORGED, id="a line break"),
+        pytest.param("a\rb", id="a carriage return, which hides what is before it"),
+        pytest.param("\x1b[2K\x1b[1A", id="sequences that move a terminal's cursor"),
+        pytest.param("a\x9bb", id="the same in one character"),
+        pytest.param("a\u2028b\u2029c\x85d", id="line breaks of Unicode"),
+        pytest.param("\u202egnp.exe", id="text that runs the other way"),
+        pytest.param("a\x00b\x7fc", id="other control characters"),
+    ],
+)
+def test_no_name_can_forge_a_line(text: str) -> None:
+    """Wherever it comes from: an argument, the text itself, an exception, its cause or a request's id."""
+    try:
+        try:
+            raise ValueError(text)
+        except ValueError as cause:
+            raise RuntimeError(text) from cause
+    except RuntimeError as error:
+        made = record(f"%s {text}", tail(text), error)
+    made.args = (text,)
+    made.stack_info = text
+    logging.Formatter().format(made)  # another handler, which keeps what it wrote of the traceback
+    first, *others = Console().format(made).split("\n")
+    assert all(line.startswith("  | ") for line in others)
+    (machine,) = JsonLines().format(made).split("\n")
+    for line in (first, *others, machine):
+        assert line.isprintable()
+    assert json.loads(machine)["text"] == f"{text} {text}"
+    recent = Recent()
+    recent.emit(made)
+    assert recent.events[0].text.isprintable()
+
+
 def test_python_itself_writes_json_too() -> None:
     """Warnings, and what nobody caught, wherever it was raised."""
     script = """

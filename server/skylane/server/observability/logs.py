@@ -60,7 +60,7 @@ def tell_why_it_ends(text: str, form: Format) -> None:
     if form == "json":
         OURS.critical("%s", text)
     else:
-        print(text, file=sys.stderr)
+        print("\n".join(map(escaped, text.split("\n"))), file=sys.stderr)
 
 
 def _uncaught(kind: type[BaseException], error: BaseException | None, where: TracebackType | None) -> None:
@@ -70,17 +70,49 @@ def _uncaught(kind: type[BaseException], error: BaseException | None, where: Tra
     OURS.critical("nobody expected this: %s", error, exc_info=(kind, error, where))
 
 
+_CONTROL: Final = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""Characters that end a line, move the cursor of a terminal, or turn the direction of the text."""
+_ESCAPED: Final = {code: repr(chr(code))[1:-1] for code in _CONTROL}
+_ESCAPED_IN_JSON: Final = {code: f"\\u{code:04x}" for code in _CONTROL if code >= 0x7F}
+"""What json.dumps leaves as it is."""
+_CONTINUED: Final = "  | "
+"""Begins each line of a traceback, so that none can be taken for a line of the log."""
+
+
+def escaped(text: str) -> str:
+    """On one line, whatever names from a request or a graph are in it."""
+    return text if text.isprintable() else text.translate(_ESCAPED)
+
+
 class Console(logging.Formatter):
-    """For people."""
+    """For people. A message is one line; tracebacks follow on lines of their own, with a mark before each."""
 
     def __init__(self, *, supervised: bool = False) -> None:
         who = " [%(process)d]" if supervised else ""
         super().__init__(f"%(asctime)s %(levelname)-7s{who} %(message)s")
 
+    def format(self, record: logging.LogRecord) -> str:
+        """See logging.Formatter."""
+        record.exc_text = None  # another handler may have kept its own there
+        return super().format(record)
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
         """See logging.Formatter."""
+        record.message = escaped(record.message)
         request_id = request_id_of(record)
         return super().formatMessage(record) + (f" (request {request_id!r})" if request_id else "")
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
+        """See logging.Formatter."""
+        return _marked(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's own name
+        """See logging.Formatter."""
+        return _marked(stack_info)
+
+
+def _marked(text: str) -> str:
+    return "\n".join(_CONTINUED + escaped(line) for line in text.split("\n"))
 
 
 class JsonLines(logging.Formatter):
@@ -100,7 +132,7 @@ class JsonLines(logging.Formatter):
             told["request_id"] = request_id
         if record.exc_info:
             told["traceback"] = "".join(traceback.format_exception(*record.exc_info)).rstrip()
-        return json.dumps(told, ensure_ascii=False)
+        return json.dumps(told, ensure_ascii=False).translate(_ESCAPED_IN_JSON)
 
 
 def request_id_of(record: logging.LogRecord) -> str:
@@ -127,7 +159,7 @@ class Recent(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler."""
         pid = record.process or 0
-        self._kept.append(Event(record.created, pid, record.levelname.lower(), record.getMessage()[:TEXT_MAX]))
+        self._kept.append(Event(record.created, pid, record.levelname.lower(), escaped(record.getMessage())[:TEXT_MAX]))
 
     @property
     def events(self) -> list[Event]:
