@@ -1,5 +1,6 @@
 """The page of metrics, where somebody gives one."""
 
+import gzip
 import json
 import time
 from pathlib import Path
@@ -47,7 +48,7 @@ async def nobody_looks() -> None:
     raise AssertionError("nobody asked to look")
 
 
-async def get(path: str, metrics: Any) -> tuple[int, dict[bytes, bytes], bytes]:
+async def get(path: str, metrics: Any, *fields: tuple[bytes, bytes]) -> tuple[int, dict[bytes, bytes], bytes]:
     """Status, headers and body, from the application itself."""
     context = Context(
         exchange=EngineCalls(Engine(NoWorkers(), time.monotonic), time.monotonic),
@@ -77,7 +78,7 @@ async def get(path: str, metrics: Any) -> tuple[int, dict[bytes, bytes], bytes]:
         "path": path,
         "query_string": b"",
         "root_path": "",
-        "headers": [(b"host", b"localhost")],
+        "headers": [(b"host", b"localhost"), *fields],
     }
     await Application(context)(scope, receive, send)
     start, body = sent
@@ -91,6 +92,28 @@ async def test_metrics_are_told_as_they_are_given() -> None:
     status, headers, body = await get("/metrics", metrics)
     assert (status, body) == (200, b"x 1\n")
     assert headers[b"content-type"].startswith(b"text/plain; version=0.0.4")
+
+
+@pytest.mark.parametrize(
+    ("header", "packed"),
+    [
+        pytest.param("", False, id="nothing"),
+        pytest.param("gzip", True, id="gzip"),
+        pytest.param("deflate, GZIP;q=0.5", True, id="among others"),
+        pytest.param("gzip;q=0, identity", False, id="gzip is refused"),
+        pytest.param("gzip; q=0.000", False, id="refused with more digits"),
+        pytest.param("br", False, id="others alone"),
+        pytest.param("x-gzip2", False, id="a name that is alike"),
+    ],
+)
+async def test_metrics_are_packed_for_whoever_takes_gzip(header: str, packed: bool) -> None:
+    async def metrics(accept: str) -> tuple[bytes, str]:
+        return b"x 1\n" * 1000, "text/plain; version=0.0.4"
+
+    status, headers, body = await get("/metrics", metrics, (b"accept-encoding", header.encode()))
+    assert (status, headers[b"vary"]) == (200, b"accept, accept-encoding")
+    assert (headers.get(b"content-encoding") == b"gzip") == packed
+    assert (gzip.decompress(body) if packed else body) == b"x 1\n" * 1000
 
 
 async def test_a_fault_of_ours_is_told_in_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:

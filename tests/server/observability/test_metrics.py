@@ -6,11 +6,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from skylane.server.codecs.grpc_status import STATUS_OF
 from skylane.server.engine.statistics import BOUNDS_S
 from skylane.server.observability.collector import ROWS_BOUNDS
+from skylane.server.observability.exposition import SLICE_LINES
 from skylane.server.observability.metrics import DEFINITIONS, Metrics
 from skylane.server.observability.snapshot import (
     HistogramSnapshot,
@@ -42,11 +44,12 @@ def figures() -> Snapshot:
         outcomes=[Outcome("p", "", 7), Outcome("p", "InputMismatch", 1), Outcome("p", "TooManyRows", 2)],
         hits=3, misses=4, coalesced=5, queue_rows=6, cache_bytes=8, memory_bytes=9, hit_s=0.25, states={"ready": 2},
     )  # fmt: skip
+    other = VersionSnapshot(model="k", version=1, outcomes=[Outcome("p", "", 1)])
     return Snapshot(
-        versions=[version],
+        versions=[version, other],
         rejections=[Outcome("p", "ModelNotFound", 9)],
         loads=[LoadSnapshot("m", 2, 3.0, 1)],
-        policies=[PolicySnapshot("m", 2), PolicySnapshot("n", 0)],
+        policies=[PolicySnapshot("m", 2), PolicySnapshot("k", 0)],
         ports=[PortSnapshot("grpc", 20, 21)],
         spans=SpanSnapshot(30, 31),
         processes=[ProcessSnapshot(12, 1.5, 4096, 0.5)],
@@ -112,7 +115,7 @@ def test_what_is_told_is_what_is_defined_with_those_labels() -> None:
         pytest.param("skylane_version_processes", labels(state="ready"), 2, id="state"),
         pytest.param("skylane_model_load_failures_total", frozenset({("model", "m")}), 1, id="failures"),
         pytest.param("skylane_policy_refused", frozenset({("model", "m")}), 2, id="a policy that is refused"),
-        pytest.param("skylane_policy_refused", frozenset({("model", "n")}), 0, id="one that is followed"),
+        pytest.param("skylane_policy_refused", frozenset({("model", "k")}), 0, id="one that is followed"),
         pytest.param("skylane_connections", frozenset({("port", "grpc")}), 20, id="open connections"),
         pytest.param("skylane_connections_refused_total", frozenset({("port", "grpc")}), 21, id="refused ones"),
         pytest.param("skylane_trace_spans_total", frozenset({("result", "lost")}), 31, id="lost spans"),
@@ -124,6 +127,68 @@ def test_what_is_told_is_what_is_defined_with_those_labels() -> None:
 )
 def test_values(name: str, told: frozenset[tuple[str, str]], value: float) -> None:
     assert samples(page(triton_names=True))[name, told] == value
+
+
+def many(count: int, asked: int) -> Snapshot:
+    """A server of so many models, of which a few were asked."""
+    times = HistogramSnapshot([1] * (len(BOUNDS_S) + 1), 0.123456)
+    versions = [VersionSnapshot(model=f"m{i:04d}", version=1, memory_bytes=123_456, states={"ready": 1})
+                for i in range(count)]  # fmt: skip
+    for version in versions[:asked]:
+        version.outcomes, version.total, version.queue, version.run = [Outcome("p", "", 18)], times, times, times
+        version.batch_rows = HistogramSnapshot([1] * (len(ROWS_BOUNDS) + 1), 99.0)
+    loads = [LoadSnapshot(version.model, 1, 0.123456789) for version in versions]
+    policies = [PolicySnapshot(version.model) for version in versions]
+    return Snapshot(versions=versions, loads=loads, policies=policies, processes=[ProcessSnapshot(1, 1.5, 4096, 0.5)])
+
+
+def test_of_a_thousand_models_the_page_tells_in_full_of_those_that_were_asked() -> None:
+    metrics = Metrics(STATUSES, BUILD)
+    text = metrics.page(many(1000, 10), "")[0].decode()
+    assert len(text) <= 200_000
+    found = samples(text)
+    named = {name: {model for metric, told in found for label, model in told if metric == name and label == "model"}
+             for name in ("skylane_requests_total", "skylane_run_duration_seconds_count", "skylane_model_loads_total",
+                          "skylane_version_processes", "skylane_model_memory_bytes")}  # fmt: skip
+    assert [len(models) for models in named.values()] == [10, 10, 10, 1000, 1000]
+
+
+@pytest.mark.parametrize(
+    ("figures", "told"),
+    [
+        pytest.param(Snapshot(loads=[LoadSnapshot("n", 1, 1.0)]), False, id="loaded, and nobody asked"),
+        pytest.param(Snapshot(loads=[LoadSnapshot("n", 2, 1.0)]), True, id="loaded again"),
+        pytest.param(Snapshot(loads=[LoadSnapshot("n", 0, 0.0, 1)]), True, id="could not be loaded"),
+        pytest.param(Snapshot(policies=[PolicySnapshot("n", 1)]), True, id="its policy is refused"),
+        pytest.param(Snapshot(policies=[PolicySnapshot("n", 0)]), False, id="its policy is followed"),
+        pytest.param(
+            Snapshot(versions=[VersionSnapshot(model="n", version=1, queue_rows=3)]), True, id="its first request waits"
+        ),
+    ],
+)
+def test_a_model_that_nobody_asked_is_told_of_where_there_is_something_to_tell(figures: Snapshot, told: bool) -> None:
+    assert ('model="n"' in Metrics(STATUSES, BUILD).page(figures, "")[0].decode()) == told
+
+
+def test_the_page_is_made_in_slices_of_a_few_lines() -> None:
+    pieces = list(Metrics(STATUSES, BUILD).slices(many(1000, 1000), "text/plain"))
+    assert max(piece.count(b"\n") for piece in pieces) <= 2 * SLICE_LINES
+    assert sum(piece.count(b"\n") for piece in pieces) > 80_000
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
+def test_the_library_reads_what_we_write_as_we_mean_it(accept: str) -> None:
+    """Label values that need escapes, and values that are no usual numbers."""
+    name = 'a"b\\c\nd'
+    version = VersionSnapshot(model=name, version=1, outcomes=[Outcome("p", "", 1)], cache_bytes=2**60)
+    version.total = HistogramSnapshot([0] * (len(BOUNDS_S) + 1), float("inf"))
+    text = Metrics(STATUSES, BUILD).page(Snapshot(versions=[version]), accept)[0].decode()
+    parse = open_metrics if accept else text_string_to_metric_families
+    found = {
+        (sample.name, sample.labels.get("model")): sample.value for family in parse(text) for sample in family.samples
+    }
+    assert found["skylane_cache_bytes", name] == 2**60
+    assert found["skylane_request_duration_seconds_sum", name] == float("inf")
 
 
 def test_triton_names_are_told_only_if_asked_for() -> None:

@@ -14,11 +14,11 @@ from starlette.responses import Response
 from skylane.server.admin.model_control import ModelControl
 from skylane.server.admin.readiness import Readiness
 from skylane.server.auth.authenticator import Authenticator
-from skylane.server.core.batch_task import RequestGroup
-from skylane.server.core.errors import BadRequest, ModelFailed, ServingError
+from skylane.server.core.batch_task import BatchTask, RequestGroup
+from skylane.server.core.errors import BadRequest, ModelFailed, ModelNotFound, ServingError
 from skylane.server.core.grant import Grant
 from skylane.server.core.text import quoted
-from skylane.server.core.types import NO_DEADLINE, Call, Route
+from skylane.server.core.types import NO_DEADLINE, Call, Interface, Route
 from skylane.server.engine.routes import Routes
 from skylane.server.engine.served_version import ServedVersion
 from skylane.server.http.engine_calls import EngineCalls
@@ -86,6 +86,15 @@ class Context:
         grant.check("predict", request.path_params["model"])
         return _route_of(request.path_params)
 
+    async def served_version(self, request: Request, route: Route, deadline: float) -> ServedVersion:
+        """Who answers, as of now. Raises ServingError: the engine's, which counts and traces the request."""
+        try:
+            return self.routes().served_version(route)
+        except ModelNotFound as error:
+            why = str(error)
+        await self.group(request, lambda call: _Unanswerable(route, call, why), deadline)
+        raise ModelNotFound(why)
+
     async def group(self, request: Request, make: Callable[[Call], RequestGroup], deadline: float) -> Reply:
         """The engine's answer, which counts the request from here on. Raises ServingError."""
         http_request = visits.of(request.scope)
@@ -111,6 +120,20 @@ class Context:
         """Until when the caller waits, by the header. Raises BadRequest."""
         text = request.headers.get(TIMEOUT_HEADER)
         return NO_DEADLINE if text is None else self.exchange.clock() + _milliseconds(text) / 1000
+
+
+class _Unanswerable(RequestGroup):
+    """A request whose model is not there, so that its body need not be read."""
+
+    __slots__ = ("_why",)
+
+    def __init__(self, route: Route, call: Call, why: str) -> None:
+        super().__init__(route, [call], call.sink)
+        self._why = why
+
+    def bind(self, interface: Interface) -> BatchTask:  # noqa: ARG002
+        """See Ask. The model has come meanwhile."""
+        raise ModelNotFound(self._why)
 
 
 def _milliseconds(text: str) -> float:

@@ -1,6 +1,8 @@
 """What people and probes look at: health, metrics, the OpenAPI document and its page."""
 
+import asyncio
 import base64
+import gzip
 import hashlib
 import importlib.resources
 import re
@@ -15,6 +17,8 @@ from starlette.routing import Route as HttpRoute
 from skylane.server.http import openapi
 from skylane.server.http.handler_context import Context, entered, json_response
 from skylane.server.http.v2_routes import ready_response
+
+GZIP_LEVEL: Final = 5
 
 _PAGE: Final = importlib.resources.files("skylane.server.http").joinpath("page.html").read_text("utf-8")
 
@@ -47,7 +51,20 @@ async def _metrics(context: Context, request: Request) -> Response:
     if context.metrics is None:
         raise HTTPException(404, "this server has no metrics")
     content, media_type = await context.metrics(request.headers.get("accept", ""))
-    return Response(content, headers={"content-type": media_type})
+    headers = {"content-type": media_type, "vary": "accept, accept-encoding"}
+    if accepts_gzip(request.headers.get("accept-encoding", "")):
+        headers["content-encoding"] = "gzip"
+        content = await asyncio.to_thread(gzip.compress, content, GZIP_LEVEL, mtime=0)
+    return Response(content, headers=headers)
+
+
+def accepts_gzip(header: str) -> bool:
+    """Whether a client that sends this `accept-encoding` takes gzip."""
+    for part in header.lower().split(","):
+        coding, _, weight = part.partition(";")
+        if coding.strip() == "gzip":
+            return not re.fullmatch(r"\s*q=0(\.0*)?\s*", weight)
+    return False
 
 
 async def _openapi(context: Context, request: Request) -> Response:

@@ -75,7 +75,7 @@ async def _not_here(_: Context, request: Request) -> Response:
 
 async def _predict(context: Context, request: Request) -> Response:
     route, deadline = context.route(request), context.deadline(request)
-    served_version = context.routes().served_version(route)
+    served_version = await context.served_version(request, route, deadline)
     with context.bodies.room() as room:
         body = await context.bodies.read(request, room, context.bodies.limits(served_version))
         prediction = await context.parse(Prediction, body, served_version)

@@ -177,7 +177,7 @@ def _json_size(request: Request) -> int | None:
 
 async def _infer(context: Context, request: Request) -> Response:
     route, arrived_at, deadline = context.route(request), context.exchange.clock(), context.deadline(request)
-    served_version, json_size = context.routes().served_version(route), _json_size(request)
+    served_version, json_size = await context.served_version(request, route, deadline), _json_size(request)
     with context.bodies.room() as room:
         limits = context.bodies.limits(served_version)
         body = await context.bodies.read(request, room, limits, json_size)

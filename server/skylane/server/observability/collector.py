@@ -8,7 +8,7 @@ import os
 import time
 import weakref
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -26,6 +26,7 @@ from skylane.server.observability.snapshot import (
     SizeSnapshot,
     Snapshot,
     VersionSnapshot,
+    added,
     together,
 )
 from skylane.server.repository.repository import Load, ModelStatus
@@ -84,12 +85,7 @@ class Collector:
             self._fold()
             served_versions = [(told, ref()) for ref, told in self._served_versions.items()]
             gone, loads = list(self._gone.values()), list(self._loads.values())
-        versions = [
-            *gone,
-            *(_of(*told, served_version) for told, served_version in served_versions),
-            *_states(status),
-            *_memory(served_versions),
-        ]
+        versions = [*gone, *_now([(*told, served_version) for told, served_version in served_versions], status)]
         rejections = [Outcome(*key, requests) for key, requests in sorted(self._rejections().items())]
         policies = [PolicySnapshot(name, int(bool(model.policy_refused))) for name, model in status.items()]
         return together(
@@ -108,9 +104,8 @@ class Collector:
         """With the lock held: add up what can change no more."""
         for ref in [ref for ref in self._served_versions if ref() is None]:
             name, version, statistics = self._served_versions.pop(ref)
-            so_far = self._gone.pop((name, version), None) or VersionSnapshot(model=name, version=version)
-            so_far.add(_of(name, version, statistics, None))
-            self._gone[name, version] = so_far
+            so_far, last = self._gone.pop((name, version), None), _of(name, version, statistics, None)
+            self._gone[name, version] = added([so_far, last]) if so_far else last
         while len(self._gone) > GONE_MAX:
             del self._gone[next(iter(self._gone))]
 
@@ -158,19 +153,6 @@ def _counted(name: str, version: int, told: Statistics) -> VersionSnapshot:
     )
 
 
-def _memory(
-    served_versions: Iterable[tuple[tuple[str, int, Statistics], ServedVersion | None]],
-) -> Iterable[VersionSnapshot]:
-    """Of each session once: where a policy changed, its lane before has the same one while it finishes."""
-    sessions = {
-        id(served_version.model): (name, version, served_version.model)
-        for (name, version, _), served_version in served_versions
-        if served_version
-    }
-    for name, version, model in sessions.values():
-        yield VersionSnapshot(model=name, version=version, memory_bytes=model.memory_bytes)
-
-
 def _histogram(told: Histogram) -> HistogramSnapshot:
     return HistogramSnapshot(list(told.buckets), told.seconds)
 
@@ -182,11 +164,28 @@ def _rows(told: Statistics) -> HistogramSnapshot:
     return HistogramSnapshot(buckets, float(told.rows))
 
 
-def _states(status: Mapping[str, ModelStatus]) -> Iterable[VersionSnapshot]:
+def _now(
+    served_versions: Sequence[tuple[str, int, Statistics, ServedVersion | None]], status: Mapping[str, ModelStatus]
+) -> list[VersionSnapshot]:
+    """What lanes counted, and how each version is: in as few parts as there can be, since each takes time to add."""
+    parts, latest = list[VersionSnapshot](), dict[tuple[str, int], VersionSnapshot]()
+    sessions = set[int]()
+    for name, version, statistics, served_version in served_versions:
+        found = latest[name, version] = _of(name, version, statistics, served_version)
+        if (
+            served_version and id(served_version.model) not in sessions
+        ):  # where a policy changed, two lanes have one session for a while
+            sessions.add(id(served_version.model))
+            found.memory_bytes = served_version.model.memory_bytes
+        parts.append(found)
     for name, model in status.items():
         for version, told in model.versions.items():
-            states, reason = {told.state.value: 1}, told.reason[:REASON_MAX]
-            yield VersionSnapshot(model=name, version=version, states=states, reason=reason)
+            if (name, version) not in latest:
+                latest[name, version] = VersionSnapshot(model=name, version=version)
+                parts.append(latest[name, version])
+            latest[name, version].states = {told.state.value: 1}
+            latest[name, version].reason = told.reason[:REASON_MAX]
+    return parts
 
 
 def resident_bytes() -> int:

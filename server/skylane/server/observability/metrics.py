@@ -4,24 +4,15 @@ Made from the figures when somebody asks: nothing here is on the way of a reques
 and a test holds the two together.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from prometheus_client import exposition
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector, CollectorRegistry
-
 from skylane.server.engine.statistics import BOUNDS_S
-from skylane.server.observability import triton_metrics
+from skylane.server.observability import exposition, triton_metrics
 from skylane.server.observability.collector import ROWS_BOUNDS
-from skylane.server.observability.snapshot import HistogramSnapshot, Snapshot, VersionSnapshot
+from skylane.server.observability.exposition import Family, Sample, labelled
+from skylane.server.observability.snapshot import HistogramSnapshot, LoadSnapshot, Snapshot, VersionSnapshot
 
 Kind = Literal["counter", "gauge", "histogram", "info"]
 Values = Iterator[tuple[Sequence[str], float | HistogramSnapshot]]
@@ -146,19 +137,20 @@ class Metrics:
 
     def page(self, figures: Snapshot, accept: str) -> tuple[bytes, str]:
         """The page and its media type: OpenMetrics for whoever asks for it, Prometheus's text for others."""
-        registry = CollectorRegistry()
-        registry.register(_Once(list(self._families(figures))))
-        encode, media_type = exposition.choose_encoder(accept)
-        return encode(registry), media_type
+        media_type = exposition.media_type(accept)
+        return b"".join(self.slices(figures, media_type)), media_type
 
-    def _families(self, figures: Snapshot) -> Iterator[Metric]:
+    def slices(self, figures: Snapshot, media_type: str) -> Iterator[bytes]:
+        """The page in pieces; between two of them others may go on."""
+        return exposition.slices(self._families(figures), media_type)
+
+    def _families(self, figures: Snapshot) -> Iterator[Family]:
         for name, definition in DEFINITIONS.items():
             if definition.kind == "info":
-                family = InfoMetricFamily(name.removesuffix("_info"), definition.question)
-                family.add_metric([], dict(self._build))
-                yield family
+                samples = iter([Sample(name, labelled(self._build), 1)])
             else:
-                yield _family(definition, self._values(name)(figures))
+                samples = _samples(definition, self._values(name)(figures))
+            yield Family(name, definition.kind, definition.question, samples)
         if self._triton_names:
             yield from triton_metrics.families(figures)
 
@@ -178,30 +170,18 @@ class Metrics:
         yield from counted.items()
 
 
-class _Once(Collector):
-    """What is told already, for a registry that asks."""
-
-    def __init__(self, families: Iterable[Metric]) -> None:
-        self._families = families
-
-    def collect(self) -> Iterable[Metric]:
-        return self._families
-
-
-def _family(definition: Definition, values: Values) -> Metric:
-    name, text, labels = definition.name, definition.question, definition.labels
-    if definition.kind == "histogram":
-        histogram = HistogramMetricFamily(name, text, labels=labels)
-        for told, value in values:
-            assert isinstance(value, HistogramSnapshot)
-            bounds = ROWS_BOUNDS if definition.unit == "rows" else BOUNDS_S
-            histogram.add_metric(told, buckets=list(_cumulative(value, bounds)), sum_value=value.total)
-        return histogram
-    family = (CounterMetricFamily if definition.kind == "counter" else GaugeMetricFamily)(name, text, labels=labels)
+def _samples(definition: Definition, values: Values) -> Iterator[Sample]:
+    name = definition.name
+    bounds = ROWS_BOUNDS if definition.unit == "rows" else BOUNDS_S
     for told, value in values:
-        assert not isinstance(value, HistogramSnapshot)
-        family.add_metric(told, value)
-    return family
+        labels = labelled(dict(zip(definition.labels, told, strict=True)))
+        if not isinstance(value, HistogramSnapshot):
+            yield Sample(name, labels, value)
+            continue
+        for bound, count in _cumulative(value, bounds):
+            yield Sample(f"{name}_bucket", f'{labels},le="{bound}"', count)
+        yield Sample(f"{name}_count", labels, value.count)
+        yield Sample(f"{name}_sum", labels, value.total)
 
 
 def _cumulative(told: HistogramSnapshot, bounds: Sequence[float]) -> Iterator[tuple[str, int]]:
@@ -217,12 +197,42 @@ def _labels(version: VersionSnapshot) -> tuple[str, str]:
     return version.model, str(version.version) if version.version else ""
 
 
+def was_asked(version: VersionSnapshot) -> bool:
+    """Whether anybody ever sent it a request. Of others only their state and their memory are told: with a thousand
+    models on a server the page would be some megabytes of zeros."""
+    return bool(version.outcomes or version.queue_rows)
+
+
+def asked(figures: Snapshot) -> Iterator[VersionSnapshot]:
+    """Versions that somebody asked."""
+    return filter(was_asked, figures.versions)
+
+
 def _each(value: Callable[[VersionSnapshot], float | HistogramSnapshot]) -> Callable[[Snapshot], Values]:
-    return lambda figures: ((_labels(version), value(version)) for version in figures.versions)
+    return lambda figures: ((_labels(version), value(version)) for version in asked(figures))
+
+
+def _loads(value: Callable[[LoadSnapshot], float]) -> Callable[[Snapshot], Values]:
+    """Of models that somebody asked, that were loaded again, or that could not be."""
+
+    def values(figures: Snapshot) -> Values:
+        models = {version.model for version in asked(figures)}
+        for each in figures.loads:
+            if each.model in models or each.failures or each.loads > 1:
+                yield (each.model,), value(each)
+
+    return values
+
+
+def _policies(figures: Snapshot) -> Values:
+    models = {version.model for version in asked(figures)}
+    for each in figures.policies:
+        if each.refused or each.model in models:
+            yield (each.model,), each.refused
 
 
 def _cache(figures: Snapshot) -> Values:
-    for version in figures.versions:
+    for version in asked(figures):
         for result, count in (("hit", version.hits), ("miss", version.misses), ("coalesced", version.coalesced)):
             yield (*_labels(version), result), count
 
@@ -250,10 +260,10 @@ _VALUES: Final[Mapping[str, Callable[[Snapshot], Values]]] = {
         (_labels(version), version.memory_bytes) for version in figures.versions if version.memory_bytes
     ),
     "skylane_version_processes": _states,
-    "skylane_model_loads_total": lambda figures: (((each.model,), each.loads) for each in figures.loads),
-    "skylane_model_load_seconds_total": lambda figures: (((each.model,), each.seconds) for each in figures.loads),
-    "skylane_model_load_failures_total": lambda figures: (((each.model,), each.failures) for each in figures.loads),
-    "skylane_policy_refused": lambda figures: (((each.model,), each.refused) for each in figures.policies),
+    "skylane_model_loads_total": _loads(lambda each: each.loads),
+    "skylane_model_load_seconds_total": _loads(lambda each: round(each.seconds, 6)),
+    "skylane_model_load_failures_total": _loads(lambda each: each.failures),
+    "skylane_policy_refused": _policies,
     "skylane_connections": lambda figures: (((each.port,), each.open) for each in figures.ports),
     "skylane_connections_refused_total": lambda figures: (((each.port,), each.refused) for each in figures.ports),
     "skylane_trace_spans_total": _spans,

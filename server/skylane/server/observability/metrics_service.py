@@ -1,5 +1,6 @@
 """What the server tells of itself, put together for the composition root."""
 
+import asyncio
 import logging
 import platform
 import time
@@ -90,13 +91,17 @@ class MetricsService:
 
     def pages(self) -> Callable[[str], Awaitable[tuple[bytes, str]]]:
         """Makes the page of metrics and its media type, for whoever accepts this."""
-        from skylane.server.observability.metrics import (
-            Metrics,  # only now: it costs memory that gRPC alone does not need
-        )
+        # Only now: they cost memory that gRPC alone does not need.
+        from skylane.server.observability.exposition import media_type
+        from skylane.server.observability.metrics import Metrics
 
         metrics = Metrics(self._statuses, self._build, triton_names=self._triton_names)
 
         async def page(accept: str) -> tuple[bytes, str]:
-            return metrics.page(await self.figures(), accept)
+            kind, pieces = media_type(accept), list[bytes]()
+            for piece in metrics.slices(await self.figures(), kind):
+                pieces.append(piece)
+                await asyncio.sleep(0)  # others have their turn
+            return b"".join(pieces), kind
 
         return page

@@ -194,15 +194,14 @@ class Snapshot(msgspec.Struct, kw_only=True):
 
 def together(parts: Iterable[Snapshot]) -> Snapshot:
     """The figures of all. Changes none of them."""
-    versions = dict[tuple[str, int], VersionSnapshot]()
+    versions = dict[tuple[str, int], list[VersionSnapshot]]()
     loads = dict[str, LoadSnapshot]()
     ports = dict[str, PortSnapshot]()
     policies = dict[str, PolicySnapshot]()
     whole = Snapshot()
     for part in parts:
         for version in part.versions:
-            key = (version.model, version.version)
-            versions.setdefault(key, VersionSnapshot(model=version.model, version=version.version)).add(version)
+            versions.setdefault((version.model, version.version), []).append(version)
         for load in part.loads:
             loads.setdefault(load.model, LoadSnapshot(load.model)).add(load)
         for policy in part.policies:
@@ -216,10 +215,20 @@ def together(parts: Iterable[Snapshot]) -> Snapshot:
         whole.rejections = _outcomes((*whole.rejections, *part.rejections))
         whole.processes = sorted((*whole.processes, *part.processes), key=lambda process: process.pid)
         whole.events = sorted((*whole.events, *part.events))[-EVENTS_MAX:]
-    whole.versions = [versions[key] for key in sorted(versions)]
+    whole.versions = [added(versions[key]) for key in sorted(versions)]
     whole.loads = [loads[key] for key in sorted(loads)]
     whole.policies = [policies[key] for key in sorted(policies)]
     whole.ports = [ports[key] for key in sorted(ports)]
+    return whole
+
+
+def added(parts: Sequence[VersionSnapshot]) -> VersionSnapshot:
+    """Several of one version as one: the only part itself, or a new one."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = VersionSnapshot(model=parts[0].model, version=parts[0].version)
+    for part in parts:
+        whole.add(part)
     return whole
 
 

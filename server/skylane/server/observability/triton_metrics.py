@@ -8,9 +8,8 @@ pinned memory, and the CPU of the whole machine.
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from prometheus_client.core import Metric
-
 from skylane.server.engine.statistics import ANSWERED
+from skylane.server.observability.exposition import Family, Sample, labelled
 from skylane.server.observability.snapshot import Snapshot, VersionSnapshot
 
 REASON_OF: Final = {"Overloaded": "REJECTED", "DeadlineExpired": "REJECTED", "CallCancelled": "CANCELED",
@@ -40,30 +39,31 @@ _VALUES: Final[dict[str, tuple[str, Callable[[VersionSnapshot], float]]]] = {
 }
 
 
-def families(figures: Snapshot) -> Iterator[Metric]:
-    """Every metric."""
+def families(figures: Snapshot) -> Iterator[Family]:
+    """Every metric, of the versions that somebody asked."""
+    versions = [version for version in figures.versions if version.outcomes]
     for name, (text, value) in _VALUES.items():
-        family = Metric(name, text, "unknown")
-        for version in figures.versions:
-            family.add_sample(name, _labels(version), value(version))
-        yield family
+        yield Family(name, "unknown", text, [Sample(name, _labels(version), value(version)) for version in versions])
     name = "nv_inference_request_failure"
-    family = Metric(name, "Requests that were refused", "unknown")
-    for version in figures.versions:
-        counts = dict.fromkeys(REASONS, 0)
-        for outcome in version.outcomes:
-            if outcome.error != ANSWERED:
-                counts[REASON_OF.get(outcome.error, "OTHER")] += outcome.requests
-        for reason, count in counts.items():
-            family.add_sample(name, {**_labels(version), "reason": reason}, count)
-    yield family
-    name = "nv_model_load_duration_secs"
-    family = Metric(name, "Loading a version of the model, on average", "gauge")
-    for load in figures.loads:
-        if load.loads:
-            family.add_sample(name, {"model": load.model}, load.seconds / load.loads)
-    yield family
+    samples = [
+        Sample(name, f'{_labels(version)},reason="{reason}"', count)
+        for version in versions
+        for reason, count in _failures(version).items()
+    ]
+    yield Family(name, "unknown", "Requests that were refused", samples)
+    name, models = "nv_model_load_duration_secs", {version.model for version in versions}
+    loads = [load for load in figures.loads if load.loads and load.model in models]
+    samples = [Sample(name, labelled({"model": load.model}), load.seconds / load.loads) for load in loads]
+    yield Family(name, "gauge", "Loading a version of the model, on average", samples)
 
 
-def _labels(version: VersionSnapshot) -> dict[str, str]:
-    return {"model": version.model, "version": str(version.version)}
+def _failures(version: VersionSnapshot) -> dict[str, int]:
+    counts = dict.fromkeys(REASONS, 0)
+    for outcome in version.outcomes:
+        if outcome.error != ANSWERED:
+            counts[REASON_OF.get(outcome.error, "OTHER")] += outcome.requests
+    return counts
+
+
+def _labels(version: VersionSnapshot) -> str:
+    return labelled({"model": version.model, "version": str(version.version)})
