@@ -130,6 +130,8 @@ def _of(name: str, version: int, told: Statistics, served_version: ServedVersion
 
 
 def _counted(name: str, version: int, told: Statistics) -> VersionSnapshot:
+    if not told.outcomes:  # nobody asked it: most of a thousand models
+        return VersionSnapshot(model=name, version=version)
     return VersionSnapshot(
         model=name,
         version=version,

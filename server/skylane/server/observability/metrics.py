@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import msgspec
+
 from skylane.server.engine.statistics import BOUNDS_S
 from skylane.server.observability import exposition, triton_metrics
 from skylane.server.observability.collector import ROWS_BOUNDS
@@ -145,14 +147,15 @@ class Metrics:
         return exposition.slices(self._families(figures), media_type)
 
     def _families(self, figures: Snapshot) -> Iterator[Family]:
+        busy = without_idle(figures)
         for name, definition in DEFINITIONS.items():
             if definition.kind == "info":
                 samples = iter([Sample(name, labelled(self._build), 1)])
             else:
-                samples = _samples(definition, self._values(name)(figures))
+                samples = _samples(definition, self._values(name)(figures if name in ALWAYS_TOLD else busy))
             yield Family(name, definition.kind, definition.question, samples)
         if self._triton_names:
-            yield from triton_metrics.families(figures)
+            yield from triton_metrics.families(busy)
 
     def _values(self, name: str) -> Callable[[Snapshot], Values]:
         if name == "skylane_requests_total":
@@ -197,42 +200,30 @@ def _labels(version: VersionSnapshot) -> tuple[str, str]:
     return version.model, str(version.version) if version.version else ""
 
 
-def was_asked(version: VersionSnapshot) -> bool:
-    """Whether anybody ever sent it a request. Of others only their state and their memory are told: with a thousand
-    models on a server the page would be some megabytes of zeros."""
-    return bool(version.outcomes or version.queue_rows)
+ALWAYS_TOLD: Final = frozenset({"skylane_version_processes", "skylane_model_memory_bytes"})
+"""Of models that nobody asked only these are told: a thousand of them were some megabytes of zeros."""
 
 
-def asked(figures: Snapshot) -> Iterator[VersionSnapshot]:
-    """Versions that somebody asked."""
-    return filter(was_asked, figures.versions)
+def without_idle(figures: Snapshot) -> Snapshot:
+    """Without versions that nobody asked, and without models of which there is nothing else to tell: that they were
+    loaded anew, or could not be, or that their policy is refused."""
+    versions = [version for version in figures.versions if version.outcomes or version.queue_rows]
+    models = {version.model for version in versions}
+    loads = [each for each in figures.loads if each.model in models or each.failures or each.loads > 1]
+    policies = [each for each in figures.policies if each.model in models or each.refused]
+    return msgspec.structs.replace(figures, versions=versions, loads=loads, policies=policies)
 
 
 def _each(value: Callable[[VersionSnapshot], float | HistogramSnapshot]) -> Callable[[Snapshot], Values]:
-    return lambda figures: ((_labels(version), value(version)) for version in asked(figures))
+    return lambda figures: ((_labels(version), value(version)) for version in figures.versions)
 
 
 def _loads(value: Callable[[LoadSnapshot], float]) -> Callable[[Snapshot], Values]:
-    """Of models that somebody asked, that were loaded again, or that could not be."""
-
-    def values(figures: Snapshot) -> Values:
-        models = {version.model for version in asked(figures)}
-        for each in figures.loads:
-            if each.model in models or each.failures or each.loads > 1:
-                yield (each.model,), value(each)
-
-    return values
-
-
-def _policies(figures: Snapshot) -> Values:
-    models = {version.model for version in asked(figures)}
-    for each in figures.policies:
-        if each.refused or each.model in models:
-            yield (each.model,), each.refused
+    return lambda figures: (((each.model,), value(each)) for each in figures.loads)
 
 
 def _cache(figures: Snapshot) -> Values:
-    for version in asked(figures):
+    for version in figures.versions:
         for result, count in (("hit", version.hits), ("miss", version.misses), ("coalesced", version.coalesced)):
             yield (*_labels(version), result), count
 
@@ -263,7 +254,7 @@ _VALUES: Final[Mapping[str, Callable[[Snapshot], Values]]] = {
     "skylane_model_loads_total": _loads(lambda each: each.loads),
     "skylane_model_load_seconds_total": _loads(lambda each: round(each.seconds, 6)),
     "skylane_model_load_failures_total": _loads(lambda each: each.failures),
-    "skylane_policy_refused": _policies,
+    "skylane_policy_refused": lambda figures: (((each.model,), each.refused) for each in figures.policies),
     "skylane_connections": lambda figures: (((each.port,), each.open) for each in figures.ports),
     "skylane_connections_refused_total": lambda figures: (((each.port,), each.refused) for each in figures.ports),
     "skylane_trace_spans_total": _spans,

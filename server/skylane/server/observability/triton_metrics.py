@@ -40,8 +40,8 @@ _VALUES: Final[dict[str, tuple[str, Callable[[VersionSnapshot], float]]]] = {
 
 
 def families(figures: Snapshot) -> Iterator[Family]:
-    """Every metric, of the versions that somebody asked."""
-    versions = [version for version in figures.versions if version.outcomes]
+    """Every metric."""
+    versions = figures.versions
     for name, (text, value) in _VALUES.items():
         yield Family(name, "unknown", text, [Sample(name, _labels(version), value(version)) for version in versions])
     name = "nv_inference_request_failure"
@@ -51,9 +51,10 @@ def families(figures: Snapshot) -> Iterator[Family]:
         for reason, count in _failures(version).items()
     ]
     yield Family(name, "unknown", "Requests that were refused", samples)
-    name, models = "nv_model_load_duration_secs", {version.model for version in versions}
-    loads = [load for load in figures.loads if load.loads and load.model in models]
-    samples = [Sample(name, labelled({"model": load.model}), load.seconds / load.loads) for load in loads]
+    name = "nv_model_load_duration_secs"
+    samples = [
+        Sample(name, labelled({"model": load.model}), load.seconds / load.loads) for load in figures.loads if load.loads
+    ]
     yield Family(name, "gauge", "Loading a version of the model, on average", samples)
 
 
