@@ -12,7 +12,6 @@ A row may name the model's columns or its tensors. Source for the latter two: te
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 
 from skylane.dtypes import NUMPY
@@ -37,9 +36,6 @@ _OPTIONS: Final[dict[str, frozenset[str]]] = {
 }
 
 Write = Callable[[Interface, Sequence[int], Sequence[Array]], Any]
-
-
-_decoder: Final = msgspec.json.Decoder[Any]()
 
 
 class Prediction(RequestInputs):
@@ -176,7 +172,7 @@ _WRITE: Final[Mapping[str, Write]] = {"rows": _write_rows, "instances": _write_i
 
 
 def _decode(body: bytes) -> Any:
-    found = json_text.decode(body, _decoder, "JSON")
+    found = json_text.decode_any(body)
     if not isinstance(found, dict | list):
         raise BadRequest(f"the body: expected an object or a list of objects, received {quoted(str(found))}")
     return found
