@@ -142,7 +142,7 @@ def test_no_token_and_no_header_reaches_the_log(tmp_path: Path, caplog: pytest.L
 
 
 class TestBrowsers:
-    """What reaches a server on this machine from pages elsewhere; server/skylane/server/http/browsers.py has the table."""
+    """What reaches a server on this machine from pages elsewhere; the table is in `http/browsers.py`."""
 
     ALLOWED = "https://app.example"
 
