@@ -74,7 +74,7 @@ class ServerFailed(Exception):
 def serving(models: Path) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
     """Run the server as anyone would, and stop it at the end. Gives its process and address."""
     port = PORT if _is_free(PORT) else _free_port()
-    command = [sys.executable, "-m", "skylane.server", "--models", str(models), "--port", str(port)]
+    command = [sys.executable, "-P", "-m", "skylane.server", "--models", str(models), "--port", str(port)]
     with subprocess.Popen(command) as server:
         try:
             address = f"127.0.0.1:{port}"

@@ -39,7 +39,7 @@ def measured(repository: Path, model: str, policy: str, out: Path, *more: str) -
     """The result of a run with this policy."""
     (repository / model / "model.toml").write_text(policy)
     before = set(out.glob("*.json"))
-    command = [sys.executable, "-m", "skylane.bench.lab", "--models", str(repository), "--model", model]
+    command = [sys.executable, "-P", "-m", "skylane.bench.lab", "--models", str(repository), "--model", model]
     subprocess.run([*command, "--out", str(out), *more], check=True)
     (path,) = set(out.glob("*.json")) - before
     return path

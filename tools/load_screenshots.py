@@ -30,7 +30,7 @@ SCENARIO: Final = ("--scenario", "step", "--rate", "400", "--run-time", f"{SECON
 @contextmanager
 def started(*command: str) -> Iterator[None]:
     """A program of ours inside the block."""
-    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-P", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield
     finally:
@@ -74,7 +74,7 @@ def main() -> int:
             press(page, "Charts")
             page.save_screenshot(str(out / "locust-charts.png"))
         report = Path(folder) / "report.html"
-        command = [sys.executable, *locust, "--headless", "--only-summary", "--html", str(report)]
+        command = [sys.executable, "-P", *locust, "--headless", "--only-summary", "--html", str(report)]
         subprocess.run(command, check=True, capture_output=True)
         with browser(1100, 1500) as page:
             page.get(report.as_uri())

@@ -45,16 +45,8 @@ def browser(width: int, height: int, *, dark: bool = False) -> Iterator[webdrive
 @contextmanager
 def served(models: Path) -> Iterator[str]:
     """A server with two workers; gives where its page is."""
-    command = [
-        sys.executable,
-        "-m",
-        "skylane.server",
-        "--models",
-        str(models),
-        "--port=0",
-        "--http-port=0",
-        "--workers=2",
-    ]
+    options = ("--models", str(models), "--port=0", "--http-port=0", "--workers=2")
+    command = [sys.executable, "-P", "-m", "skylane.server", *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None

@@ -1,29 +1,24 @@
-"""What a published version promises: its tensors and columns, its tolerance, and who made it from what.
+"""What a published version promises: its tensors and columns, its tolerance, and who made it from what. Pure.
 
-A version is a directory `models/<name>/<version>/` that never changes once it has its name:
-
-    model.onnx      the graph
-    manifest.json   this module's `Manifest`
-    card.html       the same for people, if the converter wrote one
-    SHA256SUMS      the SHA-256 of every other file, in the format of `sha256sum --check`
-
-The converter writes it, the server verifies it before anything is loaded. Pure but for `verify_files`, which reads.
+The converter writes it into manifest.json; client/skylane/version_files.py has the files beside it.
 """
 
 import hashlib
 import re
-from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
 
 from skylane.dtypes import DType
 from skylane.profile import Profile
-
-MODEL_FILE: Final = "model.onnx"
-MANIFEST_FILE: Final = "manifest.json"
-CARD_FILE: Final = "card.html"
-SUMS_FILE: Final = "SHA256SUMS"
+from skylane.version_files import CARD_FILE as CARD_FILE
+from skylane.version_files import MANIFEST_FILE as MANIFEST_FILE
+from skylane.version_files import MODEL_FILE as MODEL_FILE
+from skylane.version_files import SUMS_FILE as SUMS_FILE
+from skylane.version_files import BrokenVersion as BrokenVersion
+from skylane.version_files import IncompleteVersion as IncompleteVersion
+from skylane.version_files import sums_of as sums_of
+from skylane.version_files import verify_files as verify_files
 
 SCHEMA: Final = 1
 """Of manifests that are written now. Fields with a default may be added without a new one."""
@@ -210,10 +205,6 @@ def _check_columns(columns: tuple[ColumnSpec, ...], tensors: dict[str, TensorSpe
             raise ValueError(f"columns: {column.name!r} is {column.dtype}, but its tensor {column.tensor!r} is not")
 
 
-class BrokenVersion(Exception):
-    """The files of a version are missing, damaged or not what they claim; the message says which and how."""
-
-
 def encode(manifest: Manifest) -> bytes:
     """The manifest as indented JSON, ready to write."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
@@ -257,35 +248,16 @@ def identity_of(
     return hashlib.sha256(content).hexdigest()
 
 
-def sums_of(files: dict[str, bytes]) -> bytes:
-    """Content of SHA256SUMS for these files."""
-    return "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)).encode()
-
-
-def verify_files(directory: Path) -> None:
-    """Compare every file named in SHA256SUMS with its sum. Raises BrokenVersion naming the first that differs."""
-    for name, expected in _read_sums(directory).items():
-        try:
-            with (directory / name).open("rb") as file:
-                actual = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise BrokenVersion(f"{name}: cannot be read: {error.strerror}") from error
-        if actual != expected:
-            raise BrokenVersion(f"{name}: its SHA-256 is {actual[:12]}…, but {SUMS_FILE} says {expected[:12]}…")
-
-
-def _read_sums(directory: Path) -> dict[str, str]:
-    try:
-        lines = (directory / SUMS_FILE).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BrokenVersion(f"{SUMS_FILE}: cannot be read: {error}") from error
-    sums = {}
-    for line in lines:
-        match = re.fullmatch(r"([0-9a-f]{64})  ([A-Za-z0-9_.-]+)", line)
-        if match is None:
-            raise BrokenVersion(f"{SUMS_FILE}: not a line of sha256sum: {line[:80]!r}")
-        sums[match[2]] = match[1]
-    for name in (MODEL_FILE, MANIFEST_FILE):
-        if name not in sums:
-            raise BrokenVersion(f"{SUMS_FILE}: does not list {name}")
-    return sums
+def check_identity(manifest: Manifest, content: bytes, model_sha256: str) -> None:
+    """Raise BrokenVersion unless the manifest that this content holds has the identity of its graph and interface."""
+    fields = msgspec.json.decode(content)  # as it was written: an earlier release wrote fewer fields of each
+    written = msgspec.json.encode([model_sha256, *(fields.get(name, ()) for name in ("tensors", "columns", "outputs"))])
+    actual = hashlib.sha256(written).hexdigest()
+    if manifest.identity not in (
+        actual,
+        identity_of(model_sha256, manifest.tensors, manifest.columns, manifest.outputs),
+    ):
+        raise BrokenVersion(
+            f"{MANIFEST_FILE}: identity: expected {actual[:12]}…, that of its graph and interface, "
+            f"received {manifest.identity[:12]}…"
+        )

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import pandas as pd
 import pytest
 from sklearn.pipeline import Pipeline
@@ -13,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from examples import flight_rows, flights
 from examples.flight_rows import FEATURES, Split
 from skylane.convert import Published, publish
+from skylane.onnx_runtime import onnxruntime as ort
 
 
 @pytest.fixture(scope="module")

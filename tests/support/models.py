@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from skylane import manifest as m
 from skylane.dtypes import DType
 from skylane.manifest import ColumnSpec, Golden, Lineage, Manifest, OutputSpec, TensorSpec, Tolerance
+from skylane.onnx_runtime import onnxruntime as ort
 
 _ONNX: dict[str, int] = {
     "bool": TensorProto.BOOL,
@@ -171,3 +172,37 @@ def echo(root: Path, dtype: DType, name: str = "echo", version: int = 1) -> Path
     kind: Any = object if dtype == "string" else dtype
     golden = {"x": np.array([["0", "1"]] if dtype == "string" else [[0, 1]]).astype(kind)}
     return publish(root, name, version, graph(nodes, tensors, outputs), tensors, outputs, golden)
+
+
+def endless(root: Path, name: str = "endless", version: int = 1) -> Path:
+    """A graph that turns in a loop 2^60 times. Its golden answers are another graph's."""
+    tensors = [TensorSpec(name="x", dtype="float32", shape=(None, 2))]
+    outputs = [OutputSpec(name="y", dtype="float32", shape=(None, 2))]
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["more"], ["more_out"]), helper.make_node("Identity", ["v"], ["v_out"])],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("more", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("more_out", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("v_out", TensorProto.FLOAT, None),
+        ],
+    )
+    constants: dict[str, np.ndarray[Any, Any]] = {"n": np.array(1 << 60, np.int64), "t": np.array(True)}
+    looping = graph([helper.make_node("Loop", ["n", "t", "x"], ["y"], body=body)], tensors, outputs, constants)
+    directory = echo(root, "float32", name, version)
+    replace_graph(directory, looping)
+    return directory
+
+
+def replace_graph(directory: Path, onnx_file: bytes) -> None:
+    """Put another graph of the same interface into a version, with its identity and sums."""
+    manifest = m.decode((directory / m.MANIFEST_FILE).read_bytes())
+    graph_sha256 = hashlib.sha256(onnx_file).hexdigest()
+    identity = m.identity_of(graph_sha256, manifest.tensors, manifest.columns, manifest.outputs)
+    files = {m.MODEL_FILE: onnx_file, m.MANIFEST_FILE: m.encode(msgspec.structs.replace(manifest, identity=identity))}
+    for file, content in {**files, m.SUMS_FILE: m.sums_of(files)}.items():
+        (directory / file).write_bytes(content)

@@ -4,14 +4,16 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 
 
 class Served:
     """`skylane serve` in a process of its own, and what it says."""
 
-    def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "skylane.server", "--port", "0", *arguments]
+    def __init__(self, *arguments: str, command: Sequence[str] = ()) -> None:
+        """`command`: another one that serves, with what a test needs."""
+        command = command or [sys.executable, "-P", "-m", "skylane.server", "--port", "0", *arguments]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self.lines: list[str] = []
         self._coming: queue.SimpleQueue[str | None] = queue.SimpleQueue()

@@ -114,7 +114,7 @@ class OwnClient:
         shape = ["--connections", str(load.connections), "--streams", str(load.streams), "--requests", str(requests)]
         target = ["--address", address, "--protocol", exchange.protocol, "--path", exchange.path]
         files = ["--body", str(body), "--log-file", str(log)]
-        said, cpu_s = _run([sys.executable, "-m", "skylane.bench.load_client", *target, *shape, *files])
+        said, cpu_s = _run([sys.executable, "-P", "-m", "skylane.bench.load_client", *target, *shape, *files])
         return _outcome(log, requests, json.loads(said)["body_bytes"], cpu_s)
 
 

@@ -103,7 +103,7 @@ class Sending:
         if order.progress is not None:
             order.progress.write_bytes(bytes(3 * 8))
             arguments += ["--progress", str(order.progress)]
-        command = [sys.executable, "-m", "skylane.bench.load_client", *arguments]
+        command = [sys.executable, "-P", "-m", "skylane.bench.load_client", *arguments]
         environment = os.environ | {TOKEN: order.access.token}
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment

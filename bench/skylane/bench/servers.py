@@ -129,7 +129,7 @@ def running(kind: Kind, folder: Path, **places: Path) -> Iterator[Server]:
     with log.open("wb") as output:
         # Its own session, so that Ctrl-C reaches the harness alone and servers end in order.
         process = subprocess.Popen(
-            [sys.executable, *arguments], stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            [sys.executable, "-P", *arguments], stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
         yield Server(kind, port, process, log)
@@ -156,7 +156,7 @@ def free_port() -> int:
 
 def options_of(module: str) -> str:
     """The help text of `python -m <module>`: tells which options this version has."""
-    command: Sequence[str] = [sys.executable, "-m", module, "--help"]
+    command: Sequence[str] = [sys.executable, "-P", "-m", module, "--help"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 

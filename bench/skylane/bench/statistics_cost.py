@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             ("not counted", ["-c", WITHOUT]), ("not counted, once more", ["-c", WITHOUT]),
             ("counted", ["-m", "skylane.server"]), ("counted and scraped", ["-m", "skylane.server"]),
         ):  # fmt: skip
-            server = stack.enter_context(running([sys.executable, *start], models))
+            server = stack.enter_context(running([sys.executable, "-P", *start], models))
             contestants.append(Contestant(label, server.pid, server.address, send))
         stack.enter_context(scraped(server.http))
         print(f"CPU of the server for a request to {options.model}, {options.rounds} rounds, {generator.name}")

@@ -9,7 +9,6 @@ from typing import Final
 import joblib
 import msgspec
 import numpy as np
-import onnxruntime as ort
 from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -21,6 +20,7 @@ from skylane.bench.payloads import Array, Exchange, grpc_exchange, json_exchange
 from skylane.convert.publishing.publish import publish
 from skylane.convert.publishing.store import put
 from skylane.dtypes import NUMPY
+from skylane.onnx_runtime import onnxruntime as ort
 
 FEATURES: Final = 20
 CACHED: Final = "[cache]\nenabled = true\nttl_s = 86400\n"

@@ -102,7 +102,7 @@ def traced_calls(exchange: Exchange, sampled: float) -> Send:
 def collecting() -> Iterator[str]:
     """Where a collector listens inside the block."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "skylane.bench.tracing_cost", "--collect"], stdout=subprocess.PIPE
+        [sys.executable, "-P", "-m", "skylane.bench.tracing_cost", "--collect"], stdout=subprocess.PIPE
     )
     try:
         assert process.stdout is not None
@@ -177,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(more: Sequence[str]) -> list[str]:
-    return [sys.executable, "-m", "skylane.server", *more]
+    return [sys.executable, "-P", "-m", "skylane.server", *more]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from skylane.server.core.errors import CannotStart
+from skylane.server.core.option_types import EachHost, hosts, numbers
 from skylane.server.core.settings import Settings, Traces, Transport
+from skylane.server.host import daemons, signals, standard_streams
 from skylane.server.host.budget import number_of_workers
 from skylane.server.observability import logs
 
@@ -28,6 +30,8 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until told to stop. Returns the exit code."""
+    standard_streams.ensure_open()
+    signals.ignore_others()
     parser = _parser()
     argv = list(sys.argv[1:] if argv is None else argv)
     options = vars(parser.parse_args(argv))
@@ -41,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         asyncio.run(_run(settings, argv))
     except CannotStart as error:
         logs.tell_why_it_ends(f"skylane serve: {error}", form)
-        return 1
-    return 0
+        return daemons.leave(1)
+    return daemons.leave(0)
 
 
 def _run(settings: Settings, argv: Sequence[str]) -> Coroutine[Any, Any, None]:
@@ -69,7 +73,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     defaults = Settings()
 
-    def add(name: str, kind: Callable[[str], object], text: str, choices: Sequence[str] | None = None) -> None:
+    def add(
+        name: str,
+        kind: Callable[[str], object],
+        text: str,
+        choices: Sequence[str] | None = None,
+        action: type[argparse.Action] | str = "store",
+    ) -> None:
         value = getattr(defaults, name)
         if (given := os.environ.get(variable := f"SKYLANE_{name.upper()}")) is not None:
             try:
@@ -81,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(
             f"--{name.replace('_', '-')}", type=kind, default=value, metavar=shown or None, choices=choices,
             help=f"{text} (default: {'none' if default in (None, ()) else default})",
+            action=action,
         )  # fmt: skip
 
     def switch(name: str, text: str) -> None:
@@ -90,7 +101,13 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name.replace('_', '-')}", action="store_true", default=given == "1", help=text)
 
     add("models", Path, "directory of the model repository")
-    add("host", str, "address to listen on; 0.0.0.0 for all")
+    add(
+        "host",
+        hosts,
+        "address to listen on: :: for all, 0.0.0.0 for all of IPv4, unix:/path for a Unix domain socket (gRPC alone); "
+        "for several give the option again, or separate them by commas",
+        action=EachHost,
+    )
     add("port", int, "port to listen on; 0 for a free one")
     add("http_port", int, "port for HTTP and JSON; 0 for a free one")
     add("allowed_hosts", _listed, "names, with commas, under which HTTP is asked besides localhost; *: any")
@@ -104,6 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     add("workers", number_of_workers, "processes that share the port; auto: one for each CPU that this process may use")
     parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--shared", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--replaces", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--inherited", type=numbers, default=(), help=argparse.SUPPRESS)
     switch("triton_metrics", "tell /metrics under the names of NVIDIA Triton too, for dashboards that read those")
     switch("access_log", "log one line for each request: who asked what, how it ended, and how long it took")
     add("traces", str, "send spans of OpenTelemetry: otlp, as OTEL_* variables say; or console", get_args(Traces))
@@ -113,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     add("max_streams", int, "requests in flight on one gRPC connection (native)")
     add("max_connection_age_s", float, "seconds after which a client is asked to connect anew; 0: never")
     add("poll_s", float, "seconds between two looks for new versions; 0: only at the start")
+    add("load_timeout_s", float, "seconds after which a version that is still being loaded is refused")
     add("grace_s", float, "seconds that requests in flight get after SIGTERM")
     add("linger_s", float, "seconds to go on answering after SIGTERM, already shown as not serving")
     parser.add_argument(

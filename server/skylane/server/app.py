@@ -1,19 +1,23 @@
 """The composition root: builds the server, starts it and drains it. The only module that knows everyone.
 
-Start: bind the port, so that a port in use is heard of at once; load every model; then receive. Nobody is answered by a
-server that is half loaded. One of several workers binds only after loading: until then the others answer. Stop, at
-SIGTERM or SIGINT: say not-serving; linger if asked, still answering; let no new gRPC client in, ask those that are here
-to go elsewhere, and answer until they have heard; refuse what is new; let what is in flight finish, for the grace
-period at most; close. Only our own front can ask them: grpcio's clients may be refused what they send just then.
+Start: bind the port, so that a port in use is heard of at once; receive, and say not-serving; load every model; then
+say serving. Meanwhile a model that is loaded answers, and callers of the others hear that it is not loaded yet. A
+worker that takes the place of another binds only after loading: until then its neighbours answer. Several workers that
+start together say serving when all have loaded. Stop, at a signal: say not-serving; linger if asked, still answering;
+let no new gRPC client in, ask those that are here to go elsewhere, and answer until they have heard; refuse what is
+new; let what is in flight finish, for the grace period at most; close. Only our own front can ask them: grpcio's
+clients may be refused what they send just then.
 """
 
 import asyncio
 import contextlib
 import gc
 import logging
+import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from skylane.server.admin import cpu_demand
@@ -23,6 +27,7 @@ from skylane.server.auth.authenticator import Authenticator
 from skylane.server.codecs.grpc_status import STATUS_OF
 from skylane.server.codecs.skylane_v1.requests import PREDICT
 from skylane.server.core.errors import CannotStart
+from skylane.server.core.hosts import internet
 from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.settings import Settings
 from skylane.server.engine.engine import Engine
@@ -36,7 +41,9 @@ from skylane.server.grpc.grpcio.permission import Permission
 from skylane.server.grpc.grpcio.server import HotServices, make_server
 from skylane.server.grpc.listener import CannotListen, Listener, listen
 from skylane.server.grpc.registry import Service, batched_methods, services
-from skylane.server.host import signals
+from skylane.server.host import exits, signals
+from skylane.server.host.addresses import all_shown, shown
+from skylane.server.host.daemons import check_repository, run_in_daemon, try_in_daemon
 from skylane.server.host.reuseport_ebpf import share_in_turn
 from skylane.server.observability.access_log import AccessLog
 from skylane.server.observability.collector import Collector
@@ -46,6 +53,7 @@ from skylane.server.observability.tracing.setting import tracing_of
 from skylane.server.observability.tracing.tracer import FollowedEngine
 from skylane.server.observability.unrouted_requests import UnroutedRequests
 from skylane.server.repository import loader
+from skylane.server.repository.loading import LoadLimits
 from skylane.server.repository.repository import Load, ModelStatus, Repository, State
 
 if TYPE_CHECKING:
@@ -60,6 +68,12 @@ DRAIN_LOOK_S = 0.01
 """How often a draining server looks whether the last reply is out."""
 HEARD_S_MAX = 1.0
 """What clients get to hear that a server drains, which takes them a round trip; it goes on answering meanwhile."""
+LOADING_POLL_S = 1.0
+"""How often loads that take long are looked for where the repository is not polled."""
+LOAD_MARGIN_S = 5.0
+"""After its time limit, what a load gets to end by itself, which tells more than that it did not end."""
+SETTLE_POLLS, WRITTEN_POLLS = 2, 10
+"""Polls without a change after which a version that is being written is tried again, and is refused."""
 OTHERS_END_S_MAX = 1.0
 """What tasks of others get to notice that the server has closed. They take a turn of the loop or two."""
 
@@ -67,12 +81,15 @@ OTHERS_END_S_MAX = 1.0
 class App:
     """One server: everything built and wired, nothing started."""
 
-    def __init__(self, settings: Settings, load: Load = loader.load) -> None:
-        """Bind the port, unless it is shared with other workers. Needs a running event loop. Raises CannotStart."""
-        if not settings.models.is_dir():
-            raise CannotStart(f"models: {settings.models} is not a directory: name the model repository with --models")
+    def __init__(self, settings: Settings, load: Load | None = None, *, waits: bool = False) -> None:
+        """Bind the port, unless other workers answer on it. Needs a running event loop. Raises CannotStart.
+
+        `load`: None for the server's own. `waits`: whether it is ready only when `go` is called, though its models are
+        loaded.
+        """
         self._settings = settings
-        self._workers = LoopWorkers(asyncio.get_running_loop())
+        self._loop = asyncio.get_running_loop()
+        self._workers = LoopWorkers(self._loop)
         self._tracing = tracing_of(settings, time.monotonic, _CODES)
         self._tracer = tracer = self._tracing.tracer if self._tracing else None
         self._trace_of = tracer.trace_of if tracer else None
@@ -84,11 +101,16 @@ class App:
         self._authenticator = Authenticator(settings.tokens)
         self._routes = Routes()
         self._collector = Collector(rejections.counted)
-        self._repository = Repository(settings.models, self._collector.timed(load), self._serve, settings.shared)
+        load = load or partial(loader.load, time_limit_s=settings.load_timeout_s)
+        self._repository = Repository(
+            settings.models, self._collector.timed(load), self._serve, settings.shared, _limits_of(settings)
+        )
         self._refreshing = asyncio.Lock()
         """One look at the repository at a time, whether it is time for one or somebody loads a model."""
         self._readiness = Readiness()
-        permission = Permission(self._authenticator, self._doors.ended if settings.transport == "grpcio" else None)
+        own_front = settings.transport == "native"
+        self._secret = secrets.token_hex(16) if own_front else ""
+        permission = Permission(self._authenticator, None if own_front else self._doors.ended, self._secret)
         self._about = ModelService(self._readiness, permission)
         self._directory = ModelControl(
             routes=lambda: self._routes,
@@ -114,7 +136,6 @@ class App:
             if watcher:
                 self._hot = traced(self._hot, watcher.arrive)
         self._prediction = HotServices(self._hot, permission, time.monotonic, self._trace_of)
-        own_front = settings.transport == "native"
         self._server = make_server(
             settings.message_bytes_max,
             permission,
@@ -124,11 +145,14 @@ class App:
         told: tuple[Service, ...] = (self._prediction, self._about, *services(self._directory, permission))
         for service in told:
             service.add_to(self._server)
-        self._bound = False
+        self._waits = waits
+        self._reloading: asyncio.Task[None] | None = None
+        self._announcing: asyncio.Task[None] | None = None
+        self._bound = self._receiving = False
         self.listener: Listener
         self.http: HttpListener | None = None
-        """None where no HTTP was asked for."""
-        if not settings.supervised:
+        """None where HTTP is not configured."""
+        if not settings.replaces:
             self._bind()
 
     def _bind(self) -> None:
@@ -137,7 +161,13 @@ class App:
             self.http = self._bind_http()
         try:
             self.listener = listen(
-                self._settings, self._server, self._hot, self._authenticator, self._trace_of, self._doors.ended
+                self._settings,
+                self._server,
+                self._hot,
+                self._authenticator,
+                self._secret,
+                self._trace_of,
+                self._doors.ended,
             )
         except CannotListen as error:
             if self.http:
@@ -176,45 +206,107 @@ class App:
         self._routes = routes
         self._engine.serve(routes)
         self._collector.follow(routes)
+        if not self._repository.refreshed:  # later changes are announced when all of them are made
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there
+                self._loop.call_soon_threadsafe(self._announce_soon)
+
+    def _announce_soon(self) -> None:
+        """Announce in a task, unless one is about to."""
+        if self._announcing is None or self._announcing.done():
+            self._announcing = self._loop.create_task(self._announce())
 
     async def start(self) -> None:
-        """Load what is in the repository, and begin to receive. Raises CannotStart."""
-        started_at = time.monotonic()
+        """Receive requests, though no model is loaded yet, unless other workers answer them. Raises CannotStart."""
         await self._telling.start()
-        if not self._settings.supervised:  # else the supervisor has told it for all
-            cpu_demand.tell(self._settings)
-        await self.refresh()
-        _set_apart_what_stays()
-        if self._settings.supervised:  # only now: a connection must not wait for a worker that is still loading
-            self._bind()
+        self._serve(Routes(is_starting=True))
+        if not self._settings.replaces:
+            await self._receive()
+
+    def _urls(self) -> list[str]:
+        """Where HTTP is, if anywhere."""
+        if self.http is None:
+            return []
+        return [f"{self.http.scheme}://{shown(host, self.http.port)}" for host in internet(self._settings.host)]
+
+    async def _receive(self) -> None:
+        await self._announce()
+        if self._settings.supervised:
             ports = [self.listener.port, *([self.http.port] if self.http else [])]
             told = [share_in_turn(port, self._settings.workers) for port in ports]
             log.debug("connections are shared %s", "in turn" if all(told) else "by the kernel's hash")
         await self.listener.start()
         if self.http:
             await self.http.start()
+        self._receiving = True
+
+    async def load(self) -> None:
+        """Load what is in the repository. Raises CannotStart if the port cannot be bound then."""
+        started_at = time.monotonic()
+        await check_repository(self._settings.models)
+        if self._receiving:
+            http = f", {', '.join(self._urls())} for HTTP" if self.http else ""
+            where = all_shown(self._settings.host, self.listener.port)
+            log.info("listening on %s for gRPC%s; ready when the models are loaded", where, http)
+        if not self._settings.supervised:  # else the supervisor has told it for all
+            await try_in_daemon(lambda: cpu_demand.tell(self._settings), "budget")
+        await self.refresh()
+        stopped = threading.Event()
+        try:
+            while self._repository.is_loading and not self._repository.refreshed:
+                await run_in_daemon(lambda: self._wait_until_stale(stopped), "poll")
+                await self.refresh()
+        finally:
+            stopped.set()
+        _set_apart_what_stays()
+        if not self._bound:
+            self._bind()
+            await self._receive()
         if not self._repository.status:
             root = self._settings.models
             log.warning("%s has no model: expected %s/<name>/<version>/manifest.json", root, root)
         log.info(
-            "%s %s on %s:%d (%s transport) after %.1f s",
+            "%s %s on %s (%s transport) after %.1f s",
             "worker with" if self._settings.supervised else "serving",
             _counted(self._repository.status),
-            self._settings.host,
-            self.listener.port,
+            all_shown(self._settings.host, self.listener.port),
             self.listener.name,
             time.monotonic() - started_at,
         )
-        if self.http:
-            url = f"{self.http.scheme}://{self._settings.host}:{self.http.port}"
-            log.info("HTTP on %s; live page: %s/, what can be asked: %s/docs", url, url, url)
+        if urls := self._urls():
+            log.info("HTTP on %s; live page: %s/, what can be asked: %s/docs", ", ".join(urls), urls[0], urls[0])
+
+    async def go(self) -> None:
+        """Be ready from now on, if models are: every other worker is. See `waits`."""
+        self._waits = False
+        await self._announce()
+
+    def if_alive(self, then: Callable[[], None]) -> None:
+        """Call this where requests are answered, soon; never, if that hangs. From the event loop."""
+        if self._receiving:
+            self.listener.if_alive(then)
+        else:
+            then()
+
+    def reload(self) -> None:
+        """Poll the certificates, the tokens and the repository now, as a task. From the event loop."""
+        if self._reloading is None or self._reloading.done():
+            log.info("SIGHUP: the repository, the certificates and the tokens are polled now")
+            self._reloading = self._loop.create_task(self._reload())
+
+    async def _reload(self) -> None:
+        polls = [self._authenticator.poll]
+        if self._bound:
+            polls += [self.listener.poll_certificates, *([self.http.poll_certificates] if self.http else [])]
+        for poll in polls:
+            await run_in_daemon(poll, "reload")
+        await self.refresh()
 
     async def watch(self) -> None:
         """Follow the repository until cancelled."""
         stopped = threading.Event()
         try:
-            while self._settings.poll_s:
-                await asyncio.to_thread(self._wait_until_stale, stopped)
+            while self._settings.poll_s or self._repository.is_loading:
+                await run_in_daemon(lambda: self._wait_until_stale(stopped), "poll")
                 await self.refresh()
         finally:
             stopped.set()
@@ -222,36 +314,46 @@ class App:
     def _wait_until_stale(self, stopped: threading.Event) -> None:
         """Look at the repository now and then. On a thread: a disk that hangs must not stop the loop, and a loop that
         is not woken costs nothing."""
-        while not stopped.wait(self._settings.poll_s):
+        while not stopped.wait(self._settings.poll_s or LOADING_POLL_S):
             if self._repository.is_stale(time.monotonic()):
                 return
 
     async def refresh(self) -> None:
         """Make what is served equal to what is on disk, now."""
         async with self._refreshing:
-            await asyncio.to_thread(self._repository.refresh)
-            self._readiness.tell(self._repository.status, complete=self._repository.refreshed)
-            await self._about.tell(self._repository.status, self._routes)
+            await run_in_daemon(self._repository.refresh, "refresh")
+            await self._announce()
+
+    async def _announce(self) -> None:
+        """Tell every health service what is ready."""
+        complete = self._repository.refreshed and not self._waits
+        self._readiness.tell(self._repository.status, complete=complete, progress=self._repository.progress)
+        await self._about.tell(self._repository.status, self._routes)
 
     async def drain(self) -> None:
         """Answer what is in flight, for the grace period at most, and close."""
         settings, began_at = self._settings, time.monotonic()
         log.info("draining: not serving from now on; requests in flight have %.0f s to finish", settings.grace_s)
+        if self._reloading is not None:
+            self._reloading.cancel()
         self._readiness.drain()
         await self._about.drain()
         await asyncio.sleep(settings.linger_s)
         self._prediction.drain()
-        self.listener.drain()
-        heard_by = time.monotonic() + HEARD_S_MAX
-        while not self.listener.heard and time.monotonic() < heard_by:
-            await asyncio.sleep(DRAIN_LOOK_S)
+        if self._bound:
+            self.listener.drain()
+            heard_by = time.monotonic() + HEARD_S_MAX
+            while not self.listener.heard and time.monotonic() < heard_by:
+                await asyncio.sleep(DRAIN_LOOK_S)
         self._engine.stop()
         ends_at = time.monotonic() + settings.grace_s
         while (busy := self._busy()) and time.monotonic() < ends_at:
             await asyncio.sleep(DRAIN_LOOK_S)
         if busy:
             log.warning("the grace period is over; requests still in flight are cut off")
-        await self.listener.close()
+        self._receiving = False
+        if self._bound:
+            await self.listener.close()
         if self.http:
             await self.http.close()
         if self._tracing:
@@ -261,33 +363,67 @@ class App:
         await _others_end()
         log.info("closed after %.2f s", time.monotonic() - began_at)
 
+    async def abandon(self) -> None:
+        """Let go of what is bound, by a server that cannot start."""
+        await self._telling.close()
+        if self._bound:
+            await self.listener.close()
+            if self.http:
+                await self.http.close()
+
     def _busy(self) -> bool:
         return (
             not self._engine.idle
             or self._prediction.open > 0
-            or self.listener.busy
+            or (self._bound and self.listener.busy)
             or bool(self.http and self.http.busy)
         )
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings, load: Load = loader.load) -> AsyncIterator[App]:
-    """A server that serves inside the block, and drains at its end. Raises CannotStart."""
-    app = App(settings, load)
+async def running(
+    settings: Settings,
+    load: Load | None = None,
+    *,
+    asked_to_stop: asyncio.Event | None = None,
+    waits: bool = False,
+) -> AsyncIterator[App]:
+    """A server that has loaded its models and serves inside the block, and drains at its end. Raises CannotStart.
+
+    `asked_to_stop`: if it is set while models are loaded, the block begins at once. `waits`: see App.
+    """
+    app = App(settings, load, waits=waits)
     await app.start()
-    watcher = asyncio.create_task(app.watch())
+    if asked_to_stop is not None:
+        signals.on_reload(app.reload)
+    following = asyncio.create_task(app.load())
+    stopping = asyncio.create_task((asked_to_stop or asyncio.Event()).wait())
+    await asyncio.wait([following, stopping], return_when=asyncio.FIRST_COMPLETED)
+    if following.done():
+        try:
+            following.result()
+        except CannotStart:
+            await app.abandon()
+            raise
+        following = asyncio.create_task(app.watch())
+    else:
+        log.info("stopped before it was ready")
     try:
         yield app
     finally:
-        watcher.cancel()
+        if asked_to_stop is not None:
+            exits.leave_after(settings.linger_s + HEARD_S_MAX + settings.grace_s + exits.MARGIN_S)
+        stopping.cancel()
+        following.cancel()
         await app.drain()
 
 
-async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. Raises CannotStart."""
+async def serve(settings: Settings, load: Load | None = None) -> None:
+    """Serve until a signal, then drain. Raises CannotStart."""
     asked_to_stop = signals.asked_to_stop()
-    async with running(settings):
+    async with running(settings, load, asked_to_stop=asked_to_stop):
         await asked_to_stop.wait()
+    signals.ignore_all()
 
 
 async def _others_end() -> None:
@@ -300,6 +436,15 @@ def _set_apart_what_stays() -> None:
     """Let the garbage collector skip the modules and models that are here to stay: a full collection took 12 ms."""
     gc.collect()
     gc.freeze()
+
+
+def _limits_of(settings: Settings) -> LoadLimits:
+    """A version that is being written gets some polls to become whole. Without polls nobody would see it."""
+    return LoadLimits(
+        load_s_max=settings.load_timeout_s + LOAD_MARGIN_S,
+        settle_s=SETTLE_POLLS * settings.poll_s,
+        written_s_max=WRITTEN_POLLS * settings.poll_s,
+    )
 
 
 def _counted(status: Mapping[str, ModelStatus]) -> str:

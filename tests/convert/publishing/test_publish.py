@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,6 +23,7 @@ from skylane.convert.publishing import conversion
 from skylane.convert.publishing.conversion import Conversion
 from skylane.convert.verification.choose import choose
 from skylane.manifest import MODEL_FILE, decode, verify_files
+from skylane.onnx_runtime import onnxruntime as ort
 
 Publish = Callable[..., Published]
 

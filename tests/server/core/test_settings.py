@@ -11,6 +11,22 @@ from skylane.server.core.settings import Settings
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        pytest.param({"host": ()}, "host: expected an address or more, received none", id="nowhere"),
+        pytest.param(
+            {"host": "unix:"},
+            "host: expected a path of 1 to 107 bytes after unix:, received ''",
+            id="no path of a socket",
+        ),
+        pytest.param(
+            {"host": "unix:/s", "workers": 2, "transport": "grpcio"},
+            "host: expected no Unix domain socket: workers share one only with --transport native",
+            id="a socket that workers cannot share",
+        ),
+        pytest.param(
+            {"host": "unix:/s", "http_port": 0},
+            "http-port: expected a --host beside the Unix domain socket, which is for gRPC alone",
+            id="HTTP nowhere",
+        ),
         pytest.param({"port": -1}, "port: expected 0 to 65535, received -1", id="a port below all"),
         pytest.param({"port": 65536}, "port: expected 0 to 65535, received 65536", id="a port above all"),
         pytest.param({"workers": 0}, "workers: expected 1 to 256, received 0", id="nobody to serve"),

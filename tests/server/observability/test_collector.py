@@ -96,6 +96,13 @@ def test_policies_that_are_refused() -> None:
     assert {each.model: each.refused for each in told} == {"bad": 1, "good": 0}
 
 
+def test_models_that_serve_on_although_their_directory_is_empty() -> None:
+    ready = {1: VersionStatus(State.READY)}
+    status = {"there": ModelStatus(ready, {}), "gone": ModelStatus(ready, {}, unfollowed="it has no version")}
+    told = Collector(dict).figures(status).policies
+    assert {each.model: each.unfollowed for each in told} == {"gone": 1, "there": 0}
+
+
 def test_loads_are_counted_and_timed_and_so_is_what_is_refused() -> None:
     collector, now = Collector(dict), 0.0
     made = served_version().model

@@ -39,7 +39,7 @@ figures = st.builds(
     versions=st.lists(versions, max_size=3),
     rejections=outcomes,
     loads=st.lists(st.builds(LoadSnapshot, st.sampled_from(["m", "n"]), counts, seconds, counts), max_size=2),
-    policies=st.lists(st.builds(PolicySnapshot, st.sampled_from(["m", "n"]), counts), max_size=2),
+    policies=st.lists(st.builds(PolicySnapshot, st.sampled_from(["m", "n"]), counts, counts), max_size=2),
     ports=st.lists(st.builds(PortSnapshot, st.sampled_from(["grpc", "http"]), counts, counts), max_size=2),
     spans=st.builds(SpanSnapshot, counts, counts),
     processes=st.lists(st.builds(ProcessSnapshot, st.integers(1, 9), seconds, counts, seconds), max_size=1),

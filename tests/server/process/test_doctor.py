@@ -164,7 +164,8 @@ def test_everything_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     (tmp_path / "damaged" / "v2").mkdir()
     models.linear(tmp_path, "odd")
     (tmp_path / "odd" / "model.toml").write_text("[batching]\nmax_batch_rows = 0\n")
-    with held_port("127.0.0.1", 0) as port, held_port("127.0.0.1", 0) as http_port:
+    with held_port("127.0.0.1", 0) as held, held_port("127.0.0.1", 0) as held_http:
+        port, http_port = held.port, held_http.port
         ports = ["--port", str(port), "--http-port", str(http_port)]
         assert doctor.main(["--models", str(tmp_path), *ports, "--workers", "256"]) == 1
     printed = capsys.readouterr().out

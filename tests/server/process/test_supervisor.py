@@ -52,7 +52,8 @@ def test_a_pause_is_bounded_however_long_it_goes_on(lives_s: list[float]) -> Non
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
 def test_a_held_port_is_for_our_workers_alone(host: str) -> None:
-    with held_port(host, 0) as port:
+    with held_port(host, 0) as held:
+        port = held.port
         with sharing(port) as first, sharing(port) as second:
             first.listen()
             second.listen()
@@ -62,7 +63,7 @@ def test_a_held_port_is_for_our_workers_alone(host: str) -> None:
         with socket.socket() as alone, pytest.raises(OSError, match="in use"):
             alone.bind(("127.0.0.1", port))
     with held_port(host, port) as again:
-        assert again == port
+        assert again.port == port
 
 
 @pytest.mark.parametrize("shares", [False, True], ids=["a server alone", "a server that shares with its own workers"])
@@ -132,9 +133,11 @@ async def told() -> AsyncIterator[Told]:
     log.setLevel(before)
 
 
-def supervisor(script: str, *arguments: str, workers: int = 2, kill_margin_s: float = 10) -> Supervisor:
+def supervisor(
+    script: str, *arguments: str, workers: int = 2, kill_margin_s: float = 10, tick_s: float = 1
+) -> Supervisor:
     settings = Settings(workers=workers, grace_s=0)
-    return Supervisor(settings, 8500, [sys.executable, "-c", script, *arguments], kill_margin_s)
+    return Supervisor(settings, 8500, [sys.executable, "-c", script, *arguments], kill_margin_s, tick_s)
 
 
 async def test_they_start_serve_and_stop(told: Told) -> None:
@@ -210,7 +213,44 @@ async def test_one_that_does_not_stop_is_killed(told: Told) -> None:
     await told.until("serving")
     stop.set()
     await running
-    assert any("is still there after 0 s: killed" in line for line in told.lines)
+    assert any("is still there after 0 s: it is killed" in line for line in told.lines)
+
+
+async def test_one_that_hangs_is_killed_and_replaced(told: Told, tmp_path: Path) -> None:
+    """It has sent a beat, and sends no more; the next one is heard of until the end."""
+    hung = tmp_path / "hung"
+    script = f"""
+import pathlib, signal, sys, threading
+print('beat', flush=True)
+print('ready', flush=True)
+if not pathlib.Path({str(hung)!r}).exists():
+    pathlib.Path({str(hung)!r}).touch()
+    signal.pause()
+sys.stdin.readline()
+print('beat', flush=True)
+sys.stdin.read()
+"""
+    stop = asyncio.Event()
+    running = asyncio.create_task(supervisor(script, workers=1, tick_s=0.05).run(stop))
+    await told.until("is ready after")
+    stop.set()
+    await running
+    (killed,) = (line for line in told.lines if "is killed" in line)
+    assert killed.startswith("worker 1 (pid ")
+    assert ") is stopped or hangs: it has not been heard of for " in killed
+    (ended,) = (line for line in told.lines if "ended after" in line)
+    assert ", SIGKILL) ended after " in ended
+
+
+async def test_workers_hear_when_all_are_ready(told: Told) -> None:
+    """These end when they hear it."""
+    script = "import sys; print('ready', flush=True); sys.exit(7 if sys.stdin.readline() == 'go\\n' else 1)"
+    stop = asyncio.Event()
+    running = asyncio.create_task(supervisor(script, workers=2).run(stop))
+    await told.until("exit code 7", times=2)
+    stop.set()
+    await running
+    assert not any("exit code 1)" in line for line in told.lines)
 
 
 async def test_no_process_to_be_had() -> None:

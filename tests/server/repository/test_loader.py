@@ -2,20 +2,25 @@
 
 import hashlib
 import itertools
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import NodeProto, TensorProto, helper
 
 from skylane import manifest as m
-from skylane.manifest import BrokenVersion, Manifest, OutputSpec, TensorSpec
+from skylane.manifest import BrokenVersion, IncompleteVersion, Manifest, OutputSpec, TensorSpec
 from skylane.policy import Batching, Policy, Session
 from skylane.server.core.types import Array
+from skylane.server.repository import loader
 from skylane.server.repository.loader import load, measure
+from skylane.server.runtime.session import OnnxSession, graph_of
 from support import models
 
 Damage = Callable[[Path], object]
@@ -49,15 +54,23 @@ def remove(name: str) -> Damage:
 
 
 def edit(change: Callable[[dict[str, Any]], object]) -> Damage:
-    """Edit the manifest as JSON, sums included: what is wrong is its content."""
+    """Edit the manifest as JSON, identity and sums included: what is wrong is its content."""
 
     def damage(directory: Path) -> None:
         content = msgspec.json.decode((directory / m.MANIFEST_FILE).read_bytes())
         change(content)
+        content["identity"] = identity(directory, content)
         (directory / m.MANIFEST_FILE).write_bytes(msgspec.json.encode(content))
         of_its_own_sums(directory)
 
     return damage
+
+
+def identity(directory: Path, content: dict[str, Any]) -> str:
+    """Of the graph that is there and the interface of these fields."""
+    graph = hashlib.sha256((directory / m.MODEL_FILE).read_bytes()).hexdigest()
+    fields = [content.get(name, []) for name in ("tensors", "columns", "outputs")]
+    return hashlib.sha256(msgspec.json.encode([graph, *fields])).hexdigest()
 
 
 def put(*path: str | int, value: object) -> Damage:
@@ -79,8 +92,40 @@ def add_to_sums(line: str) -> Damage:
 
 def damaged_graph(directory: Path) -> None:
     (directory / m.MODEL_FILE).write_bytes(b"\x08\x09 this is no graph")
-    of_its_own_sums(directory)
+    edit(lambda content: None)(directory)
 
+
+def pipe(name: str) -> Damage:
+    """Whoever opens it for reading waits for a writer, who never comes."""
+
+    def damage(directory: Path) -> None:
+        (directory / name).unlink()
+        os.mkfifo(directory / name)
+
+    return damage
+
+
+def link_outside(name: str) -> Damage:
+    """The same content, behind a link that leaves the repository."""
+
+    def damage(directory: Path) -> None:
+        outside = Path(tempfile.mkdtemp(dir=directory.parents[2]))
+        (directory / name).rename(outside / name)
+        (directory / name).symlink_to(outside / name)
+
+    return damage
+
+
+def lie(identity: str) -> Damage:
+    def damage(directory: Path) -> None:
+        content = msgspec.json.decode((directory / m.MANIFEST_FILE).read_bytes())
+        (directory / m.MANIFEST_FILE).write_bytes(msgspec.json.encode({**content, "identity": identity}))
+        of_its_own_sums(directory)
+
+    return damage
+
+
+NO_FILE = "it is a pipe, a socket or a device, expected a regular file"
 
 ZEROS = "0" * 64
 
@@ -119,7 +164,23 @@ ZEROS = "0" * 64
             id="the sums leave out the manifest",
         ),
         pytest.param(damaged_graph, "model.onnx: ONNX Runtime cannot load it: ", id="the graph is none"),
+        pytest.param(pipe(m.SUMS_FILE), f"SHA256SUMS: cannot be read: {NO_FILE}", id="the sums are a pipe"),
+        pytest.param(pipe(m.MODEL_FILE), f"model.onnx: cannot be read: {NO_FILE}", id="the graph is a pipe"),
+        pytest.param(pipe(m.MANIFEST_FILE), f"manifest.json: cannot be read: {NO_FILE}", id="the manifest is a pipe"),
+        pytest.param(
+            link_outside(m.MODEL_FILE), "model.onnx: it is a link that leaves the repository", id="the graph is outside"
+        ),
+        pytest.param(
+            link_outside(m.SUMS_FILE), "SHA256SUMS: it is a link that leaves the repository", id="the sums are outside"
+        ),
+        pytest.param(
+            write(m.SUMS_FILE, b"#" * (2**16 + 1)),
+            "SHA256SUMS: cannot be read: it has 65537 bytes, expected 65536 at most",
+            id="the sums have no end",
+        ),
         # the manifest's own sense
+        pytest.param(lie("0" * 64), "manifest.json: identity: expected ", id="an identity that is none"),
+        pytest.param(lie(""), "that of its graph and interface, received …", id="an identity left empty"),
         pytest.param(
             put("model", value="other"),
             "manifest.json: it is of other version 1, not of linear version 1",
@@ -248,7 +309,7 @@ ZEROS = "0" * 64
     ],
 )
 def test_a_damaged_version_is_refused(tmp_path: Path, damage: Damage, message: str) -> None:
-    directory = models.linear(tmp_path, features=3)
+    directory = models.linear(tmp_path / "models", features=3)
     damage(directory)
     with pytest.raises(BrokenVersion) as raised:
         load(directory, "linear", 1, Policy())
@@ -288,6 +349,123 @@ def test_a_graph_that_takes_one_row_only_is_refused(tmp_path: Path) -> None:
     directory = models.publish(tmp_path, "fixed", 1, bytes(model.SerializeToString()), X, Y, GOLDEN)
     with pytest.raises(BrokenVersion, match=r"^model\.onnx: it fails on its own golden rows: "):
         load(directory, "fixed", 1, Policy())
+
+
+def identity_node() -> NodeProto:
+    return helper.make_node("Identity", ["x"], ["y"])
+
+
+def test_a_graph_that_never_ends_is_ended_and_refused(tmp_path: Path) -> None:
+    with pytest.raises(BrokenVersion, match=r"golden rows and the timing of its runs have not ended after 0\.01 s$"):
+        load(models.endless(tmp_path, "m"), "m", 1, Policy(), time_limit_s=0.01)
+
+
+def test_a_graph_that_is_written_to_while_it_is_loaded_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a copy over it does: what ONNX Runtime has read need not be what was verified."""
+    directory = models.linear(tmp_path)
+
+    def made(*arguments: Any) -> OnnxSession:
+        session = OnnxSession(*arguments)
+        (directory / m.MODEL_FILE).write_bytes(b"the next graph")
+        return session
+
+    monkeypatch.setattr(loader, "OnnxSession", made)
+    with pytest.raises(IncompleteVersion, match=r"^model\.onnx: it was written to while it was loaded$"):
+        load(directory, "linear", 1, Policy())
+
+
+def test_a_graph_that_takes_the_place_of_one_that_was_verified_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a rename over it does, between its verification and its load."""
+    directory = models.linear(tmp_path, features=3)
+
+    def graph(descriptor: int, size: int, *, may_refer_to_files: bool) -> bytes | str:
+        (directory / "new").write_bytes(b"another graph")
+        (directory / "new").replace(directory / m.MODEL_FILE)
+        return graph_of(descriptor, size, may_refer_to_files=may_refer_to_files)
+
+    monkeypatch.setattr(loader, "graph_of", graph)
+    assert load(directory, "linear", 1, Policy()).interface.model == "linear"
+
+
+def test_a_graph_with_values_in_another_file_is_refused_although_the_sums_list_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = models.publish(tmp_path, "m", 1, models.graph([identity_node()], X, Y), X, Y, GOLDEN)
+    graph = models.graph([helper.make_node("Add", ["x", "w"], ["y"])], X, Y, {"w": np.zeros(256, np.float32)})
+    onnx.save(
+        onnx.load_from_string(graph),
+        directory / m.MODEL_FILE,
+        save_as_external_data=True,
+        location="w",
+        size_threshold=0,
+    )
+    edit(lambda content: None)(directory)
+    files = {name: (directory / name).read_bytes() for name in (m.MODEL_FILE, m.MANIFEST_FILE, "w")}
+    (directory / m.SUMS_FILE).write_bytes(m.sums_of(files))
+    monkeypatch.chdir(directory)
+    with pytest.raises(
+        BrokenVersion, match=r"^model\.onnx: it keeps tensors in other files \(external data\), expected"
+    ):
+        load(directory, "m", 1, Policy())
+
+
+def test_a_graph_that_has_the_word_of_other_files_alone_is_loaded(tmp_path: Path) -> None:
+    tensors = [TensorSpec(name="location", dtype="float32", shape=(None, 2))]
+    node = helper.make_node("Identity", ["location"], ["y"])
+    golden = {"location": GOLDEN["x"]}
+    directory = models.publish(tmp_path, "m", 1, models.graph([node], tensors, Y), tensors, Y, golden)
+    assert load(directory, "m", 1, Policy()).interface.tensors[0].name == "location"
+
+
+def test_links_inside_of_the_repository_are_followed(tmp_path: Path) -> None:
+    """As a mounted configuration has, and those who swap a version by renaming a link."""
+    directory = models.linear(tmp_path, features=3)
+    (directory / "..data").mkdir()
+    for name in (m.MODEL_FILE, m.MANIFEST_FILE):
+        (directory / name).rename(directory / "..data" / name)
+        (directory / name).symlink_to(f"..data/{name}")
+    directory.rename(tmp_path / ".blob")
+    directory.symlink_to(tmp_path / ".blob")
+    assert load(directory, "linear", 1, Policy()).interface.version == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "beside", "says"),
+    [
+        pytest.param(["model.onnx"], [], "`skylane import model.onnx --name m`", id="a plain ONNX file"),
+        pytest.param(
+            ["model.onnx"], ["config.pbtxt"], "`skylane import triton-repository/`", id="a repository of Triton"
+        ),
+        pytest.param(["saved_model.pb"], [], "TensorFlow SavedModel: convert it with tf2onnx", id="a SavedModel"),
+        pytest.param(["model.pt"], [], "SHA256SUMS: cannot be read: No such file or directory", id="something else"),
+    ],
+)
+def test_what_another_tool_wrote_is_refused_with_the_command_that_imports_it(
+    tmp_path: Path, files: list[str], beside: list[str], says: str
+) -> None:
+    directory = tmp_path / "m" / "1"
+    directory.mkdir(parents=True)
+    for path in [*(directory / name for name in files), *(directory.parent / name for name in beside)]:
+        path.write_bytes(b"")
+    with pytest.raises(IncompleteVersion) as raised:
+        load(directory, "m", 1, Policy())
+    assert says in str(raised.value)
+    assert str(tmp_path) not in str(raised.value)
+
+
+def test_a_name_with_line_breaks_makes_no_lines_of_the_log(tmp_path: Path) -> None:
+    directory = models.publish(tmp_path, "m", 1, models.graph([identity_node()], X, Y), X, Y, GOLDEN)
+    node = helper.make_node("Nope", ["x"], ["y"], name="a\n2026-01-01 INFO tokens rotated")
+    (directory / m.MODEL_FILE).write_bytes(models.graph([node], X, Y))
+    edit(lambda content: None)(directory)
+    with pytest.raises(BrokenVersion) as raised:
+        load(directory, "m", 1, Policy())
+    assert "\n" not in str(raised.value)
+    assert "/proc" not in str(raised.value)
 
 
 def test_a_batch_beyond_memory_is_the_versions_reason_not_the_servers_end(tmp_path: Path) -> None:
@@ -362,7 +540,7 @@ class Paced:
 )
 def test_measure(seconds_each: float, sizes: list[int], timed: list[int]) -> None:
     paced = Paced(seconds_each)
-    cost = measure(paced, [np.zeros((3, 2), np.float32)], sizes, paced.clock)  # type: ignore[arg-type]
+    cost = measure(paced.run, [np.zeros((3, 2), np.float32)], sizes, paced.clock)  # type: ignore[arg-type]
     assert [rows for rows, _ in itertools.groupby(paced.runs)] == timed
     for rows in timed:
         assert cost.seconds(rows) == pytest.approx(rows * seconds_each)

@@ -1,6 +1,8 @@
 """Repository: what is served after each change on disk. Real directories, a load that obeys the test."""
 
+import errno
 import logging
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,15 +10,20 @@ from pathlib import Path
 import pytest
 
 from fakes import PlainBlock, call
-from skylane.manifest import BrokenVersion, OutputSpec, TensorSpec
+from skylane.manifest import BrokenVersion, IncompleteVersion, OutputSpec, TensorSpec
 from skylane.policy import Policy
-from skylane.server.core.errors import ModelNotFound
+from skylane.server.core.errors import ModelNotFound, StillLoading
 from skylane.server.core.types import Array, Interface, Route
 from skylane.server.engine.cost import CostModel
 from skylane.server.engine.routes import Routes
 from skylane.server.engine.served_version import LoadedModel, ServedVersion
+from skylane.server.repository.loading import LoadLimits
 from skylane.server.repository.repository import MISPLACED_TOLD_MAX, Repository, State
 from skylane.server.repository.scan_schedule import SETTLE_S
+from skylane.server.repository.scanner import POLICY_BYTES_MAX
+
+NEVER_WAITS = LoadLimits(slow_s=0.0, load_s_max=120.0)
+WRITTEN = LoadLimits(slow_s=0.0, settle_s=2.0, written_s_max=10.0)
 
 
 class Idle:
@@ -30,15 +37,29 @@ class Idle:
 class Bench:
     """A repository on disk, the one that follows it, and what it did."""
 
-    def __init__(self, root: Path, shared: Path | None = None) -> None:
+    def __init__(self, root: Path, shared: Path | None = None, limits: LoadLimits = NEVER_WAITS) -> None:
         self.root = root
-        self.repository = Repository(root, self.load, self.serve, shared)
+        self.now = self.wall_now = 0.0
+        self.hanging: set[str] = set()
+        """Versions whose load does not end until `let_end` says so."""
+        self._hung: dict[str, Callable[[], None]] = {}
+        self.repository = Repository(
+            root,
+            self.load,
+            self.serve,
+            shared,
+            limits,
+            start=self.start,
+            clock=lambda: self.now,
+            wall_clock=lambda: self.wall_now,
+        )
         self.loads: list[tuple[str, int]] = []
         self.policies: list[Policy] = []
         self.faulty: dict[tuple[str, int], Exception] = {}
         self.routes = Routes()
         self.served = 0
         self.states_at_load: list[dict[int, State]] = []
+        self.before_load: Callable[[str], object] = lambda name: None
 
     def load(self, directory: Path, name: str, version: int, policy: Policy) -> LoadedModel:
         """See Load."""
@@ -46,6 +67,7 @@ class Bench:
         self.loads.append((name, version))
         self.policies.append(policy)
         self.states_at_load.append(self.states(name))
+        self.before_load(name)
         if (name, version) in self.faulty:
             raise self.faulty[name, version]
         interface = Interface(
@@ -56,6 +78,19 @@ class Bench:
             (OutputSpec(name="y", dtype="float32", shape=(None, 1)),),
         )
         return LoadedModel(interface=interface, runner=Idle(), cost=CostModel([(1, 1e-5)]), empty=())
+
+    def start(self, work: Callable[[], None], name: str) -> None:
+        """See Start. What does not hang ends at once."""
+        version = name.removeprefix("skylane-load-")
+        if version in self.hanging:
+            self._hung[version] = work
+        else:
+            work()
+
+    def let_end(self, version: str) -> None:
+        """What hung goes on, and ends."""
+        self.hanging.discard(version)
+        self._hung.pop(version)()
 
     def serve(self, routes: Routes) -> None:
         """What the engine is given."""
@@ -85,7 +120,7 @@ class Bench:
         """The version that answers when none is asked for."""
         try:
             return self.served_version(name).model.interface.version
-        except ModelNotFound:
+        except (ModelNotFound, StillLoading):
             return None
 
     def states(self, name: str) -> dict[int, State]:
@@ -277,6 +312,7 @@ def test_the_log_says_why_a_model_serves_no_longer(bench: Bench, caplog: pytest.
 
 def test_a_removed_model_that_comes_back_is_loaded_again(bench: Bench) -> None:
     bench.publish("a", 1)
+    bench.publish("b", 1)
     bench.refresh()
     shutil.rmtree(bench.root / "a")
     bench.refresh()
@@ -603,6 +639,366 @@ def test_a_model_that_cannot_be_read_serves_on_and_its_neighbours_are_followed(
     assert said(caplog).count("a: it can be read again, and is followed") == 1
 
 
+# --- Loads that take long, or never end ------------------------------------------------------------------------------
+
+
+def test_a_load_that_does_not_end_is_named_and_the_other_models_are_followed(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in "abc":
+        bench.publish(name, 1)
+    bench.hanging.add("b/1")
+    bench.refresh()
+    assert [bench.answers(name) for name in "abc"] == [1, None, 1]
+    assert bench.states("b") == {1: State.LOADING}
+    assert not bench.repository.refreshed, "what was there at the start is not all loaded"
+    (told,) = [line for line in said(caplog) if line.startswith("b/1")]
+    assert told == "b/1: its load has not ended after 0 s; it goes on, and other models are followed meanwhile"
+    bench.publish("c", 2)
+    assert bench.refresh() == [("c", 2)]
+    assert bench.answers("c") == 2
+    bench.let_end("b/1")
+    assert bench.repository.is_stale(1000.0)
+    bench.refresh()
+    assert (bench.answers("b"), bench.repository.refreshed) == (1, True)
+
+
+def test_a_load_that_has_not_ended_after_its_time_is_refused_and_an_older_version_serves(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.publish("a", 1)
+    bench.publish("a", 2)
+    bench.hanging.add("a/2")
+    bench.refresh()
+    bench.now = 119.0
+    assert bench.refresh() == []
+    bench.now = 120.0
+    assert bench.refresh() == [("a", 1)]
+    assert bench.states("a") == {2: State.FAILED, 1: State.READY}
+    assert bench.reason("a", 2) == "its load has not ended after 120 s"
+    assert bench.repository.refreshed
+    bench.refresh()
+    assert said(caplog).count("a/2 refused: its load has not ended after 120 s") == 1
+    bench.let_end("a/2")
+    assert bench.repository.is_stale(1000.0), "a disk that answers again changes no file"
+    bench.refresh()
+    assert bench.answers("a") == 2
+
+
+def test_while_a_new_version_takes_long_to_load_those_before_serve_on(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.refresh()
+    served_version = bench.served_version("a")
+    bench.publish("a", 2)
+    bench.hanging.add("a/2")
+    for _ in range(2):
+        bench.refresh()
+        assert bench.served_version("a") is served_version
+        assert bench.states("a") == {2: State.LOADING, 1: State.READY}
+    bench.let_end("a/2")
+    bench.refresh()
+    assert bench.states("a") == {2: State.READY, 1: State.RETIRING}
+
+
+def test_while_new_session_options_take_long_those_from_before_serve_on(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.refresh()
+    served_version = bench.served_version("a")
+    bench.hanging.add("a/1")
+    bench.policy("a", "session.intra_op_threads = 2\nbatching.max_batch_rows = 7")
+    bench.refresh()
+    assert (bench.served_version("a").model, bench.served_version("a").policy.max_batch_rows) == (
+        served_version.model,
+        7,
+    )
+    bench.let_end("a/1")
+    bench.refresh()
+    assert bench.served_version("a").model is not served_version.model
+
+
+def test_what_was_loaded_by_session_options_from_before_is_loaded_anew(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.hanging.add("a/1")
+    bench.refresh()
+    bench.policy("a", "session.intra_op_threads = 2")
+    bench.let_end("a/1")
+    assert bench.refresh() == [("a", 1)]
+    assert bench.policies[-1].session.intra_op_threads == 2
+    assert bench.answers("a") == 1
+
+
+def test_what_a_load_makes_of_files_that_have_changed_meanwhile_is_not_served(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.hanging.add("a/1")
+    bench.refresh()
+    bench.publish("a", 1, "another graph")
+    bench.hanging.clear()
+    assert bench.refresh() == [("a", 1)]
+    served_version = bench.served_version("a")
+    bench.let_end("a/1")
+    bench.refresh()
+    assert bench.served_version("a") is served_version
+
+
+def test_a_model_that_goes_while_it_loads_is_forgotten(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.publish("b", 1)
+    bench.hanging.add("a/1")
+    bench.refresh()
+    shutil.rmtree(bench.root / "a")
+    bench.refresh()
+    assert (list(bench.repository.status), bench.repository.refreshed) == (["b"], True)
+
+
+def test_so_many_loads_hang_at_most(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(tmp_path, limits=LoadLimits(slow_s=0.0, beside_max=2))
+    for name in "abcd":
+        bench.publish(name, 1)
+        bench.hanging.add(f"{name}/1")
+    for _ in range(2):
+        bench.refresh()
+    assert [bench.states(name) for name in "abcd"] == [{1: State.LOADING}, {1: State.LOADING}, {}, {}]
+    full = "models: no version is loaded until one of 2 loads ends that have not"
+    assert said(caplog).count(full) == 1
+    bench.hanging.clear()
+    bench.let_end("a/1")
+    bench.refresh()
+    assert [bench.answers(name) for name in "abcd"] == [1, None, 1, 1]
+
+
+# --- Versions that are being written ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def writing(tmp_path: Path) -> Bench:
+    """Whose versions are not whole, as while they are copied, and were changed at this instant of the wall clock."""
+    bench = Bench(tmp_path, limits=WRITTEN)
+    bench.publish("a", 1)
+    bench.wall_now = (bench.root / "a" / "1" / "model.onnx").stat().st_ctime
+    bench.faulty["a", 1] = IncompleteVersion("model.onnx: its SHA-256 differs")
+    return bench
+
+
+def test_a_version_that_is_being_written_is_tried_once_while_it_changes_and_is_no_error(
+    writing: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert writing.refresh() == [("a", 1)]
+    for step in range(1, 30):
+        writing.publish("a", 1, "more " * step)
+        writing.now = step
+        assert writing.refresh() == [], "it is not read while it changes"
+    assert writing.states("a") == {1: State.LOADING}
+    assert writing.reason("a", 1) == "it is being written: model.onnx: its SHA-256 differs"
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
+        (
+            logging.INFO,
+            "a/1 is being written (model.onnx: its SHA-256 differs), and is loaded when it is whole",
+        )
+    ]
+    writing.faulty.clear()
+    writing.now += 1
+    assert writing.refresh() == []
+    writing.now += 1
+    assert writing.refresh() == [("a", 1)], "it has been still for two seconds"
+    assert writing.answers("a") == 1
+
+
+def test_a_version_that_stays_half_written_is_refused_after_a_while(
+    writing: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    writing.refresh()
+    for writing.now in (1.0, 5.0, 9.0):
+        assert writing.refresh() == []
+        assert writing.repository.is_stale(1000.0), "it is looked for although nothing changes"
+    writing.now = 11.0
+    assert writing.refresh() == [], "it is known to be broken"
+    assert writing.states("a") == {1: State.FAILED}
+    assert said(caplog)[-1] == "a/1 refused: model.onnx: its SHA-256 differs"
+    assert not writing.repository.is_stale(1010.0)
+
+
+def test_a_version_that_was_written_long_ago_is_refused_at_once(writing: Bench) -> None:
+    writing.wall_now += 11.0
+    writing.refresh()
+    assert writing.states("a") == {1: State.FAILED}
+
+
+def test_a_version_whose_sums_are_right_is_refused_at_once_however_new_it_is(writing: Bench) -> None:
+    writing.breaks("a", 1, "golden rows: output 'y' differs")
+    writing.refresh()
+    assert writing.states("a") == {1: State.FAILED}
+
+
+def test_a_refused_version_that_is_mended_with_its_size_and_times_as_before_is_tried_again(bench: Bench) -> None:
+    """As `rsync -t` does."""
+    bench.publish("a", 1, "graph")
+    path = bench.root / "a" / "1" / "model.onnx"
+    os.utime(path, ns=(1, 1))
+    bench.breaks("a", 1)
+    bench.refresh()
+    bench.faulty.clear()
+    now = settled(bench)
+    path.write_text("GRAPH")
+    os.utime(path, ns=(1, 1))
+    assert bench.repository.is_stale(now)
+    assert bench.refresh() == [("a", 1)]
+
+
+# --- What is suddenly gone -------------------------------------------------------------------------------------------
+
+
+def empty_root(bench: Bench) -> None:
+    for path in bench.root.iterdir():
+        shutil.rmtree(path)
+
+
+def empty_models(bench: Bench) -> None:
+    for name in "ab":
+        shutil.rmtree(bench.root / name / "1")
+
+
+@pytest.mark.parametrize(
+    ("lose", "marks"),
+    [
+        pytest.param(empty_root, [".empty"], id="the whole repository is empty, as where a volume is not mounted"),
+        pytest.param(empty_models, ["a/.empty", "b/.empty"], id="each model is, as where each is a volume"),
+    ],
+)
+def test_what_is_suddenly_empty_serves_on_until_it_comes_back_or_is_meant(
+    bench: Bench, caplog: pytest.LogCaptureFixture, lose: Callable[[Bench], None], marks: list[str]
+) -> None:
+    for name in "ab":
+        bench.publish(name, 1)
+    bench.refresh()
+    served_versions = [bench.served_version(name) for name in "ab"]
+    for _ in range(2):
+        caplog.clear()
+        lose(bench)
+        for _ in range(2):
+            bench.refresh()
+            assert [bench.served_version(name) for name in "ab"] == served_versions
+        errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+        assert len(errors) == len(marks), "logged once"
+        assert ".empty" in errors[0]
+        assert all(status.unfollowed and status.ready for status in bench.repository.status.values())
+        for name in "ab":
+            bench.publish(name, 1)
+        assert bench.refresh() == []
+        assert not any(status.unfollowed for status in bench.repository.status.values())
+    lose(bench)
+    for mark in marks:
+        (bench.root / mark).touch()
+    bench.refresh()
+    assert [bench.answers(name) for name in "ab"] == [None, None]
+
+
+def test_models_that_go_while_others_stay_are_meant_to_go(bench: Bench) -> None:
+    for name in "abc":
+        bench.publish(name, 1)
+    bench.refresh()
+    for name in "ab":
+        shutil.rmtree(bench.root / name)
+    bench.refresh()
+    assert [bench.answers(name) for name in "abc"] == [None, None, 1]
+
+
+def test_what_was_unloaded_may_go_from_an_empty_repository(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.refresh()
+    bench.repository.withheld = frozenset({"a"})
+    bench.refresh()
+    shutil.rmtree(bench.root / "a")
+    bench.refresh()
+    assert list(bench.repository.status) == []
+
+
+# --- Links, pipes and what is too large ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "warned"),
+    [
+        pytest.param("out", "{outside}", "'out' is ignored: it is a link that leaves the repository", id="a model"),
+        pytest.param("a/2", "{outside}", "'a/2' is ignored: it is a link that leaves", id="a version"),
+        pytest.param("in", "{root}/.store/b", None, id="a model inside"),
+        pytest.param("a/2", "../.store/b/1", None, id="a version inside"),
+        pytest.param("loop", "loop", None, id="a link to itself is nothing"),
+    ],
+)
+def test_links_are_followed_inside_of_the_repository_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, link: str, target: str, warned: str | None
+) -> None:
+    bench, outside = Bench(tmp_path / "models"), tmp_path / "outside"
+    bench.publish("a", 1)
+    bench.publish(".store/b", 1)
+    shutil.copytree(bench.root / ".store" / "b", outside)
+    (bench.root / link).symlink_to(target.format(outside=outside, root=bench.root))
+    for _ in range(2):
+        bench.refresh()
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert len(warnings) == (warned is not None)
+    assert not warned or warned in warnings[0]
+    served = {name: bench.answers(name) for name in bench.routes.models}
+    assert served == {"a": 1} | ({} if warned or link == "loop" else {"in": 1} if link == "in" else {"a": 2})
+
+
+def test_the_repository_itself_may_be_a_link(tmp_path: Path) -> None:
+    Bench(tmp_path / "real").publish("a", 1)
+    (tmp_path / "models").symlink_to("real")
+    bench = Bench(tmp_path / "models")
+    bench.refresh()
+    assert bench.answers("a") == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        pytest.param(os.mkfifo, "it is a pipe, a socket or a device, expected a regular file", id="a pipe"),
+        pytest.param(
+            lambda path: path.write_bytes(b"#" * (POLICY_BYTES_MAX + 1)),
+            "it has 65537 bytes, expected 65536 at most",
+            id="too large",
+        ),
+        pytest.param(
+            lambda path: path.symlink_to("/etc/hosts"), "it is a link that leaves the repository", id="a link"
+        ),
+    ],
+)
+def test_a_policy_that_is_no_file_of_a_sane_size_is_refused_unread(
+    bench: Bench, make: Callable[[Path], object], why: str
+) -> None:
+    bench.publish("a", 1)
+    make(bench.root / "a" / "model.toml")
+    bench.refresh()
+    assert f"model.toml: it cannot be read: {why}" in bench.repository.status["a"].policy_refused
+
+
+def test_what_callers_hear_of_a_fault_has_no_path_of_the_server(bench: Bench) -> None:
+    bench.publish("a", 1)
+    bench.faulty["a", 1] = PermissionError(errno.EACCES, "Permission denied", str(bench.root))
+    bench.refresh()
+    assert bench.reason("a", 1) == "it cannot be loaded: Permission denied"
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        pytest.param("plain.onnx", "'plain.onnx' is ignored: `skylane import plain.onnx --name …`", id="a bare file"),
+        pytest.param("b/model.onnx", "'b' is ignored: it has a plain ONNX file: make", id="a model without a version"),
+        pytest.param("b/config.pbtxt", "`skylane import triton-repository/`", id="a model of Triton"),
+        pytest.param("b/saved_model.pb", "TensorFlow SavedModel", id="a SavedModel"),
+    ],
+)
+def test_what_another_tool_wrote_is_warned_of_with_the_command_that_imports_it(
+    bench: Bench, caplog: pytest.LogCaptureFixture, path: str, told: str
+) -> None:
+    (bench.root / path).parent.mkdir(exist_ok=True)
+    (bench.root / path).touch()
+    bench.refresh()
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert told in warning
+
+
 # --- Whether to look -------------------------------------------------------------------------------------------------
 
 
@@ -666,15 +1062,13 @@ def test_a_worker_that_is_slow_to_load_does_not_bring_back_a_policy_that_others_
     slow.policy("m", "versions.latest = 2")
     quick.refresh()
     slow.publish("large", 1)
-    load = slow.load
 
-    def rolled_back_meanwhile(directory: Path, name: str, version: int, policy: Policy) -> LoadedModel:
+    def rolled_back_meanwhile(name: str) -> None:
         if name == "large":
             slow.policy("m", "versions.latest = 1")
             quick.refresh()
-        return load(directory, name, version, policy)
 
-    slow.repository._load = rolled_back_meanwhile
+    slow.before_load = rolled_back_meanwhile
     slow.refresh()
     slow.policy("m", "versions.latest =")
     quick.refresh()

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
+
+from skylane.onnx_runtime import onnxruntime as ort
 
 INPUT_BYTES = 4
 """Of a float32."""

@@ -16,9 +16,9 @@ from typing import Any
 
 import grpc
 import numpy as np
-import onnxruntime as ort
 
 from skylane.dtypes import FROM_PROTO, NUMPY, TO_PROTO, dtype_of
+from skylane.onnx_runtime import onnxruntime as ort
 from skylane.v1 import prediction_pb2 as pb
 from skylane.v1 import prediction_pb2_grpc as rpc
 

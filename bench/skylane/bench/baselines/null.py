@@ -15,8 +15,8 @@ from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.http2.limits import Limits
 from skylane.server.grpc.http2.receiving_stream import Tunnel
 from skylane.server.grpc.http2.request_headers import RequestHeaders
-from skylane.server.grpc.listener import bind
 from skylane.server.grpc.native.reactor import Reactor
+from skylane.server.host.addresses import bind
 
 METHOD = "/skylane.v1.PredictionService/Predict"
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args(argv)
     answers = KnownAnswers(answers_in(options.answers))
-    front = Reactor(bind("127.0.0.1", options.port, share_port=False), {METHOD: answers}, _no_tunnel, Limits())
+    front = Reactor(bind("127.0.0.1", options.port).sockets, {METHOD: answers}, _no_tunnel, Limits())
     front.start()
     threading.Event().wait()
     return 0

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from skylane.bench import processes
@@ -26,6 +25,7 @@ from skylane.bench.generator import Generator, Load
 from skylane.bench.payloads import Array, Exchange, WrongAnswer
 from skylane.bench.saturation.results import Sample
 from skylane.bench.servers import Server, ServerFailed
+from skylane.onnx_runtime import onnxruntime as ort
 
 WARM_S: Final = 0.2
 """How long a contender is warmed up under each load, roughly; its rate then tells how many requests a round has."""
@@ -141,7 +141,7 @@ class AcrossSocket:
         """Start it. Ends with `close`."""
         ((_, rows),) = inputs.items()
         self.label, self._message, self._output_bytes = label, rows.astype(np.float32).tobytes(), output_bytes
-        command = [sys.executable, "-m", "skylane.bench.baselines.bare_socket", "--model", str(model)]
+        command = [sys.executable, "-P", "-m", "skylane.bench.baselines.bare_socket", "--model", str(model)]
         self._process = subprocess.Popen([*command, "--rows", str(len(rows))], stdout=subprocess.PIPE, text=True)
 
     def close(self) -> None:

@@ -3,10 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 
-import onnxruntime as ort
-
 from skylane.convert.errors import Unconvertible
 from skylane.convert.inspection.schema import Array
+from skylane.onnx_runtime import onnxruntime as ort
 
 
 class Session:

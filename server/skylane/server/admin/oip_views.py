@@ -11,7 +11,7 @@ from typing import Any, Final
 from skylane.manifest import OutputSpec, TensorSpec
 from skylane.policy import Batching
 from skylane.server.codecs.tensor_bytes import DATATYPE_OF
-from skylane.server.core.errors import ModelNotFound
+from skylane.server.core.errors import ModelNotFound, StillLoading
 from skylane.server.core.types import Interface, Route
 from skylane.server.engine.routes import Routes
 from skylane.server.engine.served_version import ServedVersion
@@ -108,12 +108,15 @@ def index(status: Mapping[str, ModelStatus], unloaded: Collection[str]) -> list[
 def is_ready(route: Route, status: Mapping[str, ModelStatus], routes: Routes) -> bool:
     """Whether what the route names answers. Raises ModelNotFound if it is not known at all."""
     known = status.get(route.model)
-    if known is None or (route.version is not None and route.version not in known.versions):
-        routes.served_version(route)  # raises what a request for it would hear
+    is_known = known is not None and (route.version is None or route.version in known.versions)
     try:
         routes.served_version(route)
-    except ModelNotFound:
+    except StillLoading:
         return False
+    except ModelNotFound:
+        if is_known:
+            return False
+        raise
     return True
 
 

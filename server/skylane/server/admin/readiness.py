@@ -6,8 +6,11 @@ not have mended. Who needs a certain model asks for that one.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from skylane.server.repository.repository import ModelStatus
+
+STARTING: Final = "the server is starting"
 
 
 class Readiness:
@@ -18,10 +21,13 @@ class Readiness:
         """Model → whether a version of it answers."""
         self.whole = False
         """Whether callers should come here at all."""
+        self.reason = STARTING
+        """Why not; empty if they should."""
         self.draining = False
 
-    def tell(self, status: Mapping[str, ModelStatus], *, complete: bool) -> None:
-        """Take note. `complete`: whether everything found at the start was loaded or refused.
+    def tell(self, status: Mapping[str, ModelStatus], *, complete: bool, progress: tuple[int, int] = (0, 0)) -> None:
+        """Take note. `complete`: whether everything found at the start was loaded or refused, by all workers.
+        `progress`: how many of the models were, by this one.
 
         The server as a whole is ready when that is done and any model has a version that answers.
         """
@@ -29,7 +35,17 @@ class Readiness:
             return
         self.models = {name: model.ready for name, model in status.items()}
         self.whole = complete and any(self.models.values())
+        self.reason = "" if self.whole else _reason(complete, *progress)
 
     def drain(self) -> None:
         """Nothing is ready any more, for good."""
         self.draining, self.whole, self.models = True, False, dict.fromkeys(self.models, False)
+        self.reason = "the server is shutting down"
+
+
+def _reason(complete: bool, done: int, total: int) -> str:
+    if complete:
+        return "no model has a version that answers"
+    if total and done == total:
+        return "other workers are loading their models"
+    return f"{done} of {total} models loaded" if total else STARTING

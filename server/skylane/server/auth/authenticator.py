@@ -56,6 +56,11 @@ class Authenticator:
         assert self._credentials is not None
         return self._credentials.grant(header, self._now())
 
+    def poll(self) -> None:
+        """See now whether the file has changed."""
+        if self._path is not None:
+            self._look(self._path)
+
     def _look(self, path: Path) -> None:
         """Take over a file that has changed; one that cannot be used leaves everything as it is, and is told once."""
         with self._lock:

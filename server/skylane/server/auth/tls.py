@@ -9,9 +9,12 @@ import os
 import ssl
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, Literal
 
+from skylane.server.auth import certificates
 from skylane.server.core.errors import CannotStart
 from skylane.server.core.settings import Settings
 
@@ -38,6 +41,10 @@ class RotatingContext(ssl.SSLContext):
         made._files = files
         return made
 
+    def poll(self) -> None:
+        """See now whether the files have changed."""
+        self._files.poll()
+
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
         """See ssl.SSLContext."""
         return self._files.newest().wrap_bio(*args, **kwargs)
@@ -53,11 +60,15 @@ class TlsFiles:
         client_ca: Path | None,
         protocol: Protocol,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        """With `client_ca`, connections without a certificate by it are refused. Raises CannotStart."""
+        """With `client_ca`, connections without a certificate by it are refused. Raises CannotStart.
+
+        `clock` says when to see whether the files have changed, `now` which certificates have expired.
+        """
         self._protocol = protocol
         self._cert, self._key, self._client_ca, self._clock = cert, key, client_ca, clock
-        self._looked_at = clock()
+        self._lock, self._looked_at, self._now = Lock(), clock(), now
         try:
             self._stamp: _Stamp | None = self._stamps()
             self._context = self._made()
@@ -67,9 +78,14 @@ class TlsFiles:
     def newest(self) -> ssl.SSLContext:
         """The context for a new connection. Files that cannot be used leave it as it was, and are told once."""
         if self._clock() - self._looked_at >= LOOK_S:
+            self.poll()
+        return self._context
+
+    def poll(self) -> None:
+        """See now whether the files have changed. Thread-safe."""
+        with self._lock:
             self._looked_at = self._clock()
             self._look()
-        return self._context
 
     @property
     def asks_clients(self) -> bool:
@@ -104,7 +120,20 @@ class TlsFiles:
         if self._client_ca is not None:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(self._client_ca)
+        self._warn_of_dates()
         return context
+
+    def _warn_of_dates(self) -> None:
+        """Log what clients will refuse although OpenSSL takes it here. Once for the gRPC and the HTTP port."""
+        if self._protocol != "h2":
+            return
+        now = datetime.fromtimestamp(self._now(), UTC)
+        refused = {self._cert: "clients refuse it"}
+        if self._client_ca:
+            refused[self._client_ca] = "certificates of clients by it are refused"
+        for path, what in refused.items():
+            for problem in certificates.problems(path.read_text(errors="replace"), now):
+                log.warning("tls: %s: %s: %s", path, problem, what)
 
     def _stamps(self) -> _Stamp:
         paths = (self._cert, self._key, *([self._client_ca] if self._client_ca else []))

@@ -22,6 +22,7 @@ STATUS_OF: Final[Mapping[type[ServingError], StatusCode]] = {
     errors.DeadlineExpired: StatusCode.DEADLINE_EXCEEDED,  # nobody: the caller has given up
     errors.CallCancelled: StatusCode.CANCELLED,  # nobody: the caller has gone
     errors.ShuttingDown: StatusCode.UNAVAILABLE,  # caller: another server
+    errors.StillLoading: StatusCode.UNAVAILABLE,  # caller: again in a moment, or another server
     errors.ModelFailed: StatusCode.INTERNAL,  # us: logged with its traceback
 }
 

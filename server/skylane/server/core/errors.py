@@ -5,6 +5,10 @@ class CannotStart(Exception):
     """The server cannot be what the settings say; the message says why and what to do. For operators, not callers."""
 
 
+class StoppedEarly(Exception):
+    """The server was asked to stop before it began to serve, as while it waits for a disk. Nothing is to be drained."""
+
+
 class ServingError(Exception):
     """A request was not answered, through no fault of ours unless the class says so. Its text goes to the caller."""
 
@@ -59,6 +63,10 @@ class CallCancelled(ServingError):
 
 class ShuttingDown(ServingError):
     """The server takes no new requests. Nothing ran; another server may answer."""
+
+
+class StillLoading(ServingError):
+    """The model is in the repository and not loaded yet. Nothing ran, so the same request may be sent again."""
 
 
 class ModelFailed(ServingError):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 from urllib.parse import urlsplit
 
+from skylane.server.core.hosts import UNIX, UNIX_PATH_BYTES_MAX, each_of, internet, unix_paths
 from skylane.server.core.text import listed
 
 Transport = Literal["native", "grpcio"]
@@ -27,8 +28,8 @@ class Settings:
 
     models: Path = Path("models")
     """The model repository."""
-    host: str = "127.0.0.1"
-    """Address to listen on. The default is reachable from this machine alone."""
+    host: str | tuple[str, ...] = "127.0.0.1"
+    """Addresses to listen on, see server/addresses.py. The default is reachable from this machine alone."""
     port: int = 8500
     """0 picks a free one."""
     http_port: int | None = None
@@ -53,8 +54,12 @@ class Settings:
     workers: int = 1
     """Processes that share the port, each with every model."""
     supervised: bool = False
-    """This process is one of several workers: it shares the port, and listens only once its models are loaded. Set by
+    """This process is one of several workers: it shares the port. Set by the supervisor alone."""
+    replaces: bool = False
+    """This worker takes the place of another, while others answer: it listens only once its models are loaded. Set by
     the supervisor alone."""
+    inherited: tuple[int, ...] = ()
+    """Open files of Unix domain sockets that the supervisor has bound. Set by the supervisor alone."""
     shared: Path | None = None
     """A directory that the workers of one server have to themselves: each other's figures, for metrics that tell of
     all; the last policies that could be used; their sockets. Set by the supervisor alone."""
@@ -77,6 +82,8 @@ class Settings:
     and servers that were added get their share; what is under way ends as it would. 0: never."""
     poll_s: float = 1.0
     """Seconds between two looks at the model repository; 0 looks only at the start."""
+    load_timeout_s: float = 120.0
+    """Seconds after which a version that is still loading is refused: a disk that hangs, a graph that never ends."""
     grace_s: float = 30.0
     """After SIGTERM: seconds that requests in flight get to finish."""
     linger_s: float = 0.0
@@ -89,6 +96,7 @@ class Settings:
             raise ValueError(f"traces: expected one of {listed(get_args(Traces))}, received {self.traces!r}")
         if not 0 <= self.trace_sample <= 1:
             raise ValueError(f"trace-sample: expected 0 to 1, received {self.trace_sample}")
+        self._check_hosts()
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port: expected 0 to 65535, received {self.port}")
         if self.http_port is not None and not 0 <= self.http_port <= 65535:
@@ -108,11 +116,26 @@ class Settings:
         for name in ("max_connections", "max_streams"):
             if not 1 <= getattr(self, name) <= 1_000_000:
                 raise ValueError(f"{name.replace('_', '-')}: expected 1 to 1000000, received {getattr(self, name)}")
+        if not 0 < self.load_timeout_s <= 86_400:
+            raise ValueError(f"load-timeout-s: expected more than 0 to 86400 seconds, received {self.load_timeout_s}")
         for name in ("max_connection_age_s", "poll_s", "grace_s", "linger_s"):
             if not 0 <= getattr(self, name) <= 86_400:
                 raise ValueError(
                     f"{name.replace('_', '-')}: expected 0 to 86400 seconds, received {getattr(self, name)}"
                 )
+
+    def _check_hosts(self) -> None:
+        if not each_of(self.host):
+            raise ValueError("host: expected an address or more, received none")
+        for path in unix_paths(self.host):
+            if not 0 < len(path.encode()) <= UNIX_PATH_BYTES_MAX:
+                raise ValueError(
+                    f"host: expected a path of 1 to {UNIX_PATH_BYTES_MAX} bytes after {UNIX}, received {path!r}"
+                )
+        if unix_paths(self.host) and self.workers > 1 and self.transport != "native":
+            raise ValueError("host: expected no Unix domain socket: workers share one only with --transport native")
+        if self.http_port is not None and not internet(self.host):
+            raise ValueError("http-port: expected a --host beside the Unix domain socket, which is for gRPC alone")
 
     @property
     def message_bytes_max(self) -> int:

@@ -26,6 +26,7 @@ from skylane.server.core.errors import (
     ModelNotFound,
     ServingError,
     ShuttingDown,
+    StillLoading,
 )
 from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.types import Call, Sink
@@ -81,7 +82,9 @@ class Engine:
             try:
                 touched[self._enqueue(group)] = None
             except ServingError as error:
-                if isinstance(error, ModelNotFound | ShuttingDown):  # the others were counted where they belong
+                if isinstance(
+                    error, ModelNotFound | ShuttingDown | StillLoading
+                ):  # the others were counted where they belong
                     self._rejections.add(group.calls[0].protocol, type(error).__name__, len(group.calls))
                 group.sink.refuse(group.calls, error)
             except Exception:  # a fault of ours must not reach the calls that arrived beside this one

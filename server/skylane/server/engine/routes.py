@@ -3,10 +3,10 @@
 The table is immutable; the repository swaps in a new one as a whole, so a request sees all of a change or nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
-from skylane.server.core.errors import ModelNotFound
+from skylane.server.core.errors import ModelNotFound, StillLoading
 from skylane.server.core.text import listed, meant, quoted
 from skylane.server.core.types import Route
 from skylane.server.engine.served_version import ServedVersion
@@ -32,10 +32,18 @@ class Routes:
     models: Mapping[str, ModelRoutes] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     """Model of which no version serves → why."""
+    loading: Set[str] = frozenset()
+    """Models that are in the repository and not loaded yet."""
+    is_starting: bool = False
+    """Whether the repository has not been read yet."""
 
     def served_version(self, route: Route) -> ServedVersion:
-        """The lane that answers. Raises ModelNotFound naming what exists."""
+        """The lane that answers. Raises ModelNotFound naming what exists, or StillLoading."""
         model = self.models.get(route.model)
+        if model is None and self.is_starting:
+            raise StillLoading("the server is starting: it has not read its repository yet")
+        if model is None and route.model in self.loading:
+            raise StillLoading(f"model {quoted(route.model)} is not loaded yet: it is {_turn(len(self.loading))}")
         if model is None and route.model in self.refused:
             raise ModelNotFound(f"no version of model {quoted(route.model)} serves: {self.refused[route.model]}")
         if model is None:
@@ -52,6 +60,12 @@ class Routes:
         if route.version is None:
             return model.versions[model.latest]
         return _serving(route.model, model, route.version, f"version {route.version}")
+
+
+def _turn(loading: int) -> str:
+    return (
+        "the only one that is still to be loaded" if loading == 1 else f"one of {loading} that are still to be loaded"
+    )
 
 
 def _serving(name: str, model: ModelRoutes, version: int, named: str) -> ServedVersion:

@@ -2,8 +2,10 @@
 
 import math
 import os
-import socket
+import secrets
+import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -11,12 +13,14 @@ import grpc
 
 from skylane.server.auth.authenticator import Authenticator
 from skylane.server.auth.tls import TlsFiles, files_of
+from skylane.server.core.hosts import UNIX, Hosts, internet, unix_paths
 from skylane.server.core.settings import Settings
 from skylane.server.grpc.base.method_table import BatchedMethods, CallEnded, TraceOf
+from skylane.server.grpc.grpcio.permission import TUNNEL_KEY
 from skylane.server.grpc.http2.limits import Limits
-from skylane.server.grpc.native.acceptor import BACKLOG
 from skylane.server.grpc.native.grpcio_proxy import GrpcioProxy
 from skylane.server.grpc.native.reactor import Reactor
+from skylane.server.host.addresses import all_shown, bind, claim, resolved, restrict
 from skylane.server.host.connection_limit import RefusedConnections
 from skylane.server.host.ports import cannot_bind
 
@@ -46,6 +50,12 @@ class Listener(Protocol):
     def refused_connections(self) -> RefusedConnections | None:
         """Those that there was no room for; None where they are not bounded."""
 
+    def if_alive(self, then: Callable[[], None]) -> None:
+        """Call this on the thread that answers, soon; never, if that hangs. From the event loop."""
+
+    def poll_certificates(self) -> None:
+        """See whether there are other certificates now. Thread-safe."""
+
     def drain(self) -> None:
         """Let nobody in any more, and streams answer what they have read, and end; ask clients to go elsewhere."""
 
@@ -62,20 +72,21 @@ def listen(
     server: grpc.aio.Server,
     hot: BatchedMethods,
     authenticator: Authenticator,
+    secret: str,
     trace_of: TraceOf | None = None,
     ended: CallEnded | None = None,
 ) -> Listener:
     """Bind as the settings say; `server` has all methods already. Raises CannotListen or CannotStart.
 
-    `trace_of`: None where nobody traces. `ended`: told by our own front of requests that no method has counted; of
-    grpcio's, Permission tells.
+    `secret`: see Permission. `trace_of`: None where nobody traces. `ended`: told by our own front of requests that no
+    method has counted; of grpcio's, Permission tells.
     """
-    address = f"{settings.host}:{settings.port}"
+    address = all_shown(settings.host, settings.port)
     tls = files_of(settings, "h2")
     try:
         if settings.transport == "grpcio":
-            return GrpcioListener(server, address, tls)
-        return FrontListener(server, settings, hot, authenticator, tls, trace_of, ended)
+            return GrpcioListener(server, settings, tls)
+        return FrontListener(server, settings, hot, authenticator, secret, tls, trace_of, ended)
     except (OSError, RuntimeError) as error:
         raise CannotListen(cannot_bind(address, error)) from error
 
@@ -85,13 +96,19 @@ class GrpcioListener:
 
     name = "grpcio"
 
-    def __init__(self, server: grpc.aio.Server, address: str, tls: TlsFiles | None = None) -> None:
-        """Bind. Raises RuntimeError if the port cannot be bound."""
-        self._server = server
-        if tls is None:
-            self.port = server.add_insecure_port(address)
-        else:
-            self.port = server.add_secure_port(address, _credentials(tls))
+    def __init__(self, server: grpc.aio.Server, settings: Settings, tls: TlsFiles | None = None) -> None:
+        """Bind. Raises OSError or RuntimeError if an address cannot be bound."""
+        self._server, self._tls = server, tls
+        self.port = settings.port if internet(settings.host) else 0
+        for address in _for_grpcio(settings.host):
+            target = address if address.startswith(UNIX) else f"{address}:{self.port}"
+            added = (
+                server.add_insecure_port(target) if tls is None else server.add_secure_port(target, _credentials(tls))
+            )
+            if address.startswith(UNIX):
+                restrict(address.removeprefix(UNIX))
+            else:
+                self.port = added
 
     async def start(self) -> None:
         """See Listener."""
@@ -104,6 +121,15 @@ class GrpcioListener:
 
     connections = refused_connections = None
 
+    def if_alive(self, then: Callable[[], None]) -> None:
+        """See Listener. It answers on the event loop."""
+        then()
+
+    def poll_certificates(self) -> None:
+        """See Listener."""
+        if self._tls is not None:
+            self._tls.poll()
+
     def drain(self) -> None:
         """See Listener. The services of grpcio end their streams themselves."""
 
@@ -115,7 +141,12 @@ class GrpcioListener:
 
 
 class FrontListener:
-    """Our own front on the port, the grpcio server behind it on a Unix socket that only this user can reach."""
+    """Our own front on the port, the grpcio server behind it on a Unix domain socket.
+
+    On Linux that socket has an abstract name, which needs no directory: the whole file system may be read-only. No
+    permissions protect such a name, so calls carry a secret of this process. Elsewhere it is a file in a directory that
+    only this user can read.
+    """
 
     name = "native"
 
@@ -125,18 +156,25 @@ class FrontListener:
         settings: Settings,
         hot: BatchedMethods,
         authenticator: Authenticator,
+        secret: str,
         tls: TlsFiles | None = None,
         trace_of: TraceOf | None = None,
         ended: CallEnded | None = None,
     ) -> None:
-        """Bind. Raises OSError if the port cannot be bound."""
-        listening = bind(settings.host, settings.port, share_port=settings.supervised)
-        self.port: int = listening.getsockname()[1]
-        self._directory = _own_directory(settings.shared)
-        target = f"unix:{Path(self._directory.name) / 'grpcio.sock'}"
+        """Bind. Raises OSError if the port cannot be bound. `secret`: see Permission."""
+        self._bound = bind(settings.host, settings.port, share_port=settings.supervised, inherited=settings.inherited)
+        self.port = self._bound.port
+        self._tls = tls
+        self._directory = None if sys.platform == "linux" else _own_directory(settings.shared)
+        if self._directory is None:
+            target = f"unix-abstract:skylane-{os.getpid()}-{secrets.token_hex(16)}"
+        else:
+            target = f"unix:{Path(self._directory.name) / 'grpcio.sock'}"
         self._server = server
         self._server.add_insecure_port(target)
-        self._tunnels = GrpcioProxy(target, lambda connection, job: self._reactor.change(connection, job))
+        self._tunnels = GrpcioProxy(
+            target, lambda connection, job: self._reactor.change(connection, job), ((TUNNEL_KEY, secret),)
+        )
         limits = Limits(
             message_bytes=settings.message_bytes_max,
             connections=settings.max_connections,
@@ -144,7 +182,7 @@ class FrontListener:
             connection_age_s=settings.max_connection_age_s or math.inf,
         )
         self._reactor = Reactor(
-            listening,
+            self._bound.sockets,
             hot.unary,
             self._tunnels.open,
             limits,
@@ -175,6 +213,15 @@ class FrontListener:
         """See Listener."""
         return self._reactor.refused_connections
 
+    def if_alive(self, then: Callable[[], None]) -> None:
+        """See Listener."""
+        self._reactor.post(then)
+
+    def poll_certificates(self) -> None:
+        """See Listener."""
+        if self._tls is not None:
+            self._tls.poll()
+
     def drain(self) -> None:
         """See Listener."""
         self._reactor.drain()
@@ -189,7 +236,9 @@ class FrontListener:
         await self._server.stop(None)
         await self._tunnels.close()
         self._reactor.close()
-        self._directory.cleanup()
+        self._bound.remove_files()
+        if self._directory is not None:
+            self._directory.cleanup()
 
 
 def _own_directory(shared: Path | None) -> "tempfile.TemporaryDirectory[str]":
@@ -199,10 +248,18 @@ def _own_directory(shared: Path | None) -> "tempfile.TemporaryDirectory[str]":
     return tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=shared, ignore_cleanup_errors=True)
 
 
-def bind(host: str, port: int, *, share_port: bool) -> socket.socket:
-    """A socket that listens. With `share_port` other processes of this user may bind it as well. Raises OSError."""
-    family, *_, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    return socket.create_server(address[:2], family=family, backlog=BACKLOG, reuse_port=share_port)
+def _for_grpcio(hosts: Hosts) -> Iterator[str]:
+    """The addresses as grpcio takes them, without a port. Raises CannotBind.
+
+    Its `[::]` is every address of both families, so that 0.0.0.0 beside it would be bound twice.
+    """
+    addresses = dict.fromkeys(each.host for host in internet(hosts) for each in resolved(host))
+    if "::" in addresses:
+        addresses.pop("0.0.0.0", None)
+    yield from (f"[{address}]" if ":" in address else address for address in addresses)
+    for path in unix_paths(hosts):
+        claim(path)  # grpcio would take the file of a server that is alive
+        yield UNIX + path
 
 
 def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:

@@ -1,12 +1,63 @@
-"""SIGTERM and SIGINT as an event."""
+"""Signals: which ones end the server, which one makes it poll its files, and which ones mean nothing.
+
+SIGTERM, SIGINT and SIGQUIT drain and end it. SIGHUP makes it poll the repository, the certificates and the tokens now,
+as `systemctl reload` and the scripts of logrotate expect. SIGUSR1 and SIGUSR2 are ignored. Their default, of SIGHUP as
+well, would be to end the process at once, with every request in flight.
+"""
 
 import asyncio
 import signal
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from skylane.server.core.errors import StoppedEarly
+
+ENDING: Final = ("SIGTERM", "SIGINT", "SIGQUIT")
+RELOADING: Final = "SIGHUP"
+IGNORED: Final = ("SIGUSR1", "SIGUSR2")
+
+
+def ignore_others() -> None:
+    """Let no signal end the process that is not meant to: from its first line on, before it can handle any."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # a server inside another program, whose signals are not ours
+    for name in (RELOADING, *IGNORED):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def asked_to_stop() -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT from now on. Needs a running event loop."""
+    """Set by the first signal that ends the server from now on. Needs a running event loop."""
     asked = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked.set)
+    for name in ENDING:
+        asyncio.get_running_loop().add_signal_handler(getattr(signal, name), asked.set)
     return asked
+
+
+async def unless_asked_to_stop(asked: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work to its end. Raises StoppedEarly as soon as a signal asks to stop before that."""
+    task, stop = asyncio.ensure_future(work), asyncio.ensure_future(asked.wait())
+    try:
+        await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise StoppedEarly
+        task.result()
+    finally:
+        stop.cancel()
+        task.cancel()
+
+
+def on_reload(reload: Callable[[], None]) -> None:
+    """Call this on the event loop at each SIGHUP from now on. Needs a running event loop."""
+    asyncio.get_running_loop().add_signal_handler(getattr(signal, RELOADING), reload)
+
+
+def ignore_all() -> None:
+    """Ignore every signal from now on: all is done, and one more SIGTERM shall not make a failure of a clean end.
+
+    Needs a running event loop, which would restore what each signal does by default when it is closed.
+    """
+    for name in (*ENDING, RELOADING):
+        asyncio.get_running_loop().remove_signal_handler(getattr(signal, name))
+        signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -24,6 +24,7 @@ STATUS_OF: Final[Mapping[type[ServingError], int]] = {
     errors.NotHere: 501,  # caller: do it another way
     errors.Overloaded: 503,  # caller: come back later; what other model servers say here, and balancers understand
     errors.ShuttingDown: 503,  # caller: another server
+    errors.StillLoading: 503,  # caller: again in a moment, or another server
     errors.DeadlineExpired: 504,  # nobody: the caller has given up
 }
 

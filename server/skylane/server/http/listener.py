@@ -1,24 +1,23 @@
 """The HTTP port: its sockets, uvicorn on them, and their end."""
 
 import asyncio
-import contextlib
-import ipaddress
 import socket
 import ssl
-from collections.abc import Iterator
 from functools import partial
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from skylane.server.auth.tls import RotatingContext
+from skylane.server.core.hosts import Hosts
+from skylane.server.host.addresses import BACKLOG, bind
 from skylane.server.host.connection_limit import RefusedConnections
 from skylane.server.http.bounded_protocol import BoundedProtocol, Limits
 from skylane.server.http.seats import Seats
 from skylane.server.observability.http_request_log import HttpRequestListener
 
 LIMITS: Final = Limits()
-BACKLOG: Final = 1024
 CLOSE_S_MAX: Final = 1.0
 """What connections get to take the last bytes of their answers."""
 CLOSE_LOOK_S: Final = 0.01
@@ -41,7 +40,7 @@ class HttpListener:
     def __init__(
         self,
         application: Application,
-        host: str,
+        hosts: Hosts,
         port: int,
         *,
         share_port: bool = False,
@@ -57,8 +56,8 @@ class HttpListener:
         self.refused_connections = RefusedConnections(
             "http", limits.connections, "--workers adds processes with as much room each"
         )
-        self._sockets = _bound(host, port, share_port, limits)
-        self.port: int = self._sockets[0].getsockname()[1]
+        self._bound = bind(hosts, port, share_port=share_port, prepare=partial(_set_options, limits))
+        self.port = self._bound.port
         self.scheme = "http" if tls is None else "https"
         self._tls = tls
         protocol = partial(
@@ -90,7 +89,7 @@ class HttpListener:
         config.load()
         config.ssl = self._tls
         self._server.lifespan = config.lifespan_class(config)
-        await self._server.startup(sockets=self._sockets)
+        await self._server.startup(sockets=list(self._bound.sockets))
 
     @property
     def busy(self) -> bool:
@@ -102,10 +101,14 @@ class HttpListener:
         """Open now."""
         return len(self._server.server_state.connections)
 
+    def poll_certificates(self) -> None:
+        """See whether there are other certificates now. Thread-safe."""
+        if isinstance(self._tls, RotatingContext):
+            self._tls.poll()
+
     def release(self) -> None:
         """Let the port go; for a server that never starts."""
-        for each in self._sockets:
-            each.close()
+        self._bound.close()
 
     async def close(self) -> None:
         """Close every connection; answers that are written already get a moment to leave.
@@ -124,39 +127,8 @@ class HttpListener:
             connection.transport.abort()
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a port bound to this host is reachable from this machine alone. Raises OSError."""
-    return all(ipaddress.ip_address(address[0]).is_loopback for *_, address in _addresses(host, 0))
-
-
-def _addresses(host: str, port: int) -> list[tuple[Any, ...]]:
-    return list(socket.getaddrinfo(host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE))
-
-
-def _bound(host: str, port: int, share_port: bool, limits: Limits) -> list[socket.socket]:
-    """A socket for each address of the name, all with one port. Raises OSError."""
-    made = list[socket.socket]()
-    with contextlib.ExitStack() as on_failure:
-        for family, _, _, _, address in _addresses(host, port):
-            bound = socket.socket(family, socket.SOCK_STREAM)
-            on_failure.callback(bound.close)
-            for level, option, value in _options(family, share_port, limits):
-                bound.setsockopt(level, option, value)
-            bound.bind((address[0], port, *address[2:]))
-            bound.listen(BACKLOG)  # from now on the kernel queues connections, and a second server hears of us
-            port = bound.getsockname()[1]
-            made.append(bound)
-        on_failure.pop_all()
-    return made
-
-
-def _options(family: int, share_port: bool, limits: Limits) -> Iterator[tuple[int, int, int]]:
-    """Options of a socket that listens; its connections inherit the last two."""
-    yield socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-    if share_port:
-        yield socket.SOL_SOCKET, socket.SO_REUSEPORT, 1
-    if family == socket.AF_INET6:
-        yield socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1
-    yield socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+def _set_options(limits: Limits, listening: socket.socket) -> None:
+    """Options of a socket that listens, which its connections inherit."""
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        yield socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.unread_s * 1000)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.unread_s * 1000))

@@ -43,7 +43,7 @@ async def _alive(_: Context, __: Request) -> Response:
 
 
 async def _ready(context: Context, _: Request) -> Response:
-    return ready_response(context.readiness.whole)
+    return ready_response(context.readiness.whole, context.readiness.reason)
 
 
 async def _metrics(context: Context, request: Request) -> Response:

@@ -8,14 +8,16 @@ from skylane.server.auth.authenticator import Authenticator
 from skylane.server.auth.tls import context_of
 from skylane.server.core.batch_task import Answerer
 from skylane.server.core.errors import CannotStart, MessageTooLarge
+from skylane.server.core.hosts import internet
 from skylane.server.core.settings import Settings
+from skylane.server.host.addresses import all_shown, is_loopback
 from skylane.server.host.ports import cannot_bind
 from skylane.server.http.application import Application
 from skylane.server.http.browsers import BrowserRules
 from skylane.server.http.engine_calls import EngineCalls
 from skylane.server.http.handler_context import Context, Live, Metrics
 from skylane.server.http.listener import Application as AnyApplication
-from skylane.server.http.listener import HttpListener, is_loopback
+from skylane.server.http.listener import HttpListener
 from skylane.server.http.request_bodies import Bodies
 from skylane.server.observability.http_request_log import HttpRequestListener
 
@@ -51,11 +53,11 @@ def bind(
         metrics=metrics,
         live=live,
     )
-    address = f"{settings.host}:{settings.http_port}"
+    where = all_shown(internet(settings.host), settings.http_port)
     try:
         loopback = is_loopback(settings.host)
     except OSError as error:
-        raise CannotStart(f"http-{cannot_bind(address, error)}") from error
+        raise CannotStart(f"http-{cannot_bind(where, error)}") from error
     browsers = BrowserRules(settings.allowed_hosts, settings.allowed_origins, loopback=loopback)
     application: AnyApplication = Application(context, http_requests, browsers)
     if tracer is not None:
@@ -67,11 +69,11 @@ def bind(
     try:
         return HttpListener(
             application,
-            settings.host,
+            internet(settings.host),
             settings.http_port,
             share_port=settings.supervised,
             tls=tls,
             http_requests=http_requests,
         )
     except OSError as error:
-        raise CannotStart(f"http-{cannot_bind(address, error)}") from error
+        raise CannotStart(f"http-{cannot_bind(where, error)}") from error

@@ -70,12 +70,12 @@ async def _live(_: Context, __: Request) -> Response:
 
 
 async def _ready(context: Context, _: Request) -> Response:
-    return ready_response(context.readiness.whole)
+    return ready_response(context.readiness.whole, context.readiness.reason)
 
 
-def ready_response(ready: bool) -> Response:
-    """Balancers read the status alone."""
-    response = json_response({"ready": ready})
+def ready_response(ready: bool, reason: str = "") -> Response:
+    """Balancers read the status alone; `reason` is for people."""
+    response = json_response({"ready": ready} | ({"reason": reason} if reason else {}))
     response.status_code = 200 if ready else 503
     return response
 

@@ -87,7 +87,10 @@ class Collector:
             gone, loads = list(self._gone.values()), list(self._loads.values())
         versions = [*gone, *_now([(*told, served_version) for told, served_version in served_versions], status)]
         rejections = [Outcome(*key, requests) for key, requests in sorted(self._rejections().items())]
-        policies = [PolicySnapshot(name, int(bool(model.policy_refused))) for name, model in status.items()]
+        policies = [
+            PolicySnapshot(name, int(bool(model.policy_refused)), int(bool(model.unfollowed)))
+            for name, model in status.items()
+        ]
         return together(
             [
                 Snapshot(

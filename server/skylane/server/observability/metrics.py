@@ -95,6 +95,10 @@ DEFINITIONS: Final = {
             "In how many processes can its model.toml not be used, so that an earlier policy holds, or none?",
         ),
         Definition(
+            "skylane_model_unfollowed", "gauge", "processes", ("model",),
+            "In how many processes does it serve on although its directory has lost all versions, or cannot be read?",
+        ),
+        Definition(
             "skylane_connections", "gauge", "connections", ("port",),
             "How many are open?",
         ),
@@ -255,6 +259,7 @@ _VALUES: Final[Mapping[str, Callable[[Snapshot], Values]]] = {
     "skylane_model_load_seconds_total": _loads(lambda each: round(each.seconds, 6)),
     "skylane_model_load_failures_total": _loads(lambda each: each.failures),
     "skylane_policy_refused": lambda figures: (((each.model,), each.refused) for each in figures.policies),
+    "skylane_model_unfollowed": lambda figures: (((each.model,), each.unfollowed) for each in figures.policies),
     "skylane_connections": lambda figures: (((each.port,), each.open) for each in figures.ports),
     "skylane_connections_refused_total": lambda figures: (((each.port,), each.refused) for each in figures.ports),
     "skylane_trace_spans_total": _spans,

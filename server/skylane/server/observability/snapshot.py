@@ -117,11 +117,13 @@ class LoadSnapshot(msgspec.Struct):
 
 
 class PolicySnapshot(msgspec.Struct):
-    """Whether a model's policy is followed; told by the living alone."""
+    """Whether a model and its policy are followed; told by the living alone."""
 
     model: str
     refused: int = 0
     """Processes in which its model.toml cannot be used."""
+    unfollowed: int = 0
+    """Processes in which it serves on although its directory is empty, gone or unreadable."""
 
 
 class ProcessSnapshot(msgspec.Struct, frozen=True):
@@ -205,7 +207,9 @@ def together(parts: Iterable[Snapshot]) -> Snapshot:
         for load in part.loads:
             loads.setdefault(load.model, LoadSnapshot(load.model)).add(load)
         for policy in part.policies:
-            policies.setdefault(policy.model, PolicySnapshot(policy.model)).refused += policy.refused
+            together_with = policies.setdefault(policy.model, PolicySnapshot(policy.model))
+            together_with.refused += policy.refused
+            together_with.unfollowed += policy.unfollowed
         for port in part.ports:
             so_far = ports.setdefault(port.port, PortSnapshot(port.port))
             so_far.open += port.open

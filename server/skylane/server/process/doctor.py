@@ -23,13 +23,16 @@ from skylane.policy import BadPolicy, Policy
 from skylane.server.admin import cpu_demand
 from skylane.server.admin.cpu_demand import counted, counted_cpus
 from skylane.server.core.errors import CannotStart
+from skylane.server.core.hosts import Hosts, internet
+from skylane.server.core.option_types import EachHost, hosts
 from skylane.server.core.settings import Settings, Transport
 from skylane.server.core.text import listed
 from skylane.server.host import reuseport_ebpf
+from skylane.server.host.addresses import all_shown
 from skylane.server.host.budget import CpuBudget, MemoryBudget, cpu_budget, memory_budget, number_of_workers
 from skylane.server.process.supervisor import held_port
 from skylane.server.repository import loader, selection
-from skylane.server.repository.scanner import ModelOnDisk, misplaced, scan
+from skylane.server.repository.scanner import ModelOnDisk, survey
 
 WIDTH: Final = 80
 LIBRARIES: Final = ("onnxruntime", "grpcio", "protobuf", "numpy", "msgspec")
@@ -99,7 +102,9 @@ def _parser() -> argparse.ArgumentParser:
 
     parser.add_argument("--models", type=Path, metavar="DIR", default=told("models"), help="model repository")
     parser.add_argument("--workers", type=number_of_workers, metavar="N", default=told("workers"), help="or auto")
-    parser.add_argument("--host", default=told("host"), help="address that it would listen on")
+    parser.add_argument(
+        "--host", type=hosts, action=EachHost, default=told("host"), help="addresses that it would listen on"
+    )
     parser.add_argument("--port", type=int, default=told("port"), help="port that it would listen on")
     parser.add_argument(
         "--http-port", type=int, metavar="PORT", default=os.environ.get("SKYLANE_HTTP_PORT"), help="the same for HTTP"
@@ -233,7 +238,7 @@ def _examine(settings: Settings, connections: int) -> Iterator[Section]:
     yield Section("memory", [memory(memory_budget(), settings.workers, model_bytes, _peak_bytes(), cache_bytes)])
     ports = [_port(settings.host, settings.port, "port")]
     if settings.http_port is not None:
-        ports.append(_port(settings.host, settings.http_port, "http-port"))
+        ports.append(_port(internet(settings.host), settings.http_port, "http-port"))
     shared = sharing(settings.workers, reuseport_ebpf.possible())
     yield Section("connections", [open_files(_files_limit(), connections), *ports, *shared])
 
@@ -255,14 +260,14 @@ def _models(root: Path) -> tuple[list[Finding], int, int]:
     """Findings for each version that would be loaded, the bytes of their graphs, and of their caches when full."""
     importlib.import_module("skylane.server.app")  # a worker has it in memory, so what is measured here should as well
     try:
-        found, others = scan(root), misplaced(root)
+        seen = survey(root)
     except OSError as error:
         return [Finding("fail", f"{root}: {error.strerror}", "name the model repository with --models")], 0, 0
-    findings = [Finding("warn", f"{path} is ignored: {expected}") for path, expected in others.items()]
-    if not found:
+    findings = [Finding("warn", f"{path} is ignored: {expected}") for path, expected in seen.misplaced.items()]
+    if not seen.models:
         return [Finding("warn", "no model with a version in it", "publish one with skylane convert"), *findings], 0, 0
     kept, model_bytes, cache_bytes = list[object](), 0, 0
-    for name, model in found.items():
+    for name, model in seen.models.items():
         policy, told = _policy(name, model)
         findings += told
         if policy is None:
@@ -271,11 +276,13 @@ def _models(root: Path) -> tuple[list[Finding], int, int]:
             try:
                 loaded = loader.load(root / name / str(version), name, version, policy)
             except Exception as error:  # BrokenVersion; for whatever else it meets, the server would refuse it as well
-                advice = f"publish {name} again; the server would serve another version, if there is one"
+                advice = "the server would serve another version, if there is one"
+                if "skylane import" not in str(error):
+                    advice = f"publish {name} again; {advice}"
                 findings.append(Finding("fail", f"{name}/{version}: {error}", advice))
                 continue
             kept.append(loaded)  # so that the memory of all together is seen
-            model_bytes += sum(size for file, _, size in model.versions[version] if file == MODEL_FILE)
+            model_bytes += sum(file.bytes for file in model.versions[version] if file.name == MODEL_FILE)
             cache_bytes += int(policy.cache.max_mb * 2**20) if policy.cache.enabled else 0
             findings.append(Finding("ok", f"{name}/{version}: {_served(policy)}; a run takes {loaded.cost}"))
     return findings, model_bytes, cache_bytes
@@ -318,15 +325,16 @@ def _files_limit() -> int | None:
     return None if limit == resource.RLIM_INFINITY else limit
 
 
-def _port(host: str, port: int, option: str) -> Finding:
+def _port(at: Hosts, port: int, option: str) -> Finding:
     """Whether the port that this option names could be bound."""
     protocol = "HTTP" if option == "http-port" else "gRPC"
+    where = all_shown(at, port)
     if not hasattr(socket, "SO_REUSEPORT"):
-        return Finding("ok", f"{host}:{port} for {protocol} was not looked at: this system has no way to try a port")
+        return Finding("ok", f"{where} for {protocol} was not tried: this system has no way to try a port")
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(held_port(host, port))
+            held.enter_context(held_port(at, port))
         except CannotStart as error:
             told = f"{option}: {str(error).partition(': ')[2]}"
             return Finding("warn", told, f"fine if it is Skylane that serves there now; else use another --{option}")
-    return Finding("ok", f"{host}:{port} is free for {protocol}")
+    return Finding("ok", f"{where} is free for {protocol}")

@@ -1,17 +1,17 @@
 """Several workers on one port: starts them, replaces those that end, and drains them all.
 
 The workers are fresh interpreters, never forks: ONNX Runtime and gRPC have threads, which a fork leaves behind. Each is
-a whole server and binds the port itself with SO_REUSEPORT; the kernel picks one of them for each connection. A worker
-binds only when its models are loaded, so whichever answers a health check tells the truth. This process knows neither
-gRPC nor ONNX Runtime and receives nothing: it holds the port, so that it never becomes free, and waits.
+a whole server and binds the port itself with SO_REUSEPORT; the kernel picks one of them for each connection. They
+listen at once and load their models, and say that they are ready when all have loaded them. One that takes the place of
+another binds only when its models are loaded: until then its neighbours answer. This process knows neither gRPC nor
+ONNX Runtime and receives nothing: it holds the port, so that it never becomes free, and sees whether the workers are
+alive.
 """
 
 import asyncio
 import contextlib
-import errno
 import logging
 import shutil
-import signal
 import socket
 import sys
 import tempfile
@@ -22,24 +22,29 @@ from pathlib import Path
 from typing import Final
 
 from skylane.server.admin import cpu_demand
-from skylane.server.core.errors import CannotStart
+from skylane.server.core.errors import CannotStart, StoppedEarly
+from skylane.server.core.hosts import Hosts, internet
 from skylane.server.core.settings import Settings
 from skylane.server.host import signals
+from skylane.server.host.addresses import BACKLOG, Bound, all_shown, bind
+from skylane.server.host.daemons import check_repository, try_in_daemon
 from skylane.server.host.ports import cannot_bind
 from skylane.server.observability.worker_snapshots import fold
+from skylane.server.process.heartbeat import EVERY_S
+from skylane.server.process.worker_process import Worker
 
 log = logging.getLogger(__name__)
-
-READY: Final = "ready"
-CANNOT_START: Final = "cannot start: "
-"""What a worker says on its standard output: the one, or the other with its reason."""
 
 STEADY_S: Final = 60.0
 """A worker that lived this long had a good start; its end says nothing about the next one's."""
 PAUSE_S: Final = 0.5
 PAUSE_S_MAX: Final = 30.0
-KILL_MARGIN_S: Final = 10.0
-"""What a draining worker gets beyond the grace period, to close what it has."""
+KILL_MARGIN_S: Final = 5.0
+"""What a draining worker gets beyond the grace period, to close what it has, or to leave by itself if it hangs."""
+SHARED_ELSEWHERE: Final = ("/dev/shm", "/run")
+"""Where the workers' directory may be when TMPDIR, /tmp and the like are read-only, as in a hardened container."""
+REPLACES: Final = "--replaces"
+"""The option of a worker that takes the place of another, while others answer."""
 
 
 class Restarts:
@@ -64,42 +69,81 @@ async def supervise(settings: Settings, argv: Sequence[str]) -> None:
 
     `argv` is what this server was called with; workers get the same, and the port if it was picked here.
     """
-    if not settings.models.is_dir():
-        raise CannotStart(f"models: {settings.models} is not a directory: name the model repository with --models")
     asked_to_stop = signals.asked_to_stop()
+    with contextlib.suppress(StoppedEarly):
+        await signals.unless_asked_to_stop(asked_to_stop, check_repository(settings.models))
+        await _supervise(settings, argv, asked_to_stop)
+
+
+async def _supervise(settings: Settings, argv: Sequence[str], asked_to_stop: asyncio.Event) -> None:
     with contextlib.ExitStack() as held:
-        port = held.enter_context(held_port(settings.host, settings.port))
-        http = []
+        bound, more = held.enter_context(held_port(settings.host, settings.port)), []
+        inherited = [each.fileno() for each in bound.sockets if each.family == socket.AF_UNIX]
+        if inherited:
+            more = [f"--inherited={','.join(map(str, inherited))}"]
         if settings.http_port is not None:
-            http = [f"--http-port={held.enter_context(held_port(settings.host, settings.http_port))}"]
-        shared = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="skylane-", ignore_cleanup_errors=True)))
-        cpu_demand.tell(settings)
+            http = held.enter_context(held_port(internet(settings.host), settings.http_port))
+            more.append(f"--http-port={http.port}")
+        shared = held.enter_context(_shared_directory())
+        await try_in_daemon(lambda: cpu_demand.tell(settings), "budget")
         command = [
             sys.executable,
+            "-P",  # else `-m` runs a server.py of the working directory
             "-m",
             "skylane.server",
             *argv,
             f"--workers={settings.workers}",
-            f"--port={port}",
-            *http,
+            f"--port={bound.port}",
+            *more,
             "--supervised",
-            f"--shared={shared}",
+            *([f"--shared={shared}"] if shared else []),
         ]
-        await Supervisor(replace(settings, shared=shared), port, command).run(asked_to_stop)
+        settings = replace(settings, shared=shared, inherited=tuple(inherited))
+        supervisor = Supervisor(settings, bound.port, command)
+        signals.on_reload(supervisor.reload)
+        await supervisor.run(asked_to_stop)
+    signals.ignore_all()
+
+
+@contextlib.contextmanager
+def _shared_directory() -> Iterator[Path | None]:
+    """A directory for what the workers share; None, with a warning, where none can be made."""
+    with contextlib.ExitStack() as stack:
+        for where in (None, *SHARED_ELSEWHERE):
+            with contextlib.suppress(OSError):
+                made = tempfile.TemporaryDirectory(prefix="skylane-", dir=where, ignore_cleanup_errors=True)
+                break
+        else:
+            log.warning(
+                "workers: no directory for temporary files can be written, so that /metrics tell of one worker at a "
+                "time, and a worker that takes the place of another does not know the last model.toml that could be "
+                "used: let TMPDIR name a directory that can be written"
+            )
+            yield None
+            return
+        yield Path(stack.enter_context(made))
 
 
 class Supervisor:
     """Keeps as many workers alive as the settings say."""
 
     def __init__(
-        self, settings: Settings, port: int, command: Sequence[str], kill_margin_s: float = KILL_MARGIN_S
+        self,
+        settings: Settings,
+        port: int,
+        command: Sequence[str],
+        kill_margin_s: float = KILL_MARGIN_S,
+        tick_s: float = EVERY_S,
     ) -> None:
-        """`command` starts a worker on that port."""
+        """`command` starts a worker on that port. `tick_s`: how often it is seen whether workers are alive."""
         self._settings, self._port, self._command = settings, port, command
+        self._tick_s = tick_s
         self._drain_s_max = settings.linger_s + settings.grace_s + kill_margin_s
         self._started_at = time.monotonic()
         self._stopping = asyncio.Event()
         self._alive: dict[int, Worker] = {}
+        self._ready = set[int]()
+        """Processes of which is known that they are ready."""
         self._serving = False
         """Whether all workers have been ready at the same time."""
 
@@ -141,16 +185,21 @@ class Supervisor:
 
     async def _live(self, number: int) -> tuple[str, str]:
         """One worker's life. Gives how it ended, and the reason if it never was ready."""
+        others_answer = bool(self._ready)
+        command = [*self._command, *([REPLACES] if others_answer else [])]
         try:
-            worker = await Worker.start(self._command)
+            worker = await Worker.start(command, self._settings.inherited)
         except OSError as error:  # no memory, or too many processes
             return "no process", f"workers: a process cannot be started: {error}"
         self._alive[number] = worker
         if self._stopping.is_set():
             worker.stop()
+        watching = asyncio.create_task(self._watch(number, worker))
         if ready := await worker.ready():
-            self._tell_ready(number, worker)
+            self._on_ready(number, worker)
         how = await worker.ended()
+        watching.cancel()
+        self._ready.discard(worker.pid)
         del self._alive[number]
         if self._settings.shared:
             fold(self._settings.shared, worker.pid)
@@ -158,18 +207,38 @@ class Supervisor:
         reason = "" if ready else worker.reason or f"workers: one ended with {how} before it was ready; see its log"
         return f"pid {worker.pid}, {how}", reason
 
-    def _tell_ready(self, number: int, worker: "Worker") -> None:
+    async def _watch(self, number: int, worker: Worker) -> None:
+        """End a worker that hangs: another takes its place."""
+        while not worker.heart.tick():
+            await asyncio.sleep(self._tick_s)
+        log.error(
+            "worker %d (pid %d) is stopped or hangs: it has not been heard of for %d s, and is killed",
+            number, worker.pid, worker.heart.missed * self._tick_s,
+        )  # fmt: skip
+        worker.kill()
+
+    def reload(self) -> None:
+        """Make all workers poll the repository, the certificates and the tokens now."""
+        log.info("SIGHUP: the workers poll the repository, the certificates and the tokens now")
+        for worker in self._alive.values():
+            worker.reload()
+
+    def _on_ready(self, number: int, worker: Worker) -> None:
+        self._ready.add(worker.pid)
         if self._serving:
+            worker.go()
             log.info(
                 "worker %d (pid %d) is ready after %.1f s", number, worker.pid, time.monotonic() - worker.started_at
             )
             return
-        ready = [each for each in self._alive.values() if each.is_ready]
+        ready = [each for each in self._alive.values() if each.pid in self._ready]
         if len(ready) == self._settings.workers:
             self._serving = True
+            for each in ready:
+                each.go()
             log.info(
-                "serving on %s:%d with %d workers (pids %s) after %.1f s",
-                self._settings.host, self._port, len(ready), ", ".join(str(each.pid) for each in ready),
+                "serving on %s with %d workers (pids %s) after %.1f s",
+                all_shown(self._settings.host, self._port), len(ready), ", ".join(str(each.pid) for each in ready),
                 time.monotonic() - self._started_at,
             )  # fmt: skip
 
@@ -181,53 +250,10 @@ class Supervisor:
         _, late = await asyncio.wait(keepers, timeout=self._drain_s_max)
         if late:
             for worker in self._alive.values():
-                log.warning("pid %d is still there after %.0f s: killed", worker.pid, self._drain_s_max)
+                log.warning("pid %d is still there after %.0f s: it is killed", worker.pid, self._drain_s_max)
                 worker.kill()
             await asyncio.wait(late)
         log.info("all workers have ended")
-
-
-class Worker:
-    """One worker's process, as seen from here."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self.pid: Final = process.pid
-        self.started_at: Final = time.monotonic()
-        self.is_ready = False
-        self.reason = ""
-        """Why it cannot start, in its own words."""
-
-    @classmethod
-    async def start(cls, command: Sequence[str]) -> "Worker":
-        """Start a process of a group of its own: Ctrl-C in a terminal reaches us alone, and we tell it to drain."""
-        pipe = asyncio.subprocess.PIPE
-        return cls(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, process_group=0))
-
-    async def ready(self) -> bool:
-        """Wait until it receives requests; False if it ends before."""
-        assert self._process.stdout is not None
-        line = (await self._process.stdout.readline()).decode(errors="replace").strip()
-        self.is_ready = line == READY
-        if line.startswith(CANNOT_START):
-            self.reason = line.removeprefix(CANNOT_START)
-        return self.is_ready
-
-    async def ended(self) -> str:
-        """Wait for its end, and say how it was."""
-        code = await self._process.wait()
-        self.is_ready = False
-        return f"exit code {code}" if code >= 0 else _signal_name(-code)
-
-    def stop(self) -> None:
-        """Let it finish what is in flight. One that is still loading does so first, as a single server does."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
-
-    def kill(self) -> None:
-        """End it now."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
 
 
 def _clear(directory: Path, pid: int) -> None:
@@ -237,57 +263,25 @@ def _clear(directory: Path, pid: int) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
 @contextlib.contextmanager
-def held_port(host: str, port: int) -> Iterator[int]:
-    """Own a port inside the block without receiving on it, and let workers of this user share it. Gives its number.
+def held_port(hosts: Hosts, port: int) -> Iterator[Bound]:
+    """Own a port inside the block without receiving on it, and let workers of this user share it.
 
     Port 0 picks a free one. Raises CannotStart if another server has it, even one that shares it with its own workers:
-    each socket is bound exclusively, and made to share only then.
+    each socket is bound exclusively, and made to share only then. Unix domain sockets cannot be bound by several: they
+    listen at once, and workers inherit them.
     """
     if not hasattr(socket, "SO_REUSEPORT"):
         raise CannotStart("workers: this system cannot share a port between processes: use --workers 1")
-    with contextlib.ExitStack() as sockets:
-        try:
-            addresses = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            for family, _, _, _, address in addresses:
-                with contextlib.suppress(_Absent):
-                    bound = _bind(family, (address[0], port, *address[2:]), alone=len(addresses) == 1)
-                    port = sockets.enter_context(bound).getsockname()[1]
-            if not port:
-                raise OSError(errno.EADDRNOTAVAIL, "no address of it can be bound")
-        except OSError as error:
-            raise CannotStart(cannot_bind(f"{host}:{port}", error)) from error
-        yield port
-
-
-class _Absent(Exception):
-    """The name stands for this address too, but the machine does not have it: ::1 of localhost where IPv6 is off."""
-
-
-def _bind(family: int, address: tuple[str | int, ...], *, alone: bool) -> socket.socket:
-    """A socket that is bound and does not listen. Raises OSError, or _Absent if it is one of several addresses."""
     try:
-        made = socket.socket(family, socket.SOCK_STREAM)
+        bound = bind(hosts, port, listens=False)
     except OSError as error:
-        raise _Absent from error
-    try:
-        if family == socket.AF_INET6 and not alone:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        # For the bind alone, so that connections of a server before us that linger in TIME_WAIT do not count.
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(address)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    except OSError as error:
-        made.close()
-        if error.errno == errno.EADDRNOTAVAIL and not alone:
-            raise _Absent from error
-        raise
-    return made
+        raise CannotStart(cannot_bind(all_shown(hosts, port), error)) from error
+    with contextlib.closing(bound):
+        for each in bound.sockets:
+            if each.family == socket.AF_UNIX:
+                each.listen(BACKLOG)
+            else:
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        yield bound

@@ -10,12 +10,17 @@ import numpy as np
 
 from skylane import manifest as manifests
 from skylane.dtypes import NUMPY, DType
-from skylane.manifest import BrokenVersion, Manifest, OutputSpec
+from skylane.manifest import BrokenVersion, IncompleteVersion, Manifest, OutputSpec
 from skylane.policy import Policy
 from skylane.server.core.types import Array, Interface
 from skylane.server.engine.cost import CostModel
-from skylane.server.engine.served_version import LoadedModel, Runner
-from skylane.server.runtime.session import OnnxSession
+from skylane.server.engine.served_version import LoadedModel
+from skylane.server.repository import foreign_layouts
+from skylane.server.runtime.session import OnnxSession, TimeLimit, graph_of
+from skylane.version_files import VersionFiles
+
+LOAD_S_MAX = 120.0
+"""After which a load is given up, unless the settings say otherwise."""
 
 GOLDEN_TOLERANCE = 1e-4
 """Largest accepted difference of a golden answer, absolute and relative: another CPU adds in another order."""
@@ -26,36 +31,81 @@ TIMED_S_MAX = 0.25
 """Sizes beyond the first that takes longer than this are not timed: they would only delay the start."""
 
 
+Run = Callable[[Sequence[Array]], Sequence[Array]]
+"""Runs the graph: inputs → outputs, both in the interface's order."""
+
+
 def load(
-    directory: Path, name: str, version: int, policy: Policy, clock: Callable[[], float] = time.perf_counter
+    directory: Path,
+    name: str,
+    version: int,
+    policy: Policy,
+    clock: Callable[[], float] = time.perf_counter,
+    time_limit_s: float = LOAD_S_MAX,
 ) -> LoadedModel:
     """Load one version. Raises BrokenVersion saying what is wrong with which file."""
-    manifests.verify_files(directory)
-    manifest_json = _read(directory, manifests.MANIFEST_FILE)
-    manifest = manifests.decode(manifest_json)
-    if (manifest.model, manifest.version) != (name, version):
-        raise BrokenVersion(
-            f"manifest.json: it is of {manifest.model} version {manifest.version}, not of {name} version {version}"
-        )
-    interface = Interface.of(manifest)
-    session = OnnxSession(_read(directory, manifests.MODEL_FILE), interface, policy.session)
-    inputs = _golden_inputs(manifest)
-    _check_golden(manifest, _run(session, inputs))
-    empty = _empty_outputs(session, inputs, manifest)
-    sizes = sorted(
-        {*(size for size in TIMED_SIZES if size < policy.batching.max_batch_rows), policy.batching.max_batch_rows}
-    )
-    try:
-        cost = measure(session, inputs, sizes, clock)
-    except Exception as error:  # whatever the runtime raises, or the memory that such a batch needs
-        raise BrokenVersion(f"model.onnx: it fails on {sizes[0]} to {sizes[-1]} rows: {error}") from error
+    with TimeLimit(time_limit_s) as limit, _opened(directory) as files:
+        manifest = manifests.decode(files.manifest_json)
+        if (manifest.model, manifest.version) != (name, version):
+            raise BrokenVersion(
+                f"manifest.json: it is of {manifest.model} version {manifest.version}, not of {name} version {version}"
+            )
+        manifests.check_identity(manifest, files.manifest_json, files.sha256[manifests.MODEL_FILE])
+        interface = Interface.of(manifest)
+        session = _session(files, interface, policy, limit)
+        files.check_unchanged()
+
+        def run(inputs: Sequence[Array]) -> Sequence[Array]:
+            return limit.run(session, inputs)
+
+        try:
+            empty, cost = _tried(run, manifest, policy, clock)
+        except BrokenVersion as error:
+            if limit.exceeded:
+                raise BrokenVersion(
+                    f"model.onnx: its golden rows and the timing of its runs have not ended after {time_limit_s:g} s"
+                ) from error
+            raise
     return LoadedModel(
-        interface=interface, runner=session, cost=cost, empty=empty, manifest_json=manifest_json,
+        interface=interface, runner=session, cost=cost, empty=empty, manifest_json=files.manifest_json,
         memory_bytes=session.memory_bytes,
     )  # fmt: skip
 
 
-def measure(runner: Runner, inputs: Sequence[Array], sizes: Sequence[int], clock: Callable[[], float]) -> CostModel:
+def _opened(directory: Path) -> VersionFiles:
+    """The files, verified. Of a directory that another server or tool wrote, it says what to do."""
+    try:
+        return VersionFiles(directory, root=directory.parent.parent)
+    except IncompleteVersion as error:
+        if advice := foreign_layouts.advice(directory):
+            raise IncompleteVersion(advice) from error
+        raise
+
+
+def _session(files: VersionFiles, interface: Interface, policy: Policy, limit: TimeLimit) -> OnnxSession:
+    try:
+        graph = graph_of(files.model, files.model_bytes, may_refer_to_files=files.may_refer_to_files)
+    except OSError as error:
+        raise BrokenVersion(f"model.onnx: cannot be read: {error.strerror}") from error
+    return OnnxSession(graph, interface, policy.session, limit)
+
+
+def _tried(
+    run: Run, manifest: Manifest, policy: Policy, clock: Callable[[], float]
+) -> tuple[tuple[Array, ...], CostModel]:
+    """Outputs for no rows, and what runs cost, of a graph that answers its golden rows as the manifest promises."""
+    inputs = _golden_inputs(manifest)
+    _check_golden(manifest, _run(run, inputs))
+    empty = _empty_outputs(run, inputs, manifest)
+    rows_max = policy.batching.max_batch_rows
+    sizes = sorted({*(size for size in TIMED_SIZES if size < rows_max), rows_max})
+    try:
+        return empty, measure(run, inputs, sizes, clock)
+    except Exception as error:  # whatever the runtime raises, or the memory that such a batch needs
+        raise BrokenVersion(f"model.onnx: it fails on {sizes[0]} to {sizes[-1]} rows: {error}") from error
+
+
+def measure(run: Run, inputs: Sequence[Array], sizes: Sequence[int], clock: Callable[[], float]) -> CostModel:
     """Time runs of these many rows, the given rows repeated; the best of a few rounds, since noise only adds."""
     measured: list[tuple[int, float]] = []
     for rows in sizes:
@@ -63,7 +113,7 @@ def measure(runner: Runner, inputs: Sequence[Array], sizes: Sequence[int], clock
         best = math.inf
         for _ in range(TIMED_ROUNDS + 1):  # the first is the warm-up; a slow one is enough
             started_at = clock()
-            runner.run(batch)
+            run(batch)
             best = min(best, clock() - started_at)
             if best > TIMED_S_MAX:
                 break
@@ -73,16 +123,9 @@ def measure(runner: Runner, inputs: Sequence[Array], sizes: Sequence[int], clock
     return CostModel(measured)
 
 
-def _read(directory: Path, name: str) -> bytes:
+def _run(run: Run, inputs: Sequence[Array]) -> Sequence[Array]:
     try:
-        return (directory / name).read_bytes()
-    except OSError as error:
-        raise BrokenVersion(f"{name}: cannot be read: {error.strerror}") from error
-
-
-def _run(session: OnnxSession, inputs: Sequence[Array]) -> Sequence[Array]:
-    try:
-        return session.run(inputs)
+        return run(inputs)
     except Exception as error:  # whatever the runtime raises
         raise BrokenVersion(f"model.onnx: it fails on its own golden rows: {error}") from error
 
@@ -142,10 +185,10 @@ def _agree(expected: Array, output: Array, spec: OutputSpec) -> bool:
     return np.array_equal(output.astype(NUMPY[spec.dtype]), expected)
 
 
-def _empty_outputs(session: OnnxSession, inputs: Sequence[Array], manifest: Manifest) -> tuple[Array, ...]:
+def _empty_outputs(run: Run, inputs: Sequence[Array], manifest: Manifest) -> tuple[Array, ...]:
     """The outputs for no rows. Graphs differ in whether they run without any, so the shapes are taken from a few."""
     for rows in (1, 2):
-        outputs = _run(session, [np.resize(array, (rows, *array.shape[1:])) for array in inputs])
+        outputs = _run(run, [np.resize(array, (rows, *array.shape[1:])) for array in inputs])
         for spec, output in zip(manifest.outputs, outputs, strict=True):
             if output.shape[:1] != (rows,):
                 raise BrokenVersion(

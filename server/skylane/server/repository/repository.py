@@ -2,102 +2,90 @@
 
 `refresh` compares the two and mends the difference: a new version is verified, loaded and warmed up beside the one
 that serves, and takes its place only when it is ready; a broken one is refused with its reason, and the one before
-serves on. Call it as often as you like, from one thread at a time; it knows no other time than being called.
+serves on. Call it as often as you like, from one thread at a time. It waits a while for each load, see loading.py.
 """
 
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from skylane.manifest import BrokenVersion
 from skylane.policy import Policy
 from skylane.server.core.text import quoted
-from skylane.server.engine.routes import ModelRoutes, Routes
+from skylane.server.engine.routes import Routes
 from skylane.server.engine.served_version import LoadedModel, ServedVersion
 from skylane.server.repository import selection
+from skylane.server.repository.loading import Load as LoadUnderWay
+from skylane.server.repository.loading import LoadLimits, Loads, Start, start_thread
 from skylane.server.repository.policy_tracker import PolicyTracker
+from skylane.server.repository.reading import HUNG_S, RepositoryReader
 from skylane.server.repository.scan_schedule import ScanSchedule
-from skylane.server.repository.scanner import POLICY_FILE, ModelOnDisk, Stamp, directories, glance, misplaced, scan
+from skylane.server.repository.scanner import EMPTY_FILE, ModelOnDisk, Survey
+from skylane.server.repository.served import Served
+from skylane.server.repository.status import ModelStatus as ModelStatus
+from skylane.server.repository.status import State as State
+from skylane.server.repository.status import VersionStatus as VersionStatus
+from skylane.server.repository.version_loader import VersionLoader
 
 log = logging.getLogger(__name__)
 
 MISPLACED_TOLD_MAX: Final = 20
 """Lines in the log for directories that are found at once and ignored."""
 
+TABLES_AT_START: Final = 50
+"""How often models that are loaded already begin to serve while the others are still loaded at the start."""
+
 Load = Callable[[Path, str, int, Policy], LoadedModel]
 """(directory, model, version, policy) → a model that may serve. Raises BrokenVersion."""
-
-
-class State(Enum):
-    """Where a version is in its life."""
-
-    LOADING = "loading"
-    READY = "ready"
-    FAILED = "failed"
-    RETIRING = "retiring"
-
-
-@dataclass(frozen=True)
-class VersionStatus:
-    """One version, for those who ask."""
-
-    state: State
-    reason: str = ""
-    """Why it was refused; of one that is ready, why it does not serve as its policy now says."""
-
-
-@dataclass(frozen=True)
-class ModelStatus:
-    """One model, for those who ask."""
-
-    versions: Mapping[int, VersionStatus]
-    labels: Mapping[str, int]
-    policy_refused: str = ""
-    """Why its model.toml cannot be used; empty if it can."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether any version answers."""
-        return any(version.state is State.READY for version in self.versions.values())
-
-
-@dataclass
-class _Served:
-    """What we hold of one model."""
-
-    policy: Policy = field(default_factory=Policy)
-    held_back: bool = False
-    """Whether no version is loaded, since by which policy is not known."""
-    served_versions: dict[int, ServedVersion] = field(default_factory=dict)
-    retiring: dict[int, ServedVersion] = field(default_factory=dict)
-    broken: dict[int, tuple[Stamp, str]] = field(default_factory=dict)
-    """Version → its files when it was refused, and why: it is tried again when they change."""
-    unreadable: str = ""
-    """Why its directory could not be read the last time."""
 
 
 class Repository:
     """The models of one directory."""
 
-    def __init__(self, root: Path, load: Load, serve: Callable[[Routes], None], shared: Path | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        load: Load,
+        serve: Callable[[Routes], None],
+        shared: Path | None = None,
+        limits: LoadLimits | None = None,
+        *,
+        start: Start = start_thread,
+        hung_s: float = HUNG_S,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         """`serve` is given the new routes after every change; `load` makes a version ready. `shared`: see
         PolicyTracker.
         """
-        self._root, self._load, self._serve = root, load, serve
-        self._models: dict[str, _Served] = {}
-        self._loading: tuple[str, int] | None = None
+        self._root, self._serve = root, serve
+        self._reader = RepositoryReader(root, start, hung_s)
+        self._models: dict[str, Served] = {}
         self._unreadable = ""
         self._misplaced: Mapping[str, str] = {}
         self._policies = PolicyTracker(shared)
+        self._loads = Loads(limits or LoadLimits(), start, clock)
+        self._under_way: Sequence[LoadUnderWay] = ()
+        """Loads that go on beside others, as of the last look."""
+        self._loader = VersionLoader(
+            lambda name, version, policy: load(root / name / str(version), name, version, policy),
+            self._policies,
+            self._is_loading,
+            self._loads,
+            wall_clock,
+        )
         self.withheld: frozenset[str] = frozenset()
         """Models that are not served although they are there."""
-        self._status: Mapping[str, ModelStatus] = {}
+        self._status: dict[str, ModelStatus] = {}
         self.refreshed = False
         """Whether everything that was on disk at the start has been loaded or refused."""
+        self._gives_each = False
+        """Whether routes are given after each change; at the start only now and then, since each table names all."""
+        self._not_loaded = set[str]()
+        """Models that are on disk and have not been looked at yet."""
+        self.progress = (0, 0)
+        """How many of the models on disk were loaded or refused at the last look, and how many there are."""
         self._looks = ScanSchedule()
         self._watched: tuple[str, ...] = (str(root),)
         """Where a change shows itself at a glance, as of the last look."""
@@ -108,6 +96,11 @@ class Repository:
     def status(self) -> Mapping[str, ModelStatus]:
         """Every model by name, as of the last change. Safe to read from any thread."""
         return self._status
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a load goes on beside the others. Safe to read from any thread."""
+        return bool(self._under_way)
 
     def served_version(self, model: str, version: int) -> ServedVersion | None:
         """The lane of a version that serves."""
@@ -120,56 +113,105 @@ class Repository:
         `now`: seconds of any clock that does not run back. For one thread; another may be in `refresh`.
         """
         paths = self._watched
-        return self._looks.is_due(paths, glance(paths), now) or self._restless
+        seen = self._reader.glance(paths)
+        if seen is None or self._looks.is_due(paths, seen, now) or self._restless:
+            return True
+        return any(load.has_ended or self._loads.is_overdue(load) for load in self._under_way)
 
     def refresh(self) -> None:
         """Make what is served equal to what is on disk. Never raises for what is wrong there: it is logged and told."""
         try:
-            places, found, others = directories(self._root), scan(self._root), misplaced(self._root)
+            seen = self._reader.survey()
         except OSError as error:
-            if str(error) != self._unreadable:
-                log.error("models: %s cannot be read, everything serves on as it is: %s", self._root, error)
-            self._unreadable, self._restless = str(error), True
+            self._serve_on(f"models: {self._root} cannot be read", str(error), "the repository cannot be read")
+            return
+        if self._is_suddenly_empty(seen):
+            why = f"models: {self._root} holds no model any more, as where a volume is not mounted"
+            mend = f"create the file {EMPTY_FILE} in it if that is meant"
+            self._serve_on(why, mend, f"the repository holds no model any more; {mend}")
             return
         if self._unreadable:
             log.info("models: %s can be read again, and is followed", self._root)
+            for served in self._models.values():
+                served.unfollowed = ""
         self._unreadable = ""
-        self._tell_of_misplaced(others)
-        found = {name: model for name, model in found.items() if name not in self.withheld}
+        self._tell_of_misplaced(seen.misplaced)
+        was_full, self._loader.is_full = self._loader.is_full, False
+        found = {name: model for name, model in seen.models.items() if name not in self.withheld}
         for name in self._models.keys() - found.keys():
-            self._policies.forget(name)
-            self._update(name, ModelOnDisk({}, b""))
-            if not self._models[name].retiring:
-                del self._models[name]
+            if name in seen.emptied and name not in self.withheld and self._models[name].served_versions:
+                self._leave(name, "its directory has no version any more", f"create {name}/{EMPTY_FILE} if it is meant")
+            else:
+                self._remove(name)
         for name, model in found.items():
             if model.versions and not model.unreadable:
                 # Of all before any is loaded, which may take seconds: another worker may come to follow a newer one
                 # meanwhile, which this one must not replace in what they share.
                 self._policies.policy(name, model)
-        for name, model in found.items():
-            if model.unreadable:
-                self._leave(name, model.unreadable)
-            else:
-                self._update(name, model)
+        self._bring_up(found)
+        if self._loader.is_full and not was_full:
+            log.error(
+                "models: no version is loaded until one of %d loads ends that have not", self._loads.limits.beside_max
+            )
+        self._under_way = [load for served in self._models.values() for load in served.loading.values()]
         self._restless = any(
-            served.retiring or served.unreadable or self._policies.refused(name)  # others may know a later one
+            served.is_restless or self._policies.refused(name)  # others may know a later one
             for name, served in self._models.items()
-        )
-        self._watched = self._paths_of(places, found)
-        self.refreshed = True
+        ) or any(model.unreadable for model in found.values())
+        self._watched = self._paths_of(seen)
+        self.refreshed = self.refreshed or all(load.is_given_up for load in self._under_way)
         self._tell()
 
-    def _paths_of(self, places: Sequence[Path], found: Mapping[str, ModelOnDisk]) -> tuple[str, ...]:
+    def _bring_up(self, found: Mapping[str, ModelOnDisk]) -> None:
+        """Serve each model by what is on disk. Callers of new ones hear meanwhile that they are not loaded yet."""
+        self._not_loaded = found.keys() - self._models.keys()
+        is_changed = bool(self._not_loaded) or not self._gives_each
+        if is_changed:
+            self._give_routes(at_once=True)
+        step, under_way = max(1, len(found) // TABLES_AT_START), 0
+        for done, (name, model) in enumerate(found.items()):
+            self.progress = (done - under_way, len(found))
+            if not self._gives_each and done % step == 0:
+                self._give_routes(at_once=True)
+            if model.unreadable:
+                self._leave(name, "its directory cannot be read", model.unreadable)
+            else:
+                self._update(name, model)
+            self._not_loaded.discard(name)
+            under_way += self._models[name].is_coming
+        self.progress = (len(found) - under_way, len(found))
+        self._gives_each = True
+        if is_changed:
+            self._give_routes()
+
+    def _is_suddenly_empty(self, seen: Survey) -> bool:
+        """Whether everything has gone at once, which nobody said is meant. What is unloaded does not count."""
+        return seen.is_empty and any(
+            served.served_versions for name, served in self._models.items() if name not in self.withheld
+        )
+
+    def _serve_on(self, what: str, details: str, told: str) -> None:
+        """Let everything serve on, since nothing is known of it. Logged once."""
+        if (text := f"{what}, everything serves on as it is: {details}") != self._unreadable:
+            log.error("%s", text)
+        self._unreadable, self._restless = text, True
+        for served in self._models.values():
+            served.unfollowed = told
+        self._tell()
+
+    def _paths_of(self, seen: Survey) -> tuple[str, ...]:
         """The directories, whose times tell of what came and went; the policies; and the files of refused versions,
         which may be mended in place. Those of the others are immutable: a full look is early enough for them."""
-        paths = [self._root]
-        for place in places:
-            paths += [place, place / POLICY_FILE]
-            if model := found.get(place.name):
-                broken = self._models[place.name].broken
-                paths += [place / str(version) for version in model.versions]
-                paths += [place / str(version) / file for version, (stamp, _) in broken.items() for file, *_ in stamp]
-        return tuple(map(str, paths))
+        root = str(self._root)
+        return (
+            *seen.watched,
+            *(
+                f"{root}/{name}/{version}/{file.name}"
+                for name, served in self._models.items()
+                for version, refusal in served.refused.items()
+                for file in refusal.stamp
+            ),
+        )
 
     def _tell_of_misplaced(self, found: Mapping[str, str]) -> None:
         """Warn once of what an operator may have meant as a model or a version."""
@@ -180,151 +222,75 @@ class Repository:
             log.warning("models: %d more directories are ignored", len(new) - MISPLACED_TOLD_MAX)
         self._misplaced = found
 
-    def _leave(self, name: str, why: str) -> None:
-        """Let a model serve on as it is, since nothing is known of it. Logged once."""
-        served = self._models.setdefault(name, _Served())
-        if why != served.unreadable:
-            log.error("%s: it cannot be read, and serves on as it is: %s", name, why)
-        served.unreadable = why
+    def _leave(self, name: str, why: str, details: str) -> None:
+        """Let a model serve on as it is, since nothing is known of it. Logged once. Callers hear no details."""
+        served = self._models.setdefault(name, Served())
+        if why != served.unfollowed:
+            log.error("%s: %s, and it serves on as it is: %s", name, why, details)
+        served.unfollowed = why
+
+    def _remove(self, name: str) -> None:
+        """The model's directory is gone, or it is not to be served."""
+        self._policies.forget(name)
+        self._update(name, ModelOnDisk({}, b""))
+        if self._models[name].is_over:
+            del self._models[name]
 
     def _update(self, name: str, model: ModelOnDisk) -> None:
-        served = self._models.setdefault(name, _Served())
-        if served.unreadable:
+        served = self._models.setdefault(name, Served())
+        if served.unfollowed:
             log.info("%s: it can be read again, and is followed", name)
-        served.unreadable = ""
+        served.unfollowed = ""
         served.retiring = {
             version: served_version for version, served_version in served.retiring.items() if not served_version.idle
         }
-        before_broken = served.broken
-        served.broken = {v: told for v, told in served.broken.items() if model.versions.get(v) == told[0]}
-        before, before_policy = dict(served.served_versions), served.policy.versions
-        if model.versions:
-            self._apply_policy(name, served, model)
-        wanted = set[int]()
-        while not served.held_back:
-            wanted = selection.wanted(model.versions.keys() - served.broken.keys(), served.policy.versions)
-            missing = sorted(wanted - served.served_versions.keys(), reverse=True)
-            if not missing:
-                break
-            self._bring_up(name, missing[0], served, model.versions[missing[0]])
-        if not wanted:  # all that is there was refused, as when a new session option is: what served serves on
-            served.served_versions = {
-                v: served_version
-                for v, served_version in (served.served_versions or before).items()
-                if v in model.versions
-            }
-            wanted = set(served.served_versions)
-        served.served_versions = {
-            version: served_version for version, served_version in served.served_versions.items() if version in wanted
-        }
+        before, before_policy, before_reasons = dict(served.served_versions), served.policy.versions, served.reasons()
+        self._loader.update(name, served, model)
         for version in sorted(before.keys() - served.served_versions.keys()):
             why = "another takes its place" if version in model.versions else "its directory is gone"
             why = "it is unloaded" if name in self.withheld else why
             log.info("%s/%d retires, %s: it finishes what it has begun", name, version, why)
         if served.served_versions != before or served.policy.versions != before_policy:
-            self._serve(self._routes())
+            self._give_routes()
             served.retiring |= {
                 v: served_version
                 for v, served_version in before.items()
                 if served.served_versions.get(v) is not served_version
             }
-            self._tell_of_names(name, served)
-        elif not served.served_versions and served.broken != before_broken:
-            self._serve(self._routes())  # for its callers, to hear why
+            _tell_of_names(name, served)
+        elif not served.served_versions and served.reasons() != before_reasons:
+            self._give_routes()  # for its callers, to hear why
 
-    def _tell_of_names(self, name: str, served: _Served) -> None:
-        """Log which version answers by default, and warn of names that lead nowhere, as a typo in a roll-back does."""
-        if not served.served_versions:
+    def _is_loading(self, name: str, served: Served) -> None:
+        """A load begins, which may take a while."""
+        self._status = {**self._status, name: served.status(self._policies.refused(name))}
+
+    def _give_routes(self, *, at_once: bool = False) -> None:
+        """Serve by what there is now."""
+        if not (self._gives_each or at_once):
             return
-        versions = served.policy.versions
-        latest = selection.latest(served.served_versions, versions)
-        log.info("%s: version %d answers when none is asked for", name, latest)
-        named = {"latest": versions.latest, **{f"label {k!r}": v for k, v in versions.labels.items()}}
-        for what, version in named.items():
-            if version is not None and version not in served.served_versions:
-                why = served.broken[version][1] if version in served.broken else "it is not in the repository"
-                log.warning("%s: %s names version %d, which does not serve: %s", name, what, version, why)
-
-    def _apply_policy(self, name: str, served: _Served, model: ModelOnDisk) -> None:
-        """Serve by a changed policy; by none if none is known."""
-        policy = self._policies.policy(name, model)
-        if policy is None:
-            newest = max(model.versions)
-            why = f"not loaded, since it is not known which is to serve: {self._policies.refused(name)}"
-            served.held_back, served.broken = True, {newest: (model.versions[newest], why)}
-            return
-        if served.held_back:
-            served.held_back, served.broken = False, {}
-        before, served.policy = served.policy, policy
-        if policy.session != before.session:
-            served.served_versions = {}  # they serve on by the old routes until the new sessions are ready
-        elif (policy.batching, policy.cache) != (before.batching, before.cache):
-            served.served_versions = {
-                version: ServedVersion(served_version.model, policy)
-                for version, served_version in served.served_versions.items()
-            }
-
-    def _bring_up(self, name: str, version: int, served: _Served, stamp: Stamp) -> None:
-        """Load one version, or note why it cannot be."""
-        self._loading = (name, version)
-        self._tell()
-        started_at = time.monotonic()
-        try:
-            model = self._load(self._root / name / str(version), name, version, served.policy)
-        except BrokenVersion as error:
-            served.broken[version] = (stamp, str(error))
-            log.error("%s/%d refused: %s", name, version, error)
-        except Exception as error:  # a fault of ours in one version must not keep the others from being followed
-            served.broken[version] = (stamp, f"it cannot be loaded: {error}")
-            log.exception("%s/%d refused: its load met a fault of the server", name, version)
-        else:
-            served.served_versions[version] = ServedVersion(model, served.policy)
-            log.info(
-                "%s/%d ready after %.2f s; a run takes %s", name, version, time.monotonic() - started_at, model.cost
-            )
-        finally:
-            self._loading = None
-
-    def _routes(self) -> Routes:
-        return Routes(
-            {
-                name: ModelRoutes(
-                    versions=dict(served.served_versions),
-                    latest=selection.latest(served.served_versions, served.policy.versions),
-                    labels=served.policy.versions.labels,
-                    refused={version: why for version, (_, why) in served.broken.items()},
-                )
-                for name, served in self._models.items()
-                if served.served_versions
-            },
-            refused={
-                name: served.broken[max(served.broken)][1]
-                for name, served in self._models.items()
-                if served.broken and not served.served_versions
-            },
-        )
+        models = {name: served.routes() for name, served in self._models.items() if served.served_versions}
+        reasons = {name: served.reasons() for name, served in self._models.items() if not served.served_versions}
+        refused = {name: each[max(each)] for name, each in reasons.items() if each}
+        coming = {name for name, served in self._models.items() if served.is_coming}
+        self._serve(Routes(models, refused, loading=frozenset(self._not_loaded | coming)))
 
     def _tell(self) -> None:
         """Publish a new status."""
-        self._status = {name: self._status_of(name, served) for name, served in sorted(self._models.items())}
-
-    def _status_of(self, name: str, served: _Served) -> ModelStatus:
-        refused = self._policies.refused(name)
-        versions = {version: VersionStatus(State.RETIRING) for version in served.retiring}
-        versions |= {version: VersionStatus(State.FAILED, why) for version, (_, why) in served.broken.items()}
-        if self._loading and self._loading[0] == name:
-            versions[self._loading[1]] = VersionStatus(State.LOADING)
-        versions |= {
-            version: VersionStatus(State.READY, _stale(served, version, refused)) for version in served.served_versions
+        self._status = {
+            name: served.status(self._policies.refused(name)) for name, served in sorted(self._models.items())
         }
-        return ModelStatus(dict(sorted(versions.items(), reverse=True)), served.policy.versions.labels, refused)
 
 
-def _stale(served: _Served, version: int, refused: str) -> str:
-    """Why a version that serves does not do so as its policy now says; empty if it does."""
-    if version in served.broken:
-        return (
-            f"it serves on with the session options from before, since it cannot be loaded with the new ones: "
-            f"{served.broken[version][1]}"
-        )
-    return f"it serves by the last policy that could be used: {refused}" if refused else ""
+def _tell_of_names(name: str, served: Served) -> None:
+    """Log which version answers by default, and warn of names that lead nowhere, as a typo in a roll-back does."""
+    if not served.served_versions:
+        return
+    versions = served.policy.versions
+    latest = selection.latest(served.served_versions, versions)
+    log.info("%s: version %d answers when none is asked for", name, latest)
+    named = {"latest": versions.latest, **{f"label {k!r}": v for k, v in versions.labels.items()}}
+    for what, version in named.items():
+        if version is not None and version not in served.served_versions:
+            why = served.reasons().get(version, "it is not in the repository")
+            log.warning("%s: %s names version %d, which does not serve: %s", name, what, version, why)

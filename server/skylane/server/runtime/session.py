@@ -1,14 +1,18 @@
-"""ONNX Runtime sessions: how one is made, and how it runs. Nothing else imports onnxruntime."""
+"""ONNX Runtime sessions: how one is made, and how it runs. Nothing else in the server uses onnxruntime."""
 
+import os
+import threading
 from collections.abc import Sequence
 from functools import cache
-
-import onnxruntime as ort
+from types import TracebackType
+from typing import Final, Self
 
 from skylane.dtypes import DType
 from skylane.manifest import BrokenVersion
+from skylane.onnx_runtime import onnxruntime as ort
 from skylane.policy import Session
 from skylane.server.core.types import Array, Interface
+from skylane.server.runtime.external_data import BadGraph, has_external_data
 from skylane.server.runtime.memory import allocated_bytes, taken_since
 
 _LEVELS = {
@@ -42,17 +46,74 @@ _IDENTITY = (
 """A graph: y = x, a float32 without dimensions. IR version 9, opset 18."""
 
 
+GRAPH_BYTES_MAX: Final = 2**31 - 1
+"""Largest message of protobuf, which an ONNX file is."""
+
+_DESCRIPTORS: Final = "/proc/self/fd"
+"""Where Linux gives each open file a path, by which ONNX Runtime reads it without the GIL and without a copy."""
+
+
+class TimeLimit:
+    """Ends what ONNX Runtime does for the thread that loads, when it takes too long: a load, a run. Use as a context.
+
+    A run checks for it before each node, and at each turn of a loop in the graph.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds: Final = seconds
+        self.exceeded = False
+        self._run_options = ort.RunOptions()
+        self._session_options: ort.SessionOptions | None = None
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def covers(self, options: ort.SessionOptions) -> None:
+        """End also the making of a session with these options."""
+        self._session_options = options
+        if self.exceeded:
+            self._end()
+
+    def run(self, session: "OnnxSession", inputs: Sequence[Array]) -> Sequence[Array]:
+        """See OnnxSession.run. Raises what ONNX Runtime raises, also when the time is over."""
+        return session.run(inputs, self._run_options)
+
+    def _end(self) -> None:
+        self.exceeded = True
+        self._run_options.terminate = True
+        if self._session_options is not None and hasattr(self._session_options, "set_load_cancellation_flag"):
+            self._session_options.set_load_cancellation_flag(True)
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+
+
 class OnnxSession:
     """One graph, ready to run. Any number of threads may run it at once; each run stays on its thread."""
 
-    def __init__(self, graph: bytes, interface: Interface, options: Session) -> None:
-        """Raises BrokenVersion if the graph cannot be loaded or is not what the interface says."""
+    def __init__(
+        self, graph: bytes | str, interface: Interface, options: Session, limit: TimeLimit | None = None
+    ) -> None:
+        """`graph`: its bytes, or a path from which to read it; it must not refer to other files.
+
+        Raises BrokenVersion if it cannot be loaded or is not what the interface says.
+        """
         _take_what_is_taken_once()
         before = allocated_bytes()
+        made = _options(options)
+        if limit:
+            limit.covers(made)
         try:
-            self._session = ort.InferenceSession(graph, _options(options), providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(graph, made, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises a family of its own without a common base but Exception
-            raise BrokenVersion(f"model.onnx: ONNX Runtime cannot load it: {error}") from error
+            if limit and limit.exceeded:
+                raise BrokenVersion(f"model.onnx: it is not loaded after {limit.seconds:g} s") from error
+            raise BrokenVersion(f"model.onnx: ONNX Runtime cannot load it: {_one_line(error, graph)}") from error
         self.memory_bytes = taken_since(before)
         """What making it took, and it gives back in the end; UNKNOWN where that cannot be told. What other threads
         take meanwhile is in it too."""
@@ -64,10 +125,51 @@ class OnnxSession:
         # private, so it is used only where it is found.
         self._run = getattr(getattr(self._session, "_sess", None), "run", self._session.run)
 
-    def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
+    def run(self, inputs: Sequence[Array], options: ort.RunOptions | None = None) -> Sequence[Array]:
         """All outputs for these inputs, both in the interface's order. Releases the GIL while it computes."""
-        outputs: Sequence[Array] = self._run(self._outputs, dict(zip(self._inputs, inputs, strict=True)), None)
+        outputs: Sequence[Array] = self._run(self._outputs, dict(zip(self._inputs, inputs, strict=True)), options)
         return outputs
+
+
+def graph_of(descriptor: int, size: int, *, may_refer_to_files: bool) -> bytes | str:
+    """What to make a session of: the file behind an open descriptor, which must stay open until it is made.
+
+    Raises BrokenVersion for a graph that keeps values in other files, and OSError. `may_refer_to_files`: False if that
+    is known to be impossible; else the graph is read as a whole, to find out.
+    """
+    if size > GRAPH_BYTES_MAX:
+        raise BrokenVersion(f"model.onnx: it has {size} bytes, expected {GRAPH_BYTES_MAX} at most")
+    if may_refer_to_files:
+        _refuse_external_data(_content(descriptor))
+    if os.path.exists(path := f"{_DESCRIPTORS}/{descriptor}"):
+        return path
+    return _content(descriptor)
+
+
+def _refuse_external_data(graph: bytes) -> None:
+    try:
+        refers = has_external_data(graph)
+    except BadGraph:
+        raise BrokenVersion("model.onnx: ONNX Runtime cannot load it: it is no ONNX graph") from None
+    if refers:
+        raise BrokenVersion(
+            "model.onnx: it keeps tensors in other files (external data), expected all of them in model.onnx: "
+            "write it with onnx.save(…, save_as_external_data=False)"
+        )
+
+
+def _content(descriptor: int) -> bytes:
+    with open(descriptor, "rb", closefd=False) as file:
+        file.seek(0)
+        return file.read()
+
+
+def _one_line(error: Exception, graph: bytes | str) -> str:
+    """Without the line breaks that names of nodes may hold, and without the path from which it was read."""
+    text = str(error)
+    if isinstance(graph, str):
+        text = text.replace(f"Load model from {graph} failed:", "").replace(graph, "model.onnx")
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 @cache
@@ -83,6 +185,8 @@ def _options(options: Session) -> ort.SessionOptions:
     made.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     made.graph_optimization_level = _LEVELS[options.graph_optimization]
     made.log_severity_level = 4  # what fails is raised as well, and told by us
+    # Whatever a file is called or begins with, it is read as what was checked.
+    made.add_session_config_entry("session.load_model_format", "ONNX")
     # Threads that spin for work burn the CPU of an idle server, and their neighbours' while it works.
     made.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # The arena keeps the largest batch's memory for ever, the pattern cache an entry for each batch size; for small

@@ -12,9 +12,9 @@ import grpc
 import pytest
 
 from skylane.server.grpc.http2.limits import Limits
-from skylane.server.grpc.listener import bind
 from skylane.server.grpc.native.grpcio_proxy import GrpcioProxy
 from skylane.server.grpc.native.reactor import Reactor
+from skylane.server.host.addresses import bind
 from support.h2 import TUNNEL
 
 PATIENCE_S = 30.0
@@ -90,10 +90,10 @@ class Behind:
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(path[1], {path[2]: handler}),))
         self._server.add_insecure_port(self._target)
         await self._server.start()
-        listening = bind("127.0.0.1", 0, share_port=False)
-        self.address = f"127.0.0.1:{listening.getsockname()[1]}"
+        bound = bind("127.0.0.1", 0)
+        self.address = f"127.0.0.1:{bound.port}"
         self._tunnels = GrpcioProxy(self._target, lambda connection, job: self.reactor.change(connection, job))
-        self.reactor = Reactor(listening, {}, self._tunnels.open, Limits())
+        self.reactor = Reactor(bound.sockets, {}, self._tunnels.open, Limits())
         self.reactor.start()
 
     async def _tasks(self) -> int:

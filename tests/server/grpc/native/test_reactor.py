@@ -19,8 +19,8 @@ from skylane.server.grpc.http2.frames import Code, Kind, Setting
 from skylane.server.grpc.http2.limits import Limits
 from skylane.server.grpc.http2.receiving_stream import Tunnel
 from skylane.server.grpc.http2.request_headers import RequestHeaders
-from skylane.server.grpc.listener import bind
 from skylane.server.grpc.native.reactor import Reactor
+from skylane.server.host.addresses import bind
 from support.h2 import HOT, Client, Frame, TunnelRecord, frames_in, message
 
 PATIENCE_S = 30.0
@@ -65,10 +65,10 @@ class Served:
 
     def __init__(self, limits: Limits | None = None, clock: Callable[[], float] | None = None) -> None:
         self.echo = Echo()
-        listening = bind("127.0.0.1", 0, share_port=False)
-        self.port: int = listening.getsockname()[1]
+        bound = bind("127.0.0.1", 0)
+        self.port = bound.port
         more: dict[str, Any] = {} if clock is None else {"clock": clock}
-        self.reactor = Reactor(listening, {HOT: self.echo}, _tunnel, limits or Limits(), **more)
+        self.reactor = Reactor(bound.sockets, {HOT: self.echo}, _tunnel, limits or Limits(), **more)
 
     def turn(self) -> None:
         """Return when the front has finished a turn that began after this call."""
@@ -228,7 +228,7 @@ def test_more_connections_than_allowed() -> None:
 def test_no_descriptors_left(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Accepting pauses, those who are here are served, and it goes on by itself."""
     served = Served()
-    listening, missing = served.reactor._acceptor._listening, 3
+    (listening,), missing = served.reactor._acceptor._listening, 3
 
     class Poor:
         def accept(self) -> tuple[socket.socket, object]:
@@ -242,7 +242,7 @@ def test_no_descriptors_left(monkeypatch: pytest.MonkeyPatch, caplog: pytest.Log
             return getattr(listening, name)
 
     monkeypatch.setattr("skylane.server.grpc.native.reactor.LOOK_S", 0.01)
-    monkeypatch.setattr(served.reactor._acceptor, "_listening", Poor())
+    monkeypatch.setattr(served.reactor._acceptor, "_listening", (Poor(),))
     served.reactor.start()
     with caplog.at_level(logging.WARNING), Wire(served.port) as wire:
         wire.send(wire.request(1))

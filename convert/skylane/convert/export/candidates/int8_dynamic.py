@@ -8,8 +8,8 @@ would have to serve all raw features, and accuracy collapses (digits: 0.908 → 
 from collections.abc import Sequence
 
 import onnx
-from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from skylane.convert.export.candidates.quantizer import QuantType, quantize_dynamic
 from skylane.convert.export.candidates.registry import Built, NotApplicable, Source, candidate
 from skylane.convert.export.matrix_products import FLOAT, OPERATORS, inner, quantizable, rewritten, worth_it
 from skylane.convert.export.onnx_graph import fuse_products, operators

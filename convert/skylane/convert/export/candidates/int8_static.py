@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+from skylane.convert.export.candidates.quantizer import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from skylane.convert.export.candidates.registry import Built, Source, candidate
 from skylane.convert.export.matrix_products import FLOAT, OPERATORS, inner, quantizable, rewritten, worth_it
 from skylane.convert.export.onnx_graph import fuse_products, operators

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, Final, NoReturn, TypeAlias
@@ -11,7 +12,7 @@ import grpc
 from skylane.server.auth.authenticator import Authenticator
 from skylane.server.codecs.grpc_status import status_of
 from skylane.server.core import request_ids
-from skylane.server.core.errors import NotHere, ServingError, Unauthenticated
+from skylane.server.core.errors import NotHere, PermissionDenied, ServingError, Unauthenticated
 from skylane.server.core.grant import Grant
 from skylane.server.core.text import quoted
 from skylane.server.grpc.base.method_protocols import PROTOCOLS
@@ -25,6 +26,9 @@ OPEN_TO_ALL: Final = (
 )
 """Balancers ask for health, and hold no tokens; it tells nothing else."""
 
+TUNNEL_KEY: Final = "x-skylane-tunnel"
+"""Metadata of calls that our own front passes on."""
+
 REFUSED_S: Final = 1.0
 """How long a call that is to be refused may take to send its first message."""
 
@@ -35,10 +39,13 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 class Permission(grpc.aio.ServerInterceptor):
     """Refuses callers without a good token before any method sees them, and tells methods what the others may do."""
 
-    def __init__(self, authenticator: Authenticator, ended: CallEnded | None = None) -> None:
-        """`ended`: told of requests that nobody else counts: those refused here, and those of methods that are not hot.
-        None behind our own front, which hears of them as well."""
-        self._authenticator, self._ended = authenticator, ended
+    def __init__(self, authenticator: Authenticator, ended: CallEnded | None = None, secret: str = "") -> None:
+        """`secret`: what callers must have under TUNNEL_KEY, if anything: where only our own front may call.
+
+        `ended`: told of requests that nobody else counts: those refused here, and those of methods that are not hot.
+        None behind our own front, which hears of them as well.
+        """
+        self._authenticator, self._ended, self._secret = authenticator, ended, secret
 
     def grant(self, context: Context) -> Grant:
         """What the caller may do. Raises Unauthenticated."""
@@ -51,6 +58,8 @@ class Permission(grpc.aio.ServerInterceptor):
     ) -> "Handler | None":
         """See grpc.aio.ServerInterceptor."""
         details = handler_call_details
+        if self._secret and not self._is_ours(details):
+            return _refusing(PermissionDenied("this socket is for the server itself: call its gRPC port"))
         if self._authenticator.required and not details.method.startswith(OPEN_TO_ALL):
             try:
                 self._authenticator.grant(_value(details.invocation_metadata, "authorization"))
@@ -62,6 +71,10 @@ class Permission(grpc.aio.ServerInterceptor):
         elif details.method in PROTOCOLS:
             return handler  # its calls are counted by the model that they are for
         return self._told(details, handler)
+
+    def _is_ours(self, details: grpc.HandlerCallDetails) -> bool:
+        sent = _value(details.invocation_metadata, TUNNEL_KEY) or ""
+        return hmac.compare_digest(sent.encode(), self._secret.encode())
 
     def _told(self, details: grpc.HandlerCallDetails, handler: Handler) -> Handler:
         """The same method, with word of how its calls end."""

@@ -4,7 +4,7 @@ import errno
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from skylane.server.grpc.http2.connection import Services
@@ -15,24 +15,22 @@ from skylane.server.host.connection_limit import RefusedConnections
 
 log = logging.getLogger(__name__)
 
-BACKLOG: Final = 1024
-"""Connections that the kernel keeps until they are accepted."""
 ACCEPTED_MAX: Final = 64
 """Connections accepted in one turn, so that a rush of them does not hold up those who are here."""
 _NONE_LEFT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Acceptor:
-    """The listening socket of a front, which belongs to the front's thread once it listens."""
+    """The listening sockets of a front, which belong to the front's thread once it listens."""
 
     def __init__(
         self,
-        listening: socket.socket,
+        listening: Sequence[socket.socket],
         services: Services,
         tls: Callable[[], ssl.SSLContext] | None,
         poller: Poller,
     ) -> None:
-        """The socket is bound. `tls` gives the context for a new connection."""
+        """The sockets are bound. `tls` gives the context for a new connection."""
         self._listening, self._services, self._tls, self._poller = listening, services, tls, poller
         self._connections_max = services.limits.connections
         self.refused_connections = RefusedConnections(
@@ -41,21 +39,28 @@ class Acceptor:
         self.accepts = False
         """Whether new connections are looked for: not while the process can open no more."""
         self._closed = False
-        listening.setblocking(False)
+        for each in listening:
+            each.setblocking(False)
 
     def listen(self) -> None:
         """Look for new connections from now on, unless nobody is let in any more."""
         if self._closed:
             return
         self.accepts = True
-        self._poller.register(self._listening.fileno(), READ)
+        for each in self._listening:
+            self._poller.register(each.fileno(), READ)
 
     def accept(self, open_links: int, now: float) -> list[SocketConnection]:
         """Those that have come; beyond the limit they are closed at once."""
         links: list[SocketConnection] = []
+        for listening in self._listening:
+            self._accept(listening, links, open_links, now)
+        return links
+
+    def _accept(self, listening: socket.socket, links: list[SocketConnection], open_links: int, now: float) -> None:
         for _ in range(ACCEPTED_MAX):
             try:
-                sock, _ = self._listening.accept()
+                sock, _ = listening.accept()
             except BlockingIOError:
                 break
             except OSError as error:
@@ -74,17 +79,18 @@ class Acceptor:
             except OSError as error:  # it has gone already, or its certificate cannot be read
                 log.warning("a connection could not be set up: %s", error)
                 sock.close()
-        return links
 
     def close(self) -> None:
         """Let nobody in any more. Whom the kernel has accepted already it sends away."""
         self._look_away()
         self._closed = True
-        self._listening.close()
+        for each in self._listening:
+            each.close()
 
     def _look_away(self) -> None:
         if self.accepts:
-            self._poller.unregister(self._listening.fileno())
+            for each in self._listening:
+                self._poller.unregister(each.fileno())
         self.accepts = False
 
     def _linked(self, sock: socket.socket, now: float) -> SocketConnection:

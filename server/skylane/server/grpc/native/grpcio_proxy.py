@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, cast
 
 import grpc
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 UNSENT_BYTES_MAX: Final = 2**20
 """Of one tunnel's answers that its client has no room for; then no more are read."""
 
+Metadata = Sequence[tuple[str, str]]
+
 Post = Callable[[Connection, Callable[[], object]], None]
 """(connection, job): do this on the front's thread, and write what the connection then has to say."""
 
@@ -31,9 +33,10 @@ Post = Callable[[Connection, Callable[[], object]], None]
 class GrpcioProxy:
     """Opens tunnels to one server. Made on the event loop; tunnels are opened by the front's thread."""
 
-    def __init__(self, target: str, post: Post) -> None:
-        """`target` is where the server behind listens. Needs a running event loop."""
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, target: str, post: Post, more: Metadata = ()) -> None:
+        """`target` is where the server behind listens. `more`: metadata that every call gets, before its own. Needs a
+        running event loop."""
+        self._loop, self._more = asyncio.get_running_loop(), more
         self._channel = grpc.aio.insecure_channel(
             target,
             options=[
@@ -53,7 +56,7 @@ class GrpcioProxy:
         return tunnel
 
     def _start(self, tunnel: "GrpcTunnel", head: RequestHeaders) -> None:
-        tunnel.task = task = self._loop.create_task(tunnel.run(self._channel, head))
+        tunnel.task = task = self._loop.create_task(tunnel.run(self._channel, head, self._more))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -106,12 +109,12 @@ class GrpcTunnel:
         if self.task is not None:
             self.task.cancel()
 
-    async def run(self, channel: grpc.aio.Channel, head: RequestHeaders) -> None:
+    async def run(self, channel: grpc.aio.Channel, head: RequestHeaders, more: Metadata = ()) -> None:
         """Pass everything on until the call ends."""
         method: Any = channel.stream_stream(head.path)
         timeout = None if math.isinf(head.timeout_s) else head.timeout_s
         try:
-            call = method(self._requests(), timeout=timeout, metadata=grpc.aio.Metadata(*head.metadata))
+            call = method(self._requests(), timeout=timeout, metadata=grpc.aio.Metadata(*more, *head.metadata))
         except (ValueError, TypeError, grpc.aio.UsageError) as error:  # metadata that grpcio does not take; closing
             self._close(Status(grpc.StatusCode.INTERNAL, f"the call could not be passed on: {error}"))
             return

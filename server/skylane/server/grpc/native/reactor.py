@@ -54,7 +54,7 @@ class Reactor:
 
     def __init__(
         self,
-        listening: socket.socket,
+        listening: Sequence[socket.socket],
         method_handlers: Mapping[str, BatchedMethod],
         open_tunnel: OpenTunnel,
         limits: Limits,
@@ -66,7 +66,7 @@ class Reactor:
         trace_of: TraceOf | None = None,
         ended: CallEnded | None = None,
     ) -> None:
-        """The socket is bound; nothing is accepted before `start`.
+        """The sockets are bound; nothing is accepted before `start`.
 
         `method_handlers`: path of a hot method → who answers it. `streaming`: path of a method whose messages are
         calls → who
