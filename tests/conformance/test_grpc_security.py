@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from skylane.server.auth.tokens import hash_of
+from skylane.server.codecs.oip.messages import SERVICE as OIP
 from skylane.v1 import models_pb2, models_pb2_grpc
 from support import models
 from support.calls import ask, features, open_channel, predict, predict_stream
@@ -177,6 +179,42 @@ def test_a_token_that_is_withdrawn_holds_no_longer(tmp_path: Path, transport: "T
                 call("linear")(channel, bearing("first"))
             except grpc.RpcError:
                 break
+
+
+@pytest.mark.parametrize("method", ["PredictStream", "ModelStreamInfer", "reflection"])
+@pytest.mark.parametrize("change", ["withdrawn", "expired"])
+def test_a_stream_ends_with_its_token(tmp_path: Path, transport: "Transport", method: str, change: str) -> None:
+    """Whether it says something or not, on both transports; who holds another token goes on."""
+    models.linear(tmp_path / "models")
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text(section("first", "predict") + "\n" + section("second", "predict"))
+    done = threading.Event()
+
+    def silent() -> Iterator[Any]:
+        done.wait(60)
+        yield from ()
+
+    def opened(token: str) -> Any:
+        metadata = bearing(token)
+        if method == "PredictStream":
+            return predict_stream(channel)(silent(), metadata=metadata)
+        if method == "reflection":
+            stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+            return stub.ServerReflectionInfo(silent(), metadata=metadata)
+        raw: Any = channel.stream_stream(f"/{OIP}/{method}")
+        return raw(silent(), metadata=metadata)
+
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    left = section("first", "predict", expires_at=past) if change == "expired" else ""
+    with serving(tmp_path / "models", transport, tokens=tokens) as server, open_channel(server.address) as channel:
+        ending, going_on = opened("first"), opened("second")
+        assert call("linear")(channel, bearing("first"))
+        tokens.write_text(left + "\n" + section("second", "predict"))
+        with pytest.raises(grpc.RpcError):
+            next(ending)
+        assert (ending.code(), ending.details()) == (grpc.StatusCode.UNAUTHENTICATED, ASKS)
+        assert going_on.is_active()
+        done.set()
 
 
 def test_no_token_reaches_the_log(tmp_path: Path, transport: "Transport", caplog: pytest.LogCaptureFixture) -> None:

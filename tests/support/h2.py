@@ -1,7 +1,7 @@
 """Both ends of an HTTP/2 connection without sockets: one of ours, and frames made and read by hand."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,10 +13,11 @@ from skylane.server.core.grant import ANYONE, Grant
 from skylane.server.core.types import Call, Sink
 from skylane.server.grpc.http2 import frames
 from skylane.server.grpc.http2.call_buffer import CallBuffer
-from skylane.server.grpc.http2.connection import Connection, Services
+from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.http2.frames import ACK, END_HEADERS, END_STREAM, Kind
-from skylane.server.grpc.http2.limits import Budget, Limits
+from skylane.server.grpc.http2.limits import Budget, Limits, Places
 from skylane.server.grpc.http2.request_headers import RequestHeaders
+from skylane.server.grpc.http2.services import OpenTunnel, Services
 
 HOT: Final = "/test.Service/Hot"
 TUNNEL: Final = "/test.Service/Tunnel"
@@ -80,6 +81,17 @@ class Client:
         block = self.encoder.encode(fields_of(path, *more), huffman=False)
         return frames.frame(Kind.HEADERS, END_HEADERS | (END_STREAM if ends else 0), stream_id, block)
 
+    def headers(self, stream_id: int, block: bytes, *, ends: bool = False) -> bytes:
+        """A block in as many frames as it takes."""
+        first, rest = block[: frames.FRAME_BYTES_MAX], block[frames.FRAME_BYTES_MAX :]
+        kind, flags = Kind.HEADERS, END_STREAM if ends else 0
+        said = b""
+        while rest:
+            said += frames.frame(kind, flags, stream_id, first)
+            first, rest = rest[: frames.FRAME_BYTES_MAX], rest[frames.FRAME_BYTES_MAX :]
+            kind, flags = Kind.CONTINUATION, 0
+        return said + frames.frame(kind, flags | END_HEADERS, stream_id, first)
+
     def data(self, stream_id: int, payload: bytes, *, ends: bool = True) -> bytes:
         """DATA frames, as many as it takes."""
         pieces = [payload[at : at + frames.FRAME_BYTES_MAX] for at in range(0, len(payload), frames.FRAME_BYTES_MAX)]
@@ -139,14 +151,32 @@ class TunnelRecord:
 class Ours:
     """A connection under test, and what it heard and said."""
 
-    def __init__(self, limits: Limits | None = None, budget: Budget | None = None, *, greeted: bool = True) -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        budget: Budget | None = None,
+        *,
+        greeted: bool = True,
+        grant_of: Callable[[str | None], Grant] | None = None,
+        places: Places | None = None,
+        open_tunnel: OpenTunnel | None = None,
+    ) -> None:
+        """`places`: those of the methods that are passed on; `open_tunnel`: to where, if not to a record."""
         limits = limits or Limits()
         self.grpcio_proxy: list[TunnelRecord] = []
         self.recorder, self.budget = Recorder(), budget or Budget(limits.partial_bytes)
         self.call_buffer = CallBuffer(self.recorder, Nobody())
-        self.connection = Connection(
-            Services({HOT: self.call_buffer}, self._open, (HOT,).__contains__, _anyone, Nobody(), limits, self.budget)
+        services = Services(
+            {HOT: self.call_buffer},
+            open_tunnel or self._open,
+            (HOT,).__contains__,
+            grant_of or _anyone,
+            Nobody(),
+            limits,
+            self.budget,
+            place_of=lambda _: places,
         )
+        self.connection = Connection(services)
         self._decoder = Decoder()
         if greeted:
             self.feed(Client.PREFACE)

@@ -143,6 +143,7 @@ class App:
             connection_age_s=0.0 if own_front else settings.max_connection_age_s,
         )
         told: tuple[Service, ...] = (self._prediction, self._about, *services(self._directory, permission))
+        self._direct = {path: answer for service in told for path, answer in service.direct.items()}
         for service in told:
             service.add_to(self._server)
         self._waits = waits
@@ -168,6 +169,8 @@ class App:
                 self._secret,
                 self._trace_of,
                 self._doors.ended,
+                self._direct,
+                self._about.health,
             )
         except CannotListen as error:
             if self.http:

@@ -6,6 +6,9 @@ Source: https://protobuf.dev/programming-guides/encoding
 from collections.abc import Sequence
 
 _VARINT, _I64, _LENGTH, _I32 = 0, 1, 2, 5
+_VARINT_SHIFT_MAX = 63
+_FIELD_BYTES_MIN = 1
+"""A group's begin and end are a byte each; all other fields have two or more."""
 
 
 def varint(value: int) -> bytes:
@@ -66,6 +69,30 @@ def spans(message: bytes, start: int, stop: int) -> list[tuple[int, int, int]] |
     return found
 
 
+def has_more_fields(message: bytes, fields_max: int) -> bool:
+    """Whether a message, which need not be well formed, begins with more fields than that, those within them not
+    counted. Looks at no more of them."""
+    start, size, count = 0, len(message), 0
+    if size <= _FIELD_BYTES_MIN * fields_max:
+        return False
+    try:
+        while start < size and count <= fields_max:
+            tag, start = _read_varint(message, start)
+            kind = tag & 7
+            if kind == _LENGTH:
+                length, start = _read_varint(message, start)
+                start += length
+            elif kind == _VARINT:
+                _, start = _read_varint(message, start)
+            elif kind in (_I64, _I32):
+                start += 8 if kind == _I64 else 4
+            # a group's begin and end are fields of their own
+            count += 1
+    except (IndexError, ValueError):  # cut off or malformed: the generated code says what is wrong
+        return False
+    return count > fields_max
+
+
 def _read_varint(message: bytes, start: int) -> tuple[int, int]:
     value = shift = 0
     while True:
@@ -74,3 +101,5 @@ def _read_varint(message: bytes, start: int) -> tuple[int, int]:
         start, shift = start + 1, shift + 7
         if byte < 0x80:
             return value, start
+        if shift > _VARINT_SHIFT_MAX:
+            raise ValueError("a varint of more than ten bytes")

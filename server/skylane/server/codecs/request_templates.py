@@ -18,7 +18,7 @@ from skylane.server.codecs import protobuf_wire
 from skylane.server.codecs.payload_tasks import ArraysTask, NumbersPlan, NumbersTask, ReplyForm
 from skylane.server.core import input_binding
 from skylane.server.core.batch_task import BatchTask, RequestGroup
-from skylane.server.core.errors import InputMismatch, ServingError
+from skylane.server.core.errors import BadRequest, InputMismatch, ServingError
 from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.types import Array, Call, Interface, Route, Sink
 
@@ -28,6 +28,11 @@ ALIKE_MAX: Final = 8
 """Forms of one length remembered, since they are tried in turn; the oldest gives way."""
 LEARN_BYTES_MAX: Final = 2048
 """A form with more bytes around its numbers is not remembered."""
+
+FIELDS_MAX: Final = 8192
+"""Fields of one message: tensors, columns, names of outputs. The generated code makes an object of each, of a hundred
+times the two bytes that it takes on the wire."""
+_TOO_MANY_FIELDS: Final = f"expected at most {FIELDS_MAX} tensors, columns, outputs and parameters together"
 
 Span = tuple[int, int]
 ReplyFormOf = Callable[[Interface], ReplyForm]
@@ -232,6 +237,8 @@ class TemplatingDecoder(ABC):
                 growing.add(call, payload)
                 continue
             try:
+                if protobuf_wire.has_more_fields(payload, FIELDS_MAX):
+                    raise BadRequest(_TOO_MANY_FIELDS)
                 group, template = self.read(call, payload)
             except ServingError as error:
                 self._rejections.add(call.protocol, type(error).__name__)

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 import grpc
@@ -16,7 +17,9 @@ from skylane.server.auth.tls import TlsFiles, files_of
 from skylane.server.core.hosts import UNIX, Hosts, internet, unix_paths
 from skylane.server.core.settings import Settings
 from skylane.server.grpc.base.method_table import BatchedMethods, CallEnded, TraceOf
-from skylane.server.grpc.grpcio.permission import TUNNEL_KEY
+from skylane.server.grpc.grpcio.permission import TUNNEL_KEY, is_open
+from skylane.server.grpc.http2.direct_methods import DirectIntake, DirectMethods
+from skylane.server.grpc.http2.health import Health
 from skylane.server.grpc.http2.limits import Limits
 from skylane.server.grpc.native.grpcio_proxy import GrpcioProxy
 from skylane.server.grpc.native.reactor import Reactor
@@ -75,18 +78,21 @@ def listen(
     secret: str,
     trace_of: TraceOf | None = None,
     ended: CallEnded | None = None,
+    direct: DirectMethods = MappingProxyType({}),
+    health: Health | None = None,
 ) -> Listener:
     """Bind as the settings say; `server` has all methods already. Raises CannotListen or CannotStart.
 
     `secret`: see Permission. `trace_of`: None where nobody traces. `ended`: told by our own front of requests that no
-    method has counted; of grpcio's, Permission tells.
+    method has counted; of
+    grpcio's, Permission tells. `direct` and `health`: what our own front answers itself, beside what is hot.
     """
     address = all_shown(settings.host, settings.port)
     tls = files_of(settings, "h2")
     try:
         if settings.transport == "grpcio":
             return GrpcioListener(server, settings, tls)
-        return FrontListener(server, settings, hot, authenticator, secret, tls, trace_of, ended)
+        return FrontListener(server, settings, hot, authenticator, secret, tls, trace_of, ended, direct, health)
     except (OSError, RuntimeError) as error:
         raise CannotListen(cannot_bind(address, error)) from error
 
@@ -160,6 +166,8 @@ class FrontListener:
         tls: TlsFiles | None = None,
         trace_of: TraceOf | None = None,
         ended: CallEnded | None = None,
+        direct: DirectMethods = MappingProxyType({}),
+        health: Health | None = None,
     ) -> None:
         """Bind. Raises OSError if the port cannot be bound. `secret`: see Permission."""
         self._bound = bind(settings.host, settings.port, share_port=settings.supervised, inherited=settings.inherited)
@@ -183,7 +191,7 @@ class FrontListener:
         )
         self._reactor = Reactor(
             self._bound.sockets,
-            hot.unary,
+            {**hot.unary, **{path: DirectIntake(path, answer, ended) for path, answer in direct.items()}},
             self._tunnels.open,
             limits,
             streaming={path: (method.handler, method.wrap) for path, method in hot.streams.items()},
@@ -191,6 +199,9 @@ class FrontListener:
             tls=None if tls is None else tls.newest,
             trace_of=trace_of,
             ended=ended,
+            is_open=is_open,
+            tokens_required=authenticator.required,
+            health=health,
         )
 
     async def start(self) -> None:

@@ -20,10 +20,16 @@ from skylane.server.grpc.base.method_table import BatchedMethods, StreamMethod
 from skylane.server.grpc.grpcio.oip_service import InferenceService
 from skylane.server.grpc.grpcio.permission import Permission
 from skylane.server.grpc.grpcio.tfs_service import TensorFlowService
+from skylane.server.grpc.http2.direct_methods import DirectMethods
 
 
 class Service(Protocol):
     """Methods that are answered one call at a time."""
+
+    @property
+    def direct(self) -> DirectMethods:
+        """Those that our own front answers itself."""
+        ...
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register them."""

@@ -154,7 +154,7 @@ def test_a_tensor_that_cannot_be_read(tensors: list[Tensor], message: str) -> No
         ),
         pytest.param(
             [Column(name="a", strings=StringList(), missing=[0])],
-            "column 'a': missing: row 0 is beyond the 0 values of the list",
+            "column 'a': missing: expected at most 0 rows, as the list has values, received 1",
             id="a gap in nothing",
         ),
     ],

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from fakes import Nobody
 from skylane.server.core.grant import ANYONE
 from skylane.server.core.request_ids import LENGTH_MAX
-from skylane.server.grpc.base.method_table import Metadata
 from skylane.server.grpc.http2.call_buffer import CallBuffer
 from skylane.server.grpc.http2.header_forms import VALUE_BYTES_MAX, VARYING, header_template_of
-from skylane.server.grpc.http2.request_headers import FORMS_MAX, HeaderCache, StreamFault
+from skylane.server.grpc.http2.request_fields import Metadata, StreamFault
+from skylane.server.grpc.http2.request_headers import FORMS_MAX, HeaderCache
 from skylane.server.grpc.http2.response_headers import field
 from support.h2 import HOT, Recorder, fields_of
 

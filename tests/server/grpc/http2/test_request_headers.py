@@ -16,17 +16,17 @@ from skylane.server.core.request_ids import told
 from skylane.server.grpc.base.method_table import TraceOf
 from skylane.server.grpc.http2.call_buffer import CallBuffer
 from skylane.server.grpc.http2.frames import Code, ConnectionFault
+from skylane.server.grpc.http2.request_fields import StreamFault
 from skylane.server.grpc.http2.request_headers import (
     ALIKE_BYTES_MAX,
     ALIKE_MAX,
     KNOWN_BYTES_MAX,
     KNOWN_MAX,
     HeaderCache,
-    StreamFault,
     seconds,
 )
 from skylane.server.grpc.http2.response_headers import field
-from support.h2 import HOT, Recorder, fields_of
+from support.h2 import HOT, TUNNEL, Recorder, fields_of
 
 INBOX = CallBuffer(Recorder(), Nobody())
 
@@ -92,7 +92,7 @@ def test_what_is_remembered_is_what_a_decoder_says(steps: list[tuple[object, ...
             block = encoder.encode(more)
             if block:
                 fresh.decode(block)
-                heads.skip(block)
+                heads.trailers(block)
             continue
         block = encoder.encode(fields_of(HOT, *more), huffman=bool(step[-1]))
         said = [(str(name), str(value)) for name, value in fresh.decode(block)]
@@ -190,7 +190,7 @@ def test_a_value_that_is_another_each_time_is_all_that_is_looked_at(monkeypatch:
     """Of a client that puts it into the table."""
     heads, encoder = made(), Encoder()
     heads.decode(encoder.encode(fields_of(HOT, ("grpc-timeout", "1S"), ("x-request-id", "first"))))
-    monkeypatch.setattr("skylane.server.grpc.http2.request_headers._sorted", None)
+    monkeypatch.setattr("skylane.server.grpc.http2.request_headers.sort", None)
     head = heads.decode(encoder.encode(fields_of(HOT, ("grpc-timeout", "999u"), ("x-request-id", "second"))))
     assert (head.path, head.request_id) == (HOT, "second")
     assert head.timeout_s == pytest.approx(999e-6)
@@ -244,7 +244,7 @@ def test_a_refusal_is_not_remembered() -> None:
         pytest.param([*fields_of(), ("", "x")], "lower case", id="no name"),
         pytest.param([*fields_of(), ("a", "\r\nb: c")], "printable ASCII", id="a value with a line's end"),
         pytest.param([*fields_of(), ("a", "ü")], "printable ASCII", id="a value that is not ASCII"),
-        pytest.param([*fields_of(), ("a-bin", "x")], "base64", id="bytes that are not base64"),
+        pytest.param([*fields_of(), ("a-bin", "!")], "base64", id="bytes that are not base64"),
     ],
 )
 @pytest.mark.parametrize("table", [pytest.param(0, id="no table"), pytest.param(4096, id="a table")])
@@ -304,7 +304,7 @@ def test_metadata_over_the_limit_is_refused_alone_and_the_table_stays(over: int)
 
 
 def test_metadata_in_bytes() -> None:
-    fields = fields_of(HOT, ("a-bin", "AAE"), ("b-bin", "AAE=,Ag=="), ("c", "text"))
+    fields = fields_of(TUNNEL, ("a-bin", "AAE"), ("b-bin", "AAE=,Ag=="), ("c", "text"))
     head = made().decode(Encoder().encode(fields))
     assert head.metadata == (("a-bin", b"\0\1"), ("b-bin", b"\0\1"), ("b-bin", b"\2"), ("c", "text"))
 
@@ -328,6 +328,10 @@ def test_metadata_in_bytes() -> None:
         ("5X", math.inf),
         ("²S", math.inf),
         pytest.param("123456789S", math.inf, id="more than eight digits"),
+        pytest.param("8784H", 366 * 86_400.0, id="a leap year"),
+        pytest.param("8785H", math.inf, id="an hour more"),
+        pytest.param("2562047H", math.inf, id="the most that Java and Go can count in nanoseconds"),
+        pytest.param("99999999H", math.inf, id="the most that the wire can say"),
     ],
 )
 def test_seconds(timeout: str | None, expected: float) -> None:

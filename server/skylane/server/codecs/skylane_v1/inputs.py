@@ -99,6 +99,11 @@ def _read_column(name: str, column: Column) -> Array:
             raise InputMismatch(f"column {name}: expected a list of values, received none")
     if not column.missing:
         return values
+    if len(column.missing) > len(values):
+        raise InputMismatch(
+            f"column {name}: missing: expected at most {len(values)} rows, as the list has values, "
+            f"received {len(column.missing)}"
+        )
     if max(column.missing) >= len(values):
         raise InputMismatch(
             f"column {name}: missing: row {max(column.missing)} is beyond the {len(values)} values of the list"

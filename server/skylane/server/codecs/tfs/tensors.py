@@ -10,7 +10,7 @@ from skylane.dtypes import NUMPY, DType
 from skylane.manifest import OutputSpec
 from skylane.server.codecs import protobuf_wire
 from skylane.server.codecs.repeated_outputs import Levels, ListedOutput
-from skylane.server.codecs.tensor_bytes import read_raw, read_shape, shaped
+from skylane.server.codecs.tensor_bytes import DIMENSIONS_MAX, read_raw, read_shape, shaped
 from skylane.server.codecs.tfs.messages import DTYPE_OF, NUMBER_OF, VALUES_OF, PredictResponse, TensorProto
 from skylane.server.core.errors import InputMismatch
 from skylane.server.core.text import listed, quoted
@@ -66,7 +66,12 @@ def _read(name: str, tensor: Any) -> Array:
         )
     if tensor.tensor_shape.unknown_rank:
         raise InputMismatch(f"tensor {quoted(name)}: tensor_shape: expected sizes, received an unknown rank")
-    shape = read_shape(name, [dim.size for dim in tensor.tensor_shape.dim])
+    dims = tensor.tensor_shape.dim
+    if len(dims) > DIMENSIONS_MAX:
+        raise InputMismatch(
+            f"tensor {quoted(name)}: shape: expected at most {DIMENSIONS_MAX} sizes, received {len(dims)}"
+        )
+    shape = read_shape(name, [dim.size for dim in dims])
     if tensor.tensor_content:
         if dtype == "string":
             raise InputMismatch(f"tensor {quoted(name)}: tensor_content: strings travel in string_val")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from skylane import manifest as manifests
@@ -13,17 +14,21 @@ from skylane.server.codecs.oip import messages as oip
 from skylane.server.codecs.skylane_v1.requests import PREDICTION_SERVICE
 from skylane.server.codecs.tfs import messages as tfs
 from skylane.server.core.errors import BadRequest, ServingError
+from skylane.server.core.grant import Grant
 from skylane.server.core.types import Interface, Route
 from skylane.server.engine.routes import Routes
 from skylane.server.grpc.grpcio.permission import Permission, refuse
 from skylane.server.grpc.grpcio.reflection import add_reflection
+from skylane.server.grpc.http2.direct_methods import DirectMethods
+from skylane.server.grpc.http2.health import CHECK, Health
 from skylane.server.repository.repository import ModelStatus, State
 from skylane.v1 import models_pb2 as pb
 from skylane.v1 import models_pb2_grpc, prediction_pb2
 
+MODEL_SERVICE: Final[str] = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
 SERVICES: Final = (
     PREDICTION_SERVICE,
-    pb.DESCRIPTOR.services_by_name["ModelService"].full_name,
+    MODEL_SERVICE,
     oip.SERVICE,
     tfs.PREDICTION_SERVICE,
     tfs.MODEL_SERVICE,
@@ -44,10 +49,17 @@ class ModelService:
     """Models, health and reflection on an asyncio server. What it tells is pushed to it by `tell`."""
 
     def __init__(self, readiness: Readiness, permission: Permission) -> None:
+        self.health = Health()
+        """The same for the thread that receives."""
         self._health = health.aio.HealthServicer()
         self._models = _ModelService(permission)
         self._readiness = readiness
         self._shown: dict[str, bool] = {}
+
+    @property
+    def direct(self) -> DirectMethods:
+        """See protocols.Service."""
+        return {CHECK: self.health.check, f"/{MODEL_SERVICE}/ListModels": self._models.listed}
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the three services."""
@@ -64,11 +76,13 @@ class ModelService:
 
     async def drain(self) -> None:
         """Show everything as not serving, for good."""
+        self.health.show(dict.fromkeys(self._shown, False))
         await self._health.enter_graceful_shutdown()
 
     async def _show(self, serving: Mapping[str, bool]) -> None:
         """Set what changed: watchers hear of every set."""
         gone = {name: False for name in self._shown if name not in serving}
+        self.health.show({**gone, **serving})
         for service, is_serving in (*gone.items(), *serving.items()):
             if self._shown.get(service) is not is_serving:
                 self._shown[service] = is_serving
@@ -90,7 +104,17 @@ class _ModelService(models_pb2_grpc.ModelServiceServicer):
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802, ARG002
         """See the .proto. Names those that the caller may ask."""
-        grant = self._permission.grant(context)
+        return self._listed(self._permission.grant(context))
+
+    def listed(self, message: bytes, grant: Grant) -> bytes:
+        """ListModels, see skylane.server.grpc.http2.direct_methods.Answer."""
+        try:
+            pb.ListModelsRequest.FromString(message)
+        except DecodeError as error:
+            raise BadRequest(f"the message is not a skylane.v1.ListModelsRequest: {error}") from error
+        return self._listed(grant).SerializeToString()
+
+    def _listed(self, grant: Grant) -> pb.ListModelsResponse:
         seen = [(name, model) for name, model in self.status.items() if grant.may("predict", name)]
         return pb.ListModelsResponse(models=[_status_message(name, model) for name, model in seen])
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import json_format
+from google.protobuf.message import DecodeError
 
 from skylane.server.admin.model_control import ModelControl
 from skylane.server.admin.oip_views import EXTENSIONS, model_config, model_metadata, served_versions_of
@@ -12,8 +13,10 @@ from skylane.server.codecs.descriptor_pool import methods
 from skylane.server.codecs.oip.messages import SERVICE
 from skylane.server.codecs.oip.requests import route_of
 from skylane.server.core.errors import BadRequest, ModelNotFound, ServingError
+from skylane.server.core.grant import Grant
 from skylane.server.core.types import Route
 from skylane.server.grpc.grpcio.permission import Permission, refuse
+from skylane.server.grpc.http2.direct_methods import Answer, DirectMethods
 from skylane.version import __version__
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -26,6 +29,17 @@ class InferenceService:
 
     def __init__(self, directory: ModelControl, permission: Permission) -> None:
         self._directory, self._permission = directory, permission
+
+    @property
+    def direct(self) -> DirectMethods:
+        """See protocols.Service: what probes ask."""
+        told: Mapping[str, Callable[[Any, Grant], dict[str, Any]]] = {
+            "ServerLive": lambda _, __: {"live": True},
+            "ServerReady": lambda _, __: {"ready": self._directory.readiness.whole},
+            "ModelReady": self._is_ready,
+        }
+        types = methods(SERVICE)
+        return {f"/{SERVICE}/{name}": _direct(answer, *types[name]) for name, answer in told.items()}
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the methods."""
@@ -55,8 +69,11 @@ class InferenceService:
         return {"name": "skylane", "version": __version__, "extensions": EXTENSIONS}
 
     async def _model_ready(self, request: Any, context: Context) -> dict[str, Any]:
-        # As Triton answers: programs wait in a loop for models that are not published yet.
-        route = self._route(request, context)
+        return self._is_ready(request, self._permission.grant(context))
+
+    def _is_ready(self, request: Any, grant: Grant) -> dict[str, Any]:
+        """An absent model is not ready, as in Triton: programs wait in a loop for models that are not published yet."""
+        route = _route(request, grant)
         try:
             return {"ready": self._directory.is_ready(route)}
         except ModelNotFound:
@@ -97,11 +114,27 @@ class InferenceService:
         return {"model_name": model, "is_unloaded": True} if is_kserve else {}
 
     def _route(self, request: Any, context: Context) -> Route:
-        """What the request names, for those who may use it. Raises ServingError."""
-        if not request.name:
-            raise BadRequest("name: expected the name of a model, received nothing")
-        self._permission.grant(context).check("predict", request.name)
-        return route_of(request.name, request.version)
+        return _route(request, self._permission.grant(context))
+
+
+def _route(request: Any, grant: Grant) -> Route:
+    """What the request names, for those who may use it. Raises ServingError."""
+    if not request.name:
+        raise BadRequest("name: expected the name of a model, received nothing")
+    grant.check("predict", request.name)
+    return route_of(request.name, request.version)
+
+
+def _direct(method: Callable[[Any, Grant], dict[str, Any]], request_type: Any, response_type: Any) -> Answer:
+    def answer(message: bytes, grant: Grant) -> bytes:
+        try:
+            request = request_type.FromString(message)
+        except DecodeError as error:
+            raise BadRequest(f"the message is not a {request_type.DESCRIPTOR.full_name}: {error}") from error
+        written: bytes = json_format.ParseDict(method(request, grant), response_type()).SerializeToString()
+        return written
+
+    return answer
 
 
 def _named(request: Any) -> tuple[str, bool]:

@@ -12,12 +12,13 @@ import grpc
 from skylane.server.auth.authenticator import Authenticator
 from skylane.server.codecs.grpc_status import status_of
 from skylane.server.core import request_ids
-from skylane.server.core.errors import NotHere, PermissionDenied, ServingError, Unauthenticated
+from skylane.server.core.errors import NotHere, ServingError, Unauthenticated
 from skylane.server.core.grant import Grant
 from skylane.server.core.text import quoted
 from skylane.server.grpc.base.method_protocols import PROTOCOLS
 from skylane.server.grpc.base.method_table import CallEnded
 from skylane.server.grpc.grpcio.outcome import telling
+from skylane.server.grpc.grpcio.revocation import revocable
 
 OPEN_TO_ALL: Final = (
     "/grpc.health.v1.Health/",
@@ -28,6 +29,12 @@ OPEN_TO_ALL: Final = (
 
 TUNNEL_KEY: Final = "x-skylane-tunnel"
 """Metadata of calls that our own front passes on."""
+
+
+def is_open(path: str) -> bool:
+    """Whether this method needs no token."""
+    return path.startswith(OPEN_TO_ALL)
+
 
 REFUSED_S: Final = 1.0
 """How long a call that is to be refused may take to send its first message."""
@@ -58,14 +65,25 @@ class Permission(grpc.aio.ServerInterceptor):
     ) -> "Handler | None":
         """See grpc.aio.ServerInterceptor."""
         details = handler_call_details
-        if self._secret and not self._is_ours(details):
-            return _refusing(PermissionDenied("this socket is for the server itself: call its gRPC port"))
-        if self._authenticator.required and not details.method.startswith(OPEN_TO_ALL):
+        if self._authenticator.required and not is_open(details.method):
+            authorization = _value(details.invocation_metadata, "authorization")
             try:
-                self._authenticator.grant(_value(details.invocation_metadata, "authorization"))
+                grant = self._authenticator.grant(authorization)
             except Unauthenticated as error:
                 return self._told(details, _refusing(error))
-        handler = await continuation(details)
+            handler = await continuation(details)
+            if handler is not None and handler.stream_stream is not None and self._ended is not None:
+                handler = revocable(handler, partial(self._check, authorization, grant), refuse)
+        else:
+            handler = await continuation(details)
+        return self._counted(details, handler)
+
+    def _check(self, authorization: str | None, before: Grant) -> None:
+        """Raise Unauthenticated if what this value allowed when the call began is not what it allows now."""
+        if self._authenticator.grant(authorization) != before:
+            raise Unauthenticated("what the token allows has changed: send the request again")
+
+    def _counted(self, details: grpc.HandlerCallDetails, handler: "Handler | None") -> Handler:
         if handler is None:
             handler = _refusing(NotHere(f"there is no method {quoted(details.method)}"))
         elif details.method in PROTOCOLS:

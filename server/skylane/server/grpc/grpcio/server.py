@@ -15,6 +15,7 @@ from skylane.server.core.types import NO_DEADLINE, Call
 from skylane.server.grpc.base.method_table import BatchedMethod, BatchedMethods, StreamMethod
 from skylane.server.grpc.grpcio.permission import Permission, refuse, request_id
 from skylane.server.grpc.grpcio.request_stream import Stream
+from skylane.server.grpc.http2.direct_methods import DirectMethods
 
 MESSAGE_SLACK: Final = 2**20
 """grpcio's own limit stands this much above ours, so that messages a little too large get our words, not its."""
@@ -63,6 +64,11 @@ class HotServices:
         self._draining = asyncio.Event()
         self.open = 0
         """Calls that have begun and whose status is not yet sent."""
+
+    @property
+    def direct(self) -> DirectMethods:
+        """See protocols.Service. Our own front has intakes for these."""
+        return {}
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the methods. They take and give bytes: the codecs are ours."""

@@ -12,6 +12,7 @@ from skylane.server.codecs.tfs.requests import route_of
 from skylane.server.core.errors import BadRequest, ServingError
 from skylane.server.core.types import Interface, Route
 from skylane.server.grpc.grpcio.permission import Permission, refuse
+from skylane.server.grpc.http2.direct_methods import DirectMethods
 from skylane.server.repository.repository import State, VersionStatus
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -26,6 +27,11 @@ class TensorFlowService:
 
     def __init__(self, directory: ModelControl, permission: Permission) -> None:
         self._directory, self._permission = directory, permission
+
+    @property
+    def direct(self) -> DirectMethods:
+        """See protocols.Service."""
+        return {}
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register both methods."""

@@ -1,22 +1,49 @@
 """Calls of one hot method, gathered over a turn of the front and handed over as one list."""
 
+from typing import Final
+
 from skylane.server.core.types import Call, Sink
 from skylane.server.grpc.base.method_table import BatchedMethod
+from skylane.server.grpc.http2.limits import Share
+
+HANDED_OVER_BYTES: Final = 8 * 2**20
+"""Of messages that came in pieces: no more are kept until the end of a turn, for all that the peers of one turn unpack
+would be in memory at once."""
 
 
 class CallBuffer:
     """Where the connections put what came for one method."""
 
-    __slots__ = ("_sink", "calls", "method", "payloads")
+    __slots__ = ("_held", "_held_bytes", "_sink", "calls", "method", "payloads")
 
     def __init__(self, method: BatchedMethod, sink: Sink) -> None:
         """`sink` gets the replies."""
         self.method, self._sink = method, sink
         self.calls: list[Call] = []
         self.payloads: list[bytes] = []
+        self._held: list[tuple[Share, int]] = []
+        """What the payloads still take of the shares of their connections."""
+        self._held_bytes = 0
+
+    def hold(self, share: Share, size: int) -> None:
+        """The payload that was put in last takes so much of a share until it is handed over, which is now if there are
+        many bytes."""
+        self._held.append((share, size))
+        self._held_bytes += size
+        if self._held_bytes >= HANDED_OVER_BYTES:
+            self.hand_over()
 
     def hand_over(self) -> None:
         """Give what has come to the method."""
         calls, payloads = self.calls, self.payloads
         self.calls, self.payloads = [], []
-        self.method.take(calls, payloads, self._sink)
+        try:
+            self.method.take(calls, payloads, self._sink)
+        finally:
+            if self._held:
+                self._release()
+
+    def _release(self) -> None:
+        held, self._held, self._held_bytes = self._held, [], 0
+        for share, size in held:
+            share.give_back(size)

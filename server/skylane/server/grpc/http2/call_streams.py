@@ -16,7 +16,7 @@ from skylane.server.codecs.grpc_status import Status, status_of
 from skylane.server.core.errors import ServingError, ShuttingDown
 from skylane.server.core.types import Call
 from skylane.server.grpc.http2.call_buffer import CallBuffer
-from skylane.server.grpc.http2.connection import Connection
+from skylane.server.grpc.http2.connection import KEPT_BYTES, Connection
 from skylane.server.grpc.http2.request_headers import RequestHeaders
 
 UNSENT_BYTES_MAX: Final = 2**20
@@ -174,6 +174,8 @@ class CallStream:
             call_buffer.calls.append(call)
             call_buffer.payloads.append(message)
             self._connection.tunnel_consumed(self._stream_id, len(message))
+            if len(message) >= KEPT_BYTES:
+                self._connection.keep(call_buffer, len(message))
 
     def _sent(self, size: int) -> None:
         """A reply of so many bytes is on its way to the client."""

@@ -5,77 +5,36 @@ rarer may take its time, in methods of its own. Every limit of limits.py that co
 RFC 9113 is HTTP/2; gRPC's use of it is in grpc/doc/PROTOCOL-HTTP2.md.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from grpc import StatusCode
 
 from skylane.server.codecs.grpc_status import Status
-from skylane.server.core.grant import Grant
-from skylane.server.core.types import Call, Sink
-from skylane.server.grpc.base.method_table import CallEnded, TraceOf
+from skylane.server.core.types import Call
 from skylane.server.grpc.http2 import frames, response_headers
+from skylane.server.grpc.http2.answering import Answering, id_of
 from skylane.server.grpc.http2.call_buffer import CallBuffer
-from skylane.server.grpc.http2.flood_guard import IDLE_FRAMES_FORGIVEN, ClosedStreams, StallGuard
-from skylane.server.grpc.http2.frame_reader import FrameReader
+from skylane.server.grpc.http2.flood_guard import EXCESS_BYTES, IDLE_FRAMES_FORGIVEN
 from skylane.server.grpc.http2.frames import END_HEADERS, END_STREAM, Code, ConnectionFault
-from skylane.server.grpc.http2.limits import Budget, Limits
+from skylane.server.grpc.http2.limits import Places
 from skylane.server.grpc.http2.messages import PREFIX_BYTES, Assembler, MessageFault, message_too_large, read_prefix
-from skylane.server.grpc.http2.receiving_stream import ReceivingStream, Tunnel
-from skylane.server.grpc.http2.request_headers import HeaderCache, RequestHeaders, StreamFault
-from skylane.server.grpc.http2.send_buffer import Sent
+from skylane.server.grpc.http2.receiving_stream import Discarded, ReceivingStream
+from skylane.server.grpc.http2.request_fields import StreamFault
+from skylane.server.grpc.http2.request_headers import RequestHeaders
 
 KNOWN_S: Final = 1.0
 """For so long a head seen before is believed: its token may expire or be withdrawn meanwhile."""
 
-OpenTunnel = Callable[["Connection", int, RequestHeaders], Tunnel]
-"""(connection, stream, head) → where its messages go."""
+KEPT_BYTES: Final = 2**14
+"""A message in pieces of so many bytes or more stays in its connection's share until it is handed over."""
+DISCARDED_BYTES: Final = 2**16
+"""Of a request that is not gRPC; one that goes on is answered before it ends."""
+UPDATES_A_BYTE: Final = 2
+"""Windows that a client may widen for each byte that it was sent: the stream's, and the connection's."""
 
 
-@dataclass(frozen=True)
-class Services:
-    """What all connections of a front share."""
-
-    call_buffers: dict[str, CallBuffer]
-    """Path → where calls of a hot method gather."""
-    open_tunnel: OpenTunnel
-    is_ours: Callable[[str], bool]
-    """Whether the front itself answers this path."""
-    grant_of: Callable[[str | None], Grant]
-    """Value of an authorization field → what it allows; raises Unauthenticated."""
-    sink: Sink
-    limits: Limits
-    budget: Budget
-    trace_of: TraceOf | None = None
-    ended: CallEnded | None = None
-    """Told of requests that end without an intake or a stream of ours."""
-
-
-class Connection(FrameReader):
+class Connection(Answering):
     """State of one connection. Belongs to the front's thread."""
-
-    def __init__(self, services: Services) -> None:
-        super().__init__(services.limits)
-        self.taken: dict[int, Call] = {}
-        """Stream → the call that was handed over and is not yet answered."""
-        self._services = services
-        self._heads = HeaderCache(
-            services.call_buffers.get,
-            services.is_ours,
-            services.grant_of,
-            services.limits.header_bytes,
-            services.trace_of,
-        )
-        self._coming: dict[int, RequestHeaders | ReceivingStream] = {}
-        """Stream → what is known of a request that is not whole."""
-        self._streams_max = services.limits.streams
-        self._last_stream = 0
-        self._last_taken: int | None = None
-        """The last stream that we look at, once we have told the peer."""
-        self._known_until = 0.0
-        self._ended = ClosedStreams(services.limits.streams)
-        self._owing = StallGuard()
 
     @property
     def busy(self) -> bool:
@@ -97,52 +56,75 @@ class Connection(FrameReader):
     def _on_headers(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
         head = self._heads.known.get(block)
         if head is not None and flags == END_HEADERS and head.call_buffer is not None:
-            if self._admit(stream_id, head):
+            if self._admit(stream_id, head, now):
                 self._coming[stream_id] = head
             return
         self._gather(flags, stream_id, block, now)
 
     def _on_block(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
         """A whole header block: a new request, or a client's trailers."""
-        if not block:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "an empty header block")
         if stream_id in self._coming or stream_id in self._ended:
             self._on_trailers(flags, stream_id, block, now)
             return
+        self._check_new(stream_id)
+        if not block:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "an empty header block")
         try:
             head = self._heads.known.get(block) or self._heads.decode(block)
-            if not self._admit(stream_id, head):
-                return
         except StreamFault:
-            self._last_stream = max(stream_id, self._last_stream)
+            self._last_stream = stream_id
             self._reset(stream_id, Code.PROTOCOL_ERROR)
             self._tell(None, StatusCode.INTERNAL)
+            self._flood_guard.lose(now)
             return
-        if head.refusal is not None:
-            self._refuse(stream_id, head.refusal + _id_of(head), ended=bool(flags & END_STREAM))
-            self._tell(head, head.refused)
-        elif head.call_buffer is not None:
-            self._coming[stream_id] = head
+        if not self._admit(stream_id, head, now):
+            return
+        if head.explanation:
+            request = self._coming[stream_id] = ReceivingStream(head, Discarded(), self._share, now)
             if flags & END_STREAM:
-                self._finish(stream_id, head, now)
+                self._finish(stream_id, request, now)
+            self._flood_guard.lose(now)
+        elif head.refusal is not None:
+            self._refuse(stream_id, head.refusal + id_of(head), ended=bool(flags & END_STREAM))
+            self._tell(head, head.refused)
+            self._flood_guard.lose(now)
+        elif head.call_buffer is not None:
+            known: RequestHeaders | ReceivingStream = head
+            if head.content_length is None:
+                self._coming[stream_id] = head
+            else:
+                known = self._in_pieces(stream_id, head, now)
+            if flags & END_STREAM:
+                self._finish(stream_id, known, now)
         else:
             self._open_tunnel(flags, stream_id, head, now)
 
     def _on_trailers(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
-        self._heads.skip(block)
+        code: Code | None = None if flags & END_STREAM else Code.PROTOCOL_ERROR
+        try:
+            self._heads.trailers(block)
+        except StreamFault:
+            code = Code.PROTOCOL_ERROR
         known = self._coming.get(stream_id)
+        if isinstance(known, ReceivingStream) and known.ended:
+            code = Code.STREAM_CLOSED
         if known is None:  # of a stream that we have ended
             self._flood_guard.lose(now)
-        elif not flags & END_STREAM or (isinstance(known, ReceivingStream) and known.ended):
-            self._drop(stream_id, Code.PROTOCOL_ERROR)
+        elif code is not None:
+            self._fault(stream_id, code, now)
         else:
             self._finish(stream_id, known, now)
 
-    def _admit(self, stream_id: int, head: RequestHeaders) -> bool:
-        """Whether a stream may begin here. Raises ConnectionFault if it cannot be new."""
+    def _check_new(self, stream_id: int) -> None:
+        """Raise ConnectionFault if no stream of this number can begin."""
         if stream_id <= self._last_stream or not stream_id & 1:
             code = Code.STREAM_CLOSED if stream_id & 1 else Code.PROTOCOL_ERROR
             raise ConnectionFault(code, f"stream {stream_id} cannot begin here")
+
+    def _admit(self, stream_id: int, head: RequestHeaders, now: float) -> bool:
+        """Whether a stream may begin here. Raises ConnectionFault if it cannot be new."""
+        if stream_id <= self._last_stream or not stream_id & 1:
+            self._check_new(stream_id)
         self._last_stream = stream_id
         send_buffer = self.send_buffer
         if (
@@ -152,6 +134,7 @@ class Connection(FrameReader):
             return True
         self._reset(stream_id, Code.REFUSED_STREAM)
         self._tell(head, StatusCode.UNAVAILABLE)
+        self._flood_guard.lose(now)
         return False
 
     def _on_data(self, flags: int, stream_id: int, data: bytes, start: int, end: int, now: float) -> int:
@@ -182,7 +165,7 @@ class Connection(FrameReader):
                 parts[0] = parts[0][PREFIX_BYTES:]
                 self._take(stream_id, known, b"".join(parts), now)
                 return end
-        self._on_unusual_data(flags, stream_id, known, b"".join(parts), now)
+        self._on_unusual_data(flags, stream_id, known, b"".join(parts), now, len(parts))
         return end
 
     def _take(self, stream_id: int, head: RequestHeaders, message: bytes, now: float) -> None:
@@ -196,184 +179,141 @@ class Connection(FrameReader):
         self._flood_guard.frames -= IDLE_FRAMES_FORGIVEN
 
     def _on_unusual_data(
-        self, flags: int, stream_id: int, known: RequestHeaders | ReceivingStream | None, payload: bytes, now: float
+        self,
+        flags: int,
+        stream_id: int,
+        known: RequestHeaders | ReceivingStream | None,
+        payload: bytes,
+        now: float,
+        count: int = 1,
     ) -> None:
-        """DATA of a request in pieces, of a tunnel, padded, compressed, or of no stream at all."""
+        """DATA of a request in pieces, of a tunnel, padded, compressed, or of no stream at all. `count`: frames."""
+        content = frames.without_padding(flags & frames.PADDED, payload)
         if known is None:
             if stream_id > self._last_stream or not stream_id:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, f"DATA on stream {stream_id}, which has not begun")
             self._on_late_data(flags, stream_id, payload, now)
             return
-        if payload:
-            self._flood_guard.frames -= 1
+        if content:
+            self._flood_guard.frames -= count
         elif not flags & END_STREAM:
             self._flood_guard.lose(now)
         request = known if isinstance(known, ReceivingStream) else self._in_pieces(stream_id, known, now)
         if request.ended or not request.spend(len(payload)):
-            self._drop(stream_id, Code.STREAM_CLOSED if request.ended else Code.FLOW_CONTROL_ERROR)
+            self._fault(stream_id, Code.STREAM_CLOSED if request.ended else Code.FLOW_CONTROL_ERROR, now)
             return
         try:
-            request.feed(frames.without_padding(flags & frames.PADDED, payload))
+            small = request.feed(content)
+        except StreamFault:
+            self._fault(stream_id, Code.PROTOCOL_ERROR, now)
+            return
         except MessageFault as fault:
             self._fail(stream_id, request, fault.status)
+            self._charge(request, now)
             return
+        if (idle := max(small - count, 0) + request.excess() // EXCESS_BYTES) > 0:
+            self._flood_guard.lose(now, idle)
         if flags & END_STREAM:
             self._finish(stream_id, request, now)
+        elif request.head.explanation and request.window < ReceivingStream.WINDOW - DISCARDED_BYTES:
+            self._explain(stream_id, request)
         else:
             self._refill(stream_id, request)
 
     def _on_late_data(self, flags: int, stream_id: int, payload: bytes, now: float) -> None:
-        """DATA of a stream that has ended."""
-        if not ((payload or flags & END_STREAM) and self._ended.spend(stream_id, len(payload))):
-            self._flood_guard.lose(now)
+        """DATA of a stream that has ended, or whose client has said that it sends no more."""
+        if (payload or flags & END_STREAM) and self._ended.spend(stream_id, len(payload)):
+            return
+        if stream_id not in self._ended:
+            if (call := self.taken.pop(stream_id, None)) is not None:
+                call.cancelled = True
+            self.send_buffer.forget(stream_id)
+            self.send_buffer.frames.append(frames.reset(stream_id, Code.STREAM_CLOSED))
+        self._flood_guard.lose(now)
 
     def _in_pieces(self, stream_id: int, head: RequestHeaders, now: float) -> ReceivingStream:
         assert head.call_buffer is not None
         limits = self._services.limits
         assembler = Assembler(head.encoding, limits.message_bytes, head.call_buffer.method.too_large)
-        request = self._coming[stream_id] = ReceivingStream(head, assembler, self._services.budget, now)
+        request = self._coming[stream_id] = ReceivingStream(head, assembler, self._share, now)
         return request
 
     def _finish(self, stream_id: int, known: RequestHeaders | ReceivingStream, now: float) -> None:
         """The client sends no more on this stream."""
         if isinstance(known, ReceivingStream):
             known.ended = True
+            if not known.is_complete:
+                self._fault(stream_id, Code.PROTOCOL_ERROR, now)
+                return
             if known.tunnel is not None and known.between_messages:
                 known.tunnel.half_close()
+                return
+            if known.head.explanation:
+                self._explain(stream_id, known)
                 return
         whole = known.whole if isinstance(known, ReceivingStream) and known.between_messages else None
         if whole is None:
             self._fail(stream_id, known, Status(StatusCode.INTERNAL, "the request ended before its message was whole"))
+            self._charge(known, now)
             return
         self._forget_request(stream_id)
         head = known.head if isinstance(known, ReceivingStream) else known
         self._take(stream_id, head, whole, now)
+        if len(whole) >= KEPT_BYTES and head.call_buffer is not None:
+            self.keep(head.call_buffer, len(whole))
 
-    def _refuse(self, stream_id: int, block: bytes, *, ended: bool) -> None:
-        """End a request with this answer. `ended`: the client has said its last."""
-        self._forget_request(stream_id)
-        self.send_buffer.refuse(stream_id, block)
-        if not ended:
-            self._reset(stream_id, Code.NO_ERROR)  # what still comes of it is not looked at
-
-    def _fail(self, stream_id: int, known: RequestHeaders | ReceivingStream, status: Status) -> None:
-        """End a request for a fault in its messages, which may come after a part of its answer."""
-        head = known.head if isinstance(known, ReceivingStream) else known
-        self._tell(head, status.code)
-        if isinstance(known, ReceivingStream):
-            known.cancel()
-            self._close(stream_id, known, response_headers.closing(status) + _id_of(head))
+    def keep(self, call_buffer: CallBuffer, size: int) -> None:
+        """Count the payload that was put into this inbox last as ours until it is handed over: now, if we hold as much
+        as we may."""
+        if self._share.take(size):
+            call_buffer.hold(self._share, size)
         else:
-            self._refuse(stream_id, response_headers.refusal(status) + _id_of(head), ended=True)
-
-    def _close(self, stream_id: int, request: ReceivingStream, closing: bytes) -> None:
-        """End a request with these trailers, after what was sent of its answer."""
-        if not request.answered:
-            self._refuse(stream_id, response_headers.OPENING + closing, ended=request.ended)
-            return
-        self._forget_request(stream_id)
-        self.send_buffer.close(stream_id, closing, resets=not request.ended)
-        if not request.ended:
-            self._ended.add(stream_id, request.window)
-
-    def _drop(self, stream_id: int, code: Code) -> None:
-        """End a request that is still coming without an answer."""
-        known = self._coming.get(stream_id)
-        self._forget_request(stream_id)
-        if isinstance(known, ReceivingStream):
-            known.cancel()
-        self._reset(stream_id, code)
-        if known is not None:
-            cancelled = StatusCode.CANCELLED if code is Code.CANCEL else StatusCode.INTERNAL
-            self._tell(known.head if isinstance(known, ReceivingStream) else known, cancelled)
-
-    def _forget_request(self, stream_id: int) -> None:
-        known = self._coming.pop(stream_id, None)
-        if isinstance(known, ReceivingStream):
-            known.forget()
-
-    def _tell(self, head: RequestHeaders | None, code: StatusCode) -> None:
-        """Whoever counts requests hears how this one ended. None: what came before its message could not be read."""
-        if self._services.ended is not None:
-            path, request_id = (head.path, head.request_id) if head else ("", "")
-            self._services.ended(path, code.name, request_id)
-
-    def _reset(self, stream_id: int, code: Code) -> None:
-        self.send_buffer.forget(stream_id)
-        self.send_buffer.frames.append(frames.reset(stream_id, code))
-        self._ended.add(stream_id, ReceivingStream.WINDOW)
-
-    def _refill(self, stream_id: int, request: ReceivingStream) -> None:
-        """Let the client send more of this request, if it may."""
-        if increment := request.refill():
-            self.send_buffer.frames.append(frames.window_update(stream_id, increment))
-
-    # --- Answers ----------------------------------------------------------------------------------------------------
-
-    def answer(self, stream_id: int, message: bytes) -> None:
-        """The reply to a call that was taken; nothing if its caller has gone."""
-        if self.taken.pop(stream_id, None) is not None:
-            self.send_buffer.reply(stream_id, message)
-
-    def refuse(self, stream_id: int, block: bytes) -> None:
-        """The end of a call that was taken, without a reply but this block; nothing if its caller has gone."""
-        if self.taken.pop(stream_id, None) is not None:
-            self.send_buffer.refuse(stream_id, block)
+            call_buffer.hand_over()
 
     # --- Tunnels ----------------------------------------------------------------------------------------------------
 
     def _open_tunnel(self, flags: int, stream_id: int, head: RequestHeaders, now: float) -> None:
         limits, services = self._services.limits, self._services
+        place = services.place_of(head.path)
+        if place is not None and (full := self._full(place)):
+            status = Status(StatusCode.RESOURCE_EXHAUSTED, full)
+            self._refuse(stream_id, response_headers.refusal(status) + id_of(head), ended=bool(flags & END_STREAM))
+            self._tell(head, status.code)
+            self._flood_guard.lose(now)
+            return
         assembler = Assembler(head.encoding, limits.message_bytes, message_too_large)
-        request = self._coming[stream_id] = ReceivingStream(head, assembler, services.budget, now)
+        request = self._coming[stream_id] = ReceivingStream(head, assembler, self._share, now)
+        request.place = place
         request.tunnel = services.open_tunnel(self, stream_id, head)  # after it is known: what is behind begins at once
         if flags & END_STREAM:
             self._finish(stream_id, request, now)
 
-    def tunnel_consumed(self, stream_id: int, size: int) -> None:
-        """The service behind took a message of so many bytes."""
-        request = self._coming.get(stream_id)
-        if isinstance(request, ReceivingStream):
-            request.consumed(size)
-            self._refill(stream_id, request)
-
-    def tunnel_open(self, stream_id: int, metadata: bytes) -> None:
-        """The answer begins, with these fields of the service."""
-        request = self._coming.get(stream_id)
-        if isinstance(request, ReceivingStream):
-            request.answered = True
-            self.send_buffer.open(stream_id, metadata)
-
-    def tunnel_send(self, stream_id: int, message: bytes, sent: Sent) -> None:
-        """One message of the answer; `sent` is called when the peer's windows had room for it."""
-        if stream_id in self._coming:
-            self.send_buffer.send(stream_id, message, sent)
-
-    def tunnel_close(self, stream_id: int, status: Status, trailing: bytes) -> None:
-        """The answer ends."""
-        request = self._coming.get(stream_id)
-        if not isinstance(request, ReceivingStream):
-            return
-        if not self._services.is_ours(request.head.path):  # else each of its messages is a request
-            self._tell(request.head, status.code)
-        self._close(stream_id, request, response_headers.closing(status) + trailing)
-
-    def tunnel_reset(self, stream_id: int) -> None:
-        """There will be no answer."""
-        if stream_id in self._coming:
-            self._drop(stream_id, Code.CANCEL)
+    def _full(self, place: Places) -> str:
+        """Take a place for a call; if there is none, why."""
+        each_max = self._limits.passed_on_each
+        if self._passed_on >= each_max:
+            return f"this connection has {each_max} calls open beside predictions, as many as it may: end some of them"
+        if not place.take():
+            return place.full
+        self._passed_on += 1
+        return ""
 
     # --- What the peer says of streams --------------------------------------------------------------------------------
 
-    def _on_window_update(self, stream_id: int, increment: int) -> None:
+    def _on_window_update(self, stream_id: int, increment: int, now: float) -> None:
+        self._updates += 1
+        if self._updates > UPDATES_A_BYTE * self.send_buffer.sent_bytes:
+            self._flood_guard.lose(now)
         if not stream_id:
             self.send_buffer.widen(increment)
         elif stream_id in self.taken or stream_id in self._coming or self.send_buffer.has(stream_id):
-            self.send_buffer.widen_stream(stream_id, increment)
+            if not self.send_buffer.widen_stream(stream_id, increment):
+                self._cancel(stream_id, Code.FLOW_CONTROL_ERROR)
+                self._flood_guard.lose(now)
         elif stream_id > self._last_stream:
             raise ConnectionFault(Code.PROTOCOL_ERROR, f"a window of stream {stream_id}, which has not begun")
 
-    def _on_reset(self, stream_id: int) -> None:
+    def _on_reset(self, stream_id: int, now: float) -> None:
         if stream_id > self._last_stream or not stream_id:
             raise ConnectionFault(Code.PROTOCOL_ERROR, f"a reset of stream {stream_id}, which has not begun")
         self.send_buffer.forget(stream_id)
@@ -383,6 +323,8 @@ class Connection(FrameReader):
         self._forget_request(stream_id)
         if isinstance(request, ReceivingStream):
             request.cancel()
+            if request.tunnel is not None and not request.answered:
+                self._abandoned.lose(now)
 
     # --- The end ----------------------------------------------------------------------------------------------------
 
@@ -402,16 +344,6 @@ class Connection(FrameReader):
     def _on_end_heard(self) -> None:
         self.say_goodbye()
 
-    def lose(self) -> None:
-        """The peer has gone: nobody waits any more."""
-        for call in self.taken.values():
-            call.cancelled = True
-        self.taken.clear()
-        for stream_id, known in list(self._coming.items()):
-            self._forget_request(stream_id)
-            if isinstance(known, ReceivingStream):
-                known.cancel()
-
     def stalled(self, now: float) -> bool:
         """Whether a message, a frame or a header block began long ago and is not whole, or a reply waits for windows
         that do not move. To be asked every second or so: of a request that is a head and no more, and of a reply, time
@@ -424,7 +356,3 @@ class Connection(FrameReader):
         # A client that begins new requests is there, and may read each answer when it likes.
         moves = (self.send_buffer.moved, self._last_stream) if self.send_buffer.owes_reply else None
         return self._owing.lasts_s(moves, now) > limit or now - self.unfinished_since(now) > limit
-
-
-def _id_of(head: RequestHeaders) -> bytes:
-    return response_headers.request_id(head.request_id) if head.request_id else b""

@@ -9,13 +9,19 @@ IDLE_FRAMES_S: Final = 10.0
 """Over which frames that bring no request are counted."""
 IDLE_FRAMES_FORGIVEN: Final = 100
 """For each request that came whole."""
+EXCESS_BYTES: Final = 256
+"""Of what was unpacked from far fewer bytes: so many cost as much as a frame that brings no request."""
+FLOOD: Final = "too many frames that bring no request"
+ABANDONED: Final = "too many calls that were given up before they were answered"
 
 
 class FloodGuard:
-    """Counts frames that bring no request: pings, settings, resets, empty data."""
+    """Counts what a peer does at our cost alone: frames that bring no request, such as pings, settings, resets, empty
+    data and requests that are refused for what their fields say."""
 
-    def __init__(self, frames_max: int) -> None:
-        self._frames_max = frames_max
+    def __init__(self, frames_max: int, reason: str = FLOOD) -> None:
+        """`reason`: what the peer is told whose connection ends."""
+        self._frames_max, self._reason = frames_max, reason
         self.frames = 0
         """Below 0 while requests have made up for more than came."""
         self._until = 0.0
@@ -26,7 +32,7 @@ class FloodGuard:
             self.frames, self._until = 0, now + IDLE_FRAMES_S
         self.frames = max(self.frames, 0) + count
         if self.frames > self._frames_max:
-            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "too many frames that bring no request")
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, self._reason)
 
 
 class StallGuard:

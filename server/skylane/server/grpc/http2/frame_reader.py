@@ -15,6 +15,8 @@ END_HEARD: Final = b"goodbye?"
 """Payload of the PING behind the request to begin nothing new: its answer says that the request was heard."""
 FLOWS_A_FRAME: Final = 10
 """So many answers that wait make settings cost a peer as much as one frame more that brings no request."""
+_GREETING_BYTES: Final = len(frames.PREFACE) + frames.HEAD_BYTES
+"""The preface, and the head of the frame behind it, which must be SETTINGS."""
 CONNECTION_WINDOW_STEP: Final = 2**29
 """The connection's own window is never the limit (streams and the budget are): it is refilled in large steps."""
 
@@ -49,11 +51,11 @@ class FrameReader(ABC):
         beyond it if others go on with the payload."""
 
     @abstractmethod
-    def _on_window_update(self, stream_id: int, increment: int) -> None:
+    def _on_window_update(self, stream_id: int, increment: int, now: float) -> None:
         """The peer takes so many bytes more of a stream's answer, or of all together on stream 0."""
 
     @abstractmethod
-    def _on_reset(self, stream_id: int) -> None:
+    def _on_reset(self, stream_id: int, now: float) -> None:
         """The peer wants no more of a stream."""
 
     @abstractmethod
@@ -68,8 +70,10 @@ class FrameReader(ABC):
             data = self._rest + data
         position, size = 0, len(data)
         if not self._greeted:
-            if size < len(frames.PREFACE) and frames.PREFACE.startswith(data):
-                self._rest, self._rest_began_at = data, now
+            if size < _GREETING_BYTES and frames.PREFACE.startswith(data[: len(frames.PREFACE)]):
+                self._rest = data
+                if not before:
+                    self._rest_began_at = now
                 return
             self._greet(data)
             position = len(frames.PREFACE)
@@ -107,6 +111,7 @@ class FrameReader(ABC):
         if not data.startswith(frames.PREFACE):
             raise ConnectionFault(Code.PROTOCOL_ERROR, "this is not HTTP/2")
         self._greeted = True
+        _, _, kind, flags, _ = frames.read_head(data, len(frames.PREFACE))
         self.send_buffer.frames.append(
             frames.settings(
                 {
@@ -117,11 +122,15 @@ class FrameReader(ABC):
             )
             + frames.window_update(0, frames.WINDOW_MAX - frames.WINDOW_DEFAULT)
         )
+        if kind != Kind.SETTINGS or flags & ACK:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "expected SETTINGS as the first frame")
         if self._asked_to_end:
             self.announce_end()
 
     def _gather(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
         """The payload of a HEADERS frame: a block, or the beginning of one."""
+        if flags & frames.HAS_PRIORITY:
+            frames.check_priority(stream_id, block, 1 if flags & frames.PADDED else 0)
         block = frames.without_padding(flags, block)
         if flags & END_HEADERS:
             self._on_block(flags, stream_id, block, now)
@@ -148,10 +157,12 @@ class FrameReader(ABC):
             self._flood_guard.lose(now)
         match kind:
             case Kind.WINDOW_UPDATE:
-                self._on_window_update(stream_id, frames.u32_in(payload))
+                self._on_window_update(stream_id, frames.u32_in(payload), now)
             case Kind.RST_STREAM:
                 frames.u32_in(payload)
-                self._on_reset(stream_id)
+                self._on_reset(stream_id, now)
+            case Kind.PRIORITY:
+                frames.check_priority_frame(stream_id, payload)
             case Kind.SETTINGS | Kind.PING | Kind.GOAWAY if stream_id:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, f"{Kind(kind).name} on stream {stream_id}; expected 0")
             case Kind.SETTINGS:
@@ -162,13 +173,17 @@ class FrameReader(ABC):
                 self.send_buffer.frames.append(frames.frame(Kind.PING, ACK, 0, payload))
             case Kind.PING if self._asked_to_end and payload == END_HEARD:
                 self._on_end_heard()
+            case Kind.GOAWAY if len(payload) < frames.GOAWAY_BYTES:
+                raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"GOAWAY of {len(payload)} bytes; expected 8 or more")
             case Kind.PUSH_PROMISE | Kind.CONTINUATION:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, f"a client sends no {Kind(kind).name} here")
             case _:
-                pass  # PRIORITY, GOAWAY, a PING's answer, and kinds that nobody knew yet
+                pass  # GOAWAY, a PING's answer, and kinds that are not known
 
     def _on_settings(self, flags: int, payload: bytes, now: float) -> None:
         if flags & ACK:
+            if payload:
+                raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"an acknowledgement of {len(payload)} bytes; expected 0")
             return
         self._flood_guard.lose(now, self.send_buffer.begun // FLOWS_A_FRAME)  # each of which has its window changed
         # What makes use of a setting comes after the acknowledgement: before it, a peer holds us to its old ones.

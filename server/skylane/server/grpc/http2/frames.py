@@ -12,6 +12,9 @@ FRAME_BYTES_MAX: Final = 16_384
 WINDOW_MAX: Final = 2**31 - 1
 WINDOW_DEFAULT: Final = 65_535
 PING_BYTES: Final = 8
+PRIORITY_BYTES: Final = 5
+GOAWAY_BYTES: Final = 8
+"""At least: text may follow."""
 STREAM_ID_MAX: Final = 2**31 - 1
 TABLE_BYTES_DEFAULT: Final = 4_096
 
@@ -137,6 +140,21 @@ def data_run(data: bytes, stream_id: int, start: int, end: int) -> tuple[list[me
     return parts, flags, end
 
 
+def check_priority_frame(stream_id: int, payload: bytes) -> None:
+    """Raise ConnectionFault for a PRIORITY frame that none may be. What it says is not used: RFC 9113, section 5.3."""
+    if not stream_id:
+        raise ConnectionFault(Code.PROTOCOL_ERROR, "PRIORITY on stream 0")
+    if len(payload) != PRIORITY_BYTES:
+        raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"PRIORITY of {len(payload)} bytes; expected {PRIORITY_BYTES}")
+    check_priority(stream_id, payload, 0)
+
+
+def check_priority(stream_id: int, payload: bytes, start: int) -> None:
+    """Raise ConnectionFault if a stream depends on itself. `start`: where its priority stands in the payload."""
+    if len(payload) >= start + 4 and int.from_bytes(payload[start : start + 4]) & WINDOW_MAX == stream_id:
+        raise ConnectionFault(Code.PROTOCOL_ERROR, f"stream {stream_id} depends on itself")
+
+
 def without_padding(flags: int, payload: bytes) -> bytes:
     """The payload of a DATA or HEADERS frame without padding and priority. Raises ConnectionFault."""
     start, end = 0, len(payload)
@@ -145,7 +163,7 @@ def without_padding(flags: int, payload: bytes) -> bytes:
             raise ConnectionFault(Code.FRAME_SIZE_ERROR, "a padded frame without its padding's length")
         start, end = 1, end - payload[0]
     if flags & HAS_PRIORITY:
-        start += 5
+        start += PRIORITY_BYTES
     if start > end:
         raise ConnectionFault(Code.PROTOCOL_ERROR, "padding is longer than the frame")
     return payload[start:end]

@@ -16,7 +16,13 @@ class Limits:
     """Requests in flight on one connection."""
     connections: int = 10_000
     partial_bytes: int = 512 * 2**20
-    """Of requests that have not come whole. At least one request of the largest size fits."""
+    """Of requests that have not come whole, or were not handed over. At least two of the largest size fit."""
+    passed_on: int = 1000
+    """Calls of methods that are passed on to grpcio, under way at once; its server takes 1024 on one connection."""
+    passed_on_each: int = 100
+    """Of these, and of those that watch health, on one connection."""
+    watching: int = 10_000
+    """Calls that watch health."""
     unread_bytes: int = 4 * 2**20
     """Of replies that one peer does not read, before we stop reading what it sends."""
     unsent_bytes: int = 64 * 2**20
@@ -24,29 +30,65 @@ class Limits:
     idle_frames: int = 10_000
     """Frames on one connection, in ten seconds, that bring no request: pings, settings, resets, empty data. Each
     request that comes makes up for a hundred."""
+    abandoned: int = 1000
+    """Calls that are passed on and given up before they are answered, on one connection in ten seconds. Nothing makes
+    up for these: each costs more than a request."""
     stalled_s: float = 60.0
     """For a peer to take some of what we send it, to finish a request it began, or to finish a handshake."""
     connection_age_s: float = math.inf
     """After which a connection takes nothing new, give or take a tenth; what is under way on it ends as it would."""
 
     def __post_init__(self) -> None:
-        if self.partial_bytes < self.message_bytes:
-            object.__setattr__(self, "partial_bytes", self.message_bytes)
+        if self.partial_bytes < 2 * self.message_bytes:
+            object.__setattr__(self, "partial_bytes", 2 * self.message_bytes)
 
 
 class Budget:
     """Bytes shared by all connections. Used by one thread for each front, so it has no lock."""
 
     def __init__(self, bytes_max: int) -> None:
-        self._left = bytes_max
+        self.left = bytes_max
+
+
+class Share:
+    """What one connection holds of a budget: never more than it leaves to all others together.
+
+    So one connection holds half at most, two a third each, and however many there are, one that holds nothing finds as
+    much left as each of them has.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self.held = 0
 
     def take(self, size: int) -> bool:
-        """Whether so much was left; then it is taken."""
-        if size > self._left:
+        """Whether this connection may hold so much more; then it does."""
+        left = self._budget.left - size
+        if self.held + size > left:
             return False
-        self._left -= size
+        self._budget.left, self.held = left, self.held + size
         return True
 
     def give_back(self, size: int) -> None:
         """Return what was taken."""
-        self._left += size
+        self._budget.left += size
+        self.held -= size
+
+
+class Places:
+    """How many calls of one kind may be under way at once, over all connections."""
+
+    def __init__(self, places_max: int, full: str) -> None:
+        """`full`: what a caller is told who finds none."""
+        self._left, self.full = places_max, full
+
+    def take(self) -> bool:
+        """Whether one was left; then it is taken."""
+        if not self._left:
+            return False
+        self._left -= 1
+        return True
+
+    def give_back(self) -> None:
+        """Return one that was taken."""
+        self._left += 1

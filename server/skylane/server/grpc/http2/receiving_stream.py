@@ -1,12 +1,14 @@
 """A request that did not come in one go: in pieces, compressed, or as a stream of messages for a tunnel."""
 
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 from grpc import StatusCode
 
 from skylane.server.codecs.grpc_status import Status
-from skylane.server.grpc.http2.limits import Budget
+from skylane.server.grpc.http2.limits import Places, Share
 from skylane.server.grpc.http2.messages import Assembler, MessageFault
+from skylane.server.grpc.http2.request_fields import StreamFault
 from skylane.server.grpc.http2.request_headers import RequestHeaders
 
 
@@ -27,30 +29,44 @@ class Tunnel(Protocol):
         """The client has gone."""
 
 
+class Discarded:
+    """Content that is not gRPC's, of which nothing is kept. Takes the place of an Assembler."""
+
+    held = missing = excess = 0
+
+    def feed(self, _: bytes) -> Iterable[bytes]:
+        """See Assembler."""
+        return ()
+
+
 class ReceivingStream:
     """What is known of it so far. Its bytes count against the budget until somebody takes them."""
 
     __slots__ = (
         "_assembler",
-        "_budget",
         "_budgeted",
+        "_expected",
         "_moved",
+        "_share",
         "_unconsumed",
         "_window",
         "answered",
         "began_at",
         "ended",
         "head",
+        "place",
         "tunnel",
         "whole",
     )
 
     WINDOW: Final = 2**20
     """Bytes that a client may send before we have seen how long its message is."""
+    SMALL: Final = 16
+    """A shorter message says nothing that a prediction needs: many of them in one frame are a flood."""
     KEPT: Final = 256
     """Bytes that it takes to keep a message in a tunnel, beside its own: empty ones must count as well."""
 
-    def __init__(self, head: RequestHeaders, assembler: Assembler, budget: Budget, began_at: float) -> None:
+    def __init__(self, head: RequestHeaders, assembler: Assembler | Discarded, share: Share, began_at: float) -> None:
         self.head, self.began_at = head, began_at
         self.tunnel: Tunnel | None = None
         """None for a unary call."""
@@ -60,7 +76,11 @@ class ReceivingStream:
         """Whether the client has said that it sends no more."""
         self.answered = False
         """Whether its answer has begun."""
-        self._assembler, self._budget = assembler, budget
+        self.place: Places | None = None
+        """Where its place is given back, if its kind has a bound of its own."""
+        self._expected = head.content_length
+        """Bytes of content that must still come, if the client promised a number."""
+        self._assembler, self._share = assembler, share
         self._budgeted = 0
         self._window = self.WINDOW
         """Bytes that the client may still send."""
@@ -84,9 +104,21 @@ class ReceivingStream:
         """Bytes that may still come, even if nobody wants them any more."""
         return 0 if self.ended else max(self._window, 0)
 
-    def feed(self, data: bytes) -> None:
-        """More bytes. Raises MessageFault."""
+    @property
+    def is_complete(self) -> bool:
+        """Whether as many bytes have come as the client promised."""
+        return not self._expected
+
+    def feed(self, data: bytes) -> int:
+        """More bytes, without padding. Returns how many small messages they completed. Raises StreamFault if they are
+        more than the client promised, MessageFault for a message that cannot be taken."""
+        if self._expected is not None:
+            self._expected -= len(data)
+            if self._expected < 0:
+                raise StreamFault("more bytes than content-length says")
+        small = 0
         for message in self._assembler.feed(data):
+            small += len(message) < self.SMALL
             if self.tunnel is not None:
                 self._unconsumed += len(message) + self.KEPT
                 self._moved = True
@@ -96,6 +128,12 @@ class ReceivingStream:
             else:
                 raise MessageFault(Status(StatusCode.INTERNAL, "expected one message, received more"))
         self._settle()
+        return small
+
+    def excess(self) -> int:
+        """Bytes that were unpacked from far fewer since anybody asked."""
+        excess, self._assembler.excess = self._assembler.excess, 0
+        return excess
 
     def spend(self, size: int) -> bool:
         """Whether the window had room for so many bytes, which have come."""
@@ -131,14 +169,17 @@ class ReceivingStream:
 
     def forget(self) -> None:
         """Give back what was taken from the budget."""
-        self._budget.give_back(self._budgeted)
+        self._share.give_back(self._budgeted)
         self._budgeted = 0
+        if self.place is not None:
+            self.place.give_back()
+            self.place = None
 
     def _settle(self) -> None:
         held = self._assembler.held + len(self.whole or b"") + self._unconsumed
-        if held > self._budgeted and not self._budget.take(held - self._budgeted):
-            text = "the server holds as many bytes of unfinished requests as it may; send this again later"
+        if held > self._budgeted and not self._share.take(held - self._budgeted):
+            text = "the server holds as many bytes of this connection's unfinished requests as it may; try again later"
             raise MessageFault(Status(StatusCode.RESOURCE_EXHAUSTED, text))
         if held < self._budgeted:
-            self._budget.give_back(self._budgeted - held)
+            self._share.give_back(self._budgeted - held)
         self._budgeted = held

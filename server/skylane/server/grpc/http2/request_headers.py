@@ -6,8 +6,6 @@ table changes, and a dict finds it in 0.05 µs. Where values differ each time, a
 are decoded, which takes 6 µs, and those that are the same find what they say, in 3 more; to read them all takes 20.
 """
 
-import re
-from base64 import b64decode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -19,12 +17,25 @@ from skylane.server.core import request_ids
 from skylane.server.core.errors import Unauthenticated
 from skylane.server.core.grant import ANYONE, Grant
 from skylane.server.core.types import NO_DEADLINE
-from skylane.server.grpc.base.method_table import Metadata, TraceOf
+from skylane.server.grpc.base.method_table import TraceOf
 from skylane.server.grpc.http2 import response_headers
 from skylane.server.grpc.http2.call_buffer import CallBuffer
 from skylane.server.grpc.http2.frames import Code, ConnectionFault
 from skylane.server.grpc.http2.header_forms import VARYING, HeaderTemplate, header_template_of
 from skylane.server.grpc.http2.hpack_decoder import Field, HpackDecoder, HpackFault, TooManyFields
+from skylane.server.grpc.http2.request_fields import (
+    BINARY_VALUES_MAX,
+    FIELDS_MAX,
+    Metadata,
+    RequestFields,
+    StreamFault,
+    check_trailers,
+    is_text,
+    not_text,
+    service_metadata,
+    sort,
+    text_metadata,
+)
 
 KNOWN_MAX: Final = 256
 """Blocks kept for one connection; a client that never repeats itself must not grow without end."""
@@ -38,12 +49,14 @@ _FIELD_BYTES: Final = 160
 
 _UNIT_S: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT_DIGITS_MAX: Final = 8
+TIMEOUT_S_MAX: Final = 366 * 24 * 3600.0
+"""A longer one is none: nobody waits so long, and grpcio's clock ends before the largest that the wire can say."""
+_QUOTED_LENGTH_MAX: Final = 100
+"""Of a value that an error repeats."""
+_PATH_LENGTH_MAX: Final = 256
+"""Of the path of a request whose fields are not looked at, for the log."""
 
 _GRPC: Final = "application/grpc"
-
-
-class StreamFault(Exception):
-    """One request broke the protocol; its stream is reset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +70,23 @@ class RequestHeaders:
     encoding: str
     """Of messages that say they are compressed."""
     grant: Grant
-    """What the caller may do, of methods that the front answers; the server behind asks for the others."""
+    """What the caller may do."""
     metadata: Metadata
-    """What is the service's business, not the transport's."""
+    """What is the service's business, not the transport's. Of a hot method, which reads none, only what is text."""
     refusal: bytes | None = None
     """The whole answer, if what was said is reason enough to refuse."""
     refused: StatusCode = StatusCode.OK
     """With which status, then."""
+    explanation: bytes = b""
+    """Text behind the refusal of what is not gRPC, once the request has ended."""
     trace: Any = None
     """To what trace the call belongs; None where nobody traces."""
     request_id: str = ""
     """As we tell it; nothing if the caller gave none."""
+    authorization: str | None = None
+    """With what the caller was let in: a token may be revoked while a stream is open."""
+    content_length: int | None = None
+    """Bytes of content that the client promises; None for most."""
 
 
 DECODED_TIMES: Final = 4
@@ -108,13 +127,15 @@ class HeaderCache:
         grant_of: Callable[[str | None], Grant],
         header_bytes_max: int,
         trace_of: TraceOf | None = None,
+        is_open: Callable[[str], bool] = frozenset[str]().__contains__,
     ) -> None:
-        """`is_ours`: whether the front itself answers this path, and so asks for a token. `grant_of`: what the value of
-        an authorization field allows; raises Unauthenticated. `trace_of`: None where nobody traces."""
+        """`is_ours`: whether the front itself answers this path. `grant_of`: what the value of an authorization field
+        allows; raises Unauthenticated. `trace_of`: None where nobody traces. `is_open`: whether this path needs no
+        token; without it none is."""
         self.known: dict[bytes, RequestHeaders] = {}
         """Blocks whose meaning holds until the table changes."""
         self._inbox_of, self._is_ours, self._grant_of = inbox_of, is_ours, grant_of
-        self._trace_of = trace_of
+        self._trace_of, self._is_open = trace_of, is_open
         self._bytes_max = header_bytes_max
         self._decoder = HpackDecoder(DECODED_TIMES * header_bytes_max)
         self._known_bytes = 0
@@ -132,7 +153,7 @@ class HeaderCache:
         """
         for known in self._templates:
             values = known.form.values(block)
-            if values is not None and all(map(_is_text, values)):
+            if values is not None and all(map(is_text, values)):
                 return known.head_of(values, self._trace_of)
         changes = self._decoder.changes
         said, size = self._fields(block)
@@ -140,7 +161,7 @@ class HeaderCache:
             self._forget_blocks()  # the numbers in those blocks mean something else now, whatever is wrong in this one
             return self._head_like(said, size)
         head = self._head_like(said, size)
-        if head.refusal is not None:
+        if head.refusal is not None or head.content_length is not None:
             return head
         form = (
             header_template_of(block, sum(name in VARYING for name, _ in said))
@@ -167,14 +188,16 @@ class HeaderCache:
 
         Clients that put a value into the table never send a block twice, if the value is another each time.
         """
+        if size > self._bytes_max or len(said) > FIELDS_MAX:
+            return self._oversized(said, size)
         alike = tuple([field for field in said if field[0] not in _DIFFERING])
         varying = [field for field in said if field[0] in _DIFFERING]
         found = self._alike.get(alike)
-        if found is not None and size <= self._bytes_max:
+        if found is not None:
             head, places = found
             if not varying or said.index(varying[0]) >= places:
                 return self._varied(head, varying)
-        head = self._head(said, size)
+        head = self._head(sort(said))
         if head.call_buffer is not None and head.refusal is None:
             if len(self._alike) >= ALIKE_MAX or self._alike_bytes > ALIKE_BYTES_MAX:
                 self.forget()
@@ -187,18 +210,17 @@ class HeaderCache:
         """The same with these values. Raises StreamFault for one that is none."""
         timeout_s, metadata = NO_DEADLINE, []
         for name, value in varying:
+            if not is_text(value):
+                raise not_text(name)
             if name == _TIMEOUT:
-                timeout_s = seconds(value.decode("latin-1"))
-            elif _is_text(value):
-                metadata.append((name.decode(), value.decode()))
+                timeout_s = seconds(value.decode())
             else:
-                raise _no_text(name.decode())
+                metadata.append((name.decode(), value.decode()))
         trace = self._trace_of(tuple(metadata)) if self._trace_of else None
         request_id = _request_id(metadata) if metadata else ""
         return RequestHeaders(
-            head.path, head.call_buffer, timeout_s, head.encoding, head.grant, head.metadata, None, StatusCode.OK,
-            trace,
-            request_id,
+            head.path, head.call_buffer, timeout_s, head.encoding, head.grant, head.metadata, None, StatusCode.OK, b"",
+            trace, request_id, head.authorization, head.content_length,
         )  # fmt: skip
 
     def _forget_blocks(self) -> None:
@@ -212,10 +234,14 @@ class HeaderCache:
         self._alike.clear()
         self._alike_bytes = 0
 
-    def skip(self, block: bytes) -> None:
-        """Decode a block that nobody needs, such as a client's trailers: the table must stay the same on both sides."""
-        self._fields(block)
+    def trailers(self, block: bytes) -> None:
+        """Decode what a client sends behind its messages, and nobody needs: the table must stay the same on both
+        sides. Raises StreamFault, and ConnectionFault as `decode`."""
+        said, size = self._fields(block)
         self.forget()
+        if size > self._bytes_max or len(said) > FIELDS_MAX:
+            raise StreamFault(f"trailers of {len(said)} fields and {size} bytes")
+        check_trailers(said)
 
     def _fields(self, block: bytes) -> tuple[list[Field], int]:
         """Its fields, and the bytes that they count."""
@@ -226,53 +252,64 @@ class HeaderCache:
         except HpackFault as error:
             raise ConnectionFault(Code.COMPRESSION_ERROR, f"header block: {error}") from error
 
-    def _head(self, said: list[Field], size: int) -> RequestHeaders:
-        pseudo, own, rest = _sorted(said)
-        method, path = pseudo.get(":method"), pseudo.get(":path")
-        if method is None or path is None or ":scheme" not in pseudo:
-            raise StreamFault("a request without :method, :path or :scheme")
-        content_type = own.get("content-type", "")
-        refusal, refused = None, StatusCode.UNKNOWN
-        if size > self._bytes_max:
-            refused = StatusCode.RESOURCE_EXHAUSTED
-            text = f"the request's metadata has {size} bytes; this server takes at most {self._bytes_max}"
-            refusal = response_headers.refusal(Status(refused, text))
-        elif content_type != _GRPC and not content_type.startswith((f"{_GRPC}+", f"{_GRPC};")):  # nor grpc-web
-            refusal = response_headers.not_grpc(
-                415, f"content-type: expected application/grpc, received {content_type!r}"
-            )
+    def _head(self, said: RequestFields) -> RequestHeaders:
+        path, content_type, method = (said.text(name) for name in (b":path", b"content-type", b":method"))
+        refusal, refused, explanation = None, StatusCode.UNKNOWN, b""
+        if content_type != _GRPC and not content_type.startswith((f"{_GRPC}+", f"{_GRPC};")):  # nor grpc-web
+            text = f"content-type: expected application/grpc, received {content_type[:_QUOTED_LENGTH_MAX]!r}"
+            refusal, explanation = response_headers.not_grpc(415, text), response_headers.explanation(text)
         elif method != "POST":
-            refusal = response_headers.not_grpc(405, f"method: expected POST, received {method}")
-        call_buffer, grant, trace = self._inbox_of(path), ANYONE, None
-        if refusal is None and self._is_ours(path):
-            trace = self._trace_of(rest) if self._trace_of else None
+            text = f"method: expected POST, received {method[:_QUOTED_LENGTH_MAX]}"
+            refusal, explanation = response_headers.not_grpc(405, text), response_headers.explanation(text)
+        elif said.binary_values > BINARY_VALUES_MAX:
+            text = f"metadata: expected at most {BINARY_VALUES_MAX} values in base64, received {said.binary_values}"
+            refused = StatusCode.RESOURCE_EXHAUSTED
+            refusal = response_headers.refusal(Status(refused, text))
+        grant, authorization = ANYONE, None
+        if refusal is None and not self._is_open(path):
+            authorization = said.first(b"authorization")
             try:
-                grant = self._grant_of(_authorization(rest))
+                grant = self._grant_of(authorization)
             except Unauthenticated as error:
                 status = status_of(error)
                 refusal, refused = response_headers.refusal(status), status.code
+        call_buffer = self._inbox_of(path)
+        is_read = refusal is None and not self._is_ours(path)
+        metadata = service_metadata(said.service) if is_read else text_metadata(said.service)
         return RequestHeaders(
             path=path,
             call_buffer=call_buffer,
             grant=grant,
-            timeout_s=seconds(own.get("grpc-timeout")),
-            encoding=own.get("grpc-encoding", "identity"),
-            metadata=rest,
+            timeout_s=seconds(said.text(_TIMEOUT)),
+            encoding=said.text(b"grpc-encoding", "identity"),
+            metadata=metadata,
             refusal=refusal,
             refused=refused,
-            trace=trace,
-            request_id=_request_id(rest),
+            explanation=explanation,
+            trace=self._trace_of(metadata) if self._trace_of and refusal is None and self._is_ours(path) else None,
+            request_id=_request_id(metadata),
+            authorization=authorization,
+            content_length=said.content_length,
         )
 
-
-_is_name: Final = re.compile(rb"[0-9a-z_.-]+").fullmatch
-_is_text: Final = re.compile(rb"[ -~]*").fullmatch
-"""What gRPC allows. grpcio never ends a call to which it was given anything else."""
-
-_OURS: Final = frozenset(
-    ("content-type", "te", "grpc-timeout", "grpc-encoding", "grpc-accept-encoding", "grpc-message-type", "host")
-)
-"""Fields between client and transport; a service does not see them."""
+    def _oversized(self, said: list[Field], size: int) -> RequestHeaders:
+        """A request that is refused for the size of its fields, of which nothing else is looked at."""
+        if size > self._bytes_max:
+            text = f"the request's metadata has {size} bytes; this server takes at most {self._bytes_max}"
+        else:
+            text = f"the request has {len(said)} header fields; this server takes at most {FIELDS_MAX}"
+        path = next((value[:_PATH_LENGTH_MAX] for name, value in said[:4] if name == b":path"), b"")
+        status = Status(StatusCode.RESOURCE_EXHAUSTED, text)
+        return RequestHeaders(
+            path=path.decode() if is_text(path) else "",
+            call_buffer=None,
+            grant=ANYONE,
+            timeout_s=NO_DEADLINE,
+            encoding="identity",
+            metadata=(),
+            refusal=response_headers.refusal(status),
+            refused=status.code,
+        )
 
 
 _TIMEOUT: Final = b"grpc-timeout"
@@ -280,53 +317,15 @@ _DIFFERING: Final = VARYING | {_TIMEOUT}
 _DIFFERING_NAMES: Final = frozenset(name.decode() for name in _DIFFERING)
 
 
-def _sorted(said: Iterable[Field]) -> tuple[dict[str, str], dict[str, str], Metadata]:
-    """Fields as HTTP/2's, gRPC's, and the service's."""
-    pseudo: dict[str, str] = {}
-    own: dict[str, str] = {}
-    rest: list[tuple[str, str | bytes]] = []
-    for raw_name, raw_value in said:
-        name = raw_name.decode("latin-1")
-        if name.startswith(":"):
-            if own or rest or name in pseudo:
-                raise StreamFault(f"{name} after other fields, or twice")
-            pseudo[name] = raw_value.decode("latin-1")
-        elif name in _OURS:
-            own[name] = raw_value.decode("latin-1")
-        elif not _is_name(raw_name):
-            raise StreamFault(f"{name!r}: names have letters in lower case, digits, and . - _")
-        elif name.endswith("-bin"):
-            rest += [(name, _bytes(part)) for part in raw_value.split(b",")]
-        elif _is_text(raw_value):
-            rest.append((name, raw_value.decode("latin-1")))
-        else:
-            raise _no_text(name)
-    return pseudo, own, tuple(rest)
-
-
-def _no_text(name: str) -> StreamFault:
-    return StreamFault(f"{name}: values are printable ASCII; others need a name that ends in -bin")
-
-
 def _request_id(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     return request_ids.told(next((str(value) for name, value in metadata if name == request_ids.FIELD), ""))
 
 
-def _authorization(metadata: Metadata) -> str | None:
-    return next((str(value) for name, value in metadata if name == "authorization"), None)
-
-
-def _bytes(text: bytes) -> bytes:
-    """What a field whose name ends in -bin carries."""
-    try:
-        return b64decode(text + b"=" * (-len(text) % 4))
-    except ValueError as error:
-        raise StreamFault(f"metadata that is not base64: {error}") from error
-
-
 def seconds(timeout: str | None) -> float:
-    """A grpc-timeout field as seconds: at most eight digits and a unit. One that cannot be read is no deadline."""
+    """A grpc-timeout field as seconds: at most eight digits and a unit. One that cannot be read is no deadline, nor is
+    one beyond TIMEOUT_S_MAX."""
     if not timeout or len(timeout) > _TIMEOUT_DIGITS_MAX + 1 or not timeout[:-1].isdecimal():
         return NO_DEADLINE
     unit = _UNIT_S.get(timeout[-1])
-    return NO_DEADLINE if unit is None else int(timeout[:-1]) * unit
+    timeout_s = NO_DEADLINE if unit is None else int(timeout[:-1]) * unit
+    return timeout_s if timeout_s <= TIMEOUT_S_MAX else NO_DEADLINE

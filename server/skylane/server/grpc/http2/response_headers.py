@@ -44,8 +44,14 @@ def request_id(told: str) -> bytes:
 
 
 def not_grpc(http_status: int, text: str) -> bytes:
-    """The whole answer to a request that is HTTP/2 but not gRPC."""
-    return field(":status", b"%d" % http_status) + closing(Status(StatusCode.UNKNOWN, text))
+    """What begins the answer to a request that is HTTP/2 but not gRPC."""
+    plain = field("content-type", b"text/plain; charset=utf-8")
+    return field(":status", b"%d" % http_status) + plain + closing(Status(StatusCode.UNKNOWN, text))
+
+
+def explanation(text: str) -> bytes:
+    """What follows it, for people."""
+    return f"This port speaks gRPC. {text}\n".encode()
 
 
 _PRINTED = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")

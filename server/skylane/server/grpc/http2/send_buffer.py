@@ -54,7 +54,7 @@ class SendBuffer:
         """Answers that are known to their end, and wait for the peer's windows."""
         self.moved = 0
         """Frames that the windows had room for; whether the peer gives any shows in whether this grows."""
-        self._window = self._window_of_streams = frames.WINDOW_DEFAULT
+        self._window = self._window_of_streams = self._granted = frames.WINDOW_DEFAULT
         self._frame_max = frames.FRAME_BYTES_MAX
         self._at_once_max = frames.WINDOW_DEFAULT
         """Bytes that a new stream's window has room for; 0 while a block must be a special one."""
@@ -117,12 +117,21 @@ class SendBuffer:
         self._pump(stream_id, flow)
 
     def close(self, stream_id: int, closing: bytes, *, resets: bool = False) -> None:
-        """End an answer with these trailers, once all its messages are out; `resets` tells a client that has not said
-        its last that nobody listens."""
+        """End an answer with these trailers, if any, once all its messages are out; `resets` tells a client that goes
+        on sending that nobody listens."""
         flow = self._flow(stream_id)
         flow.closing, flow.resets = closing, resets
         self.finishing += 1
         self._pump(stream_id, flow)
+
+    def explain(self, stream_id: int, block: bytes, text: bytes, *, resets: bool) -> None:
+        """The whole answer to a request that is not gRPC: fields, and text. `resets`: see `close`."""
+        flow = self._flow(stream_id)
+        flow.is_reply = True
+        self.headers(stream_id, block, ends=False)
+        flow.parts.append((memoryview(text), _nobody))
+        self.unsent += len(text)
+        self.close(stream_id, b"", resets=resets)
 
     def refuse(self, stream_id: int, block: bytes) -> None:
         """End an answer that has not begun: everything in one HEADERS frame."""
@@ -154,6 +163,11 @@ class SendBuffer:
             self.finishing -= flow.closing is not None
 
     @property
+    def sent_bytes(self) -> int:
+        """Bytes of DATA so far."""
+        return self._granted - self._window
+
+    @property
     def begun(self) -> int:
         """Answers that have begun, or whose windows are known."""
         return len(self._flows)
@@ -183,11 +197,15 @@ class SendBuffer:
             change, self._window_of_streams = value - self._window_of_streams, value
             for stream_id, flow in list(self._flows.items()) if change else ():
                 flow.window += change
+                if flow.window > frames.WINDOW_MAX:
+                    raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "the window of a stream beyond 2^31 - 1 bytes")
                 self._pump(stream_id, flow)
         elif setting == Setting.MAX_FRAME_SIZE:
             if not frames.FRAME_BYTES_MAX <= value < 2**24:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, f"largest frame of {value} bytes")
             self._frame_max = value
+        elif setting == Setting.ENABLE_PUSH and value > 1:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, f"ENABLE_PUSH: expected 0 or 1, received {value}")
         elif setting == Setting.HEADER_TABLE_SIZE and value < frames.TABLE_BYTES_DEFAULT:
             self._first_in_block = response_headers.NO_TABLE  # we put nothing into the table, and must say so
         self._look_for_shortcut()
@@ -195,13 +213,18 @@ class SendBuffer:
     def widen(self, increment: int) -> None:
         """The peer takes so many bytes more on the connection. Raises ConnectionFault."""
         self._window = _widened(self._window, increment)
+        self._granted += increment
         self._feed_starved()
 
-    def widen_stream(self, stream_id: int, increment: int) -> None:
-        """The peer takes so many bytes more on an open stream. Raises ConnectionFault."""
+    def widen_stream(self, stream_id: int, increment: int) -> bool:
+        """The peer takes so many bytes more on an open stream; whether its window may be so wide. Raises
+        ConnectionFault."""
         flow = self._flow(stream_id)
+        if increment and flow.window + increment > frames.WINDOW_MAX:
+            return False
         flow.window = _widened(flow.window, increment)
         self._pump(stream_id, flow)
+        return True
 
     def _look_for_shortcut(self) -> None:
         self._at_once_max = 0 if self._first_in_block else self._window_of_streams
@@ -235,7 +258,10 @@ class SendBuffer:
                 self._starved[stream_id] = flow
         elif flow.closing is not None:
             self.forget(stream_id)
-            self.headers(stream_id, flow.closing, ends=True)
+            if flow.closing:
+                self.headers(stream_id, flow.closing, ends=True)
+            else:
+                self.frames.append(frames.frame(Kind.DATA, frames.END_STREAM, stream_id))
             if flow.resets:
                 self.frames.append(frames.reset(stream_id, Code.NO_ERROR))
 

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from skylane.server.grpc.http2.connection import Services
+from skylane.server.grpc.http2.services import Services
 from skylane.server.grpc.native.poller import READ, Poller
 from skylane.server.grpc.native.socket_connection import SocketConnection
 from skylane.server.grpc.native.tls_connection import TlsConnection

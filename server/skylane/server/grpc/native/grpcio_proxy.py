@@ -50,7 +50,7 @@ class GrpcioProxy:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def open(self, connection: Connection, stream_id: int, head: RequestHeaders) -> "GrpcTunnel":
-        """See connection.OpenTunnel."""
+        """See services.OpenTunnel."""
         tunnel = GrpcTunnel(self._loop, self._post, connection, stream_id)
         self._loop.call_soon_threadsafe(self._start, tunnel, head)
         return tunnel

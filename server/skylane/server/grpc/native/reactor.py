@@ -26,10 +26,12 @@ from skylane.server.grpc.base.method_table import BatchedMethod, CallEnded, Trac
 from skylane.server.grpc.http2 import response_headers
 from skylane.server.grpc.http2.call_buffer import CallBuffer
 from skylane.server.grpc.http2.call_streams import CallStreams, StreamMethod, Wrap
-from skylane.server.grpc.http2.connection import Connection, OpenTunnel, Services
-from skylane.server.grpc.http2.limits import Budget, Limits
+from skylane.server.grpc.http2.connection import Connection
+from skylane.server.grpc.http2.health import WATCH, Health, Watches
+from skylane.server.grpc.http2.limits import Budget, Limits, Places
 from skylane.server.grpc.http2.receiving_stream import Tunnel
 from skylane.server.grpc.http2.request_headers import RequestHeaders
+from skylane.server.grpc.http2.services import OpenTunnel, Services
 from skylane.server.grpc.native.acceptor import Acceptor
 from skylane.server.grpc.native.poller import READ, WRITE, make_poller
 from skylane.server.grpc.native.socket_connection import ConnectionClosed, SocketConnection
@@ -65,6 +67,9 @@ class Reactor:
         tls: Callable[[], ssl.SSLContext] | None = None,
         trace_of: TraceOf | None = None,
         ended: CallEnded | None = None,
+        is_open: Callable[[str], bool] = frozenset[str]().__contains__,
+        tokens_required: bool = False,
+        health: Health | None = None,
     ) -> None:
         """The sockets are bound; nothing is accepted before `start`.
 
@@ -73,7 +78,9 @@ class Reactor:
         answers them, and how an answer is wrapped. All other paths go to `open_tunnel`.
         `grant_of`: value of an authorization field → what it allows; raises Unauthenticated. `tls` gives the context
         for a new connection. `trace_of`: None where nobody traces. `ended` is told of requests that no
-        intake has heard of.
+        intake has heard of. `is_open`: whether a path needs no token; `tokens_required`: whether the others do.
+        `health`: what
+        calls are shown that watch it; None where they go to `open_tunnel` as well.
         """
         self._clock = clock
         self._tunnels = open_tunnel
@@ -94,7 +101,19 @@ class Reactor:
             Budget(limits.partial_bytes),
             trace_of,
             ended,
+            is_open,
+            self._place_of,
         )
+        self._tokens_required = tokens_required
+        self._passed_on = Places(
+            limits.passed_on,
+            f"the server has {limits.passed_on} calls open beside predictions, as many as it may: send this later",
+        )
+        self._watching = Places(
+            limits.watching,
+            f"{limits.watching} calls watch this server's health, as many as may: ask with Check, or watch again later",
+        )
+        self._watches = Watches(health, self) if health is not None else None
         self._links: dict[int, SocketConnection] = {}
         self._touched: set[SocketConnection] = set()
         """Those with something to write."""
@@ -196,9 +215,17 @@ class Reactor:
 
     def _open_tunnel(self, connection: Connection, stream_id: int, head: RequestHeaders) -> Tunnel:
         method = self._methods.get(head.path)
-        if method is None:
-            return self._tunnels(connection, stream_id, head)
-        return self._streams.open(method, connection, stream_id, head)
+        if method is not None:
+            return self._streams.open(method, connection, stream_id, head)
+        if self._watches is not None and head.path == WATCH:
+            return self._watches.open(connection, stream_id, head)
+        return self._tunnels(connection, stream_id, head)
+
+    def _place_of(self, path: str) -> Places | None:
+        """Where calls of a method that is not hot take places. Streams of predictions are bounded by `streams`."""
+        if path in self._methods:
+            return None
+        return self._watching if path == WATCH else self._passed_on
 
     # --- A turn -----------------------------------------------------------------------------------------------------
 
@@ -230,12 +257,12 @@ class Reactor:
                 call_buffer.hand_over()
         for _ in range(len(self._jobs)):  # not those that come meanwhile: sockets must have their turn
             self._do(self._jobs.popleft())
+        if now >= self._look_at:
+            self._look_for_stalled(now)
         touched, self._touched = self._touched, set()
         for link in touched:
             if link.is_open:
                 self._flush(link, now)
-        if now >= self._look_at:
-            self._look_for_stalled(now)
 
     def _do(self, job: Callable[[], object]) -> None:
         try:
@@ -316,7 +343,11 @@ class Reactor:
         for link in list(self._links.values()):
             if link.stalled(now):
                 self._end(link)
-            elif now >= link.expires_at:
+                continue
+            if self._tokens_required:
+                link.end_revoked()
+                self.touch(link)
+            if now >= link.expires_at:
                 self._expire(link, now)
         if not self._acceptor.accepts:
             self._acceptor.listen()

@@ -2,12 +2,14 @@
 
 import contextlib
 import random
+import re
 import socket
 from collections import deque
 from typing import Final
 
-from skylane.server.grpc.http2.connection import Connection, Services
+from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.http2.frames import ConnectionFault
+from skylane.server.grpc.http2.services import Services
 from skylane.server.grpc.native.poller import READ, WRITE
 
 READ_BYTES: Final = 2**17
@@ -20,6 +22,10 @@ NOT_HTTP2: Final = (
     b"HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
     b"This port speaks gRPC, which is HTTP/2.\n"
 )
+
+
+_is_http1: Final = re.compile(rb"[A-Z]+ [^\r\n]* HTTP/1").match
+"""Whether these bytes begin as a request does whose client can read NOT_HTTP2."""
 
 
 class ConnectionClosed(Exception):
@@ -72,7 +78,7 @@ class SocketConnection(Connection):
         except ConnectionFault as fault:
             if self._greeted:
                 self.say_goodbye(fault.code, str(fault))
-            else:
+            elif _is_http1(self._rest + data):
                 self.send_buffer.frames.append(NOT_HTTP2)
             self.flush(now)
             self._hang_up()

@@ -4,7 +4,7 @@ import socket
 import ssl
 from typing import Final
 
-from skylane.server.grpc.http2.connection import Services
+from skylane.server.grpc.http2.services import Services
 from skylane.server.grpc.native.poller import READ, WRITE
 from skylane.server.grpc.native.socket_connection import READ_BYTES, ConnectionClosed, SocketConnection
 

@@ -1,0 +1,56 @@
+"""Methods that tell of the server itself, answered by the thread that receives them.
+
+Probes and operators call them, most of all when something is wrong; so they wait neither for the event loop nor for
+what others hold open there. Over grpcio alone its own services answer the same.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from skylane.server.codecs.grpc_status import STATUS_OF
+from skylane.server.core.errors import CallCancelled, MessageTooLarge, ModelFailed, ServingError
+from skylane.server.core.grant import Grant
+from skylane.server.core.types import Call, Sink
+from skylane.server.grpc.base.method_table import CallEnded
+from skylane.server.grpc.http2.messages import message_too_large
+
+log = logging.getLogger(__name__)
+
+Answer: TypeAlias = Callable[[bytes, Grant], bytes]
+"""(message, what its caller may do) → the reply. Raises ServingError. Called by the front's thread; must not block."""
+DirectMethods: TypeAlias = Mapping[str, Answer]
+"""Path → who answers."""
+
+
+class DirectIntake:
+    """See skylane.server.grpc.http2.call_buffer.Intake: calls of one such method."""
+
+    def __init__(self, path: str, answer: Answer, ended: CallEnded | None) -> None:
+        """`ended`: told how each call ended."""
+        self._path, self._answer, self._ended = path, answer, ended
+
+    def take(self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink) -> None:
+        """See Intake."""
+        for call, payload in zip(calls, payloads, strict=True):
+            result = CallCancelled("the caller has gone") if call.cancelled else self._result(payload, call.grant)
+            if isinstance(result, bytes):
+                sink.answer([call], [result])
+            else:
+                sink.refuse([call], result)
+            if self._ended is not None:
+                status = "OK" if isinstance(result, bytes) else STATUS_OF[type(result)].name
+                self._ended(self._path, status, call.request_id)
+
+    def _result(self, payload: bytes, grant: Grant) -> bytes | ServingError:
+        try:
+            return self._answer(payload, grant)
+        except ServingError as error:
+            return error
+        except Exception:  # a fault of ours must not stop the thread that receives
+            log.exception("%s met a fault of the server", self._path)
+            return ModelFailed("internal error; the log has more")
+
+    def too_large(self, size: int) -> MessageTooLarge:
+        """See Intake."""
+        return message_too_large(size)

@@ -1,0 +1,42 @@
+"""What all connections of a front share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from skylane.server.core.grant import Grant
+from skylane.server.core.types import Sink
+from skylane.server.grpc.base.method_table import CallEnded, TraceOf
+from skylane.server.grpc.http2.call_buffer import CallBuffer
+from skylane.server.grpc.http2.limits import Budget, Limits, Places
+from skylane.server.grpc.http2.receiving_stream import Tunnel
+from skylane.server.grpc.http2.request_headers import RequestHeaders
+
+if TYPE_CHECKING:
+    from skylane.server.grpc.http2.connection import Connection
+
+OpenTunnel = Callable[["Connection", int, RequestHeaders], Tunnel]
+"""(connection, stream, head) → where its messages go."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """What all connections of a front share."""
+
+    call_buffers: dict[str, CallBuffer]
+    """Path → where calls of a hot method gather."""
+    open_tunnel: OpenTunnel
+    is_ours: Callable[[str], bool]
+    """Whether the front itself answers this path."""
+    grant_of: Callable[[str | None], Grant]
+    """Value of an authorization field → what it allows; raises Unauthenticated."""
+    sink: Sink
+    limits: Limits
+    budget: Budget
+    trace_of: TraceOf | None = None
+    ended: CallEnded | None = None
+    """Told of requests that end without an intake or a stream of ours."""
+    is_open: Callable[[str], bool] = frozenset[str]().__contains__
+    """Whether this path needs no token."""
+    place_of: Callable[[str], Places | None] = dict[str, Places]().get
+    """Path of a method that is not hot → where its calls take places; None where nothing bounds them but `streams`."""
