@@ -110,6 +110,14 @@ class Tolerance(_Record, frozen=True, kw_only=True):
     """True if it was published although it is outside."""
 
 
+class Origin(_Record, frozen=True, kw_only=True):
+    """A version that was copied."""
+
+    model: type_name
+    version: Annotated[int, msgspec.Meta(ge=1)]
+    identity: str
+
+
 class Lineage(_Record, frozen=True, kw_only=True):
     """Who made the version, from what, when."""
 
@@ -131,6 +139,27 @@ class Lineage(_Record, frozen=True, kw_only=True):
     """How the pipeline's file was opened, and what it could have done meanwhile."""
     metrics: dict[str, float] = {}
     """The task's own figures on held-out rows, as the author reported them ("auc", "log_loss", …)."""
+    copied_from: tuple[Origin, ...] = ()
+    """The versions that this one is a copy of, the first one first; empty if it was published directly."""
+
+
+class Imported(_Record, frozen=True, kw_only=True):
+    """What is known of a graph that was imported instead of converted."""
+
+    source: Literal["onnx", "triton", "mlflow"]
+    """What it was imported from: a file, a Triton repository, or an MLflow model."""
+    file: str
+    """The graph's file, relative to what was imported."""
+    rows: Literal["sample", "random"]
+    """Which rows it was verified on. From random rows no profile is taken."""
+    verified_rows: int
+    """How many rows were answered alone and in one batch."""
+    rows_independent: bool | None
+    """Whether the answer to a row is the same alone and in a batch; null if it could not be verified."""
+    changes: tuple[str, ...] = ()
+    """What was changed in the graph, in words; empty if the file is published as it was."""
+    latency_us: dict[str, float] = {}
+    """Rows of a batch ("1", "64") → median microseconds of one run on the machine that imported it."""
 
 
 class Golden(_Record, frozen=True, kw_only=True):
@@ -140,6 +169,8 @@ class Golden(_Record, frozen=True, kw_only=True):
     """Tensor name → rows of values; NaN is written as null."""
     outputs: dict[str, list[Scalar | list[Scalar]]]
     """What the published graph answered when it was made."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    """Tensor name → shape of one of its rows, where the interface leaves some of these sizes open."""
 
 
 class Manifest(_Record, frozen=True, kw_only=True):
@@ -151,7 +182,8 @@ class Manifest(_Record, frozen=True, kw_only=True):
     version: Annotated[int, msgspec.Meta(ge=1)]
     identity: str
     """SHA-256 over the graph and its interface: equal for equal content, whenever it was made. See `identity_of`."""
-    task: Literal["classifier", "regressor", "clusterer", "outlier_detector", "transformer"]
+    task: Literal["classifier", "regressor", "clusterer", "outlier_detector", "transformer", "other"]
+    """"other" for an imported graph that does not say."""
     tensors: Annotated[tuple[TensorSpec, ...], msgspec.Meta(min_length=1)]
     columns: tuple[ColumnSpec, ...] = ()
     """In the pipeline's order. Empty if the model takes tensors only."""
@@ -170,6 +202,8 @@ class Manifest(_Record, frozen=True, kw_only=True):
     """What quantization bought, in one sentence."""
     notes: tuple[str, ...] = ()
     """What the author was told besides."""
+    imported: Imported | None = None
+    """Of an imported graph: how it was verified. It was not compared with scikit-learn and has no candidates."""
     profile: Profile | None = None
     """What the rows looked like, for drift."""
     lineage: Lineage

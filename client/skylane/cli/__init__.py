@@ -22,6 +22,8 @@ MODULES: Final = {
     "doctor": "skylane.server.process.doctor",
     "token": "skylane.server.auth.cli",
     "convert": "skylane.convert.__main__",
+    "import": "skylane.convert.importing.command",
+    "models copy": "skylane.convert.importing.copying",
     "models diff": "skylane.cli.diff",
     "top": "skylane.cli.top",
     "bench knee": "skylane.bench.lab.knee.__main__",

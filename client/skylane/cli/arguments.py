@@ -14,6 +14,7 @@ DESCRIPTION: Final = "Turn scikit-learn pipelines into ONNX models and serve the
 EPILOG: Final = """\
 examples:
   skylane convert late.skops --name flights_late --data held_out.csv
+  skylane import triton-repository --models models
   skylane serve --models models
   skylane models
   skylane predict diabetes --json '[[59,2,32.1,101,157,93.2,38,4,4.86,87]]'
@@ -31,6 +32,7 @@ examples:
   skylane models flights_late          what its latest version takes and gives
   skylane models flights_late --label stable --format json
   skylane models diff flights_late     what its newest version changed
+  skylane models copy flights_late/2 flights_eu    publish version 2 under another name
 """
 
 PREDICT_USAGE: Final = "MODEL (--row ... | --json TEXT | --csv FILE)"
@@ -79,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("top", help="show the figures of a running server, live", add_help=False)
     commands.add_parser("bench", help="load-test a server and write a report", add_help=False)
     commands.add_parser("convert", help="turn a pipeline into a published model", add_help=False)
+    commands.add_parser("import", help="publish ONNX files, Triton repositories, MLflow models", add_help=False)
     _add_models(commands)
     _add_predict(commands)
     _add_health(commands)

@@ -26,14 +26,7 @@ def read_sample(
 
     `texts` are columns that are text even where they look like numbers. Raises Unreadable or BadRows.
     """
-    reader = _reader(path)
-    if reader is None:
-        kinds = ".csv, .parquet, .arrow or .npz"
-        raise Unreadable(f"{path}: rows are read from {kinds} files, not from {path.suffix or 'this'!r}")
-    try:
-        rows = reader(path, texts)
-    except (ImportError, OSError, ValueError, KeyError) as error:  # pandas' and numpy's own errors are ValueErrors
-        raise Unreadable(f"{path}: the rows cannot be read: {_said(error)}") from error
+    rows = read_file(path, texts)
     if isinstance(rows, dict):
         return _from_arrays(path, rows, target)
     if target is None:
@@ -41,6 +34,18 @@ def read_sample(
     if target not in rows.columns:
         raise BadRows(f"{path}: there is no column {target!r} for the target; there are {', '.join(rows.columns[:20])}")
     return rows.drop(columns=target), rows[target].to_numpy()
+
+
+def read_file(path: Path, texts: Collection[str] = ()) -> pd.DataFrame | dict[str, Array]:
+    """All that a file holds: a data frame, or of an npz file its arrays by name. Raises Unreadable."""
+    reader = _reader(path)
+    if reader is None:
+        kinds = ".csv, .parquet, .arrow or .npz"
+        raise Unreadable(f"{path}: rows are read from {kinds} files, not from {path.suffix or 'this'!r}")
+    try:
+        return reader(path, texts)
+    except (ImportError, OSError, ValueError, KeyError) as error:  # pandas' and numpy's own errors are ValueErrors
+        raise Unreadable(f"{path}: the rows cannot be read: {_said(error)}") from error
 
 
 def holds_rows(path: Path) -> bool:

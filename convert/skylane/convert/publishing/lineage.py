@@ -20,6 +20,9 @@ from skylane.manifest import Lineage
 LIBRARIES: Final = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "scipy", "pandas", "skops")
 """Those that every conversion uses; others are recorded where the pipeline is made of them."""
 
+GRAPH_LIBRARIES: Final = ("onnx", "onnxruntime", "numpy")
+"""Those that importing a graph uses."""
+
 
 def lineage(
     estimator: Any,
@@ -40,6 +43,22 @@ def lineage(
         libraries=_libraries(estimator),
         machine=_machine(),
         loaded=loaded,
+        metrics={name: float(value) for name, value in metrics.items()},
+    )
+
+
+def lineage_of_graph(
+    producer: str, *, file_sha256: str, data_sha256: str | None, metrics: Mapping[str, float]
+) -> Lineage:
+    """Everything about the origin of a graph that was imported now. `producer`: the tool that made it."""
+    return Lineage(
+        created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        estimator=producer,
+        pipeline_sha256=file_sha256,
+        data_sha256=data_sha256,
+        code_revision=None,
+        libraries={"python": platform.python_version(), **{name: version(name) for name in GRAPH_LIBRARIES}},
+        machine=_machine(),
         metrics={name: float(value) for name, value in metrics.items()},
     )
 

@@ -56,6 +56,30 @@ def profile(
     )
 
 
+def profile_of_tensors(
+    columns: Mapping[str, Array], omitted: int, answered: Mapping[str, Array], outputs: Sequence[OutputSpec]
+) -> Profile:
+    """Of an imported graph: histograms of these columns, and of the answers to all of their rows.
+
+    `omitted`: columns beyond these. The rows are a sample of which nobody says that the graph was trained on it.
+    """
+    kept = dict(list(columns.items())[:COLUMNS_MAX])
+    bins = max(BINS_MIN, min(BINS_MAX, BINS_TOTAL // max(len(kept), 1)))
+    rows = len(next(iter(answered.values())))
+    return Profile(
+        of="held-out",
+        rows=rows,
+        columns={
+            name: _column(Column(name, "string" if values.dtype == object else "number"), pd.Series(values), bins)
+            for name, values in kept.items()
+        },
+        omitted=omitted + len(columns) - len(kept),
+        answered_rows=rows,
+        labels=_labels(answered, outputs),
+        answers=_numbers(answered, outputs),
+    )
+
+
 def _accepted(layout: Layout, frame: pd.DataFrame) -> pd.DataFrame:
     """The rows without gaps where the server would refuse them."""
     refusing = [column.name for column in layout.columns if column.missing is None]

@@ -87,6 +87,44 @@ def put(
         raise Unwritable(f"{error.filename or repository}: the version was not published: {error.strerror}") from error
 
 
+def put_as(
+    repository: Path, graph: bytes, manifest: Manifest, page: Callable[[Manifest], str] | None = None
+) -> tuple[Path, bool]:
+    """Publish a graph under the manifest's own number. Returns the directory, and whether it is new.
+
+    Publishing the same content under the same number again changes nothing. Raises BadArgument if the number has other
+    content, and Unwritable.
+    """
+    directory = repository / manifest.model / str(manifest.version)
+    try:
+        if _publish(directory, graph, manifest, page):
+            return directory, True
+    except OSError as error:
+        raise Unwritable(f"{error.filename or repository}: the version was not published: {error.strerror}") from error
+    existing = read(directory)
+    if existing is None or existing.identity != manifest.identity:
+        raise BadArgument(
+            f"{manifest.model} version {manifest.version} exists already, with other content: published versions never "
+            f"change; choose another number"
+        )
+    return directory, False
+
+
+def put_next(
+    repository: Path, graph: bytes, manifest: Manifest, page: Callable[[Manifest], str] | None = None
+) -> tuple[int, Path]:
+    """Publish a graph under the next free number, even if a version with this content exists. Raises Unwritable."""
+    name = manifest.model
+    try:
+        while True:
+            number = next((newest for newest, _ in versions(repository, name)), 0) + 1
+            directory = repository / name / str(number)
+            if _publish(directory, graph, numbered(manifest, number), page):
+                return number, directory
+    except OSError as error:
+        raise Unwritable(f"{error.filename or repository}: the version was not published: {error.strerror}") from error
+
+
 def _publish(directory: Path, graph: bytes, manifest: Manifest, page: Callable[[Manifest], str] | None) -> bool:
     """Write a version and give it its name. False if somebody else was first."""
     directory.parent.mkdir(parents=True, exist_ok=True)

@@ -35,12 +35,13 @@ def golden(
     """The rows as tensors, and what the graph answers to them in one run."""
     inputs = layout.tensors(frame, numbers)
     return Golden(
-        inputs={name: _rows(array) for name, array in inputs.items()},
-        outputs={name: _rows(array) for name, array in run(inputs).items()},
+        inputs={name: json_rows(array) for name, array in inputs.items()},
+        outputs={name: json_rows(array) for name, array in run(inputs).items()},
     )
 
 
-def _rows(array: Array) -> list[Any]:
+def json_rows(array: Array) -> list[Any]:
+    """Rows of one or two dimensions as JSON has them: NaN as null."""
     return [[_scalar(value) for value in row] if isinstance(row, list) else _scalar(row) for row in array.tolist()]
 
 

@@ -1,0 +1,108 @@
+"""`skylane models copy`: a published version under another name, or again as the newest. Needs no server."""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+import skylane.convert.publishing.card as card
+from skylane.convert.errors import BadArgument, ConversionError, Unreadable
+from skylane.convert.publishing.store import put_as, put_next, versions
+from skylane.manifest import MANIFEST_FILE, MODEL_FILE, BrokenVersion, Manifest, Origin, decode, verify_files
+
+POLICY: Final = "model.toml"
+
+DESCRIPTION: Final = """\
+Publish a version again, under another name or as the newest version of its model.
+
+The copy is the same graph with the same promises. Its manifest says what it is a copy
+of; its date and its origin stay those of the first one. How a model is served,
+model.toml, is not copied."""
+
+EPILOG: Final = """\
+examples:
+  skylane models copy wine/3 wine_eu              promote a version to another model
+  skylane models copy wine wine_eu --version 7    the newest version of wine, as number 7
+  skylane models copy wine/3 wine                 roll forward: version 3 as the newest again
+
+The exit code is 0; 2 if there is no such version, it is damaged, or the number is taken;
+6 if the repository cannot be written."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Copy a version and return the exit code."""
+    options = _parser().parse_args(argv)
+    try:
+        print(copy(options.models, options.source, options.name, options.version))
+    except ConversionError as error:
+        print(f"skylane models copy: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def copy(repository: Path, source: str, name: str, version: int | None = None) -> str:
+    """Publish a version again; without a number, as the next one. Returns what was done, in words.
+
+    `source` is a model's name, for its newest version, or name/version. Raises ConversionError.
+    """
+    versions(repository, name)  # a name that cannot be fails before the work, not after it
+    original, graph = _read(repository, source)
+    origin = Origin(model=original.model, version=original.version, identity=original.identity)
+    lineage = msgspec.structs.replace(original.lineage, copied_from=(*original.lineage.copied_from, origin))
+    manifest = msgspec.structs.replace(original, model=name, version=version or 1, lineage=lineage)
+    created = True
+    if version is None:
+        number, path = put_next(repository, graph, manifest, card.page)
+    else:
+        number = version
+        path, created = put_as(repository, graph, manifest, card.page)
+    what = "published as" if created else "nothing new: the same content is already"
+    text = f"{original.model} version {original.version}: {what} {name} version {number} in {path}"
+    if (repository / original.model / POLICY).exists() and not (repository / name / POLICY).exists():
+        text += f"\n{name} has no {POLICY}, so it is served by the defaults; that of {original.model} was not copied"
+    return text
+
+
+def _read(repository: Path, source: str) -> tuple[Manifest, bytes]:
+    """A published version and its graph, verified."""
+    name, slash, number = source.partition("/")
+    if slash and not re.fullmatch(r"[1-9][0-9]*", number):
+        raise BadArgument(f"{source!r}: expected a model's name, or name/version such as wine/3")
+    published = dict(versions(repository, name))
+    if not published:
+        raise Unreadable(f"{repository / name}: no version is published there; name another repository with --models")
+    version = int(number) if slash else max(published)
+    if version not in published:
+        known = ", ".join(map(str, sorted(published)))
+        raise Unreadable(f"{repository / name}: there is no version {version}; there are {known}")
+    directory = published[version]
+    try:
+        verify_files(directory)
+        return decode((directory / MANIFEST_FILE).read_bytes()), (directory / MODEL_FILE).read_bytes()
+    except (BrokenVersion, OSError) as error:
+        raise Unreadable(f"{directory}: {error}") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="skylane models copy",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", metavar="NAME[/VERSION]", help="what is copied (default: the newest version)")
+    parser.add_argument("name", metavar="NAME", help="the model that gets it")
+    parser.add_argument("--version", type=version_number, metavar="N", help="its number (default: the next one)")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="the repository (default: %(default)s)")
+    return parser
+
+
+def version_number(text: str) -> int:
+    """A version's number from the command line."""
+    if not re.fullmatch(r"[1-9][0-9]{0,17}", text):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, received {text!r}")
+    return int(text)

@@ -1,0 +1,91 @@
+"""What came of an import, as people read it. Text and tables; decides nothing."""
+
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from skylane.convert.importing.sample import shape_text
+from skylane.convert.importing.triton import ModelReport
+from skylane.convert.importing.version import ImportedVersion
+from skylane.manifest import Manifest
+
+PLAIN_WIDTH: Final = 120
+"""Columns of a line where nobody can say how wide the terminal is."""
+
+
+def console() -> Console:
+    """Where results go: as wide as the terminal, or as a log's line."""
+    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, markup=False)
+
+
+def show_version(imported: ImportedVersion, out: Console) -> None:
+    """The interface of a version, how it was verified, and where it is."""
+    manifest = imported.manifest
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("", "name", "type", "shape"):
+        table.add_column(heading, overflow="fold")
+    for kind, specs in (("input", manifest.tensors), ("output", manifest.outputs)):
+        for spec in specs:
+            table.add_row(kind, spec.name, spec.dtype, shape_text(spec.shape))
+    out.print(table)
+    for line in facts(manifest):
+        out.print(line)
+    out.print(f"{imported.name}: {where(imported)}")
+
+
+def where(imported: ImportedVersion) -> str:
+    """Whether something was published, and as what."""
+    what = "published as" if imported.created else "nothing new: the same content is already"
+    return f"{what} version {imported.version} in {imported.path}"
+
+
+def facts(manifest: Manifest) -> list[str]:
+    """What was verified, measured and changed, a line each."""
+    imported = manifest.imported
+    assert imported is not None, "it was imported"
+    rows = "rows of the sample" if imported.rows == "sample" else "random rows"
+    independent = {
+        True: "each alone answers as in a batch",
+        False: "they depend on each other, so requests do not share batches",
+        None: "whether they are independent could not be verified",
+    }[imported.rows_independent]
+    lines = [f"verified on {imported.verified_rows} {rows}: {independent}"]
+    if imported.latency_us:
+        times = ", ".join(f"{us:,.1f} µs for {size}" for size, us in imported.latency_us.items())
+        lines.append(f"a run takes {times} row{'s' * (list(imported.latency_us) != ['1'])}")
+    lines += [f"changed: {change}" for change in imported.changes]
+    return [*lines, *(f"note: {note}" for note in manifest.notes)]
+
+
+def show_model(report: ModelReport, out: Console) -> None:
+    """What became of one model of a Triton repository."""
+    out.rule(report.name, align="left", characters="─")
+    for refused in report.refused:
+        out.print(f"not imported: {refused}", style="red")
+    for imported in report.versions:
+        out.print(f"version {imported.version}: {where(imported)}", style="green" if imported.created else None)
+    for line in dict.fromkeys(line for imported in report.versions for line in facts(imported.manifest)[2:]):
+        out.print(f"  {line}")
+    if report.settings:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        for heading in ("config.pbtxt", "", "here"):
+            table.add_column(heading, overflow="fold")
+        for setting in report.settings:
+            style = None if setting.kept else "yellow"
+            table.add_row(setting.given, "" if setting.kept else "not kept", setting.becomes, style=style)
+        out.print(table)
+    if report.policy:
+        out.print(report.policy)
+
+
+def show_summary(reports: Sequence[ModelReport], out: Console) -> None:
+    """How many models were imported, and which were not or only in part."""
+    imported = [report for report in reports if report.versions]
+    short = [report.name for report in reports if report.refused]
+    out.print()
+    told = f"; not imported, or not wholly: {', '.join(short)}" if short else ""
+    out.print(f"{len(imported)} of {len(reports)} models imported{told}")

@@ -1,0 +1,307 @@
+"""A verified graph → a version in the repository: its interface, golden rows, profile, times and origin."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+
+import skylane.convert.publishing.card as card
+from skylane.convert.errors import BadRows, Unconvertible
+from skylane.convert.export.session import Session
+from skylane.convert.importing.graph import CLASSIFIERS, REGRESSORS, Graph, read_graph
+from skylane.convert.importing.sample import Rows
+from skylane.convert.importing.verify import Verified, open_shapes, rows_for, verify
+from skylane.convert.inspection.schema import Array
+from skylane.convert.publishing.lineage import lineage_of_graph
+from skylane.convert.publishing.profile import profile_of_tensors
+from skylane.convert.publishing.store import numbered, put, put_as
+from skylane.convert.verification.golden import ROWS as GOLDEN_ROWS
+from skylane.convert.verification.golden import json_rows
+from skylane.convert.verification.timing import latencies as measured
+from skylane.dtypes import dtype_of
+from skylane.manifest import ColumnSpec, Golden, Imported, Manifest, OutputSpec, TensorSpec, Tolerance, identity_of
+from skylane.profile import Profile
+
+Latencies = Callable[[Sequence[Any], Sequence[int]], list[dict[str, float]]]
+RowsOf = Callable[[Sequence[TensorSpec]], Rows]
+
+GOLDEN_VALUES_MAX: Final = 200_000
+"""Values of all golden rows together, about 2 MB of JSON: of large pictures there are fewer rows."""
+
+PROFILE_ROWS: Final = 20_000
+ANSWERED_AT_ONCE: Final = 256
+
+TIMED_SIZES: Final = (1, 64)
+TIMED_US_MAX: Final = 2e6
+"""A batch that is expected to take longer is not timed."""
+
+Task = Literal["classifier", "regressor", "other"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a graph comes from, for the record."""
+
+    kind: Literal["onnx", "triton", "mlflow"]
+    file: str
+    """Relative to what was imported."""
+    metrics: Mapping[str, float] | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ImportedVersion:
+    """A version that is in the repository now."""
+
+    name: str
+    version: int
+    path: Path
+    created: bool
+    """False if it was there already."""
+    manifest: Manifest
+
+    @property
+    def rows_independent(self) -> bool | None:
+        """Whether rows of several callers may share a run."""
+        return self.manifest.imported.rows_independent if self.manifest.imported else None
+
+
+def import_graph(
+    path: Path,
+    name: str,
+    repository: Path,
+    source: Source,
+    *,
+    rows_of: RowsOf | None = None,
+    columns: Sequence[str] = (),
+    version: int | None = None,
+    batched: bool = True,
+    latencies: Latencies = measured,
+) -> ImportedVersion:
+    """Publish an ONNX file as a version of a model; without a number, as the next one.
+
+    `rows_of` reads the sample for the graph's inputs; without it random rows are made. `columns` are the names of the
+    only input's columns, for a sample that names none. `batched`: whether rows of
+    several callers will share a run, for which they must be independent. Raises ConversionError.
+    """
+    graph = read_graph(path)
+    session = Session(graph.content)
+    rows = rows_for(graph, session) if rows_of is None else rows_of(graph.inputs)
+    verified = verify(graph, session, replace(rows, names=rows.names or tuple(columns)))
+    if verified.difference is not None and batched:
+        raise Unconvertible(
+            f"a row's answer depends on the other rows of its batch ({verified.difference}), and here requests share "
+            f"batches: export the graph for inference, or pass --no-batching to run each request alone"
+        )
+    manifest = _manifest(name, graph, verified, source, latencies)
+    if version is None:
+        number, directory, created = put(repository, graph.content, manifest, card.page)
+    else:
+        number, manifest = version, numbered(manifest, version)
+        directory, created = put_as(repository, graph.content, manifest, card.page)
+    return ImportedVersion(name, number, directory, created, numbered(manifest, number))
+
+
+def _manifest(name: str, graph: Graph, verified: Verified, source: Source, latencies: Latencies) -> Manifest:
+    rows, session = verified.rows, verified.session
+    outputs = _outputs(graph, verified.outputs)
+    columns = _columns(graph.inputs, rows)
+    imported = Imported(
+        source=source.kind,
+        file=source.file,
+        rows=rows.source,
+        verified_rows=verified.verified_rows,
+        rows_independent=verified.difference is None if verified.compared else None,
+        changes=graph.changes,
+        latency_us=_times(session, rows, latencies),
+    )
+    return Manifest(
+        model=name,
+        version=1,
+        identity=identity_of(sha256(graph.content).hexdigest(), graph.inputs, columns, outputs),
+        task=_task(outputs),
+        tensors=graph.inputs,
+        columns=columns,
+        outputs=outputs,
+        tolerance=Tolerance(preset="exact", max_difference=0.0, max_label_flips=0.0),
+        candidates=(),
+        notes=(*source.notes, *graph.notes, *_notes(imported, verified)),
+        imported=imported,
+        profile=_profile(graph.inputs, columns, verified, outputs) if rows.source == "sample" else None,
+        lineage=lineage_of_graph(
+            graph.producer, file_sha256=graph.sha256, data_sha256=None, metrics=source.metrics or {}
+        ),
+        golden=_golden(graph.inputs, verified),
+    )
+
+
+def _notes(imported: Imported, verified: Verified) -> list[str]:
+    notes = []
+    if imported.rows == "random":
+        notes.append(
+            "no sample was given: golden rows are random ones, and there is no profile to compare requests with; "
+            "pass --sample to have both of real rows"
+        )
+    if not verified.compared:
+        notes.append(
+            "whether rows are independent of each other was not verified: the sample has no two rows that differ"
+        )
+    if verified.difference is not None:
+        notes.append(
+            f"a row's answer depends on the other rows of its request ({verified.difference}): keep max_batch_rows = 1"
+        )
+    return notes
+
+
+def _outputs(graph: Graph, answers: Mapping[str, Array]) -> tuple[OutputSpec, ...]:
+    """Types and shapes as the graph really gives them, with what its classifier or regressor says of itself."""
+    specs = []
+    for name in graph.outputs:
+        array = answers[name]
+        try:
+            dtype = dtype_of(array)
+        except TypeError as error:
+            raise Unconvertible(f"output {name!r}: {error}") from error
+        specs.append(OutputSpec(name=name, dtype=dtype, shape=_output_shape(graph, name, array)))
+    return tuple(_with_roles(graph, specs))
+
+
+def _output_shape(graph: Graph, name: str, array: Array) -> tuple[int | None, ...]:
+    """The shape of an output: as answered, but where inputs have open sizes only those that are declared are fixed."""
+    if not any(None in spec.shape[1:] for spec in graph.inputs):
+        return (None, *array.shape[1:])
+    declared = graph.outputs[name]
+    if declared is None or len(declared) != array.ndim:
+        return (None,) * array.ndim
+    pairs = zip(declared[1:], array.shape[1:], strict=True)
+    return (None, *(size if size == actual else None for size, actual in pairs))
+
+
+def _with_roles(graph: Graph, specs: Sequence[OutputSpec]) -> list[OutputSpec]:
+    """Mark label and probabilities of a classifier, and the prediction of a regressor; other graphs do not say."""
+    if graph.operators & CLASSIFIERS and len(specs) == 2:
+        label, scores = specs
+        if label.dtype in ("int64", "string") and len(label.shape) == 1 and len(scores.shape) == 2:
+            classes = graph.classes.get(scores.name, ())
+            return [
+                _replaced(label, role="label"),
+                _replaced(scores, role="probabilities", classes=classes if len(classes) == scores.shape[1] else ()),
+            ]
+    if graph.operators & REGRESSORS and len(specs) == 1 and specs[0].dtype.startswith("float"):
+        return [_replaced(specs[0], role="prediction")]
+    return list(specs)
+
+
+def _replaced(spec: OutputSpec, **fields: Any) -> OutputSpec:
+    return OutputSpec(**{name: getattr(spec, name) for name in spec.__struct_fields__} | fields)
+
+
+def _task(outputs: Sequence[OutputSpec]) -> Task:
+    roles = {spec.role for spec in outputs}
+    if "probabilities" in roles:
+        return "classifier"
+    return "regressor" if "prediction" in roles else "other"
+
+
+def _columns(inputs: Sequence[TensorSpec], rows: Rows) -> tuple[ColumnSpec, ...]:
+    """Columns that callers may send by name: those of the sample, or inputs that hold a single column each.
+
+    Gaps in floats are passed on as NaN, as the graph's other callers do.
+    """
+    if len(inputs) == 1 and len(set(rows.names)) == len(rows.names) == _columns_of(inputs[0]):
+        names = [(inputs[0], index, name) for index, name in enumerate(rows.names)]
+    elif all(spec.shape == (None, 1) for spec in inputs) and len(inputs) > 1:
+        names = [(spec, 0, spec.name) for spec in inputs]
+    else:
+        return ()
+    return tuple(
+        ColumnSpec(
+            name=name,
+            dtype=spec.dtype,
+            tensor=spec.name,
+            index=index,
+            missing="NaN" if spec.dtype.startswith("float") else None,
+        )
+        for spec, index, name in names
+    )
+
+
+def _columns_of(spec: TensorSpec) -> int | None:
+    """Columns of a tensor of two dimensions; None for others, and if their number is open."""
+    return spec.shape[1] if len(spec.shape) == 2 else None
+
+
+def _times(session: Session, rows: Rows, latencies: Latencies) -> dict[str, float]:
+    """Microseconds of one run for each size, but for sizes that would take too long."""
+    times: dict[str, float] = {}
+    for size in TIMED_SIZES:
+        expected_us = times.get("1", 0.0) * size
+        if expected_us <= TIMED_US_MAX:
+            times |= latencies([(session.run, rows.arrays)], (size,))[0]
+    return times
+
+
+def _golden(inputs: Sequence[TensorSpec], verified: Verified) -> Golden:
+    """Some of the verified rows with their answers. JSON has no infinity, so rows with one are left out."""
+    places = np.unique(np.linspace(0, len(verified.rows) - 1, verified.verified_rows).astype(int))
+    given = {spec.name: verified.rows.arrays[spec.name][places] for spec in inputs}
+    finite = np.ones(len(places), np.bool_)
+    for array in (*given.values(), *verified.outputs.values()):
+        if array.dtype.kind == "f":
+            finite &= ~np.isinf(array.reshape(len(array), -1)).any(axis=1)
+    left = np.flatnonzero(finite)
+    if not len(left):
+        raise BadRows("every row has an infinity, or gets one for an answer: give rows without (--sample)")
+    values = sum(array[:1].size for array in (*given.values(), *verified.outputs.values()))
+    count = max(1, min(GOLDEN_ROWS, GOLDEN_VALUES_MAX // max(values, 1)))
+    chosen = left[np.unique(np.linspace(0, len(left) - 1, count).astype(int))]
+    kept = {name: array[chosen] for name, array in given.items()}
+    answers = verified.session.named(kept)
+    return Golden(
+        inputs={name: _flat(array) for name, array in kept.items()},
+        outputs={name: json_rows(array.reshape(len(array), -1) if array.ndim > 2 else array)
+                 for name, array in answers.items()},
+        shapes=open_shapes(inputs, kept),
+    )  # fmt: skip
+
+
+def _flat(array: Array) -> list[Any]:
+    return json_rows(array.reshape(len(array), -1))
+
+
+def _profile(
+    inputs: Sequence[TensorSpec], columns: Sequence[ColumnSpec], verified: Verified, outputs: Sequence[OutputSpec]
+) -> Profile:
+    """Of the sample's columns and the answers to them, of rows from all over it."""
+    places = np.unique(np.linspace(0, len(verified.rows) - 1, PROFILE_ROWS).astype(int))
+    arrays = {name: array[places] for name, array in verified.rows.arrays.items()}
+    named = {(column.tensor, column.index): column.name for column in columns}
+    seen: dict[str, Array] = {}
+    omitted = 0
+    for spec in inputs:
+        array = arrays[spec.name]
+        if array.ndim > 2:
+            omitted += array[0].size
+            continue
+        flat = array.reshape(len(array), -1)
+        for index in range(flat.shape[1]):
+            seen[named.get((spec.name, index)) or _place(inputs, spec, index)] = flat[:, index]
+    return profile_of_tensors(seen, omitted, _answers(verified.session, arrays, len(places)), outputs)
+
+
+def _place(inputs: Sequence[TensorSpec], spec: TensorSpec, index: int) -> str:
+    """What a column without a name is called."""
+    if spec.shape[1:] in ((), (1,)):
+        return spec.name
+    return str(index) if len(inputs) == 1 else f"{spec.name}:{index}"
+
+
+def _answers(session: Session, arrays: Mapping[str, Array], rows: int) -> dict[str, Array]:
+    parts = [
+        session.named({name: array[start : start + ANSWERED_AT_ONCE] for name, array in arrays.items()})
+        for start in range(0, rows, ANSWERED_AT_ONCE)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
