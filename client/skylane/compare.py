@@ -189,6 +189,7 @@ def _origin(old: Manifest, new: Manifest) -> Iterator[Change]:
         "training data": (_short(one.data_sha256), _short(other.data_sha256)),
         "code": (_short(one.code_revision), _short(other.code_revision)),
         "machine": (one.machine or "–", other.machine or "–"),
+        "copied from": (_copied(old), _copied(new)),
     }
     for name, (before, after) in facts.items():
         if before != after:
@@ -196,6 +197,12 @@ def _origin(old: Manifest, new: Manifest) -> Iterator[Change]:
     for name, version, now in _pairs(one.libraries, other.libraries):
         if version != now:
             yield Change("origin", name, version or "–", now or "–")
+
+
+def _copied(manifest: Manifest) -> str:
+    """The version that this one is a copy of."""
+    origins = manifest.lineage.copied_from
+    return f"{origins[-1].model} {origins[-1].version}" if origins else "–"
 
 
 def _chosen(manifest: Manifest) -> Candidate | None:

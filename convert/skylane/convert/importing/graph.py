@@ -67,6 +67,8 @@ class Graph:
     changes: tuple[str, ...] = ()
     """What was changed, in words."""
     notes: tuple[str, ...] = ()
+    opset: int = 18
+    """Version of ONNX's own operators."""
     fixed_batch: int | None = None
     """The size that the batch dimension had, if it was fixed."""
 
@@ -75,7 +77,7 @@ def read_graph(path: Path) -> Graph:
     """Read an ONNX file. Raises Unreadable if it is none, and Unconvertible naming what cannot be served."""
     content = _content(path)
     model = _parsed(path, content)
-    changes = [*_embed(path, model), *_fetch_text_locale(model)]
+    changes = [*_embed(path, model), *_set_text_locale(model)]
     classes = _remove_zipmaps(model)
     changes += [f"ZipMap removed: {name!r} is a tensor with a column for each class" for name in classes]
     inputs = _real_inputs(model)
@@ -95,6 +97,7 @@ def read_graph(path: Path) -> Graph:
         classes=classes,
         changes=tuple(changes),
         notes=tuple(_on_defaults(model)),
+        opset=next((opset.version for opset in model.opset_import if opset.domain in ("", "ai.onnx")), 18),
         fixed_batch=fixed,
     )
 
@@ -163,7 +166,7 @@ def _embed(path: Path, model: onnx.ModelProto) -> list[str]:
     return [f"weights embedded from {', '.join(names)}"]
 
 
-def _fetch_text_locale(model: onnx.ModelProto) -> list[str]:
+def _set_text_locale(model: onnx.ModelProto) -> list[str]:
     """Say in which locale texts are lowered if nobody did: the default, en_US, is missing in slim images."""
     nodes = [node for node in model.graph.node if node.op_type == "StringNormalizer"]
     unsaid = [node for node in nodes if not any(attribute.name == "locale" for attribute in node.attribute)]

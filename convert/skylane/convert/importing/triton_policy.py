@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from skylane.convert.errors import Unconvertible
+from skylane.convert.importing.sample import shape_text
 from skylane.convert.importing.text_proto import Message
 
 INSTANCES_MAX: Final = 64
@@ -200,11 +201,15 @@ def _version_policy(config: Message, plan: Plan) -> None:
     elif "latest" in policy:
         number = max(1, policy.one("latest").whole("num_versions"))
         plan.set("versions", "keep", min(number, VERSIONS_MAX), f"version_policy: latest {number}")
+    else:
+        plan.settings.append(Setting("version_policy", "the newest version is served, which is the default"))
 
 
 def _response_cache(config: Message, plan: Plan) -> None:
     if config.one("response_cache").last("enable") in ("true", "True", "1", "t"):
         plan.set("cache", "enabled", True, "response_cache.enable: true")
+    else:
+        plan.settings.append(Setting("response_cache", "no cache, which is the default"))
 
 
 def _optimization(config: Message, plan: Plan) -> None:
@@ -212,6 +217,8 @@ def _optimization(config: Message, plan: Plan) -> None:
     level = graph.whole("level")
     if level in LEVELS:
         plan.set("session", "graph_optimization", LEVELS[level], f"optimization.graph.level: {level}")
+    elif "level" in graph:
+        plan.settings.append(Setting(f"optimization.graph.level: {level}", "all optimizations, which is the default"))
 
 
 def _parameters(config: Message, plan: Plan) -> None:
@@ -264,7 +271,7 @@ def differences(config: Message, field_name: str, specs: Sequence[Any]) -> Itera
         )
         if dtype not in ("", spec.dtype) or not same:
             given = f"{field_name} {name!r}: {message.last('data_type')} {message.wholes('dims')}"
-            yield Setting(given, f"the graph has {spec.dtype} {list(spec.shape)}", kept=False)
+            yield Setting(given, f"the graph has {spec.dtype} {shape_text(spec.shape)}", kept=False)
     undeclared = [name for name in actual if declared and name not in {message.last("name") for message in declared}]
     for name in undeclared:
         yield Setting(f"{field_name} {name!r} is not declared", "the graph has it, so it is served", kept=True)

@@ -61,9 +61,22 @@ def rows_for(graph: Graph, session: Session) -> Rows:
             session.run({name: array[:1] for name, array in rows.arrays.items()})
         except Exception as error:  # whatever the runtime raises
             failure = failure or error
+            _check_fixed_batch(graph, session, rows, error)
         else:
             return rows
     raise BadRows(f"the graph fails on random rows: {reason(failure)}; give rows that it takes (--sample)")
+
+
+def _check_fixed_batch(graph: Graph, session: Session, rows: Rows, error: Exception) -> None:
+    """Raises Unconvertible if a graph that fails on one row runs on as many as it was exported for."""
+    count = graph.fixed_batch or 1
+    if count == 1:
+        return
+    try:
+        session.run({name: np.resize(array, (count, *array.shape[1:])) for name, array in rows.arrays.items()})
+    except Exception:  # whatever the runtime raises: the rows are at fault, not their number
+        return
+    raise Unconvertible(_on_fixed_batch(graph, f"on 1 row it fails: {reason(error)}")) from error
 
 
 def verify(graph: Graph, session: Session, rows: Rows) -> Verified:
@@ -155,6 +168,8 @@ def open_shapes(inputs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> di
 
 
 def reason(error: Exception | None) -> str:
-    """The gist of ONNX Runtime's message."""
+    """The gist of ONNX Runtime's message, without the places in its own source."""
     text = " ".join(str(error).split())
-    return text.rpartition("Status Message: ")[2][:200] if "Status Message: " in text else text[:200]
+    for before in ("Status Message: ", " was false. "):
+        text = text.rpartition(before)[2] or text
+    return text[:200]

@@ -20,16 +20,18 @@ from skylane.convert.publishing.profile import profile_of_tensors
 from skylane.convert.publishing.store import numbered, put, put_as
 from skylane.convert.verification.golden import ROWS as GOLDEN_ROWS
 from skylane.convert.verification.golden import json_rows
-from skylane.convert.verification.timing import latencies as measured
+from skylane.convert.verification.timing import latencies
 from skylane.dtypes import dtype_of
 from skylane.manifest import ColumnSpec, Golden, Imported, Manifest, OutputSpec, TensorSpec, Tolerance, identity_of
 from skylane.profile import Profile
 
-Latencies = Callable[[Sequence[Any], Sequence[int]], list[dict[str, float]]]
 RowsOf = Callable[[Sequence[TensorSpec]], Rows]
 
 GOLDEN_VALUES_MAX: Final = 200_000
 """Values of all golden rows together, about 2 MB of JSON: of large pictures there are fewer rows."""
+
+OPSET_MIN: Final = 7
+"""The oldest version of ONNX's operators of which ONNX Runtime has all."""
 
 PROFILE_ROWS: Final = 20_000
 ANSWERED_AT_ONCE: Final = 256
@@ -79,7 +81,6 @@ def import_graph(
     columns: Sequence[str] = (),
     version: int | None = None,
     batched: bool = True,
-    latencies: Latencies = measured,
 ) -> ImportedVersion:
     """Publish an ONNX file as a version of a model; without a number, as the next one.
 
@@ -88,7 +89,7 @@ def import_graph(
     several callers will share a run, for which they must be independent. Raises ConversionError.
     """
     graph = read_graph(path)
-    session = Session(graph.content)
+    session = _session(graph)
     rows = rows_for(graph, session) if rows_of is None else rows_of(graph.inputs)
     verified = verify(graph, session, replace(rows, names=rows.names or tuple(columns)))
     if verified.difference is not None and batched:
@@ -96,7 +97,7 @@ def import_graph(
             f"a row's answer depends on the other rows of its batch ({verified.difference}), and here requests share "
             f"batches: export the graph for inference, or pass --no-batching to run each request alone"
         )
-    manifest = _manifest(name, graph, verified, source, latencies)
+    manifest = _manifest(name, graph, verified, source)
     if version is None:
         number, directory, created = put(repository, graph.content, manifest, card.page)
     else:
@@ -105,7 +106,20 @@ def import_graph(
     return ImportedVersion(name, number, directory, created, numbered(manifest, number))
 
 
-def _manifest(name: str, graph: Graph, verified: Verified, source: Source, latencies: Latencies) -> Manifest:
+def _session(graph: Graph) -> Session:
+    """Raises Unconvertible if ONNX Runtime does not load the graph."""
+    try:
+        return Session(graph.content)
+    except Unconvertible as error:
+        if graph.opset >= OPSET_MIN:
+            raise
+        raise Unconvertible(
+            f"{error}; the graph uses opset {graph.opset}, of which ONNX Runtime has few operators: try what "
+            f"onnx.version_converter.convert_version(model, 17) makes of it"
+        ) from error
+
+
+def _manifest(name: str, graph: Graph, verified: Verified, source: Source) -> Manifest:
     rows, session = verified.rows, verified.session
     outputs = _outputs(graph, verified.outputs)
     columns = _columns(graph.inputs, rows)
@@ -116,7 +130,7 @@ def _manifest(name: str, graph: Graph, verified: Verified, source: Source, laten
         verified_rows=verified.verified_rows,
         rows_independent=verified.difference is None if verified.compared else None,
         changes=graph.changes,
-        latency_us=_times(session, rows, latencies),
+        latency_us=_times(session, rows),
     )
     return Manifest(
         model=name,
@@ -234,7 +248,7 @@ def _columns_of(spec: TensorSpec) -> int | None:
     return spec.shape[1] if len(spec.shape) == 2 else None
 
 
-def _times(session: Session, rows: Rows, latencies: Latencies) -> dict[str, float]:
+def _times(session: Session, rows: Rows) -> dict[str, float]:
     """Microseconds of one run for each size, but for sizes that would take too long."""
     times: dict[str, float] = {}
     for size in TIMED_SIZES:

@@ -46,7 +46,7 @@ def made(manifest: Manifest) -> Html:
     """Lineage and versions."""
     origin = manifest.lineage
     facts = {
-        "pipeline": origin.estimator,
+        "graph" if manifest.imported else "pipeline": origin.estimator,
         "its file, SHA-256": origin.pipeline_sha256,
         "opened": origin.loaded or UNKNOWN,
         "training data, SHA-256": origin.data_sha256 or UNKNOWN,
@@ -55,5 +55,7 @@ def made(manifest: Manifest) -> Html:
         "libraries": ", ".join(f"{name} {version}" for name, version in origin.libraries.items()) or UNKNOWN,
         "identity": manifest.identity,
     }
+    if origin.copied_from:
+        facts["copied from"] = ", ".join(f"{each.model} version {each.version}" for each in origin.copied_from)
     items = joined(Html(tag("dt", text(name)) + tag("dd", text(value))) for name, value in facts.items())
     return tag("section", tag("h2", text("Where it comes from")), tag("dl", items))

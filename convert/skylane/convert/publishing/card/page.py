@@ -4,6 +4,7 @@ from importlib.resources import files
 from typing import Final
 
 from skylane.convert.publishing.card.html import Html, tag, text
+from skylane.convert.publishing.card.imported import imported
 from skylane.convert.publishing.card.inputs import answers, inputs
 from skylane.convert.publishing.card.made import calling, golden, made
 from skylane.convert.publishing.card.tried import tried
@@ -32,6 +33,7 @@ def cell(manifest: Manifest, *, draft: bool = False) -> str:
     sections = (
         _head(manifest, "not published yet" if draft else f"version {manifest.version}"),
         tried(manifest),
+        imported(manifest),
         inputs(manifest),
         answers(manifest),
         golden(manifest),
@@ -62,12 +64,18 @@ def _head(manifest: Manifest, published: str) -> Html:
 def _summary(manifest: Manifest) -> str:
     inputs = len(manifest.columns) or sum(spec.shape[1] or 0 for spec in manifest.tensors if len(spec.shape) > 1)
     made = manifest.lineage.created_at.replace("T", " ")[:16]
-    return f"{manifest.task.replace('_', ' ')} of {inputs} inputs, made on {made} UTC"
+    kind = "imported graph" if manifest.task == "other" else manifest.task.replace("_", " ")
+    return f"{kind} of {inputs} inputs, {'made' if manifest.imported is None else 'imported'} on {made} UTC"
 
 
 def _figures(manifest: Manifest, chosen: Candidate | None) -> list[Html]:
     """What one wants to know first."""
     figures: list[Html] = []
+    if manifest.imported is not None:
+        figures += [
+            _figure(f"{time:.1f} µs", f"for {rows} row{'s' * (rows != '1')}", "a run of the graph")
+            for rows, time in manifest.imported.latency_us.items()
+        ]
     if chosen is None:
         return figures
     if manifest.metric is not None and chosen.metric_drop is not None:

@@ -1,0 +1,31 @@
+"""The card's part on an imported graph: its interface, and what was verified. Pure."""
+
+from skylane.convert.publishing.card.html import EMPTY, Html, joined, table, tag, text
+from skylane.manifest import Manifest, OutputSpec, TensorSpec
+
+
+def imported(manifest: Manifest) -> Html:
+    """Its inputs and outputs as the graph has them, and how it was verified; nothing for a converted pipeline."""
+    origin = manifest.imported
+    if origin is None:
+        return EMPTY
+    rows = "rows of a sample" if origin.rows == "sample" else "random rows"
+    independent = {
+        True: "each got the same answer alone and in a batch",
+        False: "their answers depend on each other, so requests must not share batches",
+        None: "whether they are independent could not be verified",
+    }[origin.rows_independent]
+    verified = f"Verified on {origin.verified_rows} {rows}: {independent}."
+    lines = [*(_row("input", spec) for spec in manifest.tensors), *(_row("output", spec) for spec in manifest.outputs)]
+    return tag(
+        "section",
+        tag("h2", text("Imported graph")),
+        tag("p", text(f"Imported from {origin.file} ({origin.source}). {verified}")),
+        tag("ul", joined(tag("li", text(change)) for change in origin.changes)) if origin.changes else None,
+        table(["", "name", "type", "shape"], lines),
+    )
+
+
+def _row(kind: str, spec: TensorSpec | OutputSpec) -> list[Html]:
+    shape = ", ".join(["rows", *("any" if size is None else str(size) for size in spec.shape[1:])])
+    return [text(kind), text(spec.name), text(spec.dtype), text(f"({shape})")]
