@@ -5,7 +5,7 @@ The converter writes it into manifest.json; client/skylane/version_files.py has 
 
 import hashlib
 import re
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -27,7 +27,6 @@ MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 """What a model may be called: it is a directory's name and travels in messages and metric labels."""
 
 type_name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-Scalar = bool | int | float | str | None
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -165,12 +164,10 @@ class Imported(_Record, frozen=True, kw_only=True):
 class Golden(_Record, frozen=True, kw_only=True):
     """A few rows with their answers. The server runs them before a version serves."""
 
-    inputs: dict[str, list[list[Scalar]]]
-    """Tensor name → rows of values; NaN is written as null."""
-    outputs: dict[str, list[Scalar | list[Scalar]]]
-    """What the published graph answered when it was made."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    """Tensor name → shape of one of its rows, where the interface leaves some of these sizes open."""
+    inputs: dict[str, list[Any]]
+    """Tensor name → rows of values, nested as the tensor's dimensions are; NaN is written as null."""
+    outputs: dict[str, list[Any]]
+    """What the published graph answered when it was made, in the same form."""
 
 
 class Manifest(_Record, frozen=True, kw_only=True):

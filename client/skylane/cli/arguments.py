@@ -32,7 +32,7 @@ examples:
   skylane models flights_late          what its latest version takes and gives
   skylane models flights_late --label stable --format json
   skylane models diff flights_late     what its newest version changed
-  skylane models copy flights_late/2 flights_eu    publish version 2 under another name
+  skylane models copy flights_late/2 flights_eu    version 2 under another name
 """
 
 PREDICT_USAGE: Final = "MODEL (--row ... | --json TEXT | --csv FILE)"

@@ -99,7 +99,7 @@ def test_an_onnx_flavor_is_imported_with_its_example_and_column_names(
         "sample",
     )
     assert [column.name for column in manifest.columns] == NAMES
-    np.testing.assert_allclose(manifest.golden.inputs["x"][0], ROWS[0], rtol=1e-6)  # type: ignore[arg-type]
+    np.testing.assert_allclose(manifest.golden.inputs["x"][0], ROWS[0], rtol=1e-6)
     assert "MLflow model 463560eb864c45538990972677021d10, MLflow 3.17.2" in manifest.notes
 
 

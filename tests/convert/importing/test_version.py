@@ -68,6 +68,18 @@ def test_random_rows_are_the_same_each_time(importing: Importing, tmp_path: Path
     assert other.manifest.golden == first.manifest.golden
 
 
+@pytest.mark.parametrize("made", [graphs.zipmapped, lambda: graphs.affine(batch=1)], ids=["ZipMap", "fixed batch"])
+def test_a_graph_that_is_changed_is_changed_alike_each_time(made: Made, importing: Importing) -> None:
+    assert importing(made()).created
+    assert not importing(made()).created
+
+
+def test_golden_rows_are_nested_as_their_tensors_are(importing: Importing) -> None:
+    golden = importing(graphs.typed(graphs.FLOAT, ["N", 2, "open"])).manifest.golden
+    assert np.array(golden.inputs["x"]).shape == np.array(golden.outputs["y"]).shape == (8, 2, 4)
+    assert np.array(importing(graphs.typed(graphs.FLOAT, ["N"])).manifest.golden.inputs["x"]).shape == (8,)
+
+
 def test_golden_rows_and_profile_come_from_the_sample(importing: Importing) -> None:
     rows = np.arange(400, dtype=np.float64).reshape(100, 4)
     manifest = importing(graphs.affine(), {"x": rows}).manifest

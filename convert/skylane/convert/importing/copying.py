@@ -11,7 +11,7 @@ import msgspec
 
 import skylane.convert.publishing.card as card
 from skylane.convert.errors import BadArgument, ConversionError, Unreadable
-from skylane.convert.publishing.store import put_as, put_next, versions
+from skylane.convert.publishing.store import put, put_as, versions
 from skylane.manifest import MANIFEST_FILE, MODEL_FILE, BrokenVersion, Manifest, Origin, decode, verify_files
 
 POLICY: Final = "model.toml"
@@ -54,9 +54,8 @@ def copy(repository: Path, source: str, name: str, version: int | None = None) -
     origin = Origin(model=original.model, version=original.version, identity=original.identity)
     lineage = msgspec.structs.replace(original.lineage, copied_from=(*original.lineage.copied_from, origin))
     manifest = msgspec.structs.replace(original, model=name, version=version or 1, lineage=lineage)
-    created = True
     if version is None:
-        number, path = put_next(repository, graph, manifest, card.page)
+        number, path, created = put(repository, graph, manifest, card.page, again=True)
     else:
         number = version
         path, created = put_as(repository, graph, manifest, card.page)

@@ -32,7 +32,7 @@ def show_version(imported: ImportedVersion, out: Console) -> None:
         for spec in specs:
             table.add_row(kind, spec.name, spec.dtype, shape_text(spec.shape))
     out.print(table)
-    for line in facts(manifest):
+    for line in (*facts(manifest), *remarks(manifest)):
         out.print(line)
     out.print(f"{imported.name}: {where(imported)}")
 
@@ -44,7 +44,7 @@ def where(imported: ImportedVersion) -> str:
 
 
 def facts(manifest: Manifest) -> list[str]:
-    """What was verified, measured and changed, a line each."""
+    """What was verified and measured, a line each."""
     imported = manifest.imported
     assert imported is not None, "it was imported"
     rows = "rows of the sample" if imported.rows == "sample" else "random rows"
@@ -57,8 +57,13 @@ def facts(manifest: Manifest) -> list[str]:
     if imported.latency_us:
         times = ", ".join(f"{us:,.1f} µs for {size}" for size, us in imported.latency_us.items())
         lines.append(f"a run takes {times} row{'s' * (list(imported.latency_us) != ['1'])}")
-    lines += [f"changed: {change}" for change in imported.changes]
-    return [*lines, *(f"note: {note}" for note in manifest.notes)]
+    return lines
+
+
+def remarks(manifest: Manifest) -> list[str]:
+    """What was changed, and what the author should know, a line each."""
+    changes = manifest.imported.changes if manifest.imported else ()
+    return [*(f"changed: {change}" for change in changes), *(f"note: {note}" for note in manifest.notes)]
 
 
 def show_model(report: ModelReport, out: Console) -> None:
@@ -67,8 +72,9 @@ def show_model(report: ModelReport, out: Console) -> None:
     for refused in report.refused:
         out.print(f"not imported: {refused}", style="red")
     for imported in report.versions:
-        out.print(f"version {imported.version}: {where(imported)}", style="green" if imported.created else None)
-    for line in dict.fromkeys(line for imported in report.versions for line in facts(imported.manifest)[2:]):
+        out.print(where(imported), style="green" if imported.created else None)
+        out.print(f"  {'; '.join(facts(imported.manifest))}")
+    for line in dict.fromkeys(line for imported in report.versions for line in remarks(imported.manifest)):
         out.print(f"  {line}")
     if report.settings:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))

@@ -15,7 +15,6 @@ from skylane.convert.export.session import Session
 from skylane.convert.importing.graph import Graph
 from skylane.convert.importing.sample import Rows, random_rows
 from skylane.convert.inspection.schema import Array
-from skylane.manifest import TensorSpec
 
 VERIFIED_ROWS: Final = 16
 """Rows that are answered alone and in one batch."""
@@ -160,11 +159,6 @@ def _all_equal(array: Array) -> bool:
     flat = array.reshape(len(array), -1)
     same = flat == flat[:1]
     return bool(np.all(same | ((flat != flat) & (flat[:1] != flat[:1]))))  # NaN is NaN
-
-
-def open_shapes(inputs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
-    """Shape of one row for each input whose interface leaves some of its sizes open."""
-    return {spec.name: tuple(arrays[spec.name].shape[1:]) for spec in inputs if None in spec.shape[1:]}
 
 
 def reason(error: Exception | None) -> str:

@@ -13,7 +13,7 @@ from skylane.convert.errors import BadRows, Unconvertible
 from skylane.convert.export.session import Session
 from skylane.convert.importing.graph import CLASSIFIERS, REGRESSORS, Graph, read_graph
 from skylane.convert.importing.sample import Rows
-from skylane.convert.importing.verify import Verified, open_shapes, rows_for, verify
+from skylane.convert.importing.verify import Verified, rows_for, verify
 from skylane.convert.inspection.schema import Array
 from skylane.convert.publishing.lineage import lineage_of_graph
 from skylane.convert.publishing.profile import profile_of_tensors
@@ -275,15 +275,9 @@ def _golden(inputs: Sequence[TensorSpec], verified: Verified) -> Golden:
     kept = {name: array[chosen] for name, array in given.items()}
     answers = verified.session.named(kept)
     return Golden(
-        inputs={name: _flat(array) for name, array in kept.items()},
-        outputs={name: json_rows(array.reshape(len(array), -1) if array.ndim > 2 else array)
-                 for name, array in answers.items()},
-        shapes=open_shapes(inputs, kept),
-    )  # fmt: skip
-
-
-def _flat(array: Array) -> list[Any]:
-    return json_rows(array.reshape(len(array), -1))
+        inputs={name: json_rows(array) for name, array in kept.items()},
+        outputs={name: json_rows(array) for name, array in answers.items()},
+    )
 
 
 def _profile(

@@ -65,9 +65,14 @@ def numbered(manifest: Manifest, version: int) -> Manifest:
 
 
 def put(
-    repository: Path, graph: bytes, manifest: Manifest, page: Callable[[Manifest], str] | None = None
+    repository: Path,
+    graph: bytes,
+    manifest: Manifest,
+    page: Callable[[Manifest], str] | None = None,
+    *,
+    again: bool = False,
 ) -> tuple[int, Path, bool]:
-    """Publish a graph under the next free number, unless a version with this content exists.
+    """Publish a graph under the next free number, unless a version with this content exists; `again`: even then.
 
     `page` makes the model card of the manifest, which lies beside it. Returns number, directory, and whether it is
     new. Any number of processes may do this at once. Raises Unwritable.
@@ -77,7 +82,7 @@ def put(
         while True:
             # Content and number come from one look at the directory, so of two equal publishers only one can win.
             number = next((newest for newest, _ in versions(repository, name)), 0) + 1
-            existing = find(repository, name, manifest.identity)
+            existing = None if again else find(repository, name, manifest.identity)
             if existing is not None:
                 return *existing, False
             directory = repository / name / str(number)
@@ -108,21 +113,6 @@ def put_as(
             f"change; choose another number"
         )
     return directory, False
-
-
-def put_next(
-    repository: Path, graph: bytes, manifest: Manifest, page: Callable[[Manifest], str] | None = None
-) -> tuple[int, Path]:
-    """Publish a graph under the next free number, even if a version with this content exists. Raises Unwritable."""
-    name = manifest.model
-    try:
-        while True:
-            number = next((newest for newest, _ in versions(repository, name)), 0) + 1
-            directory = repository / name / str(number)
-            if _publish(directory, graph, numbered(manifest, number), page):
-                return number, directory
-    except OSError as error:
-        raise Unwritable(f"{error.filename or repository}: the version was not published: {error.strerror}") from error
 
 
 def _publish(directory: Path, graph: bytes, manifest: Manifest, page: Callable[[Manifest], str] | None) -> bool:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from skylane.convert.inspection.schema import Array, Layout, NumberType
 from skylane.convert.verification.probes import whole_rows, with_gaps
-from skylane.manifest import Golden, Scalar
+from skylane.manifest import Golden
 
 ROWS: Final = 8
 
@@ -41,9 +41,11 @@ def golden(
 
 
 def json_rows(array: Array) -> list[Any]:
-    """Rows of one or two dimensions as JSON has them: NaN as null."""
-    return [[_scalar(value) for value in row] if isinstance(row, list) else _scalar(row) for row in array.tolist()]
+    """Rows as JSON has them, nested as the array's dimensions are: NaN is null."""
+    return [_value(row) for row in array.tolist()]
 
 
-def _scalar(value: Scalar) -> Scalar:
+def _value(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_value(each) for each in value]
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -162,10 +162,7 @@ def _example(model: LoadedModel) -> dict[str, Any]:
 
 def _row(interface: Interface, golden: Golden, row: int) -> dict[str, Any]:
     if not interface.columns:
-        return {
-            tensor.name: [_short(value, tensor.dtype) for value in golden.inputs[tensor.name][row]]
-            for tensor in interface.tensors
-        }
+        return {tensor.name: _short(golden.inputs[tensor.name][row], tensor.dtype) for tensor in interface.tensors}
     made = {}
     for column in interface.columns:
         value = golden.inputs[column.tensor][row][column.index]
@@ -175,5 +172,7 @@ def _row(interface: Interface, golden: Golden, row: int) -> dict[str, Any]:
 
 
 def _short(value: Any, dtype: DType) -> Any:
-    """A float with no more digits than its type holds, as people would write it."""
+    """Floats with no more digits than their type holds, as people would write them."""
+    if isinstance(value, list):
+        return [_short(each, dtype) for each in value]
     return float(str(NUMPY[dtype].type(value))) if isinstance(value, float) else value

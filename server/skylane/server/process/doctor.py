@@ -278,7 +278,7 @@ def _models(root: Path) -> tuple[list[Finding], int, int]:
             except Exception as error:  # BrokenVersion; for whatever else it meets, the server would refuse it as well
                 advice = "the server would serve another version, if there is one"
                 if "skylane import" not in str(error):
-                    advice = f"publish {name} again; {advice}"
+                    advice = f"publish or import {name} again; {advice}"
                 findings.append(Finding("fail", f"{name}/{version}: {error}", advice))
                 continue
             kept.append(loaded)  # so that the memory of all together is seen

@@ -1,5 +1,8 @@
 """The card's end: answers to hold a server against, how to call the model, and who made it from what. Pure."""
 
+from collections.abc import Iterator
+from itertools import islice
+
 from skylane.convert.publishing.card.html import EMPTY, Html, joined, table, tag, text
 from skylane.manifest import Manifest
 
@@ -23,9 +26,18 @@ def golden(manifest: Manifest) -> Html:
 
 
 def _value(value: object) -> str:
-    values = value if isinstance(value, list) else [value]
+    values = list(islice(_flat(value), 7))  # one more than is shown
     shown = [f"{each:.6g}" if isinstance(each, float) else "missing" if each is None else str(each) for each in values]
     return ", ".join(shown[:6]) + (" …" if len(shown) > 6 else "")
+
+
+def _flat(value: object) -> Iterator[object]:
+    """The values of a row of any number of dimensions."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _flat(each)
+    else:
+        yield value
 
 
 def calling(manifest: Manifest) -> Html:
