@@ -135,6 +135,7 @@ def test_one_model_of_a_repository_may_get_another_name(command: Command, tmp_pa
         pytest.param(["net.onnx"], "--name is missing", id="no name"),
         pytest.param(["net.onnx", "--name", "a b"], "'a b' cannot be a model's name", id="a name that cannot be"),
         pytest.param(["absent.onnx", "--name", "a"], "absent.onnx: cannot be read", id="no file"),
+        pytest.param(["triton", "--sample", "absent.npz"], "--sample absent.npz: there is no", id="no sample"),
         pytest.param(["triton", "--name", "a"], "--name is for a single model", id="a name for many models"),
         pytest.param(["triton", "--version", "2"], "--version is for a single file", id="a number for many models"),
         pytest.param(["saved"], "python -m tf2onnx.convert --saved-model", id="a TensorFlow model"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
+from onnx import TensorProto
 
 from skylane.cli import main
 from skylane.client import Client
@@ -27,6 +28,7 @@ ROWS: dict[str, dict[str, graphs.Array]] = {
         "city": np.array([["Köln"], [""]]),
     },
     "voice": {"steps": random.normal(size=(2, 5, 3)).astype(np.float32)},
+    "half": {"x": random.normal(size=(2, 2)).astype(np.float16)},
     "leaving": {"x": random.normal(size=(4, 2)).astype(np.float32)},
 }
 
@@ -39,6 +41,7 @@ def repository(tmp_path: Path) -> Path:
     graphs.save(graphs.two_inputs(), root / "churn/4/model.onnx")
     graphs.save(graphs.pooled(), root / "voice/1/model.onnx")
     graphs.save(graphs.zipmapped(), root / "leaving/1/model.onnx")
+    graphs.save(graphs.typed(TensorProto.FLOAT16), root / "half/1/model.onnx")
     for name in ("churn", "voice"):
         (root / name / "config.pbtxt").write_text(CONFIG.format(name=name))
     assert main(["import", str(root), "--models", str(tmp_path / "models")]) == 0

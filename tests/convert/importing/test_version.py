@@ -118,6 +118,13 @@ def test_a_classifier_has_its_roles_and_labels(importing: Importing) -> None:
     ]
 
 
+def test_the_model_card_says_what_was_verified_and_changed(importing: Importing) -> None:
+    card = (importing(graphs.zipmapped()).path / "card.html").read_text()
+    assert "Imported from model.onnx (onnx). Verified on 16 random rows: each got the same answer alone" in card
+    assert "ZipMap removed" in card
+    assert "scikit-learn" not in card
+
+
 def test_golden_rows_of_large_tensors_are_few(importing: Importing) -> None:
     made = graphs.typed(graphs.FLOAT, ["N", 3, 200, 200])
     manifest = importing(made).manifest

@@ -70,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _import(options: argparse.Namespace) -> int:
     path: Path = options.path
+    if options.sample is not None and not options.sample.exists():
+        raise BadArgument(f"--sample {options.sample}: there is no such file or directory")
     if is_mlflow(path):
         return _mlflow(options)
     if path.name == "MLmodel":

@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 
 import skylane.convert.publishing.card as card
 from skylane.convert.errors import BadRows, Unconvertible
 from skylane.convert.export.session import Session
-from skylane.convert.importing.graph import CLASSIFIERS, REGRESSORS, Graph, read_graph
+from skylane.convert.importing.graph import Graph, read_graph
+from skylane.convert.importing.interface import columns_of, outputs_of, task_of
 from skylane.convert.importing.sample import Rows
 from skylane.convert.importing.verify import Verified, rows_for, verify
 from skylane.convert.inspection.schema import Array
@@ -21,7 +22,6 @@ from skylane.convert.publishing.store import numbered, put, put_as
 from skylane.convert.verification.golden import ROWS as GOLDEN_ROWS
 from skylane.convert.verification.golden import json_rows
 from skylane.convert.verification.timing import latencies
-from skylane.dtypes import dtype_of
 from skylane.manifest import ColumnSpec, Golden, Imported, Manifest, OutputSpec, TensorSpec, Tolerance, identity_of
 from skylane.profile import Profile
 
@@ -40,8 +40,6 @@ TIMED_SIZES: Final = (1, 64)
 TIMED_US_MAX: Final = 2e6
 """A batch that is expected to take longer is not timed."""
 
-Task = Literal["classifier", "regressor", "other"]
-
 
 @dataclass(frozen=True)
 class Source:
@@ -50,7 +48,6 @@ class Source:
     kind: Literal["onnx", "triton", "mlflow"]
     file: str
     """Relative to what was imported."""
-    metrics: Mapping[str, float] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -85,8 +82,8 @@ def import_graph(
     """Publish an ONNX file as a version of a model; without a number, as the next one.
 
     `rows_of` reads the sample for the graph's inputs; without it random rows are made. `columns` are the names of the
-    only input's columns, for a sample that names none. `batched`: whether rows of
-    several callers will share a run, for which they must be independent. Raises ConversionError.
+    only input's columns, for a sample that names none. `batched`: whether rows of several callers will share a run, for
+    which they must be independent. Raises ConversionError.
     """
     graph = read_graph(path)
     session = _session(graph)
@@ -121,8 +118,8 @@ def _session(graph: Graph) -> Session:
 
 def _manifest(name: str, graph: Graph, verified: Verified, source: Source) -> Manifest:
     rows, session = verified.rows, verified.session
-    outputs = _outputs(graph, verified.outputs)
-    columns = _columns(graph.inputs, rows)
+    outputs = outputs_of(graph, verified.outputs)
+    columns = columns_of(graph.inputs, rows)
     imported = Imported(
         source=source.kind,
         file=source.file,
@@ -136,7 +133,7 @@ def _manifest(name: str, graph: Graph, verified: Verified, source: Source) -> Ma
         model=name,
         version=1,
         identity=identity_of(sha256(graph.content).hexdigest(), graph.inputs, columns, outputs),
-        task=_task(outputs),
+        task=task_of(outputs),
         tensors=graph.inputs,
         columns=columns,
         outputs=outputs,
@@ -145,9 +142,7 @@ def _manifest(name: str, graph: Graph, verified: Verified, source: Source) -> Ma
         notes=(*source.notes, *graph.notes, *_notes(imported, verified)),
         imported=imported,
         profile=_profile(graph.inputs, columns, verified, outputs) if rows.source == "sample" else None,
-        lineage=lineage_of_graph(
-            graph.producer, file_sha256=graph.sha256, data_sha256=None, metrics=source.metrics or {}
-        ),
+        lineage=lineage_of_graph(graph.producer, graph.sha256),
         golden=_golden(graph.inputs, verified),
     )
 
@@ -168,84 +163,6 @@ def _notes(imported: Imported, verified: Verified) -> list[str]:
             f"a row's answer depends on the other rows of its request ({verified.difference}): keep max_batch_rows = 1"
         )
     return notes
-
-
-def _outputs(graph: Graph, answers: Mapping[str, Array]) -> tuple[OutputSpec, ...]:
-    """Types and shapes as the graph really gives them, with what its classifier or regressor says of itself."""
-    specs = []
-    for name in graph.outputs:
-        array = answers[name]
-        try:
-            dtype = dtype_of(array)
-        except TypeError as error:
-            raise Unconvertible(f"output {name!r}: {error}") from error
-        specs.append(OutputSpec(name=name, dtype=dtype, shape=_output_shape(graph, name, array)))
-    return tuple(_with_roles(graph, specs))
-
-
-def _output_shape(graph: Graph, name: str, array: Array) -> tuple[int | None, ...]:
-    """The shape of an output: as answered, but where inputs have open sizes only those that are declared are fixed."""
-    if not any(None in spec.shape[1:] for spec in graph.inputs):
-        return (None, *array.shape[1:])
-    declared = graph.outputs[name]
-    if declared is None or len(declared) != array.ndim:
-        return (None,) * array.ndim
-    pairs = zip(declared[1:], array.shape[1:], strict=True)
-    return (None, *(size if size == actual else None for size, actual in pairs))
-
-
-def _with_roles(graph: Graph, specs: Sequence[OutputSpec]) -> list[OutputSpec]:
-    """Mark label and probabilities of a classifier, and the prediction of a regressor; other graphs do not say."""
-    if graph.operators & CLASSIFIERS and len(specs) == 2:
-        label, scores = specs
-        if label.dtype in ("int64", "string") and len(label.shape) == 1 and len(scores.shape) == 2:
-            classes = graph.classes.get(scores.name, ())
-            return [
-                _replaced(label, role="label"),
-                _replaced(scores, role="probabilities", classes=classes if len(classes) == scores.shape[1] else ()),
-            ]
-    if graph.operators & REGRESSORS and len(specs) == 1 and specs[0].dtype.startswith("float"):
-        return [_replaced(specs[0], role="prediction")]
-    return list(specs)
-
-
-def _replaced(spec: OutputSpec, **fields: Any) -> OutputSpec:
-    return OutputSpec(**{name: getattr(spec, name) for name in spec.__struct_fields__} | fields)
-
-
-def _task(outputs: Sequence[OutputSpec]) -> Task:
-    roles = {spec.role for spec in outputs}
-    if "probabilities" in roles:
-        return "classifier"
-    return "regressor" if "prediction" in roles else "other"
-
-
-def _columns(inputs: Sequence[TensorSpec], rows: Rows) -> tuple[ColumnSpec, ...]:
-    """Columns that callers may send by name: those of the sample, or inputs that hold a single column each.
-
-    Gaps in floats are passed on as NaN, as the graph's other callers do.
-    """
-    if len(inputs) == 1 and len(set(rows.names)) == len(rows.names) == _columns_of(inputs[0]):
-        names = [(inputs[0], index, name) for index, name in enumerate(rows.names)]
-    elif all(spec.shape == (None, 1) for spec in inputs) and len(inputs) > 1:
-        names = [(spec, 0, spec.name) for spec in inputs]
-    else:
-        return ()
-    return tuple(
-        ColumnSpec(
-            name=name,
-            dtype=spec.dtype,
-            tensor=spec.name,
-            index=index,
-            missing="NaN" if spec.dtype.startswith("float") else None,
-        )
-        for spec, index, name in names
-    )
-
-
-def _columns_of(spec: TensorSpec) -> int | None:
-    """Columns of a tensor of two dimensions; None for others, and if their number is open."""
-    return spec.shape[1] if len(spec.shape) == 2 else None
 
 
 def _times(session: Session, rows: Rows) -> dict[str, float]:

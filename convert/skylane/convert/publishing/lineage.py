@@ -47,19 +47,16 @@ def lineage(
     )
 
 
-def lineage_of_graph(
-    producer: str, *, file_sha256: str, data_sha256: str | None, metrics: Mapping[str, float]
-) -> Lineage:
+def lineage_of_graph(producer: str, file_sha256: str) -> Lineage:
     """Everything about the origin of a graph that was imported now. `producer`: the tool that made it."""
     return Lineage(
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         estimator=producer,
         pipeline_sha256=file_sha256,
-        data_sha256=data_sha256,
+        data_sha256=None,
         code_revision=None,
         libraries={"python": platform.python_version(), **{name: version(name) for name in GRAPH_LIBRARIES}},
         machine=_machine(),
-        metrics={name: float(value) for name, value in metrics.items()},
     )
 
 

@@ -138,9 +138,10 @@ def _golden_inputs(manifest: Manifest) -> list[Array]:
             raise BrokenVersion(f"manifest.json: golden: it has no rows for tensor {spec.name!r}")
         array = _array(rows, spec.dtype, f"inputs of {spec.name!r}")
         try:
-            if array.ndim != len(spec.shape):  # rows were written flat once
-                array = array.reshape(len(rows), *(size or -1 for size in spec.shape[1:]))
-            inputs.append(array)
+            # An open size is that of the rows; of rows that are written flat there can be one.
+            given = array.shape[1:] if array.ndim == len(spec.shape) else (-1,) * len(spec.shape[1:])
+            sizes = (size or actual for size, actual in zip(spec.shape[1:], given, strict=True))
+            inputs.append(array.reshape(len(rows), *sizes))
         except ValueError as error:
             raise BrokenVersion(f"manifest.json: golden: inputs of {spec.name!r}: {error}") from error
     return inputs

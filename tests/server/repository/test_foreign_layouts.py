@@ -1,0 +1,37 @@
+"""Models as other servers lay them out: refused with the command that imports them, without paths of the machine."""
+
+from pathlib import Path
+
+import pytest
+
+from skylane.manifest import BrokenVersion
+from skylane.policy import Policy
+from skylane.server.repository.loader import load
+from skylane.server.repository.scanner import misplaced
+
+
+def test_a_bare_graph_is_refused_with_the_command_that_imports_it(tmp_path: Path) -> None:
+    (tmp_path / "wine/1").mkdir(parents=True)
+    (tmp_path / "wine/1/model.onnx").touch()
+    with pytest.raises(BrokenVersion) as refused:
+        load(tmp_path / "wine/1", "wine", 1, Policy())
+    assert str(refused.value) == (
+        "SHA256SUMS: cannot be read: it is missing, so this is not a published version; "
+        "`skylane import` publishes ONNX files, Triton repositories and MLflow models"
+    )
+
+
+def test_what_cannot_be_read_is_told_without_its_path(tmp_path: Path) -> None:
+    (tmp_path / "wine/1/SHA256SUMS").mkdir(parents=True)
+    with pytest.raises(BrokenVersion) as refused:
+        load(tmp_path / "wine/1", "wine", 1, Policy())
+    assert str(refused.value) == "SHA256SUMS: cannot be read: Is a directory"
+
+
+def test_a_graph_in_no_versions_directory_is_told_with_the_command_that_imports_it(tmp_path: Path) -> None:
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat/model.onnx").touch()
+    assert misplaced(tmp_path) == {
+        "flat": "it has no version, expected flat/<number>/manifest.json; `skylane import` publishes ONNX files, "
+        "Triton repositories and MLflow models"
+    }
