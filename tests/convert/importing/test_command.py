@@ -138,6 +138,8 @@ def test_one_model_of_a_repository_may_get_another_name(command: Command, tmp_pa
         pytest.param(["triton", "--sample", "absent.npz"], "--sample absent.npz: there is no", id="no sample"),
         pytest.param(["triton", "--name", "a"], "--name is for a single model", id="a name for many models"),
         pytest.param(["triton", "--version", "2"], "--version is for a single file", id="a number for many models"),
+        pytest.param(["m.skops", "--name", "a"], "converted, by `skylane convert`", id="a pipeline"),
+        pytest.param(["m.pt", "--name", "a"], "exported first, by torch.onnx.export", id="a PyTorch model"),
         pytest.param(["saved"], "python -m tf2onnx.convert --saved-model", id="a TensorFlow model"),
         pytest.param(["empty"], "expected a Triton repository", id="an empty directory"),
     ],

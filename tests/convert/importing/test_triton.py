@@ -190,5 +190,7 @@ def test_what_is_not_imported_is_told_and_the_others_are(
 
 def test_one_model_is_told_from_a_repository(tmp_path: Path) -> None:
     put(tmp_path / "triton/wine/1")
+    file("tfs/00000123/saved_model.pb")(tmp_path)
     assert is_model(tmp_path / "triton/wine")
+    assert is_model(tmp_path / "tfs")
     assert not is_model(tmp_path / "triton")

@@ -51,6 +51,15 @@ exit codes: 0 published, or already there; 2 wrong arguments or files; 3 not tru
   4 a graph that cannot be served; 6 repository not writable. Of a Triton repository
   the other models are imported all the same"""
 
+PIPELINE: Final = "a fitted pipeline is converted, by `skylane convert`"
+TORCH: Final = "a PyTorch model is exported first, by torch.onnx.export"
+KERAS: Final = "a Keras model is converted first, by `python -m tf2onnx.convert --keras`"
+OTHER_FILES: Final = {
+    ".skops": PIPELINE, ".pkl": PIPELINE, ".pickle": PIPELINE, ".joblib": PIPELINE, ".pt": TORCH, ".pth": TORCH,
+    ".keras": KERAS, ".h5": KERAS,
+}  # fmt: skip
+"""Files that are no graphs → what makes one of them."""
+
 SAMPLES: Final = (".npz", ".parquet", ".csv", ".arrow")
 NO_BATCHING: Final = "# Made by skylane import --no-batching.\n[batching]\nmax_batch_rows = 1\n"
 
@@ -88,6 +97,9 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _file(options: argparse.Namespace) -> int:
+    advice = OTHER_FILES.get(options.path.suffix.lower())
+    if advice is not None:
+        raise BadArgument(f"{options.path}: {advice}")
     name = _named(options)
     rows_of = None if options.sample is None else partial(read_rows, options.sample)
     source = Source("onnx", options.path.name)

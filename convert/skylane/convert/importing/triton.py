@@ -77,8 +77,10 @@ class ModelReport:
 
 
 def is_model(path: Path) -> bool:
-    """Whether a directory is a single model in Triton's layout."""
-    return (path / CONFIG).is_file() or any(_file_in(child, MODEL) for child in _numbered(path))
+    """Whether a directory is a single model in Triton's layout, of whatever kind."""
+    return (path / CONFIG).is_file() or any(
+        (child / name).exists() for child in _numbered(path) for name in (MODEL, *FILES)
+    )
 
 
 def import_repository(root: Path, repository: Path, add: Import) -> Iterator[ModelReport]:

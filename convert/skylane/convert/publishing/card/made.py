@@ -43,6 +43,9 @@ def _flat(value: object) -> Iterator[object]:
 def calling(manifest: Manifest) -> Html:
     """How a service asks."""
     rows = "frame  # a data frame with these columns" if manifest.columns else "rows  # an array, (rows, features)"
+    if manifest.imported and not manifest.columns:
+        named = ", ".join(f'"{spec.name}": …' for spec in manifest.tensors)
+        rows = f"{{{named}}}  # arrays, a row each"
     given, _, comment = rows.partition("  ")
     wanted = next((spec.role for spec in manifest.outputs if spec.role != "other"), None)
     code = (
