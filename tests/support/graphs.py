@@ -63,6 +63,15 @@ def centred() -> onnx.ModelProto:
     return model(nodes, [("x", FLOAT, ["N", 4])], [("y", FLOAT, ["N", 4])])
 
 
+def quantized() -> onnx.ModelProto:
+    """Rounds to 8 bits on a scale that is taken from the whole batch, as dynamic quantization does."""
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
+    ]
+    return model(nodes, [("x", FLOAT, ["N", 4])], [("y", FLOAT, ["N", 4])])
+
+
 def summed() -> onnx.ModelProto:
     """One number for the whole batch."""
     nodes = [helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)]

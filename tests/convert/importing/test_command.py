@@ -100,6 +100,12 @@ def test_rows_that_depend_on_each_other_are_served_one_request_at_a_time(
     assert "pass --no-batching to run each request alone" in capsys.readouterr().err
     assert command(path, "--name", "net", "--no-batching") == 0
     assert (tmp_path / "models/net/model.toml").read_text().endswith("[batching]\nmax_batch_rows = 1\n")
+    graphs.save(graphs.quantized(), tmp_path / "triton/small/1/model.onnx")
+    assert command(tmp_path / "triton", "--allow-dependent-rows") == 0
+    assert not (tmp_path / "models/small/model.toml").exists()
+    graphs.save(graphs.quantized(), tmp_path / "triton/alone/1/model.onnx")
+    assert command(tmp_path / "triton/alone", "--no-batching") == 0
+    assert "max_batch_rows = 1" in (tmp_path / "models/alone/model.toml").read_text()
 
 
 def test_a_repository_is_imported_with_a_summary(

@@ -156,6 +156,7 @@ def test_answers_of_infinity_are_no_golden_rows(importing: Importing) -> None:
         ),
         pytest.param(graphs.summed, "output 'y' has the shape [] for 1 row, not a row each", id="one for all rows"),
         pytest.param(graphs.centred, "a row's answer depends on the other rows of its batch", id="rows depend"),
+        pytest.param(graphs.quantized, "it is quantized dynamically", id="rows depend by quantization: why"),
         pytest.param(graphs.noisy, "output 'y' differs from run to run for the same rows", id="random numbers"),
     ],
 )
@@ -171,6 +172,15 @@ def test_rows_that_depend_on_each_other_are_marked_if_requests_run_alone(importi
     assert manifest.imported is not None
     assert manifest.imported.rows_independent is False
     assert any("keep max_batch_rows = 1" in note for note in manifest.notes)
+
+
+def test_rows_that_depend_on_each_other_are_marked_if_that_is_allowed(importing: Importing) -> None:
+    imported = importing(graphs.quantized(), allow_dependent=True)
+    assert not imported.alone
+    assert imported.manifest.imported is not None
+    assert imported.manifest.imported.rows_independent is False
+    assert any(note.endswith("in a batch of 16 and alone), which was allowed") for note in imported.manifest.notes)
+    loaded(imported)
 
 
 def test_a_sample_of_one_row_verifies_no_independence_and_says_so(importing: Importing) -> None:

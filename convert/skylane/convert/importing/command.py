@@ -133,6 +133,7 @@ def _graph(
         columns=columns,
         version=options.version,
         batched=not options.no_batching,
+        allow_dependent=options.allow_dependent_rows,
     )
 
 
@@ -167,8 +168,10 @@ def _pipeline(options: argparse.Namespace, model: MlflowModel, name: str) -> int
     """Convert a fitted pipeline, as `skylane convert` does."""
     from skylane.convert.__main__ import main as convert_main  # scikit-learn and skl2onnx, which graphs do not need
 
-    if options.version is not None or options.no_batching:
-        raise BadArgument("--version and --no-batching are for graphs; this is a pipeline, which is converted")
+    if options.version is not None or options.no_batching or options.allow_dependent_rows:
+        raise BadArgument(
+            "--version, --no-batching and --allow-dependent-rows are for graphs; this is a pipeline, which is converted"
+        )
     argv = [str(model.file), "--name", name, "--models", str(options.models)]
     argv += ["--trust"] if options.trust else []
     argv += ["--trust-types", options.trust_types] if options.trust_types else []
@@ -196,7 +199,10 @@ def _triton(options: argparse.Namespace) -> int:
     def add(path: Path, name: str, number: int, source: Source, batched: bool) -> ImportedVersion:
         rows_of = _sample_of(options.sample, name)
         batched = batched and not options.no_batching
-        return import_graph(path, name, options.models, source, rows_of=rows_of, version=number, batched=batched)
+        allow = options.allow_dependent_rows
+        return import_graph(
+            path, name, options.models, source, rows_of=rows_of, version=number, batched=batched, allow_dependent=allow
+        )
 
     if options.version is not None:
         raise BadArgument("--version is for a single file: versions of Triton keep their numbers")
@@ -246,10 +252,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", type=version_number, metavar="N", help="its number (default: the next one)")
     parser.add_argument("--models", type=Path, default=Path("models"), help="the repository (default: %(default)s)")
-    parser.add_argument(
+    dependent = parser.add_mutually_exclusive_group()
+    dependent.add_argument(
         "--no-batching",
         action="store_true",
         help="run each request alone: for graphs in which a row's answer depends on the others",
+    )
+    dependent.add_argument(
+        "--allow-dependent-rows",
+        action="store_true",
+        help="let requests share batches all the same: for graphs that are quantized dynamically",
     )
     trust = parser.add_argument_group("for MLflow's sklearn flavor, as in skylane convert")
     trust.add_argument(

@@ -50,7 +50,7 @@ def facts(manifest: Manifest) -> list[str]:
     rows = "rows of the sample" if imported.rows == "sample" else "random rows"
     independent = {
         True: "each alone answers as in a batch",
-        False: "they depend on each other, so requests do not share batches",
+        False: "they depend on each other",
         None: "whether they are independent could not be verified",
     }[imported.rows_independent]
     lines = [f"verified on {imported.verified_rows} {rows}: {independent}"]

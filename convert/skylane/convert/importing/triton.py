@@ -228,7 +228,7 @@ def _plan(config: Message, name: str) -> Plan:
 
 def _write_policy(directory: Path, plan: Plan, report: ModelReport) -> None:
     """Write model.toml unless there is one. Raises Unwritable."""
-    if any(version.rows_independent is False for version in report.versions):
+    if any(version.alone for version in report.versions):
         given = "a row's answer depends on its batch"
         plan.sections.get("batching", {}).pop("max_batch_rows", None)
         plan.set(

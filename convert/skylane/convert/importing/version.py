@@ -62,10 +62,8 @@ class ImportedVersion:
     """False if it was there already."""
     manifest: Manifest
 
-    @property
-    def rows_independent(self) -> bool | None:
-        """Whether rows of several callers may share a run."""
-        return self.manifest.imported.rows_independent if self.manifest.imported else None
+    alone: bool = False
+    """Whether each request must run alone, because a row's answer depends on the others of its batch."""
 
 
 def import_graph(
@@ -78,29 +76,40 @@ def import_graph(
     columns: Sequence[str] = (),
     version: int | None = None,
     batched: bool = True,
+    allow_dependent: bool = False,
 ) -> ImportedVersion:
     """Publish an ONNX file as a version of a model; without a number, as the next one.
 
     `rows_of` reads the sample for the graph's inputs; without it random rows are made. `columns` are the names of the
     only input's columns, for a sample that names none. `batched`: whether rows of several callers will share a run, for
-    which they must be independent. Raises ConversionError.
+    which they must be independent; `allow_dependent`: or need not be. Raises ConversionError.
     """
     graph = read_graph(path)
     session = _session(graph)
     rows = rows_for(graph, session) if rows_of is None else rows_of(graph.inputs)
     verified = verify(graph, session, replace(rows, names=rows.names or tuple(columns)))
-    if verified.difference is not None and batched:
+    dependent = verified.difference is not None
+    if dependent and batched and not allow_dependent:
         raise Unconvertible(
             f"a row's answer depends on the other rows of its batch ({verified.difference}), and here requests share "
-            f"batches: export the graph for inference, or pass --no-batching to run each request alone"
+            f"batches{_because(graph)}: pass --no-batching to run each request alone, or --allow-dependent-rows if "
+            f"such differences do not matter"
         )
-    manifest = _manifest(name, graph, verified, source)
+    manifest = _manifest(name, graph, verified, source, allow_dependent)
     if version is None:
         number, directory, created = put(repository, graph.content, manifest, card.page)
     else:
         number, manifest = version, numbered(manifest, version)
         directory, created = put_as(repository, graph.content, manifest, card.page)
-    return ImportedVersion(name, number, directory, created, numbered(manifest, number))
+    alone = dependent and not allow_dependent
+    return ImportedVersion(name, number, directory, created, numbered(manifest, number), alone)
+
+
+def _because(graph: Graph) -> str:
+    """The likely reason why rows depend on each other."""
+    if "DynamicQuantizeLinear" in graph.operators:
+        return " (it is quantized dynamically, so that a batch's largest number decides how all are rounded)"
+    return " (export it for inference: in PyTorch, model.eval() before the export)"
 
 
 def _session(graph: Graph) -> Session:
@@ -116,7 +125,7 @@ def _session(graph: Graph) -> Session:
         ) from error
 
 
-def _manifest(name: str, graph: Graph, verified: Verified, source: Source) -> Manifest:
+def _manifest(name: str, graph: Graph, verified: Verified, source: Source, allow_dependent: bool) -> Manifest:
     rows, session = verified.rows, verified.session
     outputs = outputs_of(graph, verified.outputs)
     columns = columns_of(graph.inputs, rows)
@@ -139,7 +148,7 @@ def _manifest(name: str, graph: Graph, verified: Verified, source: Source) -> Ma
         outputs=outputs,
         tolerance=Tolerance(preset="exact", max_difference=0.0, max_label_flips=0.0),
         candidates=(),
-        notes=(*source.notes, *graph.notes, *_notes(imported, verified)),
+        notes=(*source.notes, *graph.notes, *_notes(imported, verified, allow_dependent)),
         imported=imported,
         profile=_profile(graph.inputs, columns, verified, outputs) if rows.source == "sample" else None,
         lineage=lineage_of_graph(graph.producer, graph.sha256),
@@ -147,7 +156,7 @@ def _manifest(name: str, graph: Graph, verified: Verified, source: Source) -> Ma
     )
 
 
-def _notes(imported: Imported, verified: Verified) -> list[str]:
+def _notes(imported: Imported, verified: Verified, allow_dependent: bool) -> list[str]:
     notes = []
     if imported.rows == "random":
         notes.append(
@@ -159,9 +168,8 @@ def _notes(imported: Imported, verified: Verified) -> list[str]:
             "whether rows are independent of each other was not verified: the sample has no two rows that differ"
         )
     if verified.difference is not None:
-        notes.append(
-            f"a row's answer depends on the other rows of its request ({verified.difference}): keep max_batch_rows = 1"
-        )
+        advice = "which was allowed" if allow_dependent else "so keep max_batch_rows = 1"
+        notes.append(f"a row's answer depends on the other rows of its batch ({verified.difference}), {advice}")
     return notes
 
 
