@@ -95,3 +95,13 @@ def test_sequences_of_different_lengths_that_come_together_are_all_answered(repo
         answers = list(pool.map(lambda steps: client.predict("voice", {"steps": steps})["mean"], sequences))
     for steps, answer in zip(sequences, answers, strict=True):
         np.testing.assert_allclose(answer, steps.mean(axis=1), rtol=1e-5, atol=1e-6)
+
+
+def test_rows_that_depend_on_their_batch_meet_no_rows_of_other_callers(tmp_path: Path) -> None:
+    path = graphs.save(graphs.centred(), tmp_path / "centred.onnx")
+    assert main(["import", str(path), "--name", "centred", "--no-batching", "--models", str(tmp_path / "models")]) == 0
+    requests = [random.normal(loc=10 * place, size=(2, 4)).astype(np.float32) for place in range(32)]
+    with serving(tmp_path / "models") as server, Client(server.address) as client:
+        answers = list(client.predict_many("centred", [{"x": rows} for rows in requests], window=32))
+    for rows, answer in zip(requests, answers, strict=True):
+        np.testing.assert_allclose(answer["y"], rows - rows.mean(axis=0), rtol=1e-4, atol=1e-4)
