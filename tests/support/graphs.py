@@ -102,8 +102,8 @@ def pooled() -> onnx.ModelProto:
 def two_inputs() -> onnx.ModelProto:
     """A table of five numbers looked up by `id`, times `weight`; and a text that is passed on."""
     nodes = [
-        helper.make_node("Gather", ["table", "id"], ["found"]),
-        helper.make_node("Mul", ["found", "weight"], ["score"]),
+        helper.make_node("Gather", ["table", "id"], ["row"]),
+        helper.make_node("Mul", ["row", "weight"], ["score"]),
         helper.make_node("Identity", ["city"], ["where"]),
     ]
     inputs: list[Value] = [

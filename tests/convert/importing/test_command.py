@@ -30,14 +30,14 @@ def test_a_file_is_published_and_its_interface_shown(
 ) -> None:
     path = graphs.save(graphs.affine(batch=1), tmp_path / "net.onnx")
     assert command(path, "--name", "net") == 0
-    told = " ".join(capsys.readouterr().out.split())
-    assert "input x float32 (rows, 4)" in told
-    assert "output y float32 (rows, 3)" in told
-    assert "verified on 16 random rows: each alone answers as in a batch" in told
-    assert "a run takes 1.0 µs for 1, 64.0 µs for 64 rows" in told
-    assert "changed: batch dimension opened: it was fixed to 1" in told
-    assert "note: no sample was given: golden rows are random ones" in told
-    assert "net: published as version 1 in" in told
+    message = " ".join(capsys.readouterr().out.split())
+    assert "input x float32 (rows, 4)" in message
+    assert "output y float32 (rows, 3)" in message
+    assert "verified on 16 random rows: each alone answers as in a batch" in message
+    assert "a run takes 1.0 µs for 1, 64.0 µs for 64 rows" in message
+    assert "changed: batch dimension opened: it was fixed to 1" in message
+    assert "note: no sample was given: golden rows are random ones" in message
+    assert "net: published as version 1 in" in message
     assert command(path, "--name", "net") == 0
     assert "net: nothing new: the same content is already version 1" in " ".join(capsys.readouterr().out.split())
     assert command(path, "--name", "net", "--version", "9") == 0
@@ -68,7 +68,7 @@ def test_columns_of_a_file_are_inputs_of_their_names(command: Command, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
         pytest.param("a,b\n1,2\n", "the graph takes 4 columns and the sample has 2 (a, b)", id="too few columns"),
         pytest.param("a,b,c,d\n1,2,3,x\n", "input 'x': expected float32: could not convert", id="text for numbers"),
@@ -76,12 +76,12 @@ def test_columns_of_a_file_are_inputs_of_their_names(command: Command, tmp_path:
     ],
 )
 def test_samples_that_do_not_fit(
-    rows: str, told: str, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    rows: str, message: str, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, sample = graphs.save(graphs.affine(), tmp_path / "net.onnx"), tmp_path / "rows.csv"
     sample.write_text(rows)
     assert command(path, "--name", "net", "--sample", sample) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "models").exists()
 
 
@@ -120,10 +120,10 @@ def test_a_repository_is_imported_with_a_summary(
     samples.mkdir()
     np.savez(samples / "one.npz", x=np.arange(8.0).reshape(2, 4))
     assert command(tmp_path / "triton", "--sample", samples) == 4
-    told = " ".join(capsys.readouterr().out.split())
-    assert "max_batch_size: 4 [batching] max_batch_rows = 4; a larger request is not refused, but runs alone" in told
-    assert "model_warmup not kept not needed: every version answers its golden rows" in told
-    assert "2 of 3 models imported; not imported, or not wholly: engine" in told
+    message = " ".join(capsys.readouterr().out.split())
+    assert "max_batch_size: 4 [batching] max_batch_rows = 4; a larger request is not refused, but runs alone" in message
+    assert "model_warmup not kept not needed: every version answers its golden rows" in message
+    assert "2 of 3 models imported; not imported, or not wholly: engine" in message
     kinds = {name: made.imported and made.imported.rows for name, made in
              (("one", manifest(tmp_path, "one")), ("two", manifest(tmp_path, "two", 3)))}  # fmt: skip
     assert kinds == {"one": "sample", "two": "random"}
@@ -136,7 +136,7 @@ def test_one_model_of_a_repository_may_get_another_name(command: Command, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         pytest.param(["net.onnx"], "--name is missing", id="no name"),
         pytest.param(["net.onnx", "--name", "a b"], "'a b' cannot be a model's name", id="a name that cannot be"),
@@ -151,7 +151,7 @@ def test_one_model_of_a_repository_may_get_another_name(command: Command, tmp_pa
     ],
 )
 def test_wrong_usage(
-    arguments: list[str], told: str, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     graphs.save(graphs.affine(), tmp_path / "net.onnx")
     graphs.save(graphs.affine(), tmp_path / "triton/one/1/model.onnx")
@@ -159,12 +159,12 @@ def test_wrong_usage(
     (tmp_path / "saved/saved_model.pb").touch()
     (tmp_path / "empty").mkdir()
     assert command(tmp_path / arguments[0], *arguments[1:]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_help_shows_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["import", "--help"])
-    told = capsys.readouterr().out
-    assert "usage: skylane import" in told
-    assert max(map(len, told.splitlines())) <= 100
+    message = capsys.readouterr().out
+    assert "usage: skylane import" in message
+    assert max(map(len, message.splitlines())) <= 100

@@ -72,7 +72,7 @@ def test_the_same_copy_twice_under_a_number_is_one(copy: Copy, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         pytest.param(["m/9", "x"], "there is no version 9; there are 1, 2", id="a version that is not there"),
         pytest.param(["n", "x"], "no version is published there", id="a model that is not there"),
@@ -81,9 +81,11 @@ def test_the_same_copy_twice_under_a_number_is_one(copy: Copy, capsys: pytest.Ca
         pytest.param(["m/1", "m", "--version", "2"], "m version 2 exists already, with other content", id="taken"),
     ],
 )
-def test_what_cannot_be_copied(arguments: list[str], told: str, copy: Copy, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_copied(
+    arguments: list[str], message: str, copy: Copy, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert copy(*arguments) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_damaged_version_is_not_copied(copy: Copy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,15 +56,15 @@ def expected(repository: Path, model: str) -> dict[str, Any]:
     arrays = {name: array.astype(object) if array.dtype.kind == "U" else array for name, array in ROWS[model].items()}
     count = len(next(iter(arrays.values())))
     parts = [session.run(None, {name: array[row : row + 1] for name, array in arrays.items()}) for row in range(count)]
-    found: dict[str, Any] = {}
+    answers_by_name: dict[str, Any] = {}
     for place, name in enumerate(names):
         column = [part[place] for part in parts]
         if isinstance(column[0], list):  # a ZipMap's dictionaries
-            found[name] = [list(each[0].values()) for each in column]
+            answers_by_name[name] = [list(each[0].values()) for each in column]
         else:
             array = np.concatenate(column)
-            found[name] = array.ravel().tolist() if array.dtype == object else array.tolist()
-    return found
+            answers_by_name[name] = array.ravel().tolist() if array.dtype == object else array.tolist()
+    return answers_by_name
 
 
 def test_both_clients_get_what_onnxruntime_answers(repository: Path, tmp_path: Path) -> None:

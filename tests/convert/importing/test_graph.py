@@ -110,7 +110,7 @@ def without_inputs() -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize(
-    ("made", "told"),
+    ("made", "message"),
     [
         pytest.param(
             graphs.optional_input(),
@@ -126,10 +126,10 @@ def without_inputs() -> onnx.ModelProto:
         pytest.param(without_inputs(), "the graph has no inputs", id="no inputs"),
     ],
 )
-def test_what_cannot_be_served_is_named(made: onnx.ModelProto, told: str, tmp_path: Path) -> None:
+def test_what_cannot_be_served_is_named(made: onnx.ModelProto, message: str, tmp_path: Path) -> None:
     with pytest.raises(ConversionError) as refused:
         read_graph(graphs.save(made, tmp_path / "model.onnx"))
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert refused.value.exit_code == 4
 
 
@@ -156,7 +156,7 @@ def strayed_weights(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("write", "told"),
+    ("write", "message"),
     [
         pytest.param(lambda path: None, "cannot be read: No such file or directory", id="there is no file"),
         pytest.param(lambda path: path.write_bytes(b"PK\3\4" * 9), "not an ONNX file", id="another kind of file"),
@@ -171,11 +171,11 @@ def strayed_weights(path: Path) -> None:
         pytest.param(strayed_weights, "its weights in ../weights.bin cannot be read", id="weights lie elsewhere"),
     ],
 )
-def test_files_that_cannot_be_read(write: object, told: str, tmp_path: Path) -> None:
+def test_files_that_cannot_be_read(write: object, message: str, tmp_path: Path) -> None:
     path = tmp_path / "inner" / "model.onnx"
     path.parent.mkdir()
     assert callable(write)
     write(path)
     with pytest.raises(Unreadable) as refused:
         read_graph(path)
-    assert told in str(refused.value)
+    assert message in str(refused.value)

@@ -160,7 +160,7 @@ def text(content: str) -> Callable[[Path], Path]:
 
 
 @pytest.mark.parametrize(
-    ("write", "told"),
+    ("write", "message"),
     [
         pytest.param(
             flavors(pytorch={"model_data": "data"}),
@@ -180,11 +180,11 @@ def text(content: str) -> Callable[[Path], Path]:
     ],
 )
 def test_what_cannot_be_imported_is_told(
-    write: Callable[[Path], Path], told: str, command: Callable[..., int], tmp_path: Path,
+    write: Callable[[Path], Path], message: str, command: Callable[..., int], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     assert command(write(tmp_path / "saved")) in (2, 4)
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("example", ["", "7", '{"a": [[1], [1, 2]]}', "[]"])

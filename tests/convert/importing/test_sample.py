@@ -44,7 +44,7 @@ def test_what_fits(sample: Any, inputs: Sequence[TensorSpec], rows: Any) -> None
 
 
 @pytest.mark.parametrize(
-    ("sample", "inputs", "told"),
+    ("sample", "inputs", "message"),
     [
         pytest.param(
             {"a": FOUR, "b": FOUR}, [spec()], "expected an array for each input ('x' float32 (rows, 4)), but there are "
@@ -66,11 +66,11 @@ def test_what_fits(sample: Any, inputs: Sequence[TensorSpec], rows: Any) -> None
         ),
     ],
 )  # fmt: skip
-def test_what_does_not_fit(sample: Mapping[str, Any], inputs: Sequence[TensorSpec], told: str) -> None:
+def test_what_does_not_fit(sample: Mapping[str, Any], inputs: Sequence[TensorSpec], message: str) -> None:
     with pytest.raises(BadRows) as refused:
         fitted(sample, inputs, "rows.npz")
     assert str(refused.value).startswith("rows.npz: ")
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -35,7 +35,7 @@ Imported = Callable[[], dict[str, ModelReport]]
 
 @pytest.fixture
 def imported(tmp_path: Path, add: Import) -> Imported:
-    """Import the repository `triton`; returns what was told of each model."""
+    """Import the repository `triton`; returns what was message of each model."""
 
     def run() -> dict[str, ModelReport]:
         reports = import_repository(tmp_path / "triton", tmp_path / "models", add)
@@ -127,7 +127,7 @@ def file(path: str, content: str = "") -> Callable[[Path], None]:
 
 
 @pytest.mark.parametrize(
-    ("write", "model", "told"),
+    ("write", "model", "message"),
     [
         pytest.param(
             file("engine/config.pbtxt", 'platform: "tensorrt_plan"'),
@@ -178,12 +178,12 @@ def file(path: str, content: str = "") -> Callable[[Path], None]:
     ],
 )
 def test_what_is_not_imported_is_told_and_the_others_are(
-    write: Callable[[Path], None], model: str, told: str, tmp_path: Path, imported: Imported
+    write: Callable[[Path], None], model: str, message: str, tmp_path: Path, imported: Imported
 ) -> None:
     put(tmp_path / "triton/wine/1", CONFIG)
     write(tmp_path / "triton")
     reports = imported()
-    assert told in " ".join(reports[model].refused)
+    assert message in " ".join(reports[model].refused)
     assert reports[model].exit_code
     assert len(reports["wine"].versions) == 1
 

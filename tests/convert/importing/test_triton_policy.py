@@ -55,7 +55,7 @@ def test_what_becomes_of_it(config: str, toml: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "message"),
     [
         pytest.param("max_batchsize: 4", {"max_batchsize": "this field is not known"}, id="a field that is not known"),
         pytest.param(
@@ -88,25 +88,25 @@ def test_what_becomes_of_it(config: str, toml: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_what_is_not_kept_is_told(config: str, told: dict[str, str]) -> None:
+def test_what_is_not_kept_is_told(config: str, message: dict[str, str]) -> None:
     settings = plan_of(parse(config)).settings
-    assert {setting.given: setting.becomes for setting in settings if not setting.kept} == told
+    assert {setting.original: setting.becomes for setting in settings if not setting.kept} == message
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "message"),
     [
         pytest.param("sequence_batching { }", "sequence_batching: the model keeps state", id="state between requests"),
         pytest.param("model_transaction_policy { decoupled: true }", "exactly one answer", id="many answers"),
     ],
 )
-def test_models_that_work_in_another_way_are_refused(config: str, told: str) -> None:
-    with pytest.raises(Unconvertible, match=told):
+def test_models_that_work_in_another_way_are_refused(config: str, message: str) -> None:
+    with pytest.raises(Unconvertible, match=message):
         plan_of(parse(config))
 
 
 @pytest.mark.parametrize(
-    ("declared", "told"),
+    ("declared", "message"),
     [
         pytest.param("max_batch_size: 4 input { name: 'x' data_type: TYPE_FP32 dims: 4 }", [], id="the same"),
         pytest.param("max_batch_size: 4 input { name: 'x' data_type: TYPE_FP32 dims: -1 }", [], id="left open"),
@@ -129,6 +129,6 @@ def test_models_that_work_in_another_way_are_refused(config: str, told: str) -> 
         ),
     ],
 )
-def test_where_the_graph_has_another_interface(declared: str, told: list[tuple[str, str]]) -> None:
+def test_where_the_graph_has_another_interface(declared: str, message: list[tuple[str, str]]) -> None:
     specs = [TensorSpec(name="x", dtype="float32", shape=(None, 4))]
-    assert [(each.given, each.becomes) for each in differences(parse(declared), "input", specs)] == told
+    assert [(each.original, each.becomes) for each in differences(parse(declared), "input", specs)] == message

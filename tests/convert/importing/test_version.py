@@ -142,7 +142,7 @@ def test_answers_of_infinity_are_no_golden_rows(importing: Importing) -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "told"),
+    ("made", "message"),
     [
         pytest.param(
             lambda: graphs.reshaping(1),
@@ -160,10 +160,10 @@ def test_answers_of_infinity_are_no_golden_rows(importing: Importing) -> None:
         pytest.param(graphs.noisy, "output 'y' differs from run to run for the same rows", id="random numbers"),
     ],
 )
-def test_graphs_that_cannot_share_batches_are_refused(made: Made, told: str, importing: Importing) -> None:
+def test_graphs_that_cannot_share_batches_are_refused(made: Made, message: str, importing: Importing) -> None:
     with pytest.raises(ConversionError) as refused:
         importing(made())
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert refused.value.exit_code == 4
 
 

@@ -15,7 +15,7 @@ import tritonclient.http as http_client
 
 def answers(library: Any, address: str, rows: dict[str, dict[str, "np.ndarray[Any, Any]"]]) -> dict[str, Any]:
     """What one client gets. Types are those that the server's metadata name, as generic programs do it."""
-    found: dict[str, Any] = {}
+    answers_by_name: dict[str, Any] = {}
     with library.InferenceServerClient(address) as client:
         for model, arrays in rows.items():
             assert client.is_model_ready(model)
@@ -28,8 +28,10 @@ def answers(library: Any, address: str, rows: dict[str, dict[str, "np.ndarray[An
                 made.set_data_from_numpy(array.astype(object) if tensor["datatype"] == "BYTES" else array)
                 inputs.append(made)
             result = client.infer(model, inputs)
-            found[model] = {tensor["name"]: _values(result, tensor["name"]) for tensor in described["outputs"]}
-    return found
+            answers_by_name[model] = {
+                tensor["name"]: _values(result, tensor["name"]) for tensor in described["outputs"]
+            }
+    return answers_by_name
 
 
 def _json(message: Any) -> str:

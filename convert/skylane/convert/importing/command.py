@@ -230,8 +230,8 @@ def _sample_of(sample: Path | None, name: str) -> RowsOf | None:
     if not sample.is_dir():
         return partial(read_rows, sample)
     files = [sample / f"{name}{suffix}" for suffix in SAMPLES]
-    found = next((file for file in files if file.is_file()), None)
-    return None if found is None else partial(read_rows, found)
+    file = next((path for path in files if path.is_file()), None)
+    return None if file is None else partial(read_rows, file)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -169,10 +169,10 @@ def _embed(path: Path, model: onnx.ModelProto) -> list[str]:
 def _set_text_locale(model: onnx.ModelProto) -> list[str]:
     """Say in which locale texts are lowered if nobody did: the default, en_US, is missing in slim images."""
     nodes = [node for node in model.graph.node if node.op_type == "StringNormalizer"]
-    unsaid = [node for node in nodes if not any(attribute.name == "locale" for attribute in node.attribute)]
-    for node in unsaid:
+    without_locale = [node for node in nodes if not any(attribute.name == "locale" for attribute in node.attribute)]
+    for node in without_locale:
         node.attribute.append(onnx.helper.make_attribute("locale", "C.UTF-8"))
-    return ["StringNormalizer uses the locale C.UTF-8"] if unsaid else []
+    return ["StringNormalizer uses the locale C.UTF-8"] if without_locale else []
 
 
 def _remove_zipmaps(model: onnx.ModelProto) -> dict[str, tuple[str | int, ...]]:
@@ -276,9 +276,9 @@ def _serialized(model: onnx.ModelProto) -> bytes:
 
 
 def _producer(model: onnx.ModelProto) -> str:
-    made = " ".join(part for part in (model.producer_name, model.producer_version) if part)
+    tool = " ".join(part for part in (model.producer_name, model.producer_version) if part)
     opsets = ", ".join(f"{opset.domain or 'ai.onnx'} {opset.version}" for opset in model.opset_import)
-    return f"ONNX graph made by {made or 'an unknown tool'} (opset {opsets})"
+    return f"ONNX graph made by {tool or 'an unknown tool'} (opset {opsets})"
 
 
 def _one_line(error: Exception) -> str:

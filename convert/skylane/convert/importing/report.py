@@ -82,7 +82,7 @@ def show_model(report: ModelReport, out: Console) -> None:
             table.add_column(heading, overflow="fold")
         for setting in report.settings:
             style = None if setting.kept else "yellow"
-            table.add_row(setting.given, "" if setting.kept else "not kept", setting.becomes, style=style)
+            table.add_row(setting.original, "" if setting.kept else "not kept", setting.becomes, style=style)
         out.print(table)
     if report.policy:
         out.print(report.policy)
@@ -93,5 +93,5 @@ def show_summary(reports: Sequence[ModelReport], out: Console) -> None:
     imported = [report for report in reports if report.versions]
     short = [report.name for report in reports if report.refused]
     out.print()
-    told = f"; not imported, or not wholly: {', '.join(short)}" if short else ""
-    out.print(f"{len(imported)} of {len(reports)} models imported{told}")
+    rest = f"; not imported, or not wholly: {', '.join(short)}" if short else ""
+    out.print(f"{len(imported)} of {len(reports)} models imported{rest}")

@@ -49,8 +49,8 @@ def fitted(sample: Sample, inputs: Sequence[TensorSpec], source: str) -> Rows:
     cast = {spec.name: _cast(arrays[spec.name], spec, source) for spec in inputs}
     counts = {name: len(array) for name, array in cast.items()}
     if len(set(counts.values())) > 1 or 0 in counts.values():
-        told = ", ".join(f"{name!r} has {count}" for name, count in counts.items())
-        raise BadRows(f"{source}: expected the same number of rows, at least 1, for every input; {told}")
+        listed = ", ".join(f"{name!r} has {count}" for name, count in counts.items())
+        raise BadRows(f"{source}: expected the same number of rows, at least 1, for every input; {listed}")
     return Rows(cast, "sample", names)
 
 

@@ -70,24 +70,24 @@ def _message(tokens: Tokenizer, closed_by: str, depth: int) -> Message:
     """The fields up to the closing bracket; without one, up to the end."""
     if depth > DEPTH_MAX:
         raise tokens.ParseError(f"messages are nested deeper than {DEPTH_MAX}")  # type: ignore[arg-type]
-    made = Message()
+    message = Message()
     while not tokens.AtEnd() if not closed_by else not tokens.TryConsume(closed_by):
         name = tokens.ConsumeIdentifier()
         colon = tokens.TryConsume(":")
         if colon and tokens.TryConsume("["):
             while not tokens.TryConsume("]"):
-                _value(tokens, made, name, depth)
+                _value(tokens, message, name, depth)
                 tokens.TryConsume(",")
         elif colon or tokens.token in CLOSED_BY:
-            _value(tokens, made, name, depth)
+            _value(tokens, message, name, depth)
         elif tokens.TryConsume("["):  # messages may be listed without a colon
             while not tokens.TryConsume("]"):
-                _value(tokens, made, name, depth)
+                _value(tokens, message, name, depth)
                 tokens.TryConsume(",")
         else:
             tokens.Consume(":")
         tokens.TryConsume(",") or tokens.TryConsume(";")
-    return made
+    return message
 
 
 def _value(tokens: Tokenizer, into: Message, name: str, depth: int) -> None:

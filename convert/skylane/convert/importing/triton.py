@@ -125,12 +125,12 @@ def import_model(directory: Path, name: str, repository: Path, add: Import) -> M
 
 def _import_versions(directory: Path, config: Message, plan: Plan, report: ModelReport, add: Import) -> None:
     filename = config.last("default_model_filename") or MODEL
-    found = False
+    has_version = False
     for path in sorted(directory.iterdir(), key=_order):
         number = _number(path, directory.name, report)
         if number is None:
             continue
-        found = True
+        has_version = True
         if plan.versions is not None and number not in plan.versions:
             continue
         try:
@@ -139,7 +139,7 @@ def _import_versions(directory: Path, config: Message, plan: Plan, report: Model
             report.versions.append(add(file, report.name, number, source, plan.batched))
         except ConversionError as error:
             report.refuse(f"version {number}: {error}", error.exit_code)
-    if not found and not report.refused:
+    if not has_version and not report.refused:
         report.refuse(_without_version(directory, filename))
 
 
@@ -229,10 +229,10 @@ def _plan(config: Message, name: str) -> Plan:
 def _write_policy(directory: Path, plan: Plan, report: ModelReport) -> None:
     """Write model.toml unless there is one. Raises Unwritable."""
     if any(version.alone for version in report.versions):
-        given = "a row's answer depends on its batch"
+        original = "a row's answer depends on its batch"
         plan.sections.get("batching", {}).pop("max_batch_rows", None)
         plan.set(
-            "batching", "max_batch_rows", 1, given, "each request runs alone, as in Triton without dynamic_batching"
+            "batching", "max_batch_rows", 1, original, "each request runs alone, as in Triton without dynamic_batching"
         )
         report.settings.append(plan.settings[-1])
     content = plan.toml()

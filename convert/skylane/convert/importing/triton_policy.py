@@ -77,7 +77,7 @@ NESTED_READ: Final[Mapping[str, frozenset[str]]] = {
 class Setting:
     """One line of the report."""
 
-    given: str
+    original: str
     """As config.pbtxt has it."""
     becomes: str
     """What holds here."""
@@ -96,14 +96,14 @@ class Plan:
     batched: bool = True
     """Whether Triton let requests share a run."""
 
-    def set(self, section: str, key: str, value: Any, given: str, but: str = "") -> None:
+    def set(self, section: str, key: str, value: Any, original: str, but: str = "") -> None:
         """A key of model.toml. `but`: in what it is not the same."""
         self.sections.setdefault(section, {})[key] = value
-        self.settings.append(Setting(given, f"[{section}] {key} = {toml_value(value)}{but and '; '}{but}"))
+        self.settings.append(Setting(original, f"[{section}] {key} = {toml_value(value)}{but and '; '}{but}"))
 
-    def drop(self, given: str, why: str) -> None:
+    def drop(self, original: str, why: str) -> None:
         """What is not kept."""
-        self.settings.append(Setting(given, why, kept=False))
+        self.settings.append(Setting(original, why, kept=False))
 
     def toml(self) -> str:
         """The text of model.toml; empty if the defaults hold."""
@@ -154,15 +154,15 @@ def _refuse_other_kinds(config: Message) -> None:
 
 def _max_batch_size(config: Message, plan: Plan) -> None:
     size = config.whole("max_batch_size")
-    given = f"max_batch_size: {size}"
+    original = f"max_batch_size: {size}"
     if size <= 0:
-        plan.settings.append(Setting(given, "the first dimension of every tensor is the rows"))
+        plan.settings.append(Setting(original, "the first dimension of every tensor is the rows"))
         return
     if config.one("dynamic_batching").values.get("preferred_batch_size"):
-        plan.settings.append(Setting(given, "preferred_batch_size says how many rows a batch gets"))
+        plan.settings.append(Setting(original, "preferred_batch_size says how many rows a batch gets"))
         return
     rows = min(size, BATCH_ROWS_MAX)
-    plan.set("batching", "max_batch_rows", rows, given, "a larger request is not refused, but runs alone")
+    plan.set("batching", "max_batch_rows", rows, original, "a larger request is not refused, but runs alone")
 
 
 def _dynamic_batching(config: Message, plan: Plan) -> None:
@@ -170,12 +170,14 @@ def _dynamic_batching(config: Message, plan: Plan) -> None:
     preferred = batching.wholes("preferred_batch_size")
     delay_us = batching.whole("max_queue_delay_microseconds")
     if preferred:
-        given = f"dynamic_batching.preferred_batch_size: {preferred}"
+        original = f"dynamic_batching.preferred_batch_size: {preferred}"
         largest = min(max(1, *preferred), BATCH_ROWS_MAX)
-        plan.set("batching", "max_batch_rows", largest, given, "a batch is cut at the largest; smaller ones may form")
+        plan.set(
+            "batching", "max_batch_rows", largest, original, "a batch is cut at the largest; smaller ones may form"
+        )
     if delay_us:
-        given = f"dynamic_batching.max_queue_delay_microseconds: {delay_us}"
-        plan.set("batching", "max_queue_delay_ms", min(delay_us / 1000, DELAY_MS_MAX), given)
+        original = f"dynamic_batching.max_queue_delay_microseconds: {delay_us}"
+        plan.set("batching", "max_queue_delay_ms", min(delay_us / 1000, DELAY_MS_MAX), original)
     if not preferred and not delay_us:
         plan.settings.append(Setting("dynamic_batching", "the default: what waits shares the next run"))
 
@@ -184,8 +186,8 @@ def _instance_group(config: Message, plan: Plan) -> None:
     groups = config.each("instance_group")
     count = sum(max(1, group.whole("count")) for group in groups)
     kinds = list(dict.fromkeys(group.last("kind", "KIND_AUTO") for group in groups))
-    given = f"instance_group: {count} of {', '.join(kinds)}"
-    plan.set("batching", "instances", min(count, INSTANCES_MAX), given, CPU_ONLY if "KIND_GPU" in kinds else "")
+    original = f"instance_group: {count} of {', '.join(kinds)}"
+    plan.set("batching", "instances", min(count, INSTANCES_MAX), original, CPU_ONLY if "KIND_GPU" in kinds else "")
 
 
 def _version_policy(config: Message, plan: Plan) -> None:
@@ -194,8 +196,8 @@ def _version_policy(config: Message, plan: Plan) -> None:
         versions = sorted(set(policy.one("specific").wholes("versions")))
         listed = ", ".join(map(str, versions))
         plan.versions = tuple(versions)
-        given, keep = f"version_policy: specific {listed}", min(max(1, len(versions)), VERSIONS_MAX)
-        plan.set("versions", "keep", keep, given, "other versions are not imported")
+        original, keep = f"version_policy: specific {listed}", min(max(1, len(versions)), VERSIONS_MAX)
+        plan.set("versions", "keep", keep, original, "other versions are not imported")
     elif "all" in policy:
         plan.set("versions", "keep", VERSIONS_MAX, "version_policy: all")
     elif "latest" in policy:
@@ -224,13 +226,13 @@ def _optimization(config: Message, plan: Plan) -> None:
 def _parameters(config: Message, plan: Plan) -> None:
     for parameter in config.each("parameters"):
         key, text = parameter.last("key"), parameter.one("value").last("string_value")
-        given = f"parameters {key}: {text}"
+        original = f"parameters {key}: {text}"
         if key != "intra_op_thread_count":
-            plan.drop(given, "parameters of a backend are not read")
+            plan.drop(original, "parameters of a backend are not read")
         elif text.isdigit() and 1 <= int(text) <= THREADS_MAX:
-            plan.set("session", "intra_op_threads", int(text), given)
+            plan.set("session", "intra_op_threads", int(text), original)
         else:
-            plan.drop(given, "runs get one thread each, and instances and workers run beside each other")
+            plan.drop(original, "runs get one thread each, and instances and workers run beside each other")
 
 
 READERS: Final[Mapping[str, Callable[[Message, Plan], None]]] = {
@@ -270,8 +272,8 @@ def differences(config: Message, field_name: str, specs: Sequence[Any]) -> Itera
             one == other or None in (one, other) for one, other in zip(dims, sizes, strict=True)
         )
         if dtype not in ("", spec.dtype) or not same:
-            given = f"{field_name} {name!r}: {message.last('data_type')} {message.wholes('dims')}"
-            yield Setting(given, f"the graph has {spec.dtype} {shape_text(spec.shape)}", kept=False)
+            original = f"{field_name} {name!r}: {message.last('data_type')} {message.wholes('dims')}"
+            yield Setting(original, f"the graph has {spec.dtype} {shape_text(spec.shape)}", kept=False)
     undeclared = [name for name in actual if declared and name not in {message.last("name") for message in declared}]
     for name in undeclared:
         yield Setting(f"{field_name} {name!r} is not declared", "the graph has it, so it is served", kept=True)

@@ -123,9 +123,9 @@ def difference(array: Array, other: Array) -> str | None:
 def _first_difference(together: Mapping[str, Array], alone: Sequence[Mapping[str, Array]]) -> str | None:
     for name, array in together.items():
         for row, answer in enumerate(alone):
-            told = difference(array[row : row + 1], answer[name])
-            if told is not None:
-                return f"output {name!r}, row {row}: {told}, in a batch of {len(alone)} and alone"
+            problem = difference(array[row : row + 1], answer[name])
+            if problem is not None:
+                return f"output {name!r}, row {row}: {problem}, in a batch of {len(alone)} and alone"
     return None
 
 
@@ -140,14 +140,14 @@ def _run(graph: Graph, session: Session, inputs: Mapping[str, Array], rows: int)
     for name, array in outputs.items():
         if array.shape[:1] == (rows,):
             continue
-        told = f"output {name!r} has the shape {list(array.shape)} for {rows} row{'s' * (rows != 1)}, not a row each"
-        raise Unconvertible(told if graph.fixed_batch is None else _on_fixed_batch(graph, told))
+        problem = f"output {name!r} has the shape {list(array.shape)} for {rows} row{'s' * (rows != 1)}, not a row each"
+        raise Unconvertible(problem if graph.fixed_batch is None else _on_fixed_batch(graph, problem))
     return outputs
 
 
-def _on_fixed_batch(graph: Graph, told: str) -> str:
+def _on_fixed_batch(graph: Graph, problem: str) -> str:
     advice = FIXED_BATCH_ADVICE.format(name=graph.inputs[0].name)
-    return f"the graph was exported for batches of {graph.fixed_batch} rows only ({told}): {advice}"
+    return f"the graph was exported for batches of {graph.fixed_batch} rows only ({problem}): {advice}"
 
 
 def _part(arrays: Mapping[str, Array], start: int, rows: int) -> dict[str, Array]:
