@@ -97,7 +97,7 @@ def test_a_damaged_version_is_not_copied(copy: Copy, tmp_path: Path, capsys: pyt
     assert not (tmp_path / "models/other").exists()
 
 
-def test_model_toml_is_not_copied_and_that_is_told(
+def test_model_toml_is_not_copied_and_that_is_reported(
     copy: Copy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "models/m/model.toml").write_text("[batching]\ninstances = 2\n")

@@ -179,7 +179,7 @@ def text(content: str) -> Callable[[Path], Path]:
         pytest.param(text("flavors: 7"), "MLmodel: flavors: expected a mapping", id="no flavors"),
     ],
 )
-def test_what_cannot_be_imported_is_told(
+def test_what_cannot_be_imported_is_reported(
     write: Callable[[Path], Path], message: str, command: Callable[..., int], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -188,7 +188,7 @@ def test_what_cannot_be_imported_is_told(
 
 
 @pytest.mark.parametrize("example", ["", "7", '{"a": [[1], [1, 2]]}', "[]"])
-def test_an_example_that_cannot_be_used_is_told(example: str, tmp_path: Path) -> None:
+def test_an_example_that_cannot_be_used_is_reported(example: str, tmp_path: Path) -> None:
     directory = onnx_model(tmp_path / "saved", SPLIT)
     (directory / "input_example.json").write_text(example)
     with pytest.raises(ConversionError, match=r"input_example\.json: "):

@@ -28,7 +28,7 @@ def test_parse(text: str, message: Message) -> None:
     "text",
     ["a:", "a {", "a: [1", "a b", "{", "a: }", 'a: "x', "a: {" * 40, "a", "a: [", "a { b: 1 ]", "]"],
 )
-def test_what_is_malformed_is_told_with_its_place(text: str) -> None:
+def test_what_is_malformed_is_reported_with_its_place(text: str) -> None:
     with pytest.raises(Malformed, match=r"^\d+:\d+ "):
         parse(text)
 

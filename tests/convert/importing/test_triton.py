@@ -1,4 +1,4 @@
-"""Triton repositories: what is imported under which number, and what is told of the rest."""
+"""Triton repositories: what is imported under which number, and what is reported of the rest."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -144,7 +144,7 @@ def file(path: str, content: str = "") -> Callable[[Path], None]:
         ),
         pytest.param(file("odd/config.pbtxt", 'backend: "x"'), "odd", "backend 'x': only ONNX", id="any other"),
         pytest.param(
-            file("engine/1/model.plan"), "engine", "version 1: model.plan is an engine", id="told by its file"
+            file("engine/1/model.plan"), "engine", "version 1: model.plan is an engine", id="TensorRT by its file"
         ),
         pytest.param(file("tf/1/model.savedmodel/x"), "tf", "python -m tf2onnx.convert", id="TensorFlow by its file"),
         pytest.param(
@@ -177,7 +177,7 @@ def file(path: str, content: str = "") -> Callable[[Path], None]:
         pytest.param(file("junk/1/model.onnx", "x"), "junk", "not an ONNX file", id="no ONNX file"),
     ],
 )
-def test_what_is_not_imported_is_told_and_the_others_are(
+def test_what_is_not_imported_is_reported_and_the_others_are(
     write: Callable[[Path], None], model: str, message: str, tmp_path: Path, imported: Imported
 ) -> None:
     put(tmp_path / "triton/wine/1", CONFIG)
@@ -188,7 +188,7 @@ def test_what_is_not_imported_is_told_and_the_others_are(
     assert len(reports["wine"].versions) == 1
 
 
-def test_one_model_is_told_from_a_repository(tmp_path: Path) -> None:
+def test_one_model_is_distinguished_from_a_repository(tmp_path: Path) -> None:
     put(tmp_path / "triton/wine/1")
     file("tfs/00000123/saved_model.pb")(tmp_path)
     assert is_model(tmp_path / "triton/wine")

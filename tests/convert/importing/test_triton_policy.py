@@ -1,4 +1,4 @@
-"""config.pbtxt → model.toml: every field is kept, or told of in words."""
+"""config.pbtxt → model.toml: every field is kept, or listed with what holds instead."""
 
 import tomllib
 from typing import Any
@@ -88,7 +88,7 @@ def test_what_becomes_of_it(config: str, toml: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_what_is_not_kept_is_told(config: str, message: dict[str, str]) -> None:
+def test_what_is_not_kept_is_reported(config: str, message: dict[str, str]) -> None:
     settings = plan_of(parse(config)).settings
     assert {setting.original: setting.becomes for setting in settings if not setting.kept} == message
 

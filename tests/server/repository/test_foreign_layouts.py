@@ -21,14 +21,14 @@ def test_a_bare_graph_is_refused_with_the_command_that_imports_it(tmp_path: Path
     )
 
 
-def test_what_cannot_be_read_is_told_without_its_path(tmp_path: Path) -> None:
+def test_what_cannot_be_read_is_reported_without_its_path(tmp_path: Path) -> None:
     (tmp_path / "wine/1/SHA256SUMS").mkdir(parents=True)
     with pytest.raises(BrokenVersion) as refused:
         load(tmp_path / "wine/1", "wine", 1, Policy())
     assert str(refused.value) == "SHA256SUMS: cannot be read: Is a directory"
 
 
-def test_a_graph_in_no_versions_directory_is_told_with_the_command_that_imports_it(tmp_path: Path) -> None:
+def test_a_graph_in_no_versions_directory_is_reported_with_the_command_that_imports_it(tmp_path: Path) -> None:
     (tmp_path / "flat").mkdir()
     (tmp_path / "flat/model.onnx").touch()
     assert misplaced(tmp_path) == {
