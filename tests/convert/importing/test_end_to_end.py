@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 from onnx import TensorProto
 
 from skylane.cli import main
 from skylane.client import Client
+from skylane.onnx_runtime import onnxruntime as ort
 from support import graphs
 from support.server import serving
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import TensorProto
 
 from skylane.convert.errors import ConversionError, Unreadable
 from skylane.convert.importing.graph import read_graph
+from skylane.onnx_runtime import onnxruntime as ort
 from support import graphs
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pandas as pd
 import pytest
 from onnx import TensorProto
@@ -14,6 +13,7 @@ from onnx import TensorProto
 from skylane.convert.errors import BadArgument, BadRows, ConversionError
 from skylane.convert.importing.version import ImportedVersion
 from skylane.manifest import decode, verify_files
+from skylane.onnx_runtime import onnxruntime as ort
 from skylane.policy import Policy
 from skylane.server.repository.loader import load
 from support import graphs

@@ -265,7 +265,14 @@ def _models(root: Path) -> tuple[list[Finding], int, int]:
         return [Finding("fail", f"{root}: {error.strerror}", "name the model repository with --models")], 0, 0
     findings = [Finding("warn", f"{path} is ignored: {expected}") for path, expected in seen.misplaced.items()]
     if not seen.models:
-        return [Finding("warn", "no model with a version in it", "publish one with skylane convert or skylane import"), *findings], 0, 0
+        return (
+            [
+                Finding("warn", "no model with a version in it", "publish one with skylane convert or skylane import"),
+                *findings,
+            ],
+            0,
+            0,
+        )
     kept, model_bytes, cache_bytes = list[object](), 0, 0
     for name, model in seen.models.items():
         policy, told = _policy(name, model)

@@ -48,8 +48,8 @@ def load(
         manifest = manifests.decode(files.manifest_json)
         if (manifest.model, manifest.version) != (name, version):
             raise BrokenVersion(
-                f"manifest.json: it is of {manifest.model} version {manifest.version}, not of {name} version {version}; "
-                f"`skylane models copy` publishes a version under another name or number"
+                f"manifest.json: it is of {manifest.model} version {manifest.version}, not of {name} version {version};"
+                " `skylane models copy` publishes a version under another name or number"
             )
         manifests.check_identity(manifest, files.manifest_json, files.sha256[manifests.MODEL_FILE])
         interface = Interface.of(manifest)
