@@ -103,6 +103,7 @@ def _kinds(layout: Layout, frame: pd.DataFrame) -> list[_Kind]:
         _Kind("gaps", [column for column in layout.columns if column.missing is not None], with_gaps),
         _Kind("texts never seen", texts, filled(UNSEEN)),
         _Kind("texts almost seen", texts, _almost),
+        _Kind("texts in capitals", texts, _in_capitals),
         _Kind("lowest values", numbers, filled(lowest), extreme=True),
         _Kind("highest values", numbers, filled(highest), extreme=True),
         _Kind("zeros", inside, filled(0)),
@@ -127,9 +128,18 @@ def _is_whole(values: "pd.Series[Any]") -> bool:
 
 def _almost(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
     """Each text with a blank behind it: another text, whatever a tokenizer thinks of it."""
+    return _rewritten(frame, columns, lambda text: f"{text} ")
+
+
+def _in_capitals(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
+    """Each text in capitals: another category, but the same words to those who lower them."""
+    return _rewritten(frame, columns, str.upper)
+
+
+def _rewritten(frame: pd.DataFrame, columns: Sequence[Column], rewrite: Callable[[str], str]) -> pd.DataFrame:
     changed = frame.copy()
     for column in columns:
-        changed[column.name] = frame[column.name].astype(object).map(lambda text: f"{text} ", na_action="ignore")
+        changed[column.name] = frame[column.name].astype(object).map(rewrite, na_action="ignore")
     return changed
 
 
