@@ -150,7 +150,7 @@ def test_every_kind_of_probe_leaves_out_what_the_pipeline_refuses() -> None:
 
     made = {probe.name: probe.frame for probe in probes(estimator, layout, frame, accepts)}
     assert set(made) == {
-        "texts never seen", "texts almost seen", "lowest values", "highest values", "zeros",
+        "texts never seen", "texts almost seen", "texts in capitals", "lowest values", "highest values", "zeros",
         "integers never seen", "integers above 2^24",
     }  # fmt: skip
     assert set(made["texts almost seen"]["city"]) <= {"Bern ", "Oslo ", "Köln ", "Bern", "Oslo", "Köln"}
