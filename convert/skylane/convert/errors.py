@@ -43,6 +43,10 @@ class Unconvertible(ConversionError):
     exit_code = 4
 
 
+class Defective(Unconvertible):
+    """A graph could not be finished, does not load, or fails. For maintainers, not for authors."""
+
+
 class Refused(Unconvertible):
     """A step does what no graph does as scikit-learn does it: there is no point in trying other ways."""
 

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 
 import onnx
 from skl2onnx import convert_sklearn
+from skl2onnx._supported_operators import sklearn_operator_name_map
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 from skl2onnx.common.exceptions import MissingConverter, MissingShapeCalculator
 from sklearn.base import BaseEstimator
@@ -39,6 +40,13 @@ ADVICE: Final = {
     "which takes a gap for a category of its own",
 }
 """What stands in the failing step's text, or in what skl2onnx says → what to do instead, where somebody found out."""
+
+
+UNKNOWN: Final = re.compile(
+    r"(?:Unable to find (?:alias|a shape calculator|a converter) for (?:model|type)|No registered models, .*for model) "
+    r"'(?:<class ')?(?:[\w.]+\.)?(\w+)"
+)
+"""How skl2onnx says that it does not know a class."""
 
 
 def outputs_of(estimator: Any, task: Task) -> tuple[str, ...]:
@@ -168,16 +176,29 @@ def _reason(estimator: Any, error: Exception) -> str:
     step = None if "expected shape" in said else _failing_step(error)
     text = f"{estimator if step is None else step!r} {said}"
     advice = next((advice for name, advice in ADVICE.items() if name in text), None)
+    unknown = UNKNOWN.search(said)
+    if unknown is not None or (step is not None and isinstance(error, MissingShapeCalculator | MissingConverter)):
+        return unknown_class(unknown[1] if unknown is not None else type(step).__name__, advice)
     named = "this pipeline" if step is None else f"the step {type(step).__name__}"
-    if step is not None and isinstance(error, MissingShapeCalculator | MissingConverter):
-        return (
-            f"skl2onnx knows no class {type(step).__name__}. "
-            f"What helps: {advice or 'replace the step by another of scikit-learn, or do its work before the pipeline'}"
-        )
+    # What is not an error of skl2onnx's own is Python's, and tells nobody anything.
+    why = f": {said[:200]}{'…' if len(said) > 200 else ''}" if isinstance(error, RuntimeError) else ""
     return (
-        f"skl2onnx cannot make a graph of {named}: {said[:200]}{'…' if len(said) > 200 else ''}. "
+        f"skl2onnx cannot make a graph of {named}{why}. "
         f"What helps: {advice or 'replace the step by another of scikit-learn that skl2onnx knows'}"
     )
+
+
+def unknown_class(name: str, advice: str | None = None) -> str:
+    """What to say of a class that neither emitters nor skl2onnx know."""
+    return (
+        f"skl2onnx knows no class {name}. "
+        f"What helps: {advice or 'replace the step by another of scikit-learn, or do its work before the pipeline'}"
+    )
+
+
+def knows_class(family: type) -> bool:
+    """Whether skl2onnx knows this class."""
+    return family in sklearn_operator_name_map
 
 
 def _failing_step(error: Exception) -> Any:

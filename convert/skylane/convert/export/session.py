@@ -3,7 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from skylane.convert.errors import Unconvertible
+
+from skylane.convert.errors import Defective
 from skylane.convert.inspection.schema import Array
 from skylane.onnx_runtime import onnxruntime as ort
 
@@ -12,7 +13,7 @@ class Session:
     """One graph, ready to run."""
 
     def __init__(self, graph: bytes) -> None:
-        """Raises Unconvertible if ONNX Runtime does not load the graph."""
+        """Raises Defective if ONNX Runtime does not load the graph."""
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -23,7 +24,7 @@ class Session:
         try:
             self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors have no base of their own
-            raise Unconvertible(f"ONNX Runtime does not load it: {_said(error)}") from error
+            raise Defective(f"ONNX Runtime does not load it: {_said(error)}") from error
         self.outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, inputs: Mapping[str, Array]) -> Sequence[Array]:

@@ -6,10 +6,12 @@ so columns of one kind share a tensor.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import issparse
 
 from skylane.convert.errors import BadRows, Unconvertible
 from skylane.convert.inspection.missing import Gap, kinds_of, natural
@@ -33,6 +35,9 @@ LOST_MAX: Final = 2.0**-18
 
 LEFT_OUT: Final = "leave out what it was not trained on; if that is the truth, name it as the target (--target)"
 """What helps where rows have columns that a pipeline, which knows no names, did not see in training."""
+
+DENSE_MAX: Final = 2**27
+"""Numbers of sparse rows that are written out: a gigabyte."""
 
 FEATURES: Final = "features"
 TENSOR_OF: Final[dict[Kind, str]] = {"number": "numbers", "string": "strings"}
@@ -147,12 +152,24 @@ class Layout:
         )
 
 
+def dense(rows: Any) -> Any:
+    """Rows that are held as a sparse matrix, as an array; others as they are. Raises BadRows for what are no rows."""
+    if isinstance(rows, str | Path):
+        raise BadRows(f"expected rows, a data frame or an array, not a path: read {str(rows)!r} first")
+    if not issparse(rows):
+        return rows
+    if np.prod(rows.shape, dtype=np.float64) > DENSE_MAX:
+        raise BadRows(f"{rows.shape[0]} sparse rows of {rows.shape[1]} columns are too many as an array: give fewer")
+    return rows.toarray()
+
+
 def infer(estimator: Any, rows: pd.DataFrame | Array) -> tuple[Layout, pd.DataFrame]:
     """The layout, and the rows with exactly the columns that the pipeline reads, in its order.
 
     Raises BadRows if the rows do not fit the pipeline.
     """
-    if len(rows) == 0:
+    rows = dense(rows)
+    if np.ndim(rows) == 0 or len(rows) == 0:
         raise BadRows("there are no rows to compare answers on: give some that the pipeline was not trained on")
     if reads_bare_texts(estimator):
         raise Unconvertible(

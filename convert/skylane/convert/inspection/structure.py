@@ -24,6 +24,7 @@ SEVERAL_QUESTIONS: Final = (
 
 def task_of(estimator: Any) -> Task:
     """What the estimator does. Raises Unconvertible if it answers nothing."""
+    _check_usable(estimator)
     if isinstance(getattr(final_of(estimator), "classes_", None), list):
         raise Unconvertible(SEVERAL_QUESTIONS)
     # Outlier detectors first: some call themselves clusterers as well.
@@ -40,6 +41,26 @@ def task_of(estimator: Any) -> Task:
     raise Unconvertible(f"{type(estimator).__name__} can neither predict nor transform new rows: there is no graph")
 
 
+def _check_usable(estimator: Any) -> None:
+    """Raises Unconvertible for what scikit-learn can train, but not ask."""
+    if isinstance(estimator, type):
+        raise Unconvertible(f"{estimator.__name__} is a class: give a fitted estimator, {estimator.__name__}().fit(…)")
+    if not isinstance(estimator, BaseEstimator) and not hasattr(estimator, "predict"):
+        raise Unconvertible(
+            f"expected a fitted estimator of scikit-learn, but it is of type {type(estimator).__name__}"
+        )
+    if getattr(estimator, "refit", True) is False:
+        raise Unconvertible(
+            f"{type(estimator).__name__}(refit=False) keeps no fitted pipeline: set refit=True, or train the best one "
+            f"yourself and give that"
+        )
+    if not getattr(final_of(estimator), "novelty", True):
+        raise Unconvertible(
+            f"{type(final_of(estimator)).__name__}(novelty=False) answers only the rows that it was trained on: "
+            f"set novelty=True"
+        )
+
+
 def _is_mixture(estimator: Any) -> bool:
     """Whether it tells which of its components a row most likely comes from."""
     return bool(get_tags(estimator).estimator_type == "density_estimator") and hasattr(estimator, "predict_proba")
@@ -49,7 +70,7 @@ def reads_bare_texts(estimator: Any) -> bool:
     """Whether the estimator takes a list of texts, not rows: a vectorizer comes first."""
     while not isinstance(estimator, VECTORIZERS):
         if isinstance(estimator, Pipeline):
-            estimator = estimator.steps[0][1]
+            estimator = first_of(estimator)
         elif hasattr(estimator, "best_estimator_"):
             estimator = estimator.best_estimator_
         else:
@@ -108,13 +129,24 @@ def columns_read(estimator: Any) -> list[str]:
     front = estimator
     while not isinstance(front, ColumnTransformer):
         if isinstance(front, Pipeline):
-            front = front.steps[0][1]
+            front = first_of(front)
         elif hasattr(front, "best_estimator_"):
             front = front.best_estimator_
         else:
             return list(names)
     used = {position for _, positions in branches(front) for position in positions}
     return [name for position, name in enumerate(names) if position in used]
+
+
+def passes_on(step: Any) -> bool:
+    """Whether a step of a pipeline leaves rows as they are when it answers: samplers change those of the training."""
+    return step is None or step == "passthrough" or (hasattr(step, "fit_resample") and not hasattr(step, "transform"))
+
+
+def first_of(pipeline: Pipeline) -> Any:
+    """The first step that changes rows, or the last one."""
+    steps = [step for _, step in pipeline.steps]
+    return next((step for step in steps if not passes_on(step)), steps[-1])
 
 
 def final_of(estimator: Any) -> Any:
@@ -147,7 +179,7 @@ def shares_leaves(estimator: Any) -> bool:
 def rounds_first(estimator: Any) -> bool:
     """Whether scikit-learn itself rounds every number to single precision before it does anything: trees do."""
     if isinstance(estimator, Pipeline):
-        return rounds_first(estimator.steps[0][1])
+        return rounds_first(first_of(estimator))
     if hasattr(estimator, "best_estimator_"):
         return rounds_first(estimator.best_estimator_)
     if hasattr(estimator, "tree_"):

@@ -1,7 +1,8 @@
 """Files of held-out rows → a data frame or an array, and the target. Reads CSV, Parquet, Arrow and NumPy's npz."""
 
+import difflib
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from skylane.convert.inspection.schema import Array
 
 ROWS_NAMES = ("X", "rows", "features", "x")
 TARGET_NAMES = ("y", "target", "labels")
+
+SHOWN = 20
+"""Columns that are named where one is not known."""
 
 ARROW_FILE = b"ARROW1"
 """With which a file of Arrow's begins, and a stream does not."""
@@ -32,7 +36,9 @@ def read_sample(
     if target is None:
         return rows, None
     if target not in rows.columns:
-        raise BadRows(f"{path}: there is no column {target!r} for the target; there are {', '.join(rows.columns[:20])}")
+        raise BadRows(
+            f"{path}: there is no column {target!r} for the target{near(target, list(map(str, rows.columns)))}"
+        )
     return rows.drop(columns=target), rows[target].to_numpy()
 
 
@@ -46,6 +52,16 @@ def read_file(path: Path, texts: Collection[str] = ()) -> pd.DataFrame | dict[st
         return reader(path, texts)
     except (ImportError, OSError, ValueError, KeyError) as error:  # pandas' and numpy's own errors are ValueErrors
         raise Unreadable(f"{path}: the rows cannot be read: {_said(error)}") from error
+
+
+def near(name: str, known: Sequence[str]) -> str:
+    """What to say of a name that is not known: the one that was probably meant, else some of those there are."""
+    lower = {one.lower(): one for one in reversed(known)}
+    alike = difflib.get_close_matches(name.lower(), lower, n=1)
+    if alike:
+        return f": did you mean {lower[alike[0]]!r}?"
+    shown = ", ".join(known[:SHOWN])
+    return f"; there are {shown}" + (f" and {len(known) - SHOWN} more" if len(known) > SHOWN else "") if known else ""
 
 
 def holds_rows(path: Path) -> bool:

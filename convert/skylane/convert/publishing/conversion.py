@@ -14,11 +14,12 @@ from skylane.convert.export.session import Session
 from skylane.convert.export.size_limits import available_bytes, check_size
 from skylane.convert.inspection.schema import Array, Layout, NumberType, infer
 from skylane.convert.inspection.structure import SEVERAL_QUESTIONS, Task, rounds_first, task_of
-from skylane.convert.verification.answers import Answers, by_graph
+from skylane.convert.refusal import most_telling
+from skylane.convert.verification.answers import Answers
 from skylane.convert.verification.batch_mix import USUAL, Batches
 from skylane.convert.verification.choose import Preset, Quantize, Verdict, choose, tolerance_of
 from skylane.convert.verification.gaps import settle
-from skylane.convert.verification.gate import CHUNK_ROWS, Gate, expected_of, named, scale_of
+from skylane.convert.verification.gate import CHUNK_ROWS, Gate, expected_of, in_batches, scale_of
 from skylane.convert.verification.interface import Seen, outputs_of, seen
 from skylane.convert.verification.parity import Parity, metric
 from skylane.convert.verification.target import doubts, truth_of
@@ -159,12 +160,12 @@ def _verdict(item: Tried, parity: Parity, time: Mapping[str, float], source: Sou
 
 
 def _asking(session: Session, numbers: NumberType) -> Callable[[Layout, pd.DataFrame], Answers]:
-    return lambda layout, frame: by_graph(named(session, layout.tensors(frame, numbers)))
+    return lambda layout, frame: in_batches(session, layout.tensors(frame, numbers), len(frame), len(frame))
 
 
 def _first_graph(source: Source) -> tuple[bytes, Session, NumberType]:
     """The first graph that can be made, the most exact first. Raises Unconvertible with skl2onnx's reason."""
-    failures: dict[str, None] = {}
+    failures: list[Unconvertible] = []
     makers: tuple[tuple[NumberType, Callable[[], bytes]], ...] = (
         ("float64", lambda: source.emitted("float64", "float64")),
         ("float32", lambda: source.emitted("float32", "float32")),
@@ -180,13 +181,10 @@ def _first_graph(source: Source) -> tuple[bytes, Session, NumberType]:
         except Refused:
             raise
         except Unconvertible as error:
-            failures[str(error)] = None
+            failures.append(error)
             continue
         return content, session, numbers
-    told = [reason for reason in failures if "emitter of its own" not in reason]
-    # Of two ways that fail for one reason, the one that says in which step.
-    reasons = [reason for reason in told if not any(reason != other and reason in other for other in told)]
-    raise Unconvertible("; ".join(reasons))
+    raise most_telling(failures, source.estimator)
 
 
 def _serialized(model: onnx.ModelProto) -> bytes:
@@ -223,14 +221,16 @@ def _verify(
     tried: list[Tried] = []
     parities: list[Parity] = []
     failed: dict[str, str] = {}
+    failures: list[Unconvertible] = []
     for item in built:
         try:
             parities.append(gate.judge(item.built, item.session, target, allowed))
             tried.append(item)
         except Unconvertible as error:
             failed[item.recipe.name] = str(error)
+            failures.append(error)
     if not tried:
-        raise Unconvertible("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
+        raise most_telling(failures, gate.estimator)
     return tried, parities, failed
 
 

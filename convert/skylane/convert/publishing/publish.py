@@ -13,7 +13,8 @@ import pandas as pd
 import skylane.convert.publishing.card as card
 from skylane.convert.errors import BadArgument, BadRows
 from skylane.convert.export.explain import explained
-from skylane.convert.inspection.schema import Array, Layout, infer
+from skylane.convert.inspection.schema import Array, Layout, dense, infer
+from skylane.convert.loading.rows_file import near
 from skylane.convert.publishing import lineage
 from skylane.convert.publishing.conversion import Conversion, Say, convert, with_newest
 from skylane.convert.publishing.describe import describe
@@ -132,7 +133,8 @@ def convert_pipeline(
     _check(quantize, data_sha256)
     preset, max_metric_drop = preset_of(tolerance)
     sizes = batches_of(batches)
-    rows, truth = _split_target(data, target)
+    rows, truth = _split_target(dense(data), target)
+    training = None if training is None else dense(training)
     if isinstance(target, str):
         check_target(estimator, target)
     seen = None if training is None else _training(estimator, training)
@@ -235,7 +237,8 @@ def _split_target(
         return rows, None
     if isinstance(target, str):
         if not isinstance(rows, pd.DataFrame) or target not in rows.columns:
-            raise BadRows(f"there is no column {target!r} to take the target from")
+            known = list(map(str, rows.columns)) if isinstance(rows, pd.DataFrame) else []
+            raise BadRows(f"there is no column {target!r} to take the target from{near(target, known)}")
         return rows.drop(columns=target), rows[target].to_numpy()
     truth = np.asarray(target)
     if len(truth) != len(rows):

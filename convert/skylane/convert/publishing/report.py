@@ -35,7 +35,8 @@ def show(conversion: Conversion, console: Console) -> None:
         console.print(f"  {verdict.name}: {_remark(conversion, index)}", highlight=False, markup=False)
     for reason in dict.fromkeys(conversion.skipped.values()):
         names = " / ".join(name for name, why in conversion.skipped.items() if why == reason)
-        console.print(f"  {names}: not tried: {reason}", highlight=False, markup=False)
+        # What would help is for authors whose pipeline is refused; this one is not.
+        console.print(f"  {names}: not tried: {reason.partition(' What helps: ')[0]}", highlight=False, markup=False)
     for note in conversion.notes:
         console.print(f"  note: {note}", highlight=False, markup=False)
     for line in (*_on_metric(conversion), *_on_choice(conversion)):

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from sklearn.exceptions import NotFittedError
 
-from skylane.convert.errors import BadRows, Unconvertible
+from skylane.convert.errors import BadRows, Defective, Unconvertible
 from skylane.convert.export.candidates import Built
 from skylane.convert.export.session import Session
 from skylane.convert.inspection.schema import Array, Layout
@@ -125,11 +126,13 @@ class Gate:
 
 
 def expected_of(estimator: Any, layout: Layout, frame: pd.DataFrame, task: Task) -> Answers:
-    """scikit-learn's answers to the held-out rows. Raises BadRows if it refuses them."""
+    """scikit-learn's answers to the held-out rows. Raises BadRows if it refuses them; or Unconvertible."""
     try:
         return by_estimator(estimator, layout, frame, task)
+    except NotFittedError as error:
+        raise Unconvertible("the pipeline is not fitted: train it first, with fit") from error
     except Exception as error:  # whatever the pipeline says to rows that it does not like
-        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        said = " ".join(str(error).split())
         raise BadRows(f"the pipeline itself refuses the held-out rows: {said[:240]}") from error
 
 
@@ -161,7 +164,7 @@ def named(session: Session, tensors: dict[str, Array]) -> dict[str, Array]:
     try:
         return session.named(tensors)
     except Exception as error:  # onnxruntime's errors have no base of their own
-        raise Unconvertible(f"the graph fails on rows of the sample: {' '.join(str(error).split())[:200]}") from error
+        raise Defective(f"the graph fails on rows of the sample: {' '.join(str(error).split())[:200]}") from error
 
 
 def _head(answers: Answers, rows: int) -> Answers:

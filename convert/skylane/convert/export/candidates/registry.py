@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pandas as pd
 
-from skylane.convert.errors import Unconvertible
+from skylane.convert.errors import Defective, Unconvertible
 from skylane.convert.export.emitters.emit import emit, knows
 from skylane.convert.export.export import export
 from skylane.convert.export.onnx_graph import fuse_products
@@ -103,7 +103,7 @@ class Source:
                 self._emitted[key] = error  # a large forest takes seconds to fail, and is asked about again
             except Exception as error:  # of a family or a setting that its emitter was not tried with
                 said = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-                self._emitted[key] = Unconvertible(f"the emitter fails: {said}")
+                self._emitted[key] = Defective(f"the emitter fails: {said}")
         found = self._emitted[key]
         if isinstance(found, Unconvertible):
             raise found

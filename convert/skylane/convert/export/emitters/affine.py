@@ -29,6 +29,7 @@ from sklearn.linear_model import (
     TheilSenRegressor,
 )
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
 from sklearn.svm import LinearSVC, LinearSVR
 
 from skylane.convert.export.emitters.emission import Emission
@@ -102,10 +103,20 @@ def factors(model: Any, features: Features, _: Emission) -> Features:
     return features.then("Sub", model.mean_).times(weighed.T @ spread, 0.0)
 
 
-@emits("transform", TruncatedSVD)
+@emits("transform", TruncatedSVD, GaussianRandomProjection, SparseRandomProjection)
 def truncated(svd: Any, features: Features, _: Emission) -> Features:
     """Onto the components."""
     return features.times(svd.components_.T)
+
+
+@emits("transform", LinearDiscriminantAnalysis)
+def discriminants(model: Any, features: Features, _: Emission) -> Features:
+    """Onto the directions in which the classes lie apart."""
+    if model.solver == "lsqr":
+        raise Declined("solver='lsqr', which has no directions")
+    if model.solver == "svd":
+        features = features.then("Sub", model.xbar_)
+    return features.times(model.scalings_[:, : model._max_components], 0.0)
 
 
 @emits("predict", LinearRegression, Ridge, RidgeCV, Lasso, LassoCV, ElasticNet, ElasticNetCV, Lars, LassoLars,

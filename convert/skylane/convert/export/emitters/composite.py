@@ -1,24 +1,31 @@
 """Estimators that pass rows on to others: pipelines, column transformers, unions, searches, frozen ones."""
 
-from typing import Any
+from typing import Any, Final
 
 from sklearn.compose import ColumnTransformer
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.semi_supervised import SelfTrainingClassifier
 
 from skylane.convert.export.emitters.emission import Emission
 from skylane.convert.export.emitters.features import Features
 from skylane.convert.export.emitters.registry import Emitter, Method, emits
 from skylane.convert.export.emitters.sparse import answers_sparse
-from skylane.convert.inspection.structure import branches
+from skylane.convert.inspection.structure import branches, passes_on
+
+HALVING: Final = (
+    "sklearn.model_selection._search_successive_halving.HalvingGridSearchCV",
+    "sklearn.model_selection._search_successive_halving.HalvingRandomSearchCV",
+)
+"""Searches that scikit-learn only has where somebody enables them."""
 
 ALL: tuple[Method, ...] = ("transform", "predict", "predict_proba", "decision_function")
 
 
 def _through_steps(method: Method) -> Emitter:
     def emit(pipeline: Any, features: Features, emission: Emission) -> Features:
-        steps = [(name, step) for name, step in pipeline.steps if step is not None and step != "passthrough"]
+        steps = [(name, step) for name, step in pipeline.steps if not passes_on(step)]
         sparse = emission.sparse
         for place, (name, step) in enumerate(steps):
             with emission.rows(sparse=sparse):
@@ -44,10 +51,19 @@ def _by_frozen(method: Method) -> Emitter:
     return emit
 
 
+def _by_trained(method: Method) -> Emitter:
+    def emit(model: Any, features: Features, emission: Emission) -> Features:
+        return emission.ask(model.estimator_, method, features)
+
+    return emit
+
+
 for _method in ALL:
-    emits(_method, Pipeline)(_through_steps(_method))
-    emits(_method, GridSearchCV, RandomizedSearchCV)(_by_best(_method))
+    emits(_method, Pipeline, "imblearn.pipeline.Pipeline")(_through_steps(_method))
+    emits(_method, GridSearchCV, RandomizedSearchCV, *HALVING)(_by_best(_method))
     emits(_method, FrozenEstimator)(_by_frozen(_method))
+    if _method != "transform":
+        emits(_method, SelfTrainingClassifier)(_by_trained(_method))
 
 
 @emits("transform", ColumnTransformer)

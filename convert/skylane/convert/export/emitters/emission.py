@@ -1,18 +1,23 @@
 """One graph on its way: which emitter answers for which step, and how what was put off is carried out."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Literal
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import is_classifier
 
-from skylane.convert.errors import Unconvertible
+from skylane.convert.errors import Refused, Unconvertible
 from skylane.convert.export.emitters.fallback import by_skl2onnx
 from skylane.convert.export.emitters.features import Features, Part
 from skylane.convert.export.emitters.graph import DType, Graph, Tensor
 from skylane.convert.export.emitters.registry import Declined, Method, emitters_of, one_node_of
 from skylane.convert.inspection.schema import Array, NumberType
+
+DENSE_MAX: Final = 2**26
+"""Numbers of a sparse matrix that are written out: half a gigabyte."""
 
 LOST_MAX: Final = 2.0**-22
 """How much of a standard deviation may be lost by leaving a centre inside a product; above, it is subtracted first."""
@@ -49,6 +54,7 @@ class Emission:
         self.sparse = False
         """Whether what is asked now would get sparse rows from scikit-learn."""
         self._answered: dict[tuple[int, Method, int], Features] = {}
+        self._dense: dict[int, Any] = {}
         self._asked: list[Any] = []  # keeps what is asked about alive: identities are keys
 
     def ask(self, estimator: Any, method: Method, features: Features, *, step: str | None = None) -> Features:
@@ -73,6 +79,7 @@ class Emission:
     def _emitted(self, estimator: Any, method: Method, features: Features) -> Features:
         if estimator is self.in_one_node and method in ("predict", "predict_proba"):
             return self._at_once(estimator, method, features)
+        estimator = self._densified(estimator)
         for emitter in emitters_of(type(estimator), method):
             try:
                 answered = emitter(estimator, features, self)
@@ -86,6 +93,29 @@ class Emission:
             raise Unconvertible(f"the step {self.graph.path} gets no columns")
         self.others.add(type(estimator).__name__)
         return by_skl2onnx(estimator, method, features, self)
+
+    def _densified(self, estimator: Any) -> Any:
+        """The estimator with what it keeps as sparse matrices, such as training rows, as arrays: a copy of its own."""
+        kept = {name: value for name, value in vars(estimator).items() if issparse(value)}
+        if not kept:
+            return estimator
+        if id(estimator) not in self._dense:
+            for value in kept.values():
+                if np.prod(value.shape, dtype=np.float64) > DENSE_MAX:
+                    raise Refused(
+                        f"the step {self.at} keeps a matrix of {value.shape[0]} rows and {value.shape[1]} columns, "
+                        f"mostly empty, which a graph would hold in full: reduce the columns before it, such as with "
+                        f"TruncatedSVD, or use a model that keeps no training rows"
+                    )
+            self._dense[id(estimator)] = copy.copy(estimator)
+            vars(self._dense[id(estimator)]).update({name: value.toarray() for name, value in kept.items()})
+            self._asked.append(estimator)
+        return self._dense[id(estimator)]
+
+    @property
+    def at(self) -> str:
+        """The step that is asked now, for messages."""
+        return self.graph.path or "that the pipeline begins with"
 
     def _at_once(self, classifier: Any, method: Method, features: Features) -> Features:
         make = one_node_of(type(classifier))
@@ -173,7 +203,7 @@ class Emission:
         if tensor.dtype == dtype:
             return tensor
         if tensor.dtype == "string":
-            raise Unconvertible(f"the step {self.graph.path} takes numbers, but gets text")
+            raise Unconvertible(f"the step {self.at} takes numbers, but gets text")
         to = {"float32": 1, "float64": 11, "int64": 7, "bool": 9}[dtype]
         return self.graph.node("Cast", [tensor], dtype, tensor.width, to=to)
 

@@ -26,7 +26,8 @@ METHOD_OF: Final[dict[str, Method]] = {
 UNREAD: Final = Features.of(Tensor("(a column that nobody reads)", "float32", 1))
 
 FRAMES: Final = (
-    "Pipeline", "ColumnTransformer", "FeatureUnion", "GridSearchCV", "RandomizedSearchCV", "FrozenEstimator"
+    "Pipeline", "ColumnTransformer", "FeatureUnion", "GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV",
+    "HalvingRandomSearchCV", "FrozenEstimator",
 )  # fmt: skip
 """Families that only pass rows on."""
 

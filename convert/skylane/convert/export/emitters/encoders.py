@@ -163,6 +163,13 @@ def _column(features: Features, place: int, emission: Emission) -> Tensor:
 def _same(encoder: Any, place: int, features: Features, emission: Emission) -> Tensor:
     """(rows, categories) bool: whether the number is this category; the gap, where it is one, comes last."""
     tensor, graph = emission.exact(features.take([place])), emission.graph
+    if any(isinstance(one, int) and int(float(one)) != one for one in np.asarray(encoder.categories_[place]).tolist()):
+        names = getattr(encoder, "feature_names_in_", None)
+        column = f"column {place}" if names is None else f"the column {names[place]!r}"
+        raise Refused(
+            f"the step {emission.at} knows whole numbers above 2^53 as categories, which a graph's numbers cannot tell "
+            f"apart: read {column} as text, in training as well"
+        )
     try:
         categories = np.asarray(encoder.categories_[place], dtype=np.float64)
     except ValueError as error:

@@ -47,7 +47,8 @@ def named(members: Any) -> list[tuple[str, Any]]:
     return [(f"{type(member).__name__}[{place}]", member) for place, member in enumerate(members)]
 
 
-def _voters(vote: Any) -> list[tuple[str, Any]]:
+def voters(vote: Any) -> list[tuple[str, Any]]:
+    """The members that were trained, by name."""
     names = [name for name, member in vote.estimators if not (isinstance(member, str) and member == "drop")]
     return list(zip(names, vote.estimators_, strict=True))
 
@@ -55,13 +56,13 @@ def _voters(vote: Any) -> list[tuple[str, Any]]:
 @emits("predict", VotingRegressor)
 def mean(vote: Any, features: Features, emission: Emission) -> Features:
     """The weighted mean."""
-    return averaged(asked(_voters(vote), "predict", features, emission), emission, vote._weights_not_none)
+    return averaged(asked(voters(vote), "predict", features, emission), emission, vote._weights_not_none)
 
 
 @emits("predict_proba", VotingClassifier)
 def soft(vote: Any, features: Features, emission: Emission) -> Features:
     """The weighted mean of probabilities."""
-    return averaged(asked(_voters(vote), "predict_proba", features, emission), emission, vote._weights_not_none)
+    return averaged(asked(voters(vote), "predict_proba", features, emission), emission, vote._weights_not_none)
 
 
 @emits("predict", VotingClassifier)
@@ -69,7 +70,7 @@ def voted(vote: Any, features: Features, emission: Emission) -> Features:
     """The class with most votes, or with the highest mean probability."""
     if vote.voting == "soft":
         return emission.likeliest(emission.ask(vote, "predict_proba", features))
-    votes, classes = asked(_voters(vote), "predict", features, emission), len(vote.classes_)
+    votes, classes = asked(voters(vote), "predict", features, emission), len(vote.classes_)
     weights = vote._weights_not_none or [1.0] * len(votes)
     return emission.likeliest(counted(votes, [np.eye(classes) * weight for weight in weights], emission))
 

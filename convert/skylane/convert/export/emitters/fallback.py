@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from skylane.convert.errors import Unconvertible
+from skylane.convert.errors import Defective, Unconvertible
 from skylane.convert.export.emitters.features import Features
 from skylane.convert.export.emitters.graph import ELEMENT, DType, Tensor
 from skylane.convert.export.emitters.registry import Method
-from skylane.convert.export.export import export_step
+from skylane.convert.export.export import export_step, knows_class, unknown_class
 from skylane.convert.export.session import Session
 from skylane.convert.inspection.structure import has_trees
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 def by_skl2onnx(estimator: Any, method: Method, features: Features, emission: "Emission") -> Features:
     """What skl2onnx makes of the step. Raises Unconvertible, naming the step."""
+    if not knows_class(type(estimator)):
+        raise Unconvertible(f"in the step {emission.at}: {unknown_class(type(estimator).__name__)}")
     tensor = emission.exact(features)
     failures: list[Unconvertible] = []
     for dtype in _dtypes(estimator, tensor):
@@ -34,7 +36,10 @@ def by_skl2onnx(estimator: Any, method: Method, features: Features, emission: "E
         part.graph.name = "skl2onnx"
         (name,) = emission.graph.splice(part, [tensor if dtype == "string" else emission.cast(tensor, dtype)])
         return Features.of(Tensor(name, _type(part), _width(estimator, method)))
-    raise Unconvertible(f"in the step {emission.graph.path}: {failures[0]}") from failures[0]
+    first = failures[0]
+    if isinstance(first, Defective):
+        raise Defective(f"in the step {emission.at}: {first}") from first
+    raise Unconvertible(f"in the step {emission.at}: {first}") from first
 
 
 def _dtypes(estimator: Any, tensor: Tensor) -> tuple[DType, ...]:

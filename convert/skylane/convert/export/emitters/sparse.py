@@ -20,6 +20,8 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 
+from skylane.convert.inspection.structure import passes_on
+
 PASS_ON: Final = (
     Binarizer, FunctionTransformer, MaxAbsScaler, Normalizer, PolynomialFeatures, QuantileTransformer, RobustScaler,
     SelectorMixin, SimpleImputer, StandardScaler,
@@ -34,7 +36,7 @@ def answers_sparse(step: Any, given: bool) -> bool:
             return bool(step.sparse_output_)
         case Pipeline():
             for _, part in step.steps:
-                given = answers_sparse(part, given)
+                given = given if passes_on(part) else answers_sparse(part, given)
             return given
         case FeatureUnion():
             return any(answers_sparse(part, given) for _, part in step.transformer_list)

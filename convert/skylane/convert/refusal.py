@@ -1,0 +1,47 @@
+"""Of all reasons why no graph came of a pipeline, the one that its author can do something about."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sklearn.base import BaseEstimator
+
+from skylane.convert.errors import Defective, Unconvertible
+from skylane.convert.inspection.structure import final_of
+
+ASIDE: Final = (
+    "no emitter of its own",
+    "has an emitter of its own",
+    "doubles would gain nothing",
+    "skl2onnx splits words",
+)
+"""Reasons why one way was not taken: true, but no obstacle where there was another."""
+
+
+def most_telling(failures: Sequence[Unconvertible], estimator: Any) -> Unconvertible:
+    """The error to raise. What the tools said in their own words is its cause, not its message."""
+    clear = [error for error in failures if not isinstance(error, Defective)]
+    ranked = sorted(clear, key=_rank)  # of equals, the first
+    if ranked and _rank(ranked[0]) < ASIDE_RANK:
+        return ranked[0]
+    error = Unconvertible(
+        f"no graph that ONNX Runtime runs can be made of {_described(final_of(estimator))} as it was trained. "
+        f"What helps: change its settings, or replace it by another estimator of scikit-learn"
+    )
+    error.__cause__ = failures[0] if failures else None
+    return error
+
+
+ASIDE_RANK: Final = 2
+
+
+def _rank(error: Unconvertible) -> int:
+    said = str(error)
+    if any(reason in said for reason in ASIDE):
+        return ASIDE_RANK
+    return 0 if "step" in said else 1
+
+
+def _described(estimator: Any) -> str:
+    """The estimator as scikit-learn writes it, in one line: with the settings that are not as usual."""
+    text = " ".join(repr(estimator).split()) if isinstance(estimator, BaseEstimator) else type(estimator).__name__
+    return text if len(text) <= 120 else f"{type(estimator).__name__}"
