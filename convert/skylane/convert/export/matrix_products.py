@@ -14,9 +14,6 @@ from skylane.convert.export.onnx_graph import operators
 
 OPERATORS: Final = ("MatMul", "Gemm")
 
-QUANTIZED: Final = ("MatMulInteger", "DynamicQuantizeMatMul", "QGemm", "QLinearMatMul")
-"""What the quantizer writes in place of a product where it leaves no pair of QuantizeLinear and DequantizeLinear."""
-
 FLOAT_MAKERS: Final = ("Scaler", "Imputer", "Normalizer")
 
 PREPARED: Final = "onnx.quant.pre_process"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from skylane.convert.errors import Defective
 from skylane.convert.inspection.schema import Array
 from skylane.onnx_runtime import onnxruntime as ort
+from skylane.onnx_options import PROVIDERS, session_options
 
 
 class Session:
@@ -14,15 +15,8 @@ class Session:
 
     def __init__(self, graph: bytes) -> None:
         """Raises Defective if ONNX Runtime does not load the graph."""
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.enable_cpu_mem_arena = False
-        options.enable_mem_pattern = False
         try:
-            self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(graph, session_options(ort), providers=list(PROVIDERS))
         except Exception as error:  # onnxruntime's errors have no base of their own
             raise Defective(f"ONNX Runtime does not load it: {_said(error)}") from error
         self.outputs = [output.name for output in self._session.get_outputs()]

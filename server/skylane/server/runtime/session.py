@@ -10,17 +10,11 @@ from typing import Final, Self
 from skylane.dtypes import DType
 from skylane.manifest import BrokenVersion
 from skylane.onnx_runtime import onnxruntime as ort
+from skylane.onnx_options import PROVIDERS, session_options
 from skylane.policy import Session
 from skylane.server.core.types import Array, Interface
 from skylane.server.runtime.external_data import BadGraph, has_external_data
 from skylane.server.runtime.memory import allocated_bytes, taken_since
-
-_LEVELS = {
-    "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
-    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
-    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
-    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
-}
 
 _DTYPES: dict[str, DType] = {
     "tensor(bool)": "bool",
@@ -105,11 +99,11 @@ class OnnxSession:
         """
         _take_what_is_taken_once()
         before = allocated_bytes()
-        made = _options(options)
+        made = session_options(ort, options)
         if limit:
             limit.covers(made)
         try:
-            self._session = ort.InferenceSession(graph, made, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(graph, made, providers=list(PROVIDERS))
         except Exception as error:  # onnxruntime raises a family of its own without a common base but Exception
             if limit and limit.exceeded:
                 raise BrokenVersion(f"model.onnx: it is not loaded after {limit.seconds:g} s") from error
@@ -175,25 +169,7 @@ def _one_line(error: Exception, graph: bytes | str) -> str:
 @cache
 def _take_what_is_taken_once() -> None:
     """1.4 MiB of ONNX Runtime's own, in 3 ms, which would else be told of the first version that is loaded."""
-    ort.InferenceSession(_IDENTITY, _options(Session()), providers=["CPUExecutionProvider"])
-
-
-def _options(options: Session) -> ort.SessionOptions:
-    made = ort.SessionOptions()
-    made.intra_op_num_threads = options.intra_op_threads
-    made.inter_op_num_threads = 1
-    made.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    made.graph_optimization_level = _LEVELS[options.graph_optimization]
-    made.log_severity_level = 4  # what fails is raised as well, and told by us
-    # Whatever a file is called or begins with, it is read as what was checked.
-    made.add_session_config_entry("session.load_model_format", "ONNX")
-    # Threads that spin for work burn the CPU of an idle server, and their neighbours' while it works.
-    made.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # The arena keeps the largest batch's memory for ever, the pattern cache an entry for each batch size; for small
-    # models both cost time as well (1.07 and 1.14 times faster without: measured, in the study behind this project).
-    made.enable_cpu_mem_arena = False
-    made.enable_mem_pattern = False
-    return made
+    ort.InferenceSession(_IDENTITY, session_options(ort), providers=list(PROVIDERS))
 
 
 def _check(what: str, found: Sequence[ort.NodeArg], promised: dict[str, DType]) -> None:
