@@ -12,6 +12,7 @@ from imblearn.pipeline import make_pipeline as sampled_pipeline
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
+from sklearn.cross_decomposition import PLSRegression
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import BaggingClassifier, HistGradientBoostingRegressor, StackingClassifier, VotingClassifier
@@ -30,6 +31,7 @@ from sklearn.random_projection import SparseRandomProjection
 from sklearn.semi_supervised import SelfTrainingClassifier
 from sklearn.svm import SVC, SVR
 from threadpoolctl import threadpool_limits
+from xgboost import XGBClassifier
 
 from skylane.convert import convert_pipeline
 from skylane.convert.errors import BadRows, ConversionError, Unconvertible
@@ -142,6 +144,8 @@ class Own(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sklearn has
 
 IDS: Final = pd.DataFrame({"id": 2**60 + np.arange(ROWS) % 4})
 
+CATEGORIES: Final = MANY.astype({"town": "category"})
+
 LEAKS: Final = re.compile(
     r"Error:|ONNXRuntimeError|Status Message|ShapeInference|has no attribute|<class|Traceback|index out of range"
     r"|emitter fails|the step  "
@@ -191,6 +195,11 @@ def fitted(estimator: Any, sample: Sample) -> Any:
             IDS,
             r"whole numbers above 2\^53 as categories, .*: read the column 'id' as text", id="long ids as categories",
         ),
+        pytest.param(
+            fitted(XGBClassifier(n_estimators=2, enable_categorical=True, n_jobs=1), Sample(CATEGORIES, TOWNS.target)),
+            CATEGORIES, "trained on a data frame's categories, .*: put a OneHotEncoder or an OrdinalEncoder before it",
+            id="categories of XGBoost",
+        ),
         pytest.param(FITTED, "rows.csv", "not a path: read 'rows.csv' first", id="a path"),
         pytest.param(FITTED, 3.0, "there are no rows", id="a number"),
     ],
@@ -205,6 +214,13 @@ def test_what_tools_said_is_the_cause_of_a_refusal() -> None:
     with pytest.raises(Unconvertible) as refused:
         convert_pipeline(fitted(RadiusNeighborsClassifier(9.0), TWO), TWO.rows)
     assert refused.value.__cause__ is not None
+
+
+def test_onnx_runtime_says_nothing_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
+    """It warned, in colours, that two numbers are predicted where skl2onnx declares five."""
+    found = convert_pipeline(fitted(PLSRegression(2), PAIR), PAIR.rows)
+    assert found.manifest.outputs[0].shape == (None, 2)
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("target", [None, TWO.target])

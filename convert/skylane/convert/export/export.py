@@ -87,6 +87,7 @@ def export(
     restore_missing_directions(model, addressed)
     _name_outputs(model, outputs_of(estimator, task), [name for name, _ in inputs])
     bound_shares(model, "probabilities")
+    _forget_width(model)
     model.graph.name = "skylane"
     model.producer_name, model.producer_version, model.doc_string = "skylane", "", ""
     return model
@@ -213,6 +214,14 @@ def _failing_step(error: Exception) -> Any:
         if isinstance(part, BaseEstimator):
             step = part
     return None if isinstance(step, Pipeline | ColumnTransformer) else step
+
+
+def _forget_width(model: onnx.ModelProto) -> None:
+    """Leave open how many numbers are predicted: of partial least squares, skl2onnx declares as many as it takes."""
+    for output in model.graph.output:
+        dims = output.type.tensor_type.shape.dim
+        if output.name == "prediction" and len(dims) == 2 and dims[1].dim_value > 1:
+            dims[1].Clear()
 
 
 def _name_outputs(model: onnx.ModelProto, names: tuple[str, ...], inputs: list[str]) -> None:

@@ -26,6 +26,9 @@ LOGISTIC: Final = {"binary:logistic", "reg:logistic"}
 EXPONENTIAL: Final = {"count:poisson", "reg:gamma", "reg:tweedie"}
 SOFTMAX: Final = {"multi:softprob", "multi:softmax"}
 
+ENCODE_FIRST: Final = "put a OneHotEncoder or an OrdinalEncoder before it, and leave out enable_categorical="
+"""What helps who trained on categories."""
+
 
 def forest_of(model: Any) -> Forest:
     """The trees of a fitted model. Raises Refused, with an unfinished sentence, for what has no graph."""
@@ -44,15 +47,14 @@ def _learner(model: Any) -> dict[str, Any]:
     booster, best = model.get_booster(), getattr(model, "best_iteration", None)
     booster = booster if best is None else booster[: best + 1]
     told: dict[str, Any] = json.loads(booster.save_raw("json").decode())["learner"]
+    if "c" in (told.get("feature_types") or ()):  # of a frame's categories it knows the places, not the values
+        raise Refused(f"was trained on a data frame's categories, which has no graph here: {ENCODE_FIRST}")
     return told
 
 
 def _tree(told: dict[str, Any]) -> Forest:
     if told["categories_nodes"]:
-        raise Refused(
-            "splits on categories, which has no graph here: put a OneHotEncoder or an OrdinalEncoder before it, "
-            "and leave out enable_categorical="
-        )
+        raise Refused(f"splits on categories, which has no graph here: {ENCODE_FIRST}")
     if int(told["tree_param"]["size_leaf_vector"]) > 1:
         raise Refused("has several numbers in a leaf, which has no graph here: leave out multi_strategy=")
     left, right = (np.array(told[f"{side}_children"], dtype=np.int64) for side in ("left", "right"))
