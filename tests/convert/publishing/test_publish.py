@@ -153,7 +153,7 @@ def test_law_the_interface_does_not_depend_on_the_clock(pipeline: str, drawn: st
         for verdict, us in zip(found.verdicts, times, strict=True)
     ]
     at = choose(verdicts, found.tolerance, "auto", batches=found.batches)
-    assert verdicts[at].seen.interface == found.verdicts[found.chosen].seen.interface
+    assert verdicts[at].contract.interface == found.verdicts[found.chosen].contract.interface
     assert found.tried[at].built.numbers == "float32"
 
 

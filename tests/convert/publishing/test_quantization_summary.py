@@ -9,7 +9,7 @@ from skylane.convert.publishing.conversion import Conversion
 from skylane.convert.publishing.quantization_summary import on_quantization
 from skylane.convert.verification.batch_mix import USUAL, Batches
 from skylane.convert.verification.choose import Verdict, tolerance_of
-from skylane.convert.verification.interface import Seen, interface_of
+from skylane.convert.verification.interface import Contract, interface_of
 from skylane.convert.verification.parity import Parity
 from skylane.manifest import Tolerance
 
@@ -20,9 +20,9 @@ def verdict(name: str, us: float, size: int = 1000, *, difference: float = 0.0, 
         label_flips=flips or 0.0, decided_flips=0.0, flips_case="held-out rows",
         metric_drop=0.002 if "int8" in name else 0.0, label_flips_below=flips,
     )  # fmt: skip
-    seen = Seen(interface_of((), ()), name, name)
+    contract = Contract(interface_of((), ()), name, name)
     times = {"1": us, "64": us * 4, "1024": us * 50}
-    return Verdict(name, size, parity, times, "int8" in name, "", (), seen, own=True)
+    return Verdict(name, size, parity, times, "int8" in name, "", (), contract, own=True)
 
 
 QUANTIZED = tolerance_of("quantized", 1.0)

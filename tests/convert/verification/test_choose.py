@@ -12,7 +12,7 @@ from skylane.convert.errors import BadArgument, OutOfTolerance
 from skylane.convert.inspection.schema import NumberType
 from skylane.convert.verification.batch_mix import USUAL, batches_of
 from skylane.convert.verification.choose import Preset, Quantize, Verdict, choose, preset_of, tolerance_of, why_outside
-from skylane.convert.verification.interface import Interface, Seen, interface_of
+from skylane.convert.verification.interface import Contract, Interface, interface_of
 from skylane.convert.verification.parity import Parity
 from skylane.manifest import OutputSpec, TensorSpec
 
@@ -40,7 +40,7 @@ def verdict(
     difference: float = 0.0,
     flips: float = 0.0,
     quantized: bool = False,
-    seen: Interface = SINGLE,
+    types: Interface = SINGLE,
     own: bool = True,
     **other: Any,
 ) -> Verdict:
@@ -52,7 +52,7 @@ def verdict(
         quantized,
         "as exported",
         (),
-        Seen(seen, name, name),
+        Contract(types, name, name),
         own,
     )
 
@@ -74,19 +74,19 @@ FLOAT = verdict("float32", 10)
             [FLOAT, verdict("int8", 50, quantized=True)], "close", "require", "int8", id="required: however slow, int8"
         ),
         pytest.param(
-            [verdict("float32", 10, difference=1e-4), verdict("float64", 15, seen=DOUBLE)], "exact", "auto", "float64",
+            [verdict("float32", 10, difference=1e-4), verdict("float64", 15, types=DOUBLE)], "exact", "auto", "float64",
             id="exact: doubles where single precision is not enough",
         ),
         pytest.param(
-            [verdict("double", 1, seen=DOUBLE), verdict("mixed", 5, seen=MIXED), FLOAT], "close", "auto", "float32",
+            [verdict("double", 1, types=DOUBLE), verdict("mixed", 5, types=MIXED), FLOAT], "close", "auto", "float32",
             id="single precision within the tolerance: no double is fast enough",
         ),
         pytest.param(
-            [verdict("double", 1, seen=DOUBLE), verdict("mixed", 5, seen=MIXED)], "close", "auto", "mixed",
+            [verdict("double", 1, types=DOUBLE), verdict("mixed", 5, types=MIXED)], "close", "auto", "mixed",
             id="doubles in: rather single precision out",
         ),
         pytest.param(
-            [verdict("exported", 1, own=False), verdict("double", 5, seen=DOUBLE)], "close", "auto", "double",
+            [verdict("exported", 1, own=False), verdict("double", 5, types=DOUBLE)], "close", "auto", "double",
             id="a graph that may be missing on a slower machine decides no types",
         ),
     ],
@@ -190,15 +190,17 @@ def test_force_publishes_the_nearest_when_none_is_within() -> None:
     ("newest", "chosen"),
     [
         pytest.param(None, "fast", id="nothing published: the fastest"),
-        pytest.param(Seen(SINGLE, "slow", "slow"), "slow", id="published, and slower by noise: kept"),
-        pytest.param(Seen(SINGLE, "lost", "slow"), "slow", id="trained again, slower by noise: the same candidate"),
-        pytest.param(Seen(SINGLE, "slower", "slower"), "fast", id="slower by more than noise: not kept"),
-        pytest.param(Seen(DOUBLE, "lost", "lost"), "double", id="published with doubles: callers keep them"),
-        pytest.param(Seen(MIXED, "lost", "lost"), "fast", id="published with types that no graph has: the preferred"),
+        pytest.param(Contract(SINGLE, "slow", "slow"), "slow", id="published, and slower by noise: kept"),
+        pytest.param(Contract(SINGLE, "lost", "slow"), "slow", id="trained again, slower by noise: the same candidate"),
+        pytest.param(Contract(SINGLE, "slower", "slower"), "fast", id="slower by more than noise: not kept"),
+        pytest.param(Contract(DOUBLE, "lost", "lost"), "double", id="published with doubles: callers keep them"),
+        pytest.param(
+            Contract(MIXED, "lost", "lost"), "fast", id="published with types that no graph has: the preferred"
+        ),
     ],
 )
-def test_what_is_published_is_kept(newest: Seen | None, chosen: str) -> None:
-    found = [verdict("slow", 12), verdict("fast", 10), verdict("slower", 20), verdict("double", 90, seen=DOUBLE)]
+def test_what_is_published_is_kept(newest: Contract | None, chosen: str) -> None:
+    found = [verdict("slow", 12), verdict("fast", 10), verdict("slower", 20), verdict("double", 90, types=DOUBLE)]
     assert found[choose(found, tolerance_of("close", 1.0), "auto", newest=newest)].name == chosen
 
 
@@ -210,12 +212,12 @@ verdicts = st.builds(
     difference=st.sampled_from([0.0, 1e-4, 0.1, math.inf]),
     flips=st.sampled_from([0.0, 1e-4, 0.5]),
     quantized=st.booleans(),
-    seen=st.sampled_from([SINGLE, DOUBLE, MIXED]),
+    types=st.sampled_from([SINGLE, DOUBLE, MIXED]),
     own=st.booleans(),
 )
 presets: st.SearchStrategy[Preset] = st.sampled_from(["exact", "close", "quantized"])
 newest_versions = st.none() | st.builds(
-    Seen, st.sampled_from([SINGLE, DOUBLE, MIXED]), st.sampled_from("abcdefg"), st.sampled_from("abcdefg")
+    Contract, st.sampled_from([SINGLE, DOUBLE, MIXED]), st.sampled_from("abcdefg"), st.sampled_from("abcdefg")
 )
 
 
@@ -231,18 +233,18 @@ def test_law_nothing_outside_is_chosen_and_nothing_alike_much_faster_is_left(
         return
     chosen = found[choose(found, tolerance, "auto")]
     assert chosen in within
-    alike = [item for item in within if item.seen.interface == chosen.seen.interface]
+    alike = [item for item in within if item.contract.interface == chosen.contract.interface]
     assert USUAL.cost(chosen.latency_us) <= 1.051 * min(USUAL.cost(item.latency_us) for item in alike)
 
 
 @given(st.lists(st.tuples(verdicts, st.floats(0.1, 1e5)), min_size=1, max_size=6), presets, newest_versions)
 def test_law_the_interface_is_the_same_whatever_the_clock_says(
-    timed: list[tuple[Verdict, float]], preset: Preset, newest: Seen | None
+    timed: list[tuple[Verdict, float]], preset: Preset, newest: Contract | None
 ) -> None:
     tolerance = tolerance_of(preset, 1.0)
     first = [item for item, _ in timed]
     again = [replace(item, latency_us={"1": us, "64": us, "1024": us}) for item, us in timed]
     if not any(why_outside(item.parity, tolerance) is None for item in first):
         return
-    interfaces = {items[choose(items, tolerance, "auto", newest=newest)].seen.interface for items in (first, again)}
+    interfaces = {items[choose(items, tolerance, "auto", newest=newest)].contract.interface for items in (first, again)}
     assert len(interfaces) == 1

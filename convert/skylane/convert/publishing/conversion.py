@@ -20,7 +20,7 @@ from skylane.convert.verification.batch_mix import USUAL, Batches
 from skylane.convert.verification.choose import Preset, Quantize, Verdict, choose, tolerance_of
 from skylane.convert.verification.gaps import settle
 from skylane.convert.verification.gate import CHUNK_ROWS, Gate, expected_of, in_batches, scale_of
-from skylane.convert.verification.interface import Seen, outputs_of, seen
+from skylane.convert.verification.interface import Contract, contract_of, outputs_of
 from skylane.convert.verification.parity import Parity, metric
 from skylane.convert.verification.target import doubts, truth_of
 from skylane.convert.verification.timing import latencies
@@ -130,7 +130,7 @@ def convert(
     )
 
 
-def with_newest(conversion: Conversion, newest: Seen) -> Conversion:
+def with_newest(conversion: Conversion, newest: Contract) -> Conversion:
     """The same, chosen with regard to the newest version that is published."""
     chosen = choose(
         conversion.verdicts,
@@ -154,7 +154,7 @@ def _verdict(item: Tried, parity: Parity, time: Mapping[str, float], source: Sou
         item.recipe.quantized,
         built.note,
         outputs,
-        seen(built.content, name, layout, built.numbers, outputs),
+        contract_of(built.content, name, layout, built.numbers, outputs),
         own=name.startswith("emitted"),
     )
 

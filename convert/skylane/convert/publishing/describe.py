@@ -23,7 +23,7 @@ def describe(conversion: Conversion, name: str, origin: Lineage, profile: Profil
     return Manifest(
         model=name,
         version=1,
-        identity=verdict.seen.identity,
+        identity=verdict.contract.identity,
         task=conversion.task,
         tensors=layout.tensor_specs(numbers),
         columns=layout.column_specs(numbers),

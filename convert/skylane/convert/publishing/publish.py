@@ -23,7 +23,7 @@ from skylane.convert.publishing.report import as_text
 from skylane.convert.publishing.store import numbered, put, read, versions
 from skylane.convert.verification.batch_mix import batches_of
 from skylane.convert.verification.choose import Quantize, preset_of
-from skylane.convert.verification.interface import published
+from skylane.convert.verification.interface import published_contract
 from skylane.convert.verification.target import check_target
 from skylane.manifest import Candidate, Lineage, Manifest
 from skylane.profile import Profile
@@ -89,7 +89,7 @@ class Report:
         """Publish it as the next version of a model. Raises BadArgument or Unwritable."""
         repository = Path(repository)
         newest = _newest(repository, name)
-        conversion = self.conversion if newest is None else with_newest(self.conversion, published(newest))
+        conversion = self.conversion if newest is None else with_newest(self.conversion, published_contract(newest))
         manifest = describe(conversion, name, self.lineage, self.profile)
         graph = conversion.tried[conversion.chosen].built.content
         version, path, created = put(repository, graph, manifest, card.page)

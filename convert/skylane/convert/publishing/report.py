@@ -121,7 +121,9 @@ def _compared(conversion: Conversion, verdict: Verdict) -> str:
     if ratio > 0.95:
         return "no faster than what is chosen"
     why = (
-        "kept to the newest" if verdict.seen.interface == chosen.seen.interface else "but its inputs or outputs differ"
+        "kept to the newest"
+        if verdict.contract.interface == chosen.contract.interface
+        else "but its inputs or outputs differ"
     )
     return f"{1 / ratio:.2f}x as fast, {why}"
 

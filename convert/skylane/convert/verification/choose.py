@@ -7,7 +7,7 @@ from typing import Final, Literal, cast, get_args
 
 from skylane.convert.errors import BadArgument, OutOfTolerance
 from skylane.convert.verification.batch_mix import USUAL, Batches
-from skylane.convert.verification.interface import Interface, Seen
+from skylane.convert.verification.interface import Contract, Interface
 from skylane.convert.verification.parity import Parity
 from skylane.manifest import OutputSpec, Tolerance
 
@@ -46,7 +46,7 @@ class Verdict:
     quantized: bool
     note: str
     outputs: tuple[OutputSpec, ...]
-    seen: Seen
+    contract: Contract
     """The graph as callers see it."""
     own: bool
     """Whether emitters of ours made it. Graphs of skl2onnx are given up where they take long: whether there is one may
@@ -109,7 +109,7 @@ def choose(
     *,
     batches: Batches = USUAL,
     force: bool = False,
-    newest: Seen | None = None,
+    newest: Contract | None = None,
 ) -> int:
     """Index of the candidate to publish. The interface is decided first, without regard to time; see `_interface`.
 
@@ -121,26 +121,26 @@ def choose(
     within = [i for i in wanted if why_outside(verdicts[i].parity, tolerance) is None]
     if within:
         interface = _interface([verdicts[i] for i in within], newest)
-        costs = {i: batches.cost(verdicts[i].latency_us) for i in within if verdicts[i].seen.interface == interface}
+        costs = {i: batches.cost(verdicts[i].latency_us) for i in within if verdicts[i].contract.interface == interface}
         return _fastest(verdicts, costs, newest)
     if force and wanted:
         return min(wanted, key=lambda i: (verdicts[i].parity.decided_flips, verdicts[i].parity.worst_difference, i))
     raise OutOfTolerance(_refusal([verdicts[i] for i in wanted], tolerance))
 
 
-def _interface(within: Sequence[Verdict], newest: Seen | None) -> Interface:
+def _interface(within: Sequence[Verdict], newest: Contract | None) -> Interface:
     """The interface of the newest version if some candidate has it, else the preferred one of those that there are."""
     steady = [verdict for verdict in within if verdict.own] or within
-    interfaces = {verdict.seen.interface for verdict in steady}
+    interfaces = {verdict.contract.interface for verdict in steady}
     return newest.interface if newest is not None and newest.interface in interfaces else min(interfaces)
 
 
-def _fastest(verdicts: Sequence[Verdict], costs: Mapping[int, float], newest: Seen | None) -> int:
+def _fastest(verdicts: Sequence[Verdict], costs: Mapping[int, float], newest: Contract | None) -> int:
     """Of the candidates with these costs."""
     best = min(costs.values())
     if newest is not None:
         near = [i for i, cost in costs.items() if cost <= best * (1 + NOISE)]
-        same = [i for i in near if verdicts[i].seen.identity == newest.identity]
+        same = [i for i in near if verdicts[i].contract.identity == newest.identity]
         alike = [i for i in near if verdicts[i].name == newest.candidate]
         if same or alike:
             return (same or alike)[0]

@@ -45,7 +45,7 @@ def interface_of(tensors: Sequence[TensorSpec], outputs: Sequence[OutputSpec]) -
 
 
 @dataclass(frozen=True)
-class Seen:
+class Contract:
     """One graph as callers see it."""
 
     interface: Interface
@@ -55,20 +55,22 @@ class Seen:
     """Name of the way in which it was made."""
 
 
-def seen(content: bytes, candidate: str, layout: Layout, numbers: NumberType, outputs: Sequence[OutputSpec]) -> Seen:
+def contract_of(
+    content: bytes, candidate: str, layout: Layout, numbers: NumberType, outputs: Sequence[OutputSpec]
+) -> Contract:
     """A graph that was built."""
     tensors = layout.tensor_specs(numbers)
-    return Seen(
+    return Contract(
         interface_of(tensors, outputs),
         identity_of(sha256(content).hexdigest(), tensors, layout.column_specs(numbers), tuple(outputs)),
         candidate,
     )
 
 
-def published(manifest: Manifest) -> Seen:
+def published_contract(manifest: Manifest) -> Contract:
     """The graph of a version that is in the repository."""
     chosen = next((candidate.name for candidate in manifest.candidates if candidate.chosen), "")
-    return Seen(interface_of(manifest.tensors, manifest.outputs), manifest.identity, chosen)
+    return Contract(interface_of(manifest.tensors, manifest.outputs), manifest.identity, chosen)
 
 
 def outputs_of(
