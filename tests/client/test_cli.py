@@ -449,7 +449,7 @@ def test_health_where_the_models_are_a_secret(run: Run, server: FakeServer, monk
     [
         ("serve", "skylane.server.__main__"),
         ("doctor", "skylane.server.process.doctor"),
-        ("convert", "skylane.convert.__main__"),
+        ("convert", "skylane.convert.command"),
     ],
 )
 def test_other_packages_get_the_rest_of_the_line(

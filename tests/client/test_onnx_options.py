@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, get_args, get_type_hints
 
-import onnxruntime as ort
 import pytest
 
-import skylane.convert.export.session
+from skylane.convert.export.session import Session as ConverterSession
 from skylane.onnx_options import LEVELS, session_options
+from skylane.onnx_runtime import onnxruntime as ort
 from skylane.policy import Session
 from skylane.server.core.types import Interface
 from skylane.server.runtime.session import OnnxSession
@@ -21,7 +21,7 @@ def readable(options: Any) -> dict[str, Any]:
 
 
 MAKERS: Final[dict[str, Callable[[], object]]] = {
-    "converter": lambda: convert.session.Session(b""),
+    "converter": lambda: ConverterSession(b""),
     "server": lambda: OnnxSession(b"", Interface("model", 1, (), (), ()), Session()),
 }
 
@@ -44,7 +44,7 @@ def test_nobody_else_in_the_server_or_the_converter_makes_options() -> None:
     root = Path(__file__).parents[2]
     makers = [
         path.name
-        for folder in ("convert", "server", "skylane")
+        for folder in ("client", "convert", "server")
         for path in sorted((root / folder).rglob("*.py"))
         if "SessionOptions(" in path.read_text("utf-8")
     ]

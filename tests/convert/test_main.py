@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import skops.io
 
-from skylane.convert.__main__ import main
+from skylane.convert.command import main
 
 Saved = tuple[Path, Path]
 

@@ -21,7 +21,7 @@ MODULES: Final = {
     "serve": "skylane.server.__main__",
     "doctor": "skylane.server.process.doctor",
     "token": "skylane.server.auth.cli",
-    "convert": "skylane.convert.__main__",
+    "convert": "skylane.convert.command",
     "import": "skylane.convert.importing.command",
     "models copy": "skylane.convert.importing.copying",
     "models diff": "skylane.cli.diff",

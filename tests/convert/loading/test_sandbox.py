@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from skylane.convert.__main__ import main
+from skylane.convert.command import main
 from skylane.convert.loading import sandbox
 from skylane.convert.loading.sandbox import WITH_NETWORK, WITHOUT_NETWORK, how_loaded, without_network
 

@@ -3,11 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 
-
 from skylane.convert.errors import Defective
 from skylane.convert.inspection.schema import Array
-from skylane.onnx_runtime import onnxruntime as ort
 from skylane.onnx_options import PROVIDERS, session_options
+from skylane.onnx_runtime import onnxruntime as ort
 
 
 class Session:

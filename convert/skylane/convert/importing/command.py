@@ -166,7 +166,7 @@ def _example_rows(model: MlflowModel, sample: Sample, inputs: Sequence[TensorSpe
 
 def _pipeline(options: argparse.Namespace, model: MlflowModel, name: str) -> int:
     """Convert a fitted pipeline, as `skylane convert` does."""
-    from skylane.convert.__main__ import main as convert_main  # scikit-learn and skl2onnx, which graphs do not need
+    from skylane.convert.command import main as convert_main  # scikit-learn and skl2onnx, which graphs do not need
 
     if options.version is not None or options.no_batching or options.allow_dependent_rows:
         raise BadArgument(

@@ -14,7 +14,7 @@ from skylane.convert.export.session import Session
 from skylane.convert.export.size_limits import available_bytes, check_size
 from skylane.convert.inspection.schema import Array, Layout, NumberType, infer
 from skylane.convert.inspection.structure import SEVERAL_QUESTIONS, Task, rounds_first, task_of
-from skylane.convert.refusal import most_telling
+from skylane.convert.publishing.refusal import most_telling
 from skylane.convert.verification.answers import Answers
 from skylane.convert.verification.batch_mix import USUAL, Batches
 from skylane.convert.verification.choose import Preset, Quantize, Verdict, choose, tolerance_of

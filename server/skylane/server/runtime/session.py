@@ -9,8 +9,8 @@ from typing import Final, Self
 
 from skylane.dtypes import DType
 from skylane.manifest import BrokenVersion
-from skylane.onnx_runtime import onnxruntime as ort
 from skylane.onnx_options import PROVIDERS, session_options
+from skylane.onnx_runtime import onnxruntime as ort
 from skylane.policy import Session
 from skylane.server.core.types import Array, Interface
 from skylane.server.runtime.external_data import BadGraph, has_external_data
