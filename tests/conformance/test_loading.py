@@ -53,7 +53,8 @@ settings = dataclasses.replace(
 asyncio.run(work(settings, load))
 """
 SUPERVISOR = """
-from server import signals, supervisor
+from skylane.server.host import signals
+from skylane.server.process import supervisor
 from skylane.server.process.supervisor import Supervisor, held_port
 
 async def run():

@@ -12,7 +12,9 @@ from skylane.server.host import exits
 
 def run(script: str) -> "subprocess.CompletedProcess[str]":
     """A Python process that runs this."""
-    prelude = "import asyncio, logging, threading\nfrom server import exits\nlogging.basicConfig(level='INFO')\n"
+    prelude = (
+        "import asyncio, logging, threading\nfrom skylane.server.host import exits\nlogging.basicConfig(level='INFO')\n"
+    )
     return subprocess.run(
         [sys.executable, "-c", prelude + script], capture_output=True, text=True, timeout=60, check=False
     )

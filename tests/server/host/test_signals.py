@@ -8,7 +8,7 @@ import pytest
 
 SCRIPT = """
 import asyncio, os, signal
-from server import signals
+from skylane.server.host import signals
 
 signals.ignore_others()
 os.kill(os.getpid(), signal.SIGHUP)  # before anything can handle it

@@ -8,7 +8,7 @@ import pytest
 
 SCRIPT = """
 import os, sys
-from server import standard_streams
+from skylane.server.host import standard_streams
 standard_streams.ensure_open()
 names = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
 with open(os.environ["REPORT"], "w") as report:

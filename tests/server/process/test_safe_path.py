@@ -10,8 +10,8 @@ import pytest
 from support import models
 from support.process import Served
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("skylane", "server", "convert", "bench", "examples", "ops")
+ROOT = Path(__file__).resolve().parents[3]
+SOURCES = ("client", "server", "convert", "bench", "examples", "tools")
 
 TRAPS = ("server", "skylane", "convert", "bench", "grpc", "numpy", "logging", "asyncio")
 

@@ -16,8 +16,8 @@ def test_a_bare_graph_is_refused_with_the_command_that_imports_it(tmp_path: Path
     with pytest.raises(BrokenVersion) as refused:
         load(tmp_path / "wine/1", "wine", 1, Policy())
     assert str(refused.value) == (
-        "SHA256SUMS: cannot be read: it is missing, so this is not a published version; "
-        "`skylane import` publishes ONNX files, Triton repositories and MLflow models"
+        "manifest.json: there is none, so model.onnx is a plain ONNX file: "
+        "make a version of it with `skylane import model.onnx --name wine`"
     )
 
 
@@ -32,6 +32,5 @@ def test_a_graph_in_no_versions_directory_is_reported_with_the_command_that_impo
     (tmp_path / "flat").mkdir()
     (tmp_path / "flat/model.onnx").touch()
     assert misplaced(tmp_path) == {
-        "flat": "it has no version, expected flat/<number>/manifest.json; `skylane import` publishes ONNX files, "
-        "Triton repositories and MLflow models"
+        "flat": "it has a plain ONNX file: make a version of it with `skylane import model.onnx --name …`"
     }
