@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -70,6 +71,13 @@ def serve(models: Path, port: int) -> Served:
     return Served("--models", str(models), "--host", "127.0.0.1", "--port", str(port), "--poll-s", "0")
 
 
+def stop(served: Served) -> None:
+    """Stop the server where it is, and wait until all its threads stand still."""
+    served.process.send_signal(signal.SIGSTOP)
+    _, status = os.waitpid(served.process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+
+
 def fail_attempts(caller: Caller, port: int) -> None:
     """Let the client connect to a listener that closes every connection at once, and wait for it to come back."""
     with socket.create_server(("127.0.0.1", port)) as listener:
@@ -94,7 +102,7 @@ def test_a_server_that_hangs_answers_again_when_it_goes_on(small_models: Path, p
     with serve(small_models, port) as served:
         served.until("serving")
         assert caller.answered().version == 1
-        served.process.send_signal(signal.SIGSTOP)
+        stop(served)
         for _ in range(3):
             with pytest.raises(DeadlineExceeded):
                 caller.predict(0.1)
@@ -107,7 +115,7 @@ def test_a_client_that_meets_a_server_that_hangs_is_answered_when_it_goes_on(
 ) -> None:
     with serve(small_models, port) as served:
         served.until("serving")
-        served.process.send_signal(signal.SIGSTOP)
+        stop(served)
         with pytest.raises(DeadlineExceeded):
             caller.predict(0.1)  # the kernel takes the connection, and nobody speaks HTTP/2 on it
         served.process.send_signal(signal.SIGCONT)
