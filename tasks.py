@@ -51,9 +51,9 @@ def proto(_: Sequence[str]) -> int:
 
 
 def bench(arguments: Sequence[str]) -> int:
-    """Measure this server beside the usual ways to serve; arguments go to skylane.bench.saturation."""
+    """Measure this server beside the usual ways to serve; arguments go to skylane.bench.lab.baselines."""
     install("dev")
-    return run("-m", "skylane.bench.saturation", *arguments)
+    return run("-m", "skylane.bench.lab.baselines", *arguments)
 
 
 PERF_ANALYZER = """\

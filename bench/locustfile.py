@@ -1,7 +1,7 @@
 """What Locust runs: `locust -f bench/locustfile.py --host 127.0.0.1:8500 --scenario steady`. See docs/load-testing.md.
 
-Users are in bench/skylane/bench/load/users.py, scenarios in bench/skylane/bench/load/scenarios.py; here they are
-joined to Locust's events.
+Users are in bench/skylane/bench/load/users.py, scenarios in its neighbour scenarios.py; here they are joined to Locust's
+events.
 """
 
 import logging
@@ -14,13 +14,13 @@ import grpc.experimental.gevent
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
-from skylane.bench.lab.requests.questions import Unsuitable
 from skylane.bench.load import verdict
 from skylane.bench.load.options import USERS, add_options
 from skylane.bench.load.session import begin, settle
 from skylane.bench.load.shape import ScenarioShape
 from skylane.bench.load.users import InferUser, PredictUser, RestInferUser, RestUser, StreamUser
 from skylane.bench.load.workers import BEGUN, UNSUITABLE, meet
+from skylane.bench.workload.golden import Unsuitable
 
 __all__ = ["InferUser", "PredictUser", "RestInferUser", "RestUser", "ScenarioShape", "StreamUser"]
 

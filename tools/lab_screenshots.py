@@ -19,7 +19,8 @@ from rich.terminal_theme import MONOKAI
 from selenium import webdriver
 
 from screenshots import browser
-from skylane.bench.lab.scenarios import record
+from skylane.bench.lab.record import load
+from skylane.bench.lab.scenarios.record import ScenariosRun
 from skylane.bench.lab.scenarios.summary import summary
 
 ALONE: Final = "[batching]\nmax_batch_rows = 1\n"
@@ -67,7 +68,7 @@ def main() -> int:
         before = measured(repository, options.model, ALONE, out)
         now = measured(repository, options.model, AS_SERVED, out, "--baseline", str(before))
         console = Console(record=True, width=TERMINAL, file=io.StringIO(), force_terminal=True)
-        console.print(summary(record.load(now), record.load(before)))
+        console.print(summary(load(now, ScenariosRun), load(before, ScenariosRun)))
         terminal = Path(temporary) / "terminal.html"
         terminal.write_text(console.export_html(theme=MONOKAI, code_format=PAGE), "utf-8")
         for name, width, dark in VIEWS:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skylane.bench.figures import Spread, limit_of, percentile, ratios, spread, verdict
+from skylane.bench.figures import Spread, percentile, ratios, spread, verdict
 
 
 @pytest.mark.parametrize(
@@ -84,20 +84,3 @@ def test_rounds_that_do_not_pair_up_are_refused() -> None:
 )
 def test_verdict(measured: Spread, expected: str) -> None:
     assert verdict(measured, at_most=1.0) == expected
-
-
-@pytest.mark.parametrize(
-    ("rate", "ceiling", "generator", "server", "limited"),
-    [
-        pytest.param(100, 1000, 0.5, 0.9, False, id="far from the ceiling"),
-        pytest.param(900, 1000, 0.5, 0.9, True, id="near the ceiling"),
-        pytest.param(1100, 1000, 0.5, 0.9, True, id="above it, as noise has it"),
-        pytest.param(900, None, 0.5, 0.9, False, id="no ceiling was measured"),
-        pytest.param(100, 1000, 0.95, 0.5, True, id="the generator has no time left, the server has"),
-        pytest.param(100, 1000, 0.95, 0.99, False, id="neither has time left"),
-    ],
-)
-def test_a_rate_of_the_generator_is_told(
-    rate: float, ceiling: float | None, generator: float, server: float, limited: bool
-) -> None:
-    assert bool(limit_of(rate, ceiling, generator, server)) is limited

@@ -55,21 +55,3 @@ def verdict(measured: Spread, at_most: float | None = None, at_least: float | No
     if measured.low > at_most:
         return "no"
     return "mostly" if measured.median <= at_most else "rarely"
-
-
-def limit_of(
-    requests_per_s: float,
-    ceiling_per_s: float | None,
-    generator_cores: float,
-    server_cores: float,
-) -> str:
-    """Why a rate tells about the load generator and not about the server, or nothing.
-
-    `ceiling_per_s` is what a server that does nothing reached in the same round; None where there was none.
-    CPU per request stays meaningful: it does not depend on how fast requests came.
-    """
-    if ceiling_per_s is not None and requests_per_s >= 0.9 * ceiling_per_s:
-        return "within 10 % of what a server that does nothing reaches"
-    if generator_cores > 0.9 and server_cores < 0.9:
-        return "the generator used its core up while the server had time left"
-    return ""

@@ -8,16 +8,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import grpc
 
-from skylane.bench import processes
-from skylane.bench.access import OPEN, Access
-from skylane.bench.payloads import Exchange, Protocol
+from skylane.bench.client.access import OPEN, Access
+from skylane.bench.host import processes
+from skylane.bench.workload.payloads import Exchange, Protocol
 
 START_S: Final = 60.0
 """Longest that a server may take until it answers."""
@@ -30,11 +30,16 @@ class ServerFailed(Exception):
 
 @dataclass(frozen=True)
 class Kind:
-    """A way to serve. `{port}`, `{models}`, `{pipelines}` and `{answers}` in its arguments are filled in."""
+    """A way to serve. In its arguments {port}, {http_port}, {models}, {pipelines} and {answers} are filled in."""
 
     name: str
     protocol: Protocol
     arguments: tuple[str, ...]
+    """Of Python."""
+    counts: bool = False
+    """Whether it answers ModelStatistics, with figures of all its workers."""
+    python: str = sys.executable
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 _OURS: Final = (
@@ -55,9 +60,9 @@ _NULL: Final = ("-m", "skylane.bench.baselines.null", "--answers", "{answers}", 
 KINDS: Final = {
     kind.name: kind
     for kind in (
-        Kind("native", "grpc", (*_OURS, "native")),
+        Kind("native", "grpc", (*_OURS, "native"), counts=True),
         Kind("native x2", "grpc", (*_OURS, "native", "--workers", "2")),
-        Kind("grpcio", "grpc", (*_OURS, "grpcio")),
+        Kind("grpcio", "grpc", (*_OURS, "grpcio"), counts=True),
         Kind("grpc.aio batching", "grpc", (*_GRPC_AIO, "naive")),
         Kind("grpc.aio", "grpc", (*_GRPC_AIO, "none")),
         Kind("fastapi", "http", _FASTAPI),
@@ -72,6 +77,8 @@ class Server:
 
     kind: Kind
     port: int
+    http_port: int
+    """If its arguments have one."""
     process: "subprocess.Popen[bytes]"
     log: Path
 
@@ -93,18 +100,23 @@ class Server:
         return reply
 
     def wait_ready(self, exchange: Exchange) -> None:
-        """Ask until the answer comes. Raises ServerFailed if it ends before, or takes too long."""
+        """Ask until the answer comes. Raises ServerFailed if it ends before, or takes too long, and WrongAnswer."""
+        self.wait_until(lambda: self.ask(exchange), ServerFailed)
+
+    def wait_until(self, ask: Callable[[], object], not_yet: type[Exception]) -> None:
+        """Ask until it raises `not_yet` no longer. Raises ServerFailed if the server ends before, or takes too long."""
         gives_up_at = time.monotonic() + START_S
         while True:
             try:
-                self.ask(exchange)
+                ask()
                 return
-            except ServerFailed:
+            except not_yet as error:
                 if self.process.poll() is not None:
                     raise ServerFailed(f"{self.kind.name} ended while starting\n{self.end_of_log()}") from None
                 if time.monotonic() > gives_up_at:
-                    raise
-                time.sleep(0.1)
+                    message = f"{self.kind.name} was not ready after {START_S:.0f} s: {error}\n{self.end_of_log()}"
+                    raise ServerFailed(message) from error
+                time.sleep(0.05)
 
     def cpu_s(self) -> float:
         """CPU seconds of the process tree so far."""
@@ -123,16 +135,17 @@ class Server:
 @contextlib.contextmanager
 def running(kind: Kind, folder: Path, **places: Path) -> Iterator[Server]:
     """A server inside the block; its log is kept in `folder`. It may not answer yet: see `wait_ready`."""
-    port = free_port()
-    arguments = [argument.format(port=port, **places) for argument in kind.arguments]
+    port, http_port = free_port(), free_port()
+    arguments = [argument.format(port=port, http_port=http_port, **places) for argument in kind.arguments]
     log = folder / f"{kind.name.replace(' ', '-')}.log"
     with log.open("wb") as output:
         # Its own session, so that Ctrl-C reaches the harness alone and servers end in order.
         process = subprocess.Popen(
-            [sys.executable, "-P", *arguments], stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
+            [kind.python, "-P", *arguments], stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            env={**os.environ, **kind.environment},
+        )  # fmt: skip
     try:
-        yield Server(kind, port, process, log)
+        yield Server(kind, port, http_port, process, log)
     finally:
         _stop(process)
 
@@ -147,17 +160,11 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now. Somebody else may take it before the server does; then the server says so."""
+    """A port that is free now. If another process takes it before the server does, the server fails to start."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def options_of(module: str) -> str:
-    """The help text of `python -m <module>`: tells which options this version has."""
-    command: Sequence[str] = [sys.executable, "-P", "-m", module, "--help"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def ask_grpc(address: str, exchange: Exchange, access: Access = OPEN) -> bytes:
@@ -166,6 +173,13 @@ def ask_grpc(address: str, exchange: Exchange, access: Access = OPEN) -> bytes:
     with access.channel(address, options) as channel:
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(exchange.path)
         return call(exchange.body[5:], timeout=10, metadata=access.metadata)
+
+
+def ask_checked(address: str, exchange: Exchange, access: Access = OPEN) -> bytes:
+    """The same, and the reply is checked. Raises WrongAnswer too."""
+    reply = ask_grpc(address, exchange, access)
+    exchange.check(reply)
+    return reply
 
 
 def _ask_http(server: Server, exchange: Exchange) -> bytes:

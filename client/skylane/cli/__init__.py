@@ -26,8 +26,10 @@ MODULES: Final = {
     "models copy": "skylane.convert.importing.copying",
     "models diff": "skylane.cli.diff",
     "top": "skylane.cli.top",
-    "bench knee": "skylane.bench.lab.knee.__main__",
-    "bench tune": "skylane.bench.lab.tuner.__main__",
+    "bench capacity": "skylane.bench.lab.capacity.__main__",
+    "bench knee": "skylane.bench.lab.capacity.__main__",
+    "bench tune": "skylane.bench.lab.tune.__main__",
+    "bench baselines": "skylane.bench.lab.baselines.__main__",
     "bench": "skylane.bench.lab.__main__",
 }
 """Command → module whose `main` it is. The part of `skylane` that it lies in is the extra that installs what it needs.

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from skylane.bench.lab.measure import truth
-from skylane.bench.lab.measure.places import process_at
-from skylane.bench.lab.measure.truth import Ceiling
-from skylane.bench.lab.scenarios import record
+from skylane.bench.lab.measure import generator_limit
+from skylane.bench.lab.measure.generator_limit import Ceiling
+from skylane.bench.lab.measure.server_under_test import process_at
+from skylane.bench.lab.record import load
+from skylane.bench.lab.scenarios.record import ScenariosRun
 from skylane.bench.servers import free_port
 from skylane.cli import main
 from support.security import Certificates, section
@@ -65,7 +66,7 @@ def test_a_server_with_tls_and_tokens_is_measured_by_those_who_may(
     assert code == 0, err
     (path,) = tmp_path.glob("bench-results/*.json")
     assert "tester" not in path.read_text()
-    (found,) = record.load(path).scenarios[0].rounds
+    (found,) = load(path, ScenariosRun).scenarios[0].rounds
     assert found.answered == found.sent > 0
 
 
@@ -90,15 +91,15 @@ def test_scenarios_against_a_server_that_runs(bench: Bench, address: str, tmp_pa
     )  # fmt: skip
     assert code == 0, err
     (path,) = tmp_path.glob("here/*.json")
-    lab = record.load(path)
-    steady, peak = lab.scenarios
-    assert len(steady.rounds) == len(peak.rounds) == len(lab.alone) == 1
+    run = load(path, ScenariosRun)
+    steady, peak = run.scenarios
+    assert len(steady.rounds) == len(peak.rounds) == len(run.alone) == 1
     for found in (*steady.rounds, *peak.rounds):
         assert found.answered == found.sent == found.counted
         assert found.cpu_us is not None  # the server was found by its port
         assert found.batches
         assert sum(found.slices.offered) == found.sent
-    assert lab.machine.cores >= 1
+    assert run.machine.cores >= 1
     assert path.with_suffix(".html").read_text().startswith("<!doctype html>")
     assert out.splitlines()[0].startswith("linear version 1, 1 row in a request; medians of 1 round of 1 s")
     assert f"report:  here/{path.stem}.html" in out
@@ -136,8 +137,8 @@ def test_a_server_is_started_and_a_second_run_is_compared(bench: Bench, small_mo
 def test_what_the_generator_limits_is_refused(
     bench: Bench, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weak = Ceiling(requests_per_s=5.0, cpu_us=200_000.0, request_bytes=100.0)
-    monkeypatch.setattr(truth, "ceiling", lambda *_: weak)
+    weak = Ceiling(requests_per_s=5.0, cpu_us=200_000.0)
+    monkeypatch.setattr(generator_limit, "ceiling", lambda *_: weak)
     code, out, err = bench("--address", address, "--model", "linear", "--scenario", "steady", "--rate", "100", *QUICK)
     assert code == 0
     assert "steady    not reported" in out
@@ -197,7 +198,7 @@ def test_a_process_is_found_by_its_port(address: str) -> None:
     assert process_at("example.invalid:80") is None
 
 
-@pytest.mark.parametrize("command", [(), ("knee", "--target-p99-ms", "5")])
+@pytest.mark.parametrize("command", [(), ("capacity", "--target-p99-ms", "5")])
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

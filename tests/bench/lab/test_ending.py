@@ -3,13 +3,17 @@
 import os
 import signal
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-from skylane.bench.processes import tree
-from skylane.bench.sending import Order, Sending
-from skylane.bench.subjects import read
+from skylane.bench.client.sending import Order, Sending
+from skylane.bench.host.processes import tree
+from skylane.bench.lab.capacity import __main__ as capacity
+from skylane.bench.lab.scenarios import rounds
+from skylane.bench.lab.tune import trials
+from skylane.bench.workload.models import read
 from skylane.cli import INTERRUPTED, main
 from support.server import serving
 
@@ -17,17 +21,21 @@ from support.server import serving
 @pytest.mark.parametrize(
     ("command", "measuring"),
     [
-        pytest.param(["bench", "--seconds", "1"], "skylane.bench.lab.scenarios.rounds.run", id="bench"),
-        pytest.param(["bench", "knee", "--target-p99-ms", "9"], "skylane.bench.lab.knee.__main__.find", id="knee"),
+        pytest.param(["bench", "--seconds", "1"], (rounds, "run"), id="bench"),
+        pytest.param(["bench", "capacity", "--target-p99-ms", "9"], (capacity, "find"), id="capacity"),
         pytest.param(
             ["bench", "tune", "--target-p99-ms", "9", "--keys", "target_p99_ms"],
-            "skylane.bench.lab.tuner.play._search",
+            (trials, "_search"),
             id="tune",
         ),
     ],
 )
 def test_sigterm_ends_servers_too(
-    command: list[str], measuring: str, small_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: list[str],
+    measuring: tuple[ModuleType, str],
+    small_models: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before, started, handler = set(tree(os.getpid())), set[int](), signal.getsignal(signal.SIGTERM)
 
@@ -35,7 +43,7 @@ def test_sigterm_ends_servers_too(
         started.update(set(tree(os.getpid())) - before)
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(measuring, ended_meanwhile)
+    monkeypatch.setattr(*measuring, ended_meanwhile)
     arguments = ["--models", str(small_models), "--model", "linear", "--out", str(tmp_path), "--format", "json"]
     assert main([*command, *arguments]) == INTERRUPTED
     assert started

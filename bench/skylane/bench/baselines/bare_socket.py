@@ -9,25 +9,25 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from skylane.onnx_runtime import onnxruntime as ort
 
-INPUT_BYTES = 4
-"""Of a float32."""
+DTYPES: dict[str, np.dtype[Any]] = {"tensor(float)": np.dtype(np.float32), "tensor(double)": np.dtype(np.float64)}
 
 
 def serve(listening: socket.socket, session: ort.InferenceSession, rows: int) -> None:
     """Answer until the process is ended."""
     (given,), names = session.get_inputs(), [output.name for output in session.get_outputs()]
-    features = given.shape[1]
+    features, dtype = given.shape[1], DTYPES[given.type]
     while True:
         connection, _ = listening.accept()
         with connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            while (received := receive(connection, rows * features * INPUT_BYTES)) is not None:
-                inputs = np.frombuffer(received, np.float32).reshape(rows, features).copy()
+            while (received := receive(connection, rows * features * dtype.itemsize)) is not None:
+                inputs = np.frombuffer(received, dtype).reshape(rows, features).copy()
                 outputs = session.run(names, {given.name: inputs})
                 connection.sendall(b"".join(np.asarray(output).tobytes() for output in outputs))
 
@@ -47,7 +47,7 @@ def receive(connection: socket.socket, size: int) -> bytearray | None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until stopped; prints its port. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m skylane.bench.baselines.bare_socket", description=__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="ONNX file with one float32 input")
+    parser.add_argument("--model", type=Path, required=True, help="ONNX file with one input of numbers")
     parser.add_argument("--rows", type=int, required=True, help="of each request")
     options = parser.parse_args(argv)
     session_options = ort.SessionOptions()

@@ -22,7 +22,7 @@ METHOD = "/skylane.v1.PredictionService/Predict"
 
 
 class KnownAnswers:
-    """See skylane.server.grpc.http2.call_buffer.Intake."""
+    """A method that knows every answer."""
 
     def __init__(self, answers: dict[bytes, bytes]) -> None:
         self._answers = answers
@@ -48,8 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args(argv)
     answers = KnownAnswers(answers_in(options.answers))
-    front = Reactor(bind("127.0.0.1", options.port).sockets, {METHOD: answers}, _no_tunnel, Limits())
-    front.start()
+    bound = bind("127.0.0.1", options.port, share_port=False)
+    Reactor(bound.sockets, {METHOD: answers}, _no_tunnel, Limits()).start()
     threading.Event().wait()
     return 0
 

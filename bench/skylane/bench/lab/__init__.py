@@ -1,9 +1,11 @@
-"""The load lab: what a server can do, measured, judged and drawn. See docs/load-lab.md and docs/tuning.md.
+"""The load lab: one harness for all measurements. See docs/load-lab.md, docs/tuning.md and docs/benchmarks.md.
 
-requests/   what is asked: rows, the requests made of them, and what the right answers are
-measure/    one measurement: where the server is, how to send, what it used, and whether the generator was the limit
-scenarios/  `skylane bench`: load in many shapes, round after round; the result, its page, two results side by side
-knee/       `skylane bench knee`: the highest rate that keeps a target
-tuner/      `skylane bench tune`: the model.toml under which that rate is highest
-screens/    what all three show with: the live terminal, charts, pages
+measure/    one measurement: the server, the requests, CPU and memory, and whether the generator was the limit
+scenarios/  `skylane bench`: scenarios of load against one server; the result, its page, two results side by side
+capacity/   `skylane bench capacity`: the highest rate that keeps a target
+tune/       `skylane bench tune`: the model.toml under which that rate is highest
+baselines/  `skylane bench baselines`: the same load for this server and the usual ways to serve
+output/     what all of them show with: the live terminal, SVG, HTML pages
+record.py   what all result files have in common
+commands.py what all commands have in common
 """

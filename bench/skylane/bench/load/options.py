@@ -5,10 +5,10 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
-from skylane.bench.lab.options import positive
-from skylane.bench.load.scenarios import SCENARIOS
+from skylane.bench.arguments import positive
 from skylane.bench.load.thresholds import Thresholds
-from skylane.bench.load.wire import WAYS
+from skylane.bench.workload.scenarios import SCENARIOS
+from skylane.bench.workload.wire import WAYS
 
 USERS: Final = 50
 """Where --users says nothing."""

@@ -11,11 +11,11 @@ from typing import Any, Final
 import grpc
 import numpy as np
 
-from skylane.bench.lab.requests.questions import Unsuitable
-from skylane.bench.load.arrivals import Arrivals, instants
-from skylane.bench.load.requests import Question, Requester, Requests, rows_of
-from skylane.bench.load.scenarios import SCENARIOS, Kind
-from skylane.bench.load.wire import WAYS, Tensors, Way
+from skylane.bench.workload.arrivals import Arrivals, instants
+from skylane.bench.workload.golden import Unsuitable
+from skylane.bench.workload.requests import Question, Requester, Requests, rows_of
+from skylane.bench.workload.scenarios import SCENARIOS, Kind
+from skylane.bench.workload.wire import WAYS, Tensors, Way
 from skylane.client import Client
 from skylane.client.errors import NotFound, SkylaneError
 

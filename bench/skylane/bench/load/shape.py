@@ -4,11 +4,11 @@ from typing import Any, ClassVar
 
 from locust import LoadTestShape, User
 
-from skylane.bench.load.scenarios import SCENARIOS
 from skylane.bench.load.session import seconds_of
 from skylane.bench.load.users import USERS
-from skylane.bench.load.wire import WAYS
 from skylane.bench.load.workers import Workers
+from skylane.bench.workload.scenarios import SCENARIOS
+from skylane.bench.workload.wire import WAYS
 
 SPAWNED_PER_S = 100
 

@@ -9,10 +9,10 @@ from typing import Any
 import grpc
 from locust import User, task
 
-from skylane.bench.load.arrivals import Arrivals
-from skylane.bench.load.requests import Question, aside
 from skylane.bench.load.session import Session
-from skylane.bench.load.wire import WAYS, Refused, check_http, check_streamed
+from skylane.bench.workload.arrivals import Arrivals
+from skylane.bench.workload.requests import Question, aside
+from skylane.bench.workload.wire import WAYS, Refused, check_http, check_streamed
 
 IDLE_S = 1.0
 GRPC_OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", -1)]

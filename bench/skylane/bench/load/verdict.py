@@ -3,10 +3,10 @@
 import logging
 from typing import Any
 
-from skylane.bench.load.arrivals import LATE_S
 from skylane.bench.load.options import thresholds_of
-from skylane.bench.load.requests import judged
 from skylane.bench.load.thresholds import FAILED, Row, broken
+from skylane.bench.workload.arrivals import LATE_S
+from skylane.bench.workload.requests import judged
 
 log = logging.getLogger("skylane")
 

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from skylane.bench.lab.scenarios.drawn import cache_shares, middle, sizes
+from skylane.bench.host.machine import Machine
+from skylane.bench.lab.output.svg import TICKS_MAX, Axis, around, from_zero
+from skylane.bench.lab.scenarios.charts import cache_shares, middle, sizes
 from skylane.bench.lab.scenarios.page import page
-from skylane.bench.lab.scenarios.record import Lab
+from skylane.bench.lab.scenarios.record import ScenariosRun
 from skylane.bench.lab.scenarios.summary import summary
-from skylane.bench.lab.screens.charts import TICKS_MAX, Axis, around, from_zero
-from skylane.bench.machine import Machine
 
-MakeLab = Callable[..., Lab]
+MakeRun = Callable[..., ScenariosRun]
 VALUES = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=9)
 
 
@@ -47,16 +47,16 @@ class Elements(HTMLParser):
         self.text += data
 
 
-def test_the_report_needs_nothing_but_itself(make_lab: MakeLab) -> None:
-    content = page(make_lab(), make_lab([500.0, 510.0, 520.0, 530.0]))
+def test_the_report_needs_nothing_but_itself(make_run: MakeRun) -> None:
+    content = page(make_run(), make_run([500.0, 510.0, 520.0, 530.0]))
     elements = Elements(content).found
     assert not {"script", "link", "iframe", "img", "object"} & {name for name, _ in elements}
     assert not [attributes for _, attributes in elements if {"src", "href", "xlink:href"} & attributes.keys()]
     assert not re.search(r"https?://|url\(|@import", content)
 
 
-def test_everything_is_drawn(make_lab: MakeLab) -> None:
-    elements = Elements(page(make_lab(), None))
+def test_everything_is_drawn(make_run: MakeRun) -> None:
+    elements = Elements(page(make_run(), None))
     drawn = [attributes["aria-label"] for name, attributes in elements.found if name == "svg"]
     assert drawn[:5] == [
         "latency by percentile", "requests per second over time", "p99 over time", "Server CPU, in cores over time",
@@ -66,48 +66,48 @@ def test_everything_is_drawn(make_lab: MakeLab) -> None:
     assert "from the cache" in elements.text
 
 
-def test_text_from_elsewhere_is_no_markup(make_lab: MakeLab) -> None:
-    assert "a <b>" in Elements(page(make_lab(), None)).text
+def test_text_from_elsewhere_is_no_markup(make_run: MakeRun) -> None:
+    assert "a <b>" in Elements(page(make_run(), None)).text
 
 
-def test_what_the_generator_limited_is_not_reported(make_lab: MakeLab) -> None:
-    lab = make_lab([123_456.0] * 4, limited="the generator was 9 ms behind its schedule")
-    text = Elements(page(lab, None)).text
+def test_what_the_generator_limited_is_not_reported(make_run: MakeRun) -> None:
+    run = make_run([123_456.0] * 4, limited="the generator was 9 ms behind its schedule")
+    text = Elements(page(run, None)).text
     assert "not reported: the generator was 9 ms behind its schedule" in text
     assert "123 ms" not in text
     assert "Latency by percentile" not in text
-    assert "123 ms" in Elements(page(make_lab([123_456.0] * 4), None)).text
+    assert "123 ms" in Elements(page(make_run([123_456.0] * 4), None)).text
 
 
-def test_how_requests_were_lost_is_said(make_lab: MakeLab) -> None:
+def test_how_requests_were_lost_is_said(make_run: MakeRun) -> None:
     said = "steady: of 440 requests these were not answered: 28 × RESOURCE_EXHAUSTED, 12 × DEADLINE_EXCEEDED"
-    assert said in Elements(page(make_lab(), None)).text
+    assert said in Elements(page(make_run(), None)).text
     console = Console(width=120, record=True, file=StringIO())
-    console.print(summary(make_lab(), None))
+    console.print(summary(make_run(), None))
     assert said in console.export_text()
 
 
-def test_answers_in_time_are_counted_where_a_time_is_asked_for(make_lab: MakeLab) -> None:
+def test_answers_in_time_are_counted_where_a_time_is_asked_for(make_run: MakeRun) -> None:
     settings = {"rounds": 4, "seconds": 1.0, "rate_per_s": 100.0, "in_time_ms": 20.0}
     said = "steady: 100/s were answered within 20 ms"
-    assert said in Elements(page(make_lab(settings=settings), None)).text
-    assert "within" not in Elements(page(make_lab(), None)).text
+    assert said in Elements(page(make_run(settings=settings), None)).text
+    assert "within" not in Elements(page(make_run(), None)).text
 
 
 @pytest.mark.parametrize(("cores", "told"), [(None, False), (0.1, False), (0.9, True)])
-def test_other_programs_are_told_of(make_lab: MakeLab, cores: float | None, told: bool) -> None:
-    (scenario,) = make_lab().scenarios
+def test_other_programs_are_told_of(make_run: MakeRun, cores: float | None, told: bool) -> None:
+    (scenario,) = make_run().scenarios
     rounds = tuple(msgspec.structs.replace(found, other_cores=cores) for found in scenario.rounds)
-    text = Elements(page(make_lab(scenarios=(msgspec.structs.replace(scenario, rounds=rounds),)), None)).text
+    text = Elements(page(make_run(scenarios=(msgspec.structs.replace(scenario, rounds=rounds),)), None)).text
     assert ("other programs used 0.9 of this machine's 2 cores" in text) is told
 
 
-def test_a_server_out_of_sight_is_measured_from_outside(make_lab: MakeLab) -> None:
-    lab = make_lab()
-    (scenario,) = lab.scenarios
-    unseen = {"looks": None, "cpu_us": None, "rss_mib": None, "batches": None, "hits": None, "misses": None}
+def test_a_server_out_of_sight_is_measured_from_outside(make_run: MakeRun) -> None:
+    run = make_run()
+    (scenario,) = run.scenarios
+    unseen = {"usage": None, "cpu_us": None, "rss_mib": None, "batches": None, "hits": None, "misses": None}
     rounds = tuple(msgspec.structs.replace(found, counted=None, **unseen) for found in scenario.rounds)
-    text = Elements(page(make_lab(scenarios=(msgspec.structs.replace(scenario, rounds=rounds),)), None)).text
+    text = Elements(page(make_run(scenarios=(msgspec.structs.replace(scenario, rounds=rounds),)), None)).text
     assert "Latency by percentile" in text
     assert "Server CPU" not in text
     assert "Batches by rows" not in text
@@ -125,9 +125,9 @@ def test_a_server_out_of_sight_is_measured_from_outside(make_lab: MakeLab) -> No
     ],
 )
 def test_a_verdict_stands_only_where_the_spread_allows_one(
-    make_lab: MakeLab, now: list[float], then: list[float], word: str
+    make_run: MakeRun, now: list[float], then: list[float], word: str
 ) -> None:
-    text = Elements(page(make_lab(now), make_lab(then))).text
+    text = Elements(page(make_run(now), make_run(then))).text
     assert word in text
     assert (word in ("faster", "slower")) == ("faster" in text or "slower" in text)
 
@@ -135,7 +135,7 @@ def test_a_verdict_stands_only_where_the_spread_allows_one(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        pytest.param({"model": "other"}, "asked other", id="another model"),
+        pytest.param({"model": "other"}, "measured other", id="another model"),
         pytest.param({"rows": 8}, "had 8 rows", id="other requests"),
         pytest.param(
             {"machine": Machine(cpu="x", cores=8, memory_mib=1, kernel="", python="", load_before=0)},
@@ -145,8 +145,8 @@ def test_a_verdict_stands_only_where_the_spread_allows_one(
         pytest.param({"limited": "late"}, "limited by the generator", id="figures that are not reported"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_compared_is_not(make_lab: MakeLab, changes: dict[str, object], reason: str) -> None:
-    text = Elements(page(make_lab(), make_lab(**changes))).text
+def test_what_cannot_be_compared_is_not(make_run: MakeRun, changes: dict[str, object], reason: str) -> None:
+    text = Elements(page(make_run(), make_run(**changes))).text
     assert "Not compared" in text
     assert reason in text
     assert "ratio (rounds)" not in text
@@ -185,11 +185,11 @@ def test_bars_of_batches(batches: dict[int, int], names: list[str]) -> None:
     assert list(sizes(batches)) == names
 
 
-def test_calls_and_the_cache(make_lab: MakeLab) -> None:
-    rounds = make_lab().scenarios[0].rounds
+def test_calls_and_the_cache(make_run: MakeRun) -> None:
+    rounds = make_run().scenarios[0].rounds
     assert cache_shares(rounds) == {"from the cache": 30, "run for it": 60, "run of an equal one": 10}
     assert not cache_shares([msgspec.structs.replace(rounds[0], hits=0, misses=0)])
 
 
-def test_the_middle_round_is_shown(make_lab: MakeLab) -> None:
-    assert middle(make_lab([3.0, 1.0, 2.0]).scenarios[0].rounds).p99_us == 2.0
+def test_the_middle_round_is_shown(make_run: MakeRun) -> None:
+    assert middle(make_run([3.0, 1.0, 2.0]).scenarios[0].rounds).p99_us == 2.0

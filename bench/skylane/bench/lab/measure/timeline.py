@@ -1,4 +1,4 @@
-"""What became of requests, slice of time by slice. Pure."""
+"""Requests over time: counts by outcome in slices of equal length. Pure."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from skylane.bench.client.sending import REFUSED, Log
 from skylane.bench.figures import percentile
-from skylane.bench.sending import REFUSED, Log
 
 SLICES: Final = 100
 """About so many slices of a measurement are drawn."""

@@ -1,4 +1,4 @@
-"""Two runs side by side: what may be compared, and what came of it. Pure."""
+"""Two runs side by side: what may be compared, and the verdicts. Pure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from statistics import median
 from typing import Final
 
 from skylane.bench.figures import Spread, spread
-from skylane.bench.lab.scenarios.judge import Kind, Verdict, verdict
-from skylane.bench.lab.scenarios.record import Lab, Round, Scenario
+from skylane.bench.lab.scenarios.record import Round, Scenario, ScenariosRun
+from skylane.bench.lab.scenarios.verdicts import Kind, Verdict, verdict
 
 RATE_DIFFERS: Final = 0.01
 """Schedules whose rates differ by no more than that are the same."""
@@ -24,12 +24,12 @@ class Figure:
 
 
 FIGURES: Final = (
-    Figure("p50", "time", lambda found: found.p50_us),
-    Figure("p99", "time", lambda found: found.p99_us),
-    Figure("p99.9", "time", lambda found: found.p999_us),
-    Figure("answered", "rate", lambda found: found.answered_per_s),
-    Figure("CPU/request", "cost", lambda found: found.cpu_us),
-    Figure("memory", "size", lambda found: found.rss_mib),
+    Figure("p50", "time", lambda round_: round_.p50_us),
+    Figure("p99", "time", lambda round_: round_.p99_us),
+    Figure("p99.9", "time", lambda round_: round_.p999_us),
+    Figure("answered", "rate", lambda round_: round_.answered_per_s),
+    Figure("CPU/request", "cost", lambda round_: round_.cpu_us),
+    Figure("memory", "size", lambda round_: round_.rss_mib),
 )
 
 
@@ -54,7 +54,7 @@ class Comparison:
     """How many times as fast as then the harness did its own work."""
 
 
-def compare(now: Lab, before: Lab) -> Comparison:
+def compare(now: ScenariosRun, before: ScenariosRun) -> Comparison:
     """This run beside an earlier one."""
     machine = median(each.requests_per_s for each in now.alone) / median(each.requests_per_s for each in before.alone)
     if reason := _why_not(now, before):
@@ -71,9 +71,9 @@ def compare(now: Lab, before: Lab) -> Comparison:
     return Comparison(tuple(lines), tuple(left_out), machine)
 
 
-def _why_not(now: Lab, before: Lab) -> str:
+def _why_not(now: ScenariosRun, before: ScenariosRun) -> str:
     if now.model != before.model:
-        return f"the earlier run asked {before.model}, this one {now.model}"
+        return f"the earlier run measured {before.model}, this one {now.model}"
     if now.rows != before.rows:
         return f"requests of the earlier run had {before.rows} rows, those of this one {now.rows}"
     if (now.machine.cpu, now.machine.cores) != (before.machine.cpu, before.machine.cores):
@@ -103,4 +103,4 @@ def _lines(now: Scenario, before: Scenario, machine: float) -> list[Line]:
 
 
 def _values(rounds: Sequence[Round], figure: Figure) -> list[float]:
-    return [value for found in rounds if (value := figure.of(found))]
+    return [value for each in rounds if (value := figure.of(each))]

@@ -4,10 +4,11 @@ from statistics import median
 from typing import Final
 
 from skylane.bench.figures import spread
-from skylane.bench.lab.measure.truth import CORES_MAX, LATE_SHARE_MAX, LATE_US_MAX, SHARE_MAX
+from skylane.bench.lab.measure.generator_limit import CORES_MAX, LATE_SHARE_MAX, LATE_US_MAX, SHARE_MAX
+from skylane.bench.lab.output.document import conditions, definitions, document, minute
+from skylane.bench.lab.scenarios.charts import pictures
 from skylane.bench.lab.scenarios.comparison import FIGURES, Comparison, Figure, compare
-from skylane.bench.lab.scenarios.drawn import pictures
-from skylane.bench.lab.scenarios.record import Lab, Scenario
+from skylane.bench.lab.scenarios.record import Scenario, ScenariosRun
 from skylane.bench.lab.scenarios.screen import NOT_REPORTED, REFUSAL
 from skylane.bench.lab.scenarios.summary import (
     closed,
@@ -21,43 +22,42 @@ from skylane.bench.lab.scenarios.summary import (
     terms,
     versus,
 )
-from skylane.bench.lab.screens.document import conditions, definitions, document, minute
 from skylane.cli.live import count_text, share_text, time_text
 from skylane.convert.publishing.card.html import EMPTY, Html, joined, table, tag, text
 
-OFFERED: Final = Figure("sent", "rate", lambda found: found.offered_per_s)
-ANSWERED: Final = Figure("answered", "rate", lambda found: found.answered_per_s)
+OFFERED: Final = Figure("sent", "rate", lambda round_: round_.offered_per_s)
+ANSWERED: Final = Figure("answered", "rate", lambda round_: round_.answered_per_s)
 VERDICTS: Final = {True: "good", False: "bad", None: "soft"}
 
 
-def page(lab: Lab, baseline: Lab | None) -> str:
+def page(run: ScenariosRun, baseline: ScenariosRun | None) -> str:
     """The whole file."""
-    compared = compare(lab, baseline) if baseline is not None else None
+    compared = compare(run, baseline) if baseline is not None else None
     comparable = {line.scenario for line in compared.lines} if compared else set()
     earlier = {each.name: each for each in (baseline.scenarios if baseline else ()) if each.name in comparable}
     sections = (
-        _head(lab),
-        tag("section", tag("h2", text("Figures")), _figures(lab)),
+        _head(run),
+        tag("section", tag("h2", text("Figures")), _figures(run)),
         _comparison(baseline, compared) if baseline is not None and compared is not None else EMPTY,
-        *(_scenario(each, earlier.get(each.name)) for each in lab.scenarios),
-        _harness(lab),
-        _how(lab),
+        *(_scenario(each, earlier.get(each.name)) for each in run.scenarios),
+        _harness(run),
+        _how(run),
     )
-    return document(f"{lab.model} {lab.version}, measured {minute(lab.started_at)}", sections)
+    return document(f"{run.model} {run.version}, measured {minute(run.started_at)}", sections)
 
 
-def _head(lab: Lab) -> Html:
+def _head(run: ScenariosRun) -> Html:
     warnings = [
-        tag("p", text(told), class_="warning") for told in company(lab) + refusals(lab) + losses(lab) + closed(lab)
+        tag("p", text(line), class_="warning") for line in company(run) + refusals(run) + losses(run) + closed(run)
     ]
-    title = tag("h1", text(lab.model), tag("small", text(f" version {lab.version}, under load")))
-    return tag("header", title, tag("p", text(f"{terms(lab)}. Measured {minute(lab.started_at)} UTC.")), *warnings)
+    title = tag("h1", text(run.model), tag("small", text(f" version {run.version}, under load")))
+    return tag("header", title, tag("p", text(f"{terms(run)}. Measured {minute(run.started_at)} UTC.")), *warnings)
 
 
-def _figures(lab: Lab) -> Html:
+def _figures(run: ScenariosRun) -> Html:
     headings = ["scenario", "sent", "answered", *(figure.name for figure in FIGURES if figure.kind != "rate")]
     headings += ["lost", "rows/batch", "cache"]
-    rows = [_row(scenario) for scenario in lab.scenarios]
+    rows = [_row(scenario) for scenario in run.scenarios]
     note = tag(
         "p",
         text(
@@ -65,7 +65,7 @@ def _figures(lab: Lab) -> Html:
             "Cache: calls answered from it."
         ),
     )
-    timely = [tag("p", text(f"{told}.")) for told in in_time(lab)]
+    timely = [tag("p", text(f"{line}.")) for line in in_time(run)]
     return joined([note, table(headings, rows, frozenset(range(1, len(headings)))), *timely])
 
 
@@ -75,9 +75,9 @@ def _row(scenario: Scenario) -> list[Html]:
     if not reported:
         return [name, tag("em", text(NOT_REPORTED), class_="refusal"), *[EMPTY] * (len(FIGURES) + 3)]
     figures = [figure for figure in FIGURES if figure.kind != "rate"]
-    lost = sum(found.sent - found.answered for found in reported) / max(sum(found.sent for found in reported), 1)
-    batch = [found.batch_rows for found in reported if found.batch_rows is not None]
-    hits = [found.hit_share for found in reported if found.hit_share is not None]
+    lost = sum(each.sent - each.answered for each in reported) / max(sum(each.sent for each in reported), 1)
+    batch = [each.batch_rows for each in reported if each.batch_rows is not None]
+    hits = [each.hit_share for each in reported if each.hit_share is not None]
     return [
         name,
         *(_cell(scenario, figure) for figure in (OFFERED, ANSWERED, *figures)),
@@ -88,16 +88,16 @@ def _row(scenario: Scenario) -> list[Html]:
 
 
 def _cell(scenario: Scenario, figure: Figure) -> Html:
-    values = [value for found in scenario.reported if (value := figure.of(found)) is not None]
+    values = [value for each in scenario.reported if (value := figure.of(each)) is not None]
     if not values:
         return text("–")
-    found = spread(values)
-    range_ = tag("small", text(range_text(figure, found))) if found.low != found.high else None
-    return tag("span", text(figure_text(figure, found.median)), range_, class_="figure")
+    rounds = spread(values)
+    range_ = tag("small", text(range_text(figure, rounds))) if rounds.low != rounds.high else None
+    return tag("span", text(figure_text(figure, rounds.median)), range_, class_="figure")
 
 
-def _comparison(baseline: Lab, compared: Comparison) -> Html:
-    said = (
+def _comparison(baseline: ScenariosRun, compared: Comparison) -> Html:
+    rule = (
         "A ratio is this run's median over the earlier one's, and in brackets those of the rounds that lie furthest "
         "apart. A verdict stands only where every round of the one beat every round of the other, where that is no "
         "accident, and where the difference is beyond what the machine itself changed."
@@ -115,7 +115,7 @@ def _comparison(baseline: Lab, compared: Comparison) -> Html:
     parts = [tag("h2", text("Beside an earlier run")), tag("p", text(f"{versus(baseline, compared)}."))]
     parts += [tag("p", text(f"Not compared: {reason}."), class_="warning") for reason in compared.left_out]
     if rows:
-        parts += [table(headings, rows, frozenset((2, 3, 4))), tag("p", text(said))]
+        parts += [table(headings, rows, frozenset((2, 3, 4))), tag("p", text(rule))]
     return tag("section", *parts)
 
 
@@ -125,8 +125,8 @@ def _scenario(scenario: Scenario, before: Scenario | None) -> Html:
     return tag("section", tag("h2", text(scenario.name)), tag("p", text(f"{scenario.title}.")), content)
 
 
-def _harness(lab: Lab) -> Html:
-    said = (
+def _harness(run: ScenariosRun) -> Html:
+    rule = (
         "The generator measured itself before each round: the same requests to a server that does nothing. A round "
         f"is not reported above {share_text(SHARE_MAX)} of that rate, nor if the generator was behind its schedule by "
         f"more than {LATE_US_MAX / 1000:g} ms and {share_text(LATE_SHARE_MAX)} of the p99 that it saw, nor if it used "
@@ -136,27 +136,27 @@ def _harness(lab: Lab) -> Html:
     rows = [
         [
             text(place + 1), text(f"{count_text(alone.requests_per_s)}/s"), text(time_text(alone.cpu_us / 1e6)),
-            text(", ".join(f"{each.name} {share_text(each.rounds[place].generator_cores)}" for each in lab.scenarios)),
-            text(_lateness(lab, place)),
+            text(", ".join(f"{each.name} {share_text(each.rounds[place].generator_cores)}" for each in run.scenarios)),
+            text(_lateness(run, place)),
         ]
-        for place, alone in enumerate(lab.alone)
+        for place, alone in enumerate(run.alone)
     ]  # fmt: skip
-    return tag("section", tag("h2", text("The harness itself")), tag("p", text(said)), table(headings, rows))
+    return tag("section", tag("h2", text("The harness itself")), tag("p", text(rule)), table(headings, rows))
 
 
-def _lateness(lab: Lab, place: int) -> str:
-    late = [(each.name, each.rounds[place].late_us) for each in lab.scenarios]
+def _lateness(run: ScenariosRun, place: int) -> str:
+    late = [(each.name, each.rounds[place].late_us) for each in run.scenarios]
     return ", ".join(f"{name} {time_text(us / 1e6)}" for name, us in late if us is not None) or "–"
 
 
-def _how(lab: Lab) -> Html:
-    server = "started for it" if lab.started_server else f"at {lab.address}"
-    known = {
-        "commit": lab.commit,
-        "asked": lab.asked,
+def _how(run: ScenariosRun) -> Html:
+    server = "started for it" if run.started_server else f"at {run.address}"
+    facts = {
+        "commit": run.commit,
+        "requests": run.requests,
         "server": server,
-        **conditions(lab.machine, lab.libraries),
-        "settings": ", ".join(f"{name} {value}" for name, value in lab.settings.items() if value is not None),
-        "took": f"{lab.took_s:g} s",
+        **conditions(run.machine, run.libraries),
+        "settings": ", ".join(f"{name} {value}" for name, value in run.settings.items() if value is not None),
+        "took": f"{run.took_s:g} s",
     }
-    return tag("section", tag("h2", text("How it was measured")), definitions(known))
+    return tag("section", tag("h2", text("How it was measured")), definitions(facts))

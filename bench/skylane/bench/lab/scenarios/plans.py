@@ -1,4 +1,4 @@
-"""Scenarios as the lab runs them: those of skylane.bench.load on a schedule, and one in a closed loop."""
+"""Scenarios as the lab runs them: those of skylane.bench.workload on a schedule, and one in a closed loop."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,9 +9,9 @@ from typing import Final, Literal
 
 import numpy as np
 
-from skylane.bench.lab.measure.measuring import Closed, Open
-from skylane.bench.load.arrivals import instants
-from skylane.bench.load.scenarios import SCENARIOS, Curve, Kind
+from skylane.bench.lab.measure.figures import Closed, Open
+from skylane.bench.workload.arrivals import instants
+from skylane.bench.workload.scenarios import SCENARIOS, Curve, Kind
 
 CONNECTIONS: Final = 8
 STREAMS: Final = 8
@@ -53,9 +53,9 @@ def _peak(_rate: float, seconds: float, _rng: np.random.Generator) -> Closed:
 TITLES: Final = {
     "slow-model": f"one request in fifty has {LARGE_ROWS} rows: do the others wait for it?",
 }
-"""Of those that have options elsewhere."""
+"""Of scenarios whose description names options of Locust."""
 LEFT_OUT: Final = ("soak",)
-"""It is the steady one for an hour: here --seconds says how long."""
+"""It is `steady` for an hour: here --seconds says how long."""
 PLANS: Final = {
     plan.name: plan
     for plan in (

@@ -1,27 +1,22 @@
-"""What `skylane bench` leaves behind: the file's schema, reading and writing it. No measuring."""
+"""The file that `skylane bench` writes, and what of a measurement is kept in it."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from skylane.bench.figures import percentile
-from skylane.bench.lab.measure.measuring import Measured
-from skylane.bench.machine import Machine
+from skylane.bench.lab.measure.figures import Measured
+from skylane.bench.lab.record import Record, RunRecord
 
 POINTS_PER_DECADE: Final = 20
 """Of the percentiles that are kept: so many from 90 % to 99 %, from 99 % to 99.9 %, …"""
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Immutable; an unknown or missing field is an error that names its path."""
-
-
-class Slices(_Record, frozen=True, kw_only=True):
-    """What became of requests over time; see skylane.bench.lab.measure.timeline."""
+class Slices(Record, frozen=True, kw_only=True):
+    """Requests over time, by their outcome; see skylane.bench.lab.measure.timeline."""
 
     slice_s: float
     offered: list[int]
@@ -31,7 +26,7 @@ class Slices(_Record, frozen=True, kw_only=True):
     p99_us: list[float | None]
 
 
-class Looks(_Record, frozen=True, kw_only=True):
+class UsageSamples(Record, frozen=True, kw_only=True):
     """The server's processes over time; 0 is when the first request could be sent."""
 
     at_s: list[float]
@@ -39,15 +34,15 @@ class Looks(_Record, frozen=True, kw_only=True):
     rss_mib: list[float]
 
 
-class Alone(_Record, frozen=True, kw_only=True):
-    """What the generator did in this round against a server that does nothing; see skylane.bench.lab.measure.truth."""
+class Alone(Record, frozen=True, kw_only=True):
+    """What the generator did in this round against a server that does nothing."""
 
     requests_per_s: float
     cpu_us: float
 
 
-class Round(_Record, frozen=True, kw_only=True):
-    """One measurement; see skylane.bench.lab.measure.measuring.Measured."""
+class Round(Record, frozen=True, kw_only=True):
+    """One measurement; see skylane.bench.lab.measure.figures.Measured."""
 
     round: int
     limited_by_generator: str
@@ -75,10 +70,10 @@ class Round(_Record, frozen=True, kw_only=True):
     generator_cores: float
     server_cores: float | None
     other_cores: float | None = None
-    """Used by everybody but the server and the harness meanwhile."""
+    """Used meanwhile by other programs than the server and the harness."""
     cpu_us: float | None
     rss_mib: float | None
-    looks: Looks | None
+    usage: UsageSamples | None = msgspec.field(name="looks")
     batches: dict[int, int] | None
     """Rows of an execution → executions of so many."""
     hits: int | None
@@ -105,7 +100,7 @@ class Round(_Record, frozen=True, kw_only=True):
         return self.hits / self.counted
 
 
-class Scenario(_Record, frozen=True, kw_only=True):
+class Scenario(Record, frozen=True, kw_only=True):
     """All rounds of one scenario."""
 
     name: str
@@ -119,18 +114,11 @@ class Scenario(_Record, frozen=True, kw_only=True):
         return [each for each in self.rounds if not each.limited_by_generator]
 
 
-class Lab(_Record, frozen=True, kw_only=True):
-    """Everything about one run."""
+class ScenariosRun(RunRecord, frozen=True, kw_only=True):
+    """One run. `settings`: rounds, seconds, rate_per_s, rate_given, in_time_ms."""
 
     schema: Literal[1] = 1
     kind: Literal["skylane bench"] = "skylane bench"
-    started_at: str
-    """ISO 8601, UTC."""
-    took_s: float
-    commit: str
-    """Revision of the code that measured; ends in `+` if files differed from it."""
-    machine: Machine
-    libraries: dict[str, str]
     address: str
     started_server: bool
     """Whether the run started the server itself."""
@@ -138,42 +126,41 @@ class Lab(_Record, frozen=True, kw_only=True):
     version: int
     rows: int
     """In each request."""
-    asked: str
-    """What the rows were, in a few words."""
-    settings: dict[str, Any]
+    requests: str = msgspec.field(name="asked")
+    """Which rows the requests have, in words."""
     alone: tuple[Alone, ...]
     """For each round."""
     scenarios: tuple[Scenario, ...]
 
 
-def round_of(found: Measured, round_: int) -> Round:
+def round_of(measured: Measured, round_: int) -> Round:
     """A measurement as it is kept."""
-    latency, did, usage, slices = found.latency, found.did, found.usage, found.timeline
-    looks = None
+    latency, did, usage, slices = measured.latency, measured.did, measured.usage, measured.timeline
+    samples = None
     if usage is not None:
-        during = usage.at_s[:-1] >= found.began_at_s  # before, the generator was starting
-        looks = Looks(
-            at_s=_rounded((usage.at_s[1:] - found.began_at_s)[during], 3),
+        during = usage.at_s[:-1] >= measured.began_at_s  # before, the generator was starting
+        samples = UsageSamples(
+            at_s=_rounded((usage.at_s[1:] - measured.began_at_s)[during], 3),
             cores=_rounded(usage.cores[during], 3),
             rss_mib=_rounded(usage.rss_mib[1:][during], 1),
         )
     return Round(
         round=round_,
-        limited_by_generator=found.limited_by_generator,
-        seconds=round(found.seconds, 3),
-        sent=found.sent,
-        answered=found.answered,
-        refused=found.refused,
-        errors={str(status): count for status, count in found.errors.items()},
-        offered_per_s=round(found.offered_per_s, 1),
-        answered_per_s=round(found.answered_per_s, 1),
-        goodput_per_s=round(found.goodput_per_s, 1),
+        limited_by_generator=measured.limited_by_generator,
+        seconds=round(measured.seconds, 3),
+        sent=measured.sent,
+        answered=measured.answered,
+        refused=measured.refused,
+        errors={str(status): count for status, count in measured.errors.items()},
+        offered_per_s=round(measured.offered_per_s, 1),
+        answered_per_s=round(measured.answered_per_s, 1),
+        goodput_per_s=round(measured.goodput_per_s, 1),
         p50_us=latency.p50_us if latency else None,
         p90_us=latency.p90_us if latency else None,
         p99_us=latency.p99_us if latency else None,
         p999_us=latency.p999_us if latency else None,
         max_us=latency.max_us if latency else None,
-        percentiles=percentiles(found.latencies_us),
+        percentiles=percentiles(measured.latencies_us),
         slices=Slices(
             slice_s=round(slices.slice_s, 6),
             offered=slices.offered.tolist(),
@@ -182,14 +169,14 @@ def round_of(found: Measured, round_: int) -> Round:
             failed=slices.failed.tolist(),
             p99_us=[None if np.isnan(value) else value for value in slices.p99_us.tolist()],
         ),
-        lost=found.lost,
-        late_us=found.late_us,
-        generator_cores=round(found.generator_cores, 3),
-        server_cores=None if found.server_cores is None else round(found.server_cores, 3),
-        other_cores=None if found.other_cores is None else round(found.other_cores, 3),
-        cpu_us=None if found.server_cpu_us is None else round(found.server_cpu_us, 2),
-        rss_mib=None if found.rss_mib is None else round(found.rss_mib, 1),
-        looks=looks,
+        lost=measured.lost,
+        late_us=measured.late_us,
+        generator_cores=round(measured.generator_cores, 3),
+        server_cores=None if measured.server_cores is None else round(measured.server_cores, 3),
+        other_cores=None if measured.other_cores is None else round(measured.other_cores, 3),
+        cpu_us=None if measured.server_cpu_us is None else round(measured.server_cpu_us, 2),
+        rss_mib=None if measured.rss_mib is None else round(measured.rss_mib, 1),
+        usage=samples,
         batches=dict(sorted(did.batches.items())) if did else None,
         hits=did.hits if did else None,
         misses=did.misses if did else None,
@@ -205,17 +192,6 @@ def percentiles(took_us: NDArray[np.int64]) -> list[tuple[float, float]]:
     decades = np.log10(len(ordered))
     shares = [1 - 10 ** (-step / POINTS_PER_DECADE) for step in range(int(decades * POINTS_PER_DECADE) + 1)]
     return [(round(share, 9), percentile(ordered, share)) for share in (*shares, 1.0)]
-
-
-def save(lab: Lab, path: Path) -> None:
-    """Write it as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(lab), indent=0) + b"\n")
-
-
-def load(path: Path) -> Lab:
-    """Read one. Raises OSError, or msgspec.ValidationError naming the field."""
-    return msgspec.json.decode(path.read_bytes(), type=Lab)
 
 
 def _rounded(values: Sequence[float] | NDArray[np.float64], digits: int) -> list[float]:

@@ -5,21 +5,24 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import floor, log10
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
-from skylane.bench.lab.measure import truth
-from skylane.bench.lab.measure.measuring import Closed, Measured, Open, Subject, measure
-from skylane.bench.lab.measure.truth import BODIES_MAX, SHARE_MAX, Ceiling
-from skylane.bench.lab.requests.asked import Asker
-from skylane.bench.lab.requests.questions import Questions, ask
+from skylane.bench.lab.measure import generator_limit
+from skylane.bench.lab.measure.figures import Closed, Measured, Open
+from skylane.bench.lab.measure.generator_limit import BODIES_MAX, SHARE_MAX, Ceiling
+from skylane.bench.lab.measure.measurement import Endpoint, measure
+from skylane.bench.lab.measure.rounds import turned
 from skylane.bench.lab.scenarios import record
 from skylane.bench.lab.scenarios.plans import CONNECTIONS, STREAMS, Plan
 from skylane.bench.lab.scenarios.record import Alone, Round, Scenario
-from skylane.bench.load.scenarios import Kind
-from skylane.bench.payloads import PREDICT, Exchange
-from skylane.bench.servers import ask_grpc
+from skylane.bench.lab.scenarios.screen import ScenariosScreen
+from skylane.bench.lab.scenarios.workload import RequestSource
+from skylane.bench.servers import ask_checked, ask_grpc
+from skylane.bench.workload.golden import GoldenRequests
+from skylane.bench.workload.payloads import PREDICT, Exchange
+from skylane.bench.workload.scenarios import Kind
 
 WARM_S: Final = 0.5
 USUAL_SHARE: Final = 0.5
@@ -33,7 +36,7 @@ SEED: Final = 20130101
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What is to be measured."""
+    """What to measure."""
 
     plans: Sequence[Plan]
     rounds: int
@@ -44,79 +47,75 @@ class Order:
     in_time_s: float | None
 
 
-class Watcher(Protocol):
-    """Who is told how it goes."""
-
-    def says(self, text: str) -> None:
-        """Something begins that is no measurement."""
-        ...
-
-    def begins(self, name: str, round_: int, progress: Path) -> None:
-        """A scenario begins; see `skylane.bench.sending.progress_of` for the file."""
-        ...
-
-    def ended(self, name: str, found: Round) -> None:
-        """It has been measured."""
-        ...
-
-
 @dataclass(frozen=True)
 class Run:
-    """What came of an order."""
+    """What was measured."""
 
     rate_per_s: float
     alone: tuple[Alone, ...]
     scenarios: tuple[Scenario, ...]
 
 
-def run(subject: Subject, checks: Questions, asker: Asker, order: Order, folder: Path, watcher: Watcher) -> Run:
+def run(
+    endpoint: Endpoint,
+    checks: GoldenRequests,
+    source: RequestSource,
+    order: Order,
+    folder: Path,
+    screen: ScenariosScreen,
+) -> Run:
     """Measure all; `checks` are asked before and between. Raises WrongAnswer, GeneratorFailed,
     grpc.RpcError.
     """
-    watcher.says(f"asking {checks.model} once, and checking its answers")
+    screen.status(f"asking {checks.model} once, and checking its answers")
     for exchange in checks.exchanges:
-        ask(subject.address, exchange, subject.access)
-    exchanges = [Exchange("grpc", PREDICT, body, {}) for body in asker.usual(BODIES_MAX)]
-    answers = {each.body: ask_grpc(subject.address, each, subject.access) for each in exchanges}
-    watcher.says("warming up")
-    peak = measure(subject, asker.usual(WARM_BODIES), Closed(seconds=WARM_S), folder)
-    single = measure(subject, asker.usual(WARM_BODIES), Closed(seconds=WARM_S, connections=1, streams=1), folder)
-    alone, found, rate = list[Ceiling](), dict[str, list[Round]](), order.rate_per_s
+        ask_checked(endpoint.address, exchange, endpoint.access)
+    exchanges = [Exchange("grpc", PREDICT, body, {}) for body in source.ordinary(BODIES_MAX)]
+    answers = {each.body: ask_grpc(endpoint.address, each, endpoint.access) for each in exchanges}
+    screen.status("warming up")
+    peak = measure(endpoint, source.ordinary(WARM_BODIES), Closed(seconds=WARM_S), folder)
+    single = measure(endpoint, source.ordinary(WARM_BODIES), Closed(seconds=WARM_S, connections=1, streams=1), folder)
+    alone, measured_rounds, rate = list[Ceiling](), dict[str, list[Round]](), order.rate_per_s
     for round_ in range(order.rounds):
-        watcher.says(f"round {round_ + 1}: what the generator does alone")
-        alone.append(truth.ceiling(answers, folder, CONNECTIONS, STREAMS))
+        screen.status(f"round {round_ + 1}: what the generator does alone")
+        alone.append(generator_limit.ceiling(answers, folder, CONNECTIONS, STREAMS))
         rate = rate or usual_rate(single.answered_per_s, alone[0])
-        for plan in _turned(order.plans, round_):
+        for plan in turned(order.plans, round_):
             load = plan.load(rate, order.seconds, np.random.default_rng(SEED + round_))
             progress = folder / "progress"
-            send = _sender(plan, load, asker, peak.answered_per_s)
-            watcher.begins(plan.name, round_, progress)
+            send = _sender(plan, load, source, peak.answered_per_s)
+            screen.begins(plan.name, round_, progress)
             measured = send(
-                subject if plan.mix.keys() != {Kind.ANY} else replace(subject, model=""),
+                endpoint if plan.mix.keys() != {Kind.ANY} else replace(endpoint, model=""),
                 folder=folder, in_time_s=order.in_time_s, ceiling=alone[-1], progress=progress,
             )  # fmt: skip
-            ask(subject.address, checks.exchanges[0], subject.access)
+            ask_checked(endpoint.address, checks.exchanges[0], endpoint.access)
             kept = record.round_of(measured, round_)
-            found.setdefault(plan.name, []).append(kept)
-            watcher.ended(plan.name, kept)
+            measured_rounds.setdefault(plan.name, []).append(kept)
+            screen.ended(plan.name, kept)
     assert rate is not None, "there is a round"
     return Run(
         rate,
         tuple(Alone(requests_per_s=each.requests_per_s, cpu_us=each.cpu_us) for each in alone),
         tuple(
-            Scenario(name=plan.name, title=plan.title, loop=plan.loop, rounds=tuple(found[plan.name]))
+            Scenario(name=plan.name, title=plan.title, loop=plan.loop, rounds=tuple(measured_rounds[plan.name]))
             for plan in order.plans
         ),
     )
 
 
-def _sender(plan: Plan, load: Open | Closed, asker: Asker, peak_per_s: float) -> Callable[..., Measured]:
+def _sender(plan: Plan, load: Open | Closed, source: RequestSource, peak_per_s: float) -> Callable[..., Measured]:
     """Measures with requests that are ready before."""
     if isinstance(load, Closed):
-        return partial(measure, bodies=asker.usual(SPARE * peak_per_s * load.seconds), load=load)
-    asked = asker.ask(plan, len(load.due_us))
+        return partial(measure, bodies=source.ordinary(SPARE * peak_per_s * load.seconds), load=load)
+    workload = source.workload(plan, len(load.due_us))
     return partial(
-        measure, bodies=asked.bodies, load=load, picks=asked.picks, expected=asked.expected, judged=asked.judged
+        measure,
+        bodies=workload.bodies,
+        load=load,
+        picks=workload.picks,
+        expected=workload.expected,
+        judged=workload.judged,
     )
 
 
@@ -125,9 +124,3 @@ def usual_rate(single_per_s: float, alone: Ceiling) -> float:
     rate = USUAL_SHARE * min(single_per_s, SHARE_MAX * alone.requests_per_s)
     digits = 1 - floor(log10(max(rate, 1.0)))
     return max(1.0, round(rate, digits))
-
-
-def _turned(plans: Sequence[Plan], by: int) -> list[Plan]:
-    """Starting elsewhere each round: nobody always follows the same neighbour."""
-    by %= len(plans)
-    return [*plans[by:], *plans[:by]]

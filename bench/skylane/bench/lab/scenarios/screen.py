@@ -8,124 +8,100 @@ from statistics import median
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from skylane.bench import processes
+from skylane.bench.host import processes
+from skylane.bench.lab.output.live import Current, Screen, plain_table, progress_row, us_text
 from skylane.bench.lab.scenarios.record import Round
-from skylane.bench.lab.screens import live
-from skylane.bench.lab.screens.live import BAR, plain_table, us_text
-from skylane.bench.sending import progress_of
 from skylane.cli.live import count_text, share_text
 
 STARTUP_S: Final = 1.3
 """Of each measurement, for starting the generator and a share of measuring it alone; only the bar needs it."""
 COLUMNS: Final = ("SENT/S", "ANSWERED/S", "P50", "P99", "P99.9", "ERRORS", "CPU/REQ", "ROWS/BATCH", "CACHE")
 NOT_REPORTED: Final = "not reported"
+REDRAW_S: Final = 0.3
+"""Rates are those of at least so long."""
 REFUSAL: Final = f"limited by the generator: {NOT_REPORTED}"
 
 
-@dataclass
-class _Now:
-    """What is being measured."""
-
+@dataclass(kw_only=True)
+class _Current(Current):
     name: str
     round: int
-    progress: Path
-    began_at: float
-    before: tuple[float, int, int]
-    """Instant of the last look, and what was sent and answered until then."""
+    before: tuple[float, int, int] = (0.0, 0, 0)
+    """Seconds since it began when it was last drawn, and what was sent and answered until then."""
+    rates: tuple[float, float] = (0.0, 0.0)
+
+    def updated_rates(self) -> tuple[float, float]:
+        """Requests sent and answered per second lately."""
+        (sent, answered), (then, sent_before, answered_before) = self.counts, self.before
+        passed_s = self.passed_s - then
+        if passed_s > REDRAW_S:
+            self.rates = ((sent - sent_before) / passed_s, (answered - answered_before) / passed_s)
+            self.before = (then + passed_s, sent, answered)
+        return self.rates
 
 
-class Silent(live.Silent):
-    """See skylane.bench.lab.scenarios.rounds.Watcher. Tells nothing."""
-
-    def begins(self, name: str, round_: int, progress: Path) -> None:
-        """Nothing."""
-
-    def ended(self, name: str, found: Round) -> None:
-        """Nothing."""
-
-
-class Screen(live.Told, Silent):
-    """See skylane.bench.lab.scenarios.rounds.Watcher."""
+class ScenariosScreen(Screen[_Current]):
+    """A table with a row for each scenario."""
 
     def __init__(self, names: Sequence[str], rounds: int, seconds: float, pid: int | None, console: Console) -> None:
         self._names, self._rounds, self._seconds, self._pid = names, rounds, seconds, pid
-        self._found: dict[str, list[Round]] = {name: [] for name in names}
-        self._now: _Now | None = None
-        self._rates = (0.0, 0.0)
+        self._measured: dict[str, list[Round]] = {name: [] for name in names}
         self._server = (0.0, 0.0)
-        """Instant of the last look, and the CPU that the server had used."""
+        """When the server's CPU was last read, and what it had used."""
         self._cores = 0.0
         super().__init__(console)
 
-    def says(self, text: str) -> None:
-        """See Watcher."""
-        self._text, self._now = text, None
+    def status(self, text: str) -> None:
+        """See Screen."""
+        self._status, self._current = text, None
         if not text.startswith("round"):
             self._log(text)
 
     def begins(self, name: str, round_: int, progress: Path) -> None:
-        """See Watcher."""
+        """A scenario is measured."""
         progress.unlink(missing_ok=True)
-        at = time.monotonic()
-        self._now = _Now(name, round_, progress, at, (at, 0, 0))
-        self._rates = (0.0, 0.0)
+        self._current = _Current(progress=progress, name=name, round=round_)
 
-    def ended(self, name: str, found: Round) -> None:
-        """See Watcher."""
-        self._found[name].append(found)
-        self._now = None
-        self._log(f"{name:12} round {found.round + 1} of {self._rounds}: {line(found)}")
+    def ended(self, name: str, measured: Round) -> None:
+        """A scenario has been measured."""
+        self._measured[name].append(measured)
+        self._current = None
+        self._log(f"{name:12} round {measured.round + 1} of {self._rounds}: {line(measured)}")
 
     def frame(self) -> RenderableType:
-        """See live.Told."""
-        now = self._now
-        done = sum(map(len, self._found.values()))
-        share = min((time.monotonic() - now.began_at) / (self._seconds + STARTUP_S), 1.0) if now else 0.0
+        """See Screen."""
+        current, done = self._current, sum(map(len, self._measured.values()))
+        share = min(current.passed_s / (self._seconds + STARTUP_S), 1.0) if current else 0.0
         total = self._rounds * len(self._names)
         left_s = max(total - done - share, 0) * (self._seconds + STARTUP_S)
-        bar = Table.grid(padding=(0, 2))
-        bar.add_row(
-            ProgressBar(total, done + share, BAR),
-            f"{done} of {total} measured",
-            f"about {left_s:.0f} s left",
-            self._what(),
+        bar = progress_row(
+            total, done + share, f"{done} of {total} measured", f"about {left_s:.0f} s left", self._usage()
         )
-        return Group(self._table(now), Text(""), bar)
+        return Group(self._table(), Text(""), bar)
 
-    def _what(self) -> Text:
-        if self._pid is None:
-            return Text(self._text if self._now is None else "", "dim")
+    def _usage(self) -> Text:
+        """What the server uses while it is measured."""
+        if self._current is None or self._pid is None:
+            return Text("" if self._current else self._status, "dim")
         at, used_s = time.monotonic(), processes.cpu_s(self._pid)
-        if at - self._server[0] > 0.3:
+        if at - self._server[0] > REDRAW_S:
             self._cores = (used_s - self._server[1]) / (at - self._server[0]) if self._server[0] else 0.0
             self._server = (at, used_s)
-        server = f"server: {self._cores:.2f} cores, {processes.rss_mib(self._pid):.0f} MiB"
-        return Text(server if self._now else self._text, "dim")
+        return Text(f"server: {self._cores:.2f} cores, {processes.rss_mib(self._pid):.0f} MiB", "dim")
 
-    def _table(self, now: _Now | None) -> Table:
-        table = empty_table()
+    def _table(self) -> Table:
+        table, current = empty_table(), self._current
         for name in self._names:
-            if now and name == now.name:
-                sent, answered = self._rate(now)
-                cells = [f"{name} {now.round + 1}/{self._rounds}", count_text(sent), count_text(answered)]
+            if current and name == current.name:
+                sent, answered = current.updated_rates()
+                cells = [f"{name} {current.round + 1}/{self._rounds}", count_text(sent), count_text(answered)]
                 table.add_row(*cells, style="cyan")
             else:
-                add_rounds(table, name, self._found[name])
+                add_rounds(table, name, self._measured[name])
         return table
-
-    def _rate(self, now: _Now) -> tuple[float, float]:
-        at = time.monotonic()
-        sent, answered, _ = progress_of(now.progress)
-        then, sent_before, answered_before = now.before
-        if at - then > 0.3:
-            passed = at - then
-            self._rates = ((sent - sent_before) / passed, (answered - answered_before) / passed)
-            now.before = (at, sent, answered)
-        return self._rates
 
 
 def empty_table() -> Table:
@@ -139,7 +115,7 @@ def empty_table() -> Table:
 
 def add_rounds(table: Table, name: str, rounds: Sequence[Round]) -> None:
     """A row of medians over the rounds that may be reported, or why there is none."""
-    reported = [found for found in rounds if not found.limited_by_generator]
+    reported = [each for each in rounds if not each.limited_by_generator]
     if not rounds:
         table.add_row(Text(name, "dim"))
     elif not reported:
@@ -158,23 +134,23 @@ def cells(rounds: Sequence[Round]) -> list[Text]:
     def time_of(values: Sequence[float | None]) -> Text:
         return Text(us_text(middle(values)))
 
-    failed = sum(found.sent - found.answered for found in rounds)
+    failed = sum(each.sent - each.answered for each in rounds)
     return [
-        Text(count_text(middle([found.offered_per_s for found in rounds]))),
-        Text(count_text(middle([found.answered_per_s for found in rounds]))),
-        time_of([found.p50_us for found in rounds]),
-        time_of([found.p99_us for found in rounds]),
-        time_of([found.p999_us for found in rounds]),
-        Text(share_text(failed / max(sum(found.sent for found in rounds), 1)), "red" if failed else ""),
-        time_of([found.cpu_us for found in rounds]),
-        Text(count_text(middle([found.batch_rows for found in rounds]))),
-        Text(share_text(middle([found.hit_share for found in rounds]))),
+        Text(count_text(middle([each.offered_per_s for each in rounds]))),
+        Text(count_text(middle([each.answered_per_s for each in rounds]))),
+        time_of([each.p50_us for each in rounds]),
+        time_of([each.p99_us for each in rounds]),
+        time_of([each.p999_us for each in rounds]),
+        Text(share_text(failed / max(sum(each.sent for each in rounds), 1)), "red" if failed else ""),
+        time_of([each.cpu_us for each in rounds]),
+        Text(count_text(middle([each.batch_rows for each in rounds]))),
+        Text(share_text(middle([each.hit_share for each in rounds]))),
     ]
 
 
-def line(found: Round) -> str:
+def line(each: Round) -> str:
     """One measurement, for a log."""
-    if found.limited_by_generator:
-        return f"{REFUSAL}: {found.limited_by_generator}"
-    shown = zip(COLUMNS, cells([found]), strict=True)
+    if each.limited_by_generator:
+        return f"{REFUSAL}: {each.limited_by_generator}"
+    shown = zip(COLUMNS, cells([each]), strict=True)
     return "  ".join(f"{name.lower()} {cell.plain}" for name, cell in shown if cell.plain != "–")

@@ -10,116 +10,116 @@ from rich.table import Table
 from rich.text import Text
 
 from skylane.bench.figures import Spread
+from skylane.bench.lab.output.document import minute
+from skylane.bench.lab.output.live import plain_table
 from skylane.bench.lab.scenarios.comparison import Comparison, Figure, compare
-from skylane.bench.lab.scenarios.record import Lab
+from skylane.bench.lab.scenarios.record import ScenariosRun
 from skylane.bench.lab.scenarios.screen import add_rounds, empty_table
-from skylane.bench.lab.screens.document import minute
-from skylane.bench.lab.screens.live import plain_table
 from skylane.cli.live import bytes_text, count_text, time_text
 
 CODES: Final = {str(code.value[0]): code.name for code in grpc.StatusCode}
 REFUSED: Final = str(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])
 COMPANY: Final = 0.25
-"""Cores that others used, from which on it is told."""
+"""Cores that others used, from which on it is lines."""
 STYLES: Final = {True: "green", False: "red", None: "dim"}
 
 
-def summary(lab: Lab, baseline: Lab | None) -> RenderableType:
+def summary(run: ScenariosRun, baseline: ScenariosRun | None) -> RenderableType:
     """All of it."""
     table = empty_table()
-    for scenario in lab.scenarios:
+    for scenario in run.scenarios:
         add_rounds(table, scenario.name, scenario.rounds)
-    parts: list[RenderableType] = [Text(heading(lab)), Text(""), table]
-    if notes := in_time(lab):
+    parts: list[RenderableType] = [Text(heading(run)), Text(""), table]
+    if notes := in_time(run):
         parts += [Text(""), *map(Text, notes)]
-    if warnings := company(lab) + refusals(lab) + losses(lab) + closed(lab):
+    if warnings := company(run) + refusals(run) + losses(run) + closed(run):
         parts += [Text(""), *(Text(text, "yellow") for text in warnings)]
     if baseline is not None:
-        compared = compare(lab, baseline)
+        compared = compare(run, baseline)
         parts += [Text(""), Text(versus(baseline, compared)), Text("")]
         parts += [_compared(compared)] if compared.lines else []
         parts += [Text(f"not compared: {reason}", "yellow") for reason in compared.left_out]
     return Group(*parts)
 
 
-def heading(lab: Lab) -> str:
+def heading(run: ScenariosRun) -> str:
     """Of what model what was measured, in a line."""
-    return f"{lab.model} version {lab.version}, {terms(lab)}"
+    return f"{run.model} version {run.version}, {terms(run)}"
 
 
-def terms(lab: Lab) -> str:
+def terms(run: ScenariosRun) -> str:
     """What was measured."""
-    rounds, seconds, rate = (lab.settings[name] for name in ("rounds", "seconds", "rate_per_s"))
-    rows = "1 row" if lab.rows == 1 else f"{lab.rows} rows"
+    rounds, seconds, rate = (run.settings[name] for name in ("rounds", "seconds", "rate_per_s"))
+    rows = "1 row" if run.rows == 1 else f"{run.rows} rows"
     return (
         f"{rows} in a request; medians of {rounds} round{'s' * (rounds != 1)} of "
         f"{seconds:g} s, schedules of {rate:,.0f}/s"
     )
 
 
-def refusals(lab: Lab) -> list[str]:
+def refusals(run: ScenariosRun) -> list[str]:
     """Which rounds are not reported, and why."""
-    told = []
-    for scenario in lab.scenarios:
-        limited = [found for found in scenario.rounds if found.limited_by_generator]
+    lines = []
+    for scenario in run.scenarios:
+        limited = [each for each in scenario.rounds if each.limited_by_generator]
         if limited:
-            told.append(
+            lines.append(
                 f"{scenario.name}: {len(limited)} of {len(scenario.rounds)} rounds limited by the generator, not "
                 f"reported: {limited[0].limited_by_generator}"
             )
-    return told
+    return lines
 
 
-def company(lab: Lab) -> list[str]:
+def company(run: ScenariosRun) -> list[str]:
     """Whether the machine had other work to do."""
-    used = [each.other_cores for scenario in lab.scenarios for each in scenario.rounds if each.other_cores is not None]
+    used = [each.other_cores for scenario in run.scenarios for each in scenario.rounds if each.other_cores is not None]
     if not used or median(used) < COMPANY:
         return []
     return [
-        f"other programs used {median(used):.1f} of this machine's {lab.machine.cores} cores meanwhile: latencies are "
+        f"other programs used {median(used):.1f} of this machine's {run.machine.cores} cores meanwhile: latencies are "
         "theirs as well"
     ]
 
 
-def losses(lab: Lab) -> list[str]:
+def losses(run: ScenariosRun) -> list[str]:
     """How requests ended that were not answered, by scenario."""
-    told = []
-    for scenario in lab.scenarios:
+    lines = []
+    for scenario in run.scenarios:
         ended = Counter[str]()
-        for found in scenario.reported:
-            ended[REFUSED] += found.refused
-            ended.update(found.errors)
+        for each in scenario.reported:
+            ended[REFUSED] += each.refused
+            ended.update(each.errors)
         named = ", ".join(f"{count:,} × {CODES.get(status, status)}" for status, count in ended.most_common() if count)
         if named:
-            sent = sum(found.sent for found in scenario.reported)
-            told.append(f"{scenario.name}: of {sent:,} requests these were not answered: {named}")
-    return told
+            sent = sum(each.sent for each in scenario.reported)
+            lines.append(f"{scenario.name}: of {sent:,} requests these were not answered: {named}")
+    return lines
 
 
-def closed(lab: Lab) -> list[str]:
+def closed(run: ScenariosRun) -> list[str]:
     """How many connections the server closed, by scenario."""
-    told = []
-    for scenario in lab.scenarios:
-        if lost := sum(found.lost for found in scenario.rounds):
+    lines = []
+    for scenario in run.scenarios:
+        if lost := sum(each.lost for each in scenario.rounds):
             were = "connection was" if lost == 1 else "connections were"
-            told.append(f"{scenario.name}: {lost:,} {were} closed by the server, and made again")
-    return told
+            lines.append(f"{scenario.name}: {lost:,} {were} closed by the server, and made again")
+    return lines
 
 
-def in_time(lab: Lab) -> list[str]:
+def in_time(run: ScenariosRun) -> list[str]:
     """How many answers came in time, by scenario; nothing where no time was asked for."""
-    limit_ms = lab.settings.get("in_time_ms")
+    limit_ms = run.settings.get("in_time_ms")
     if limit_ms is None:
         return []
     return [
         f"{scenario.name}: {count_text(median(each.goodput_per_s for each in scenario.reported))}/s were answered "
         f"within {limit_ms:g} ms"
-        for scenario in lab.scenarios
+        for scenario in run.scenarios
         if scenario.reported
     ]
 
 
-def versus(baseline: Lab, compared: Comparison) -> str:
+def versus(baseline: ScenariosRun, compared: Comparison) -> str:
     """What it is compared with, in a line."""
     at = minute(baseline.started_at)
     harness = f"the harness alone was {compared.machine:.2f} × as fast as then"
@@ -133,9 +133,9 @@ def figure_text(figure: Figure, value: float) -> str:
     return bytes_text(value * 2**20) if figure.kind == "size" else f"{count_text(value)}/s"
 
 
-def range_text(figure: Figure, found: Spread) -> str:
+def range_text(figure: Figure, rounds: Spread) -> str:
     """From the least to the greatest, the unit once where it is the same."""
-    low, high = figure_text(figure, found.low), figure_text(figure, found.high)
+    low, high = figure_text(figure, rounds.low), figure_text(figure, rounds.high)
     if low == high:
         return low
     number, _, unit = low.rpartition(" ")
@@ -155,11 +155,11 @@ def _compared(compared: Comparison) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("VERDICT")
     for line in compared.lines:
-        found = line.verdict
-        word = found.word + (f": {found.why}" if found.why else "")
+        verdict = line.verdict
+        word = verdict.word + (f": {verdict.why}" if verdict.why else "")
         table.add_row(
             line.scenario, line.figure.name, figure_text(line.figure, line.before.median),
             figure_text(line.figure, line.now.median),
-            ratio_text(found.ratio), Text(word, STYLES[found.better]),
+            ratio_text(verdict.ratio), Text(word, STYLES[verdict.better]),
         )  # fmt: skip
     return table

@@ -1,0 +1,1 @@
+"""Comparisons that answer one question, run by hand: `python -m skylane.bench.experiments.<name>`."""

@@ -1,0 +1,1 @@
+"""`skylane bench capacity`: the highest rate that keeps a target."""

@@ -1,1 +1,0 @@
-"""`skylane bench knee`: the highest rate that keeps a target."""
