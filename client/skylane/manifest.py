@@ -255,10 +255,11 @@ def _advice(content: bytes, error: str) -> str:
         schema = msgspec.json.decode(content, type=_Schema).schema
     except (msgspec.DecodeError, UnicodeDecodeError):
         return ""
+    upgrade = "upgrade the server or tool that reads it, or convert the model again"
     if schema != SCHEMA:
-        return f"; it has schema {schema}, and this release reads {SCHEMA}: upgrade skylane, or convert the model again"
+        return f"; it has schema {schema}, and this release reads {SCHEMA}: {upgrade}"
     if "unknown field" in error:
-        return "; if a later release of skylane wrote it, upgrade skylane here, or convert the model with this one"
+        return f"; if a later release of skylane wrote it, {upgrade}"
     return ""
 
 

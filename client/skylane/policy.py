@@ -133,4 +133,4 @@ def _unknown(name: str, section: str) -> str:
         meant = [f"[{each}] {name}" for each, keys in sections.items() if name in keys]
         meant += [f"[{each}]" for each in difflib.get_close_matches(name, sections, n=1)]
     likely = f"; did you mean {meant[0]}?" if meant else ""
-    return f"{what}{likely} (known: {known})"
+    return f"{what}{likely} (known: {known}); if a later release of skylane introduced it, upgrade the server"
