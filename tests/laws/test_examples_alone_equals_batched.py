@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from examples import flights, small
 from fakes import RecordingSink
+from skylane.bench.fuzz.clock import Simulation
 from skylane.convert import publish
 from skylane.dtypes import NUMPY
 from skylane.manifest import Manifest
@@ -31,7 +32,6 @@ from skylane.server.engine.served_version import LoadedModel, ServedVersion
 from skylane.server.repository.loader import load
 from skylane.v1.prediction_pb2 import PredictRequest, PredictResponse
 from support.calls import Array, array_of, tensor
-from support.simulation import Simulation
 
 EXACT = 2e-6
 """Sums of float32 in another order differ in their last bits."""

@@ -5,6 +5,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from fakes import PlainBlock, RecordingSink
+from skylane.bench.fuzz.clock import Simulation
 from skylane.manifest import OutputSpec, TensorSpec
 from skylane.policy import Cache, Policy
 from skylane.server.core.batch_task import BatchTask, RequestGroup
@@ -14,7 +15,6 @@ from skylane.server.engine.cost import CostModel
 from skylane.server.engine.engine import Engine
 from skylane.server.engine.routes import ModelRoutes, Routes
 from skylane.server.engine.served_version import LoadedModel, ServedVersion
-from support.simulation import Simulation
 
 UNENCODABLE = "an answer that cannot be encoded"
 
