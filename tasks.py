@@ -20,6 +20,11 @@ PROTOS = ("proto/skylane/v1/prediction.proto", "proto/skylane/v1/models.proto")
 FOREIGN_PROTOS = ("proto/inference/inference.proto", "proto/tensorflow/serving.proto")
 FOREIGN_DESCRIPTORS = "server/skylane/server/codecs/foreign.binpb"
 
+IN_PARALLEL = ("-n", "2", "--dist", "loadfile")
+"""A file's tests share servers and models, so one process runs them all."""
+EXHAUSTIVE = ("tests/convert/test_conformance.py", "tests/convert/test_every_estimator.py")
+"""Tests that draw a few examples, and with --exhaustive all."""
+
 
 def demo(arguments: Sequence[str]) -> int:
     """Train on real flights, convert, publish, serve, call, and compare with scikit-learn; then keep serving."""
@@ -28,9 +33,23 @@ def demo(arguments: Sequence[str]) -> int:
 
 
 def test(arguments: Sequence[str]) -> int:
-    """Run the tests; arguments go to pytest."""
+    """Run the tests that need only Python and pip; --all: those as well that need more, or long. The rest: pytest's."""
     install("dev")
-    return run("-m", "pytest", *arguments)
+    everything = "--all" in arguments
+    chosen = [argument for argument in arguments if argument != "--all"]
+    return run("-m", "pytest", "-m", "not soak" if everything else "not slow and not soak", *IN_PARALLEL, *chosen)
+
+
+def soak(arguments: Sequence[str]) -> int:
+    """Search for faults for a long time: --minutes N (default: 60), --seed S. Never in CI."""
+    parser = argparse.ArgumentParser(prog="tasks.py soak", description=soak.__doc__)
+    parser.add_argument("--minutes", type=float, default=60.0, help="of fuzzing, all targets together")
+    parser.add_argument("--seed", type=int, default=None, help="repeats a run; default: another one each time")
+    options = parser.parse_args(arguments)
+    install("dev")
+    seed = () if options.seed is None else ("--seed", str(options.seed))
+    fuzzed = run("-m", "skylane.bench.fuzz", "--minutes", str(options.minutes), *seed)
+    return max(fuzzed, run("-m", "pytest", "-m", "", "--exhaustive", *EXHAUSTIVE))
 
 
 def check(_: Sequence[str]) -> int:
@@ -83,12 +102,13 @@ def interop(arguments: Sequence[str]) -> int:
     for program, advice in {"perf_analyzer": PERF_ANALYZER, "go": GO, "javac": JAVA}.items():
         if shutil.which(program) is None:
             print(advice, flush=True)
-    return run("-m", "pytest", "tests/interop", "-rs", *arguments)
+    return run("-m", "pytest", "-m", "", "tests/interop", "-rs", *arguments)
 
 
 TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "demo": demo,
     "test": test,
+    "soak": soak,
     "check": check,
     "proto": proto,
     "bench": bench,

@@ -219,7 +219,7 @@ def test_damaged_files_are_named(version: Path, file: str, content: bytes | None
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        pytest.param({"schema": 2}, "it has schema 2, and this release reads 1: upgrade the server", id="a later schema"),
+        pytest.param({"schema": 2}, "it has schema 2.*reads 1: upgrade the server", id="a later schema"),
         pytest.param({"signature": "x"}, "`signature`.*; if a later release of skylane wrote it", id="a later field"),
         pytest.param({"task": "dance"}, r"Invalid enum value 'dance' - at `\$.task`$", id="simply wrong"),
     ],

@@ -83,7 +83,8 @@ def test_windows_of_a_stream_of_many_messages() -> None:
     for _ in range(20_000):
         ours.connection.tunnel_send(1, b"x", lambda: None)
         ours.feed(frames.window_update(0, 6) + frames.window_update(1, 6))
-        ours.sent()
+        assert [frame.payload for frame in ours.sent() if frame.kind == Kind.DATA] == [message(b"x")]
+    assert not ours.connection.ends
 
 
 def test_a_stream_of_many_messages_with_pings() -> None:
@@ -92,12 +93,17 @@ def test_a_stream_of_many_messages_with_pings() -> None:
     for _ in range(20_000):
         ours.feed(client.data(1, message(b"x"), ends=False) + PING)
         ours.connection.tunnel_consumed(1, 1)
+    assert ours.grpcio_proxy[0].messages == [b"x"] * 20_000
+    assert sum(frame.kind == Kind.PING for frame in ours.sent()) == 20_000
+    assert not ours.connection.ends
 
 
 def test_keepalive_for_days() -> None:
     ours = Ours(Limits(idle_frames=10))
     for tick in range(20_000):
         ours.feed(PING, now=tick * IDLE_FRAMES_S / 4)
+    assert len(ours.sent()) == 20_000, "each was answered"
+    assert not ours.connection.ends
 
 
 def test_an_update_of_one_window_does_not_look_at_all_streams() -> None:
