@@ -29,6 +29,7 @@ def imports(folder: Path) -> Iterator[tuple[str, str]]:
         pytest.param("client", ("load", "lab", "experiments"), id="the client does not know what is measured"),
         pytest.param("load", ("lab", "experiments"), id="load tests do not need the lab"),
         pytest.param("lab", ("load", "experiments"), id="the lab does not need the load tests"),
+        pytest.param("fuzz", ("load", "lab", "client", "experiments"), id="the search for faults needs none of them"),
     ],
 )
 def test_parts_import_only_what_is_below_them(folder: str, forbidden: tuple[str, ...]) -> None:

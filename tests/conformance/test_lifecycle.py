@@ -30,6 +30,7 @@ from support.server import Gate, serving
 REQUESTS = 10_000
 
 
+@pytest.mark.slow
 def test_reload_under_load(tmp_path: Path, transport: Transport) -> None:
     """10,000 requests while versions 2 to 6 appear and 3 and 5 are corrupt: each answer is of one whole version."""
     models.linear(tmp_path, version=1, bias=0)

@@ -137,6 +137,7 @@ def chromium(width: int) -> Iterator["Chrome"]:
         browser.quit()
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_a_model_is_tried_by_keyboard_alone_as_wide_as_a_phone(tmp_path: Path) -> None:
     pytest.importorskip("selenium", reason="needs selenium, of the dev extra")
@@ -166,6 +167,7 @@ def test_a_model_is_tried_by_keyboard_alone_as_wide_as_a_phone(tmp_path: Path) -
         assert page.get_log("browser") == []
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_what_is_wrong_can_be_seen(tmp_path: Path) -> None:
     """A version that is not served and why; requests that no model was asked for; a server that has gone."""
@@ -195,6 +197,7 @@ def test_what_is_wrong_can_be_seen(tmp_path: Path) -> None:
         assert browser.find_element(By.TAG_NAME, "body").get_attribute("class") == "stale"
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_percentiles_are_those_of_prometheus(tmp_path: Path) -> None:
     pytest.importorskip("selenium", reason="needs selenium, of the dev extra")

@@ -81,6 +81,7 @@ def scraping(target: int, folder: Path) -> Iterator[Prometheus]:
             process.wait(60)
 
 
+@pytest.mark.slow
 @needs_prometheus
 def test_it_scrapes_follows_the_rules_and_answers_the_dashboard(tmp_path: Path) -> None:
     models.linear(tmp_path / "models")
@@ -121,6 +122,7 @@ def test_every_metric_named_is_one_of_ours(file: str) -> None:
     assert bases <= set(DEFINITIONS)
 
 
+@pytest.mark.slow
 @needs_prometheus
 @pytest.mark.parametrize(
     "command",

@@ -19,6 +19,8 @@ from skylane.v1.prediction_pb2 import PredictResponse, PredictStreamResponse
 from support.calls import PREDICT, STREAM, ask, features
 
 HERE = Path(__file__).parent
+
+pytestmark = pytest.mark.slow
 DEBIAN = Path("/usr/share")
 JARS = (
     *("grpc-api", "grpc-core", "grpc-context", "grpc-netty", "grpc-stub"),

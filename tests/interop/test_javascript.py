@@ -10,6 +10,8 @@ import pytest
 
 HERE = Path(__file__).parent
 
+pytestmark = pytest.mark.slow
+
 ROWS = [[0.5] * 20, [-1.25] * 20]
 SCENARIO = {
     "tensor": {"model": "linear", "name": "features", "rows": ROWS},

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PROGRAM = shutil.which("perf_analyzer")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(PROGRAM is None, reason="perf_analyzer is not on the path; `make interop` says how to get it")
 @pytest.mark.parametrize(
     "way",

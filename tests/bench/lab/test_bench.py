@@ -84,6 +84,7 @@ def test_tls_that_cannot_be_used(bench: Bench, small_models: Path, arguments: tu
     assert told in err
 
 
+@pytest.mark.slow
 def test_scenarios_against_a_server_that_runs(bench: Bench, address: str, tmp_path: Path) -> None:
     code, out, err = bench(
         "--address", address, "--model", "linear", "--seconds", "1", "--rounds", "1", "--rate", "60",
@@ -106,6 +107,7 @@ def test_scenarios_against_a_server_that_runs(bench: Bench, address: str, tmp_pa
     assert "steady       round 1 of 1" in err
 
 
+@pytest.mark.slow
 def test_a_server_is_started_and_a_second_run_is_compared(bench: Bench, small_models: Path, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("a,s,b,t\n1,x,2,y\n3,z,,\n")
     first = (

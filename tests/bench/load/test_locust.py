@@ -204,6 +204,7 @@ def ended(
         yield wait
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_scenario(ended: Callable[[str], Ended], name: str) -> None:
     run = ended(name)

@@ -205,6 +205,7 @@ def test_triton_reasons_are_of_errors_that_exist() -> None:
     assert set(REASON_OF) <= set(STATUSES)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(PROMTOOL is None, reason="needs promtool, of Debian's package prometheus")
 def test_promtool_has_nothing_to_say() -> None:
     assert PROMTOOL is not None

@@ -18,7 +18,7 @@ from typing import Final
 
 from skylane.bench.fuzz import connection, crosstalk, engine, hpack, templates
 from skylane.bench.fuzz.target import REAL, SIMULATED, Play, Target
-from skylane.bench.stopping import sigterm_interrupts
+from skylane.bench.host.interrupts import sigterm_interrupts
 
 TARGETS: Final[dict[str, Target]] = {
     module.TARGET.name: module.TARGET for module in (engine, hpack, connection, templates, crosstalk)

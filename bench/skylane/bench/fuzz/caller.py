@@ -5,7 +5,7 @@ from typing import Final
 
 from hpack import Decoder
 
-from skylane.bench.payloads import PREDICT
+from skylane.bench.workload.payloads import PREDICT
 from skylane.server.grpc.http2 import frames
 from skylane.server.grpc.http2.frames import ACK, END_HEADERS, END_STREAM, FRAME_BYTES_MAX, HEAD_BYTES, Kind, Setting
 from skylane.server.grpc.http2.response_headers import field

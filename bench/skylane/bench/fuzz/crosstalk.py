@@ -17,9 +17,9 @@ from sklearn.linear_model import LinearRegression
 from skylane.bench.fuzz.caller import Caller
 from skylane.bench.fuzz.hostile import Neighbours
 from skylane.bench.fuzz.target import REAL, Play, Target
-from skylane.bench.payloads import Exchange, WrongAnswer, grpc_exchange
 from skylane.bench.servers import KINDS, Server, running
-from skylane.bench.subjects import bare_session
+from skylane.bench.workload.models import bare_session
+from skylane.bench.workload.payloads import Exchange, WrongAnswer, grpc_exchange
 from skylane.convert import publish
 
 CALLERS: Final = 4

@@ -5,7 +5,7 @@ import socket
 import struct
 from typing import Final
 
-from skylane.bench.payloads import PREDICT
+from skylane.bench.workload.payloads import PREDICT
 from skylane.server.grpc.http2 import frames
 from skylane.server.grpc.http2.frames import ACK, END_HEADERS, Code, Kind, Setting
 from skylane.server.grpc.http2.response_headers import field

@@ -33,6 +33,7 @@ def saved(folder: Path) -> BaselinesRun:
     return load(path, BaselinesRun)
 
 
+@pytest.mark.slow
 def test_a_quick_run_leaves_a_file_with_every_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--quick", "--seconds", "0.02", "--only", "cache", "--out", str(tmp_path)]) == 0
     run = saved(tmp_path)
@@ -52,6 +53,7 @@ def test_the_model_without_a_server_is_measured_too(tmp_path: Path) -> None:
     assert all(reached(run, target) for target in run.targets if target.load == "1x1")
 
 
+@pytest.mark.slow
 def test_own_models_are_measured_as_they_are_published(small_models: Path, tmp_path: Path) -> None:
     arguments = ["--quick", "--seconds", "0.02", "--generator", "own", "--without", "idle"]
     arguments += ["--only", "mixed", "--models", str(small_models), "--out", str(tmp_path)]
@@ -61,6 +63,7 @@ def test_own_models_are_measured_as_they_are_published(small_models: Path, tmp_p
     assert "Python" in run.settings["generator"]
 
 
+@pytest.mark.slow
 def test_inputs_that_repeat_are_answered_from_the_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--rounds", "1", "--seconds", "0.05", "--without", "idle", "--out", str(tmp_path)]
     assert main([*arguments, "--only", "zipf-100"]) == 0
