@@ -126,10 +126,10 @@ def _typed(found: re.Match[str]) -> str:
 def _unknown(name: str, section: str) -> str:
     sections = {each.name: [key.name for key in msgspec.structs.fields(each.type)] for each in _SECTIONS}
     if section in sections:
-        what, known = f"[{section}] has no key {name!r}", ", ".join(sections[section])
+        what, known = f"[{section}]: unknown key {name!r}", ", ".join(sections[section])
         meant = [repr(key) for key in difflib.get_close_matches(name, sections[section], n=1)]
     else:
-        what, known = f"there is nothing called {name!r}", ", ".join(f"[{each}]" for each in sections)
+        what, known = f"unknown section or key {name!r}", ", ".join(f"[{each}]" for each in sections)
         meant = [f"[{each}] {name}" for each, keys in sections.items() if name in keys]
         meant += [f"[{each}]" for each in difflib.get_close_matches(name, sections, n=1)]
     likely = f"; did you mean {meant[0]}?" if meant else ""

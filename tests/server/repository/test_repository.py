@@ -462,7 +462,7 @@ def test_a_policy_that_is_not_followed_is_told_of_until_it_is(bench: Bench) -> N
     for _ in range(2):
         bench.refresh()
         why = (
-            "model.toml: there is nothing called 'latest'; did you mean [versions] latest? "
+            "model.toml: unknown section or key 'latest'; did you mean [versions] latest? "
             "(known: [batching], [cache], [session], [versions]); "
             "if a later release of skylane introduced it, upgrade the server"
         )
