@@ -364,7 +364,7 @@ def test_an_address_without_host_and_port(run: Run, address: str) -> None:
 def test_tls_to_a_server_without_it(run: Run, server: FakeServer) -> None:
     code, _, err = run("health", "--tls")
     assert code == 1
-    assert f"UNAVAILABLE: TLS failed: something answers at {server.address}, but it speaks no TLS" in err
+    assert f"UNAVAILABLE: the TLS handshake with {server.address} failed: it does not use TLS" in err
 
 
 def test_a_host_that_does_not_exist(run: Run) -> None:

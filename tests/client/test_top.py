@@ -174,6 +174,6 @@ def test_a_server_with_tokens_asks_for_one(tmp_path: Path, capsys: pytest.Captur
         url = f"http://127.0.0.1:{running.http_port}"
         assert main(["top", "--once", "--url", url]) == 1
         assert capsys.readouterr().err == (
-            f"skylane top: {url} asks for a token that allows metrics: pass it with --token or SKYLANE_TOKEN\n"
+            f"skylane top: {url} requires a token that allows metrics: pass it with --token or SKYLANE_TOKEN\n"
         )
         assert main(["top", "--once", "--url", url, "--token", "watcher"]) == 0

@@ -94,7 +94,7 @@ def test_exit_codes(
     [
         pytest.param(["--metric", "auc"], "expected NAME=VALUE", id="a metric without a value"),
         pytest.param(["--tolerance", "loose"], "tolerance 'loose' is not known", id="an unknown tolerance"),
-        pytest.param(["--data", "x.csv"], "training data is --training", id="held-out rows twice"),
+        pytest.param(["--data", "x.csv"], "pass training data with --training", id="held-out rows twice"),
         pytest.param(["--batches", "0"], "a batch has 1 to 65536 rows, not 0", id="a batch of no rows"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`skylane`: the one command. Serves, converts, and asks a running server."""
+"""The command `skylane`: serves, converts, and calls a running server."""
 
 import importlib
 import os
@@ -12,9 +12,9 @@ from skylane.client.errors import DeadlineExceeded, SkylaneError, Unauthenticate
 
 OK: Final = 0
 REFUSED: Final = 1
-"""The server said no, or is not there."""
+"""The server refused the request, or cannot be reached."""
 USAGE: Final = 2
-"""The command line, or the data on it, cannot be used."""
+"""The command line, or the data given with it, is invalid."""
 INTERRUPTED: Final = 130
 
 MODULES: Final = {
@@ -95,8 +95,8 @@ def _told(error: SkylaneError, address: str, *, tls: bool) -> str:
     if isinstance(error, Unavailable) and any(sign in error.detail.lower() for sign in unreachable):
         if tls and "handshake failed" in error.detail.lower():
             return (
-                f"{error.code.name}: TLS failed: something answers at {address}, but it speaks no TLS or its "
-                "certificate is not trusted; leave out --tls, or name its authority with --tls-ca"
+                f"{error.code.name}: the TLS handshake with {address} failed: it does not use TLS, or its "
+                "certificate is not trusted; omit --tls, or pass its CA certificate with --tls-ca"
             )
         reason = error.detail.rpartition(": ")[2].strip().rstrip(".]")
         return (

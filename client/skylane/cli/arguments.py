@@ -1,4 +1,4 @@
-"""The command line: what can be written, and the help that says so."""
+"""The command line: options and help texts."""
 
 import argparse
 import os
@@ -29,7 +29,7 @@ examples:
 MODELS_EPILOG: Final = """\
 examples:
   skylane models                       every model, with its versions
-  skylane models flights_late          what its latest version takes and gives
+  skylane models flights_late          inputs and outputs of its latest version
   skylane models flights_late --label stable --format json
   skylane models diff flights_late     what its newest version changed
   skylane models copy flights_late/2 flights_eu    version 2 under another name
@@ -46,7 +46,7 @@ examples:
   skylane predict diabetes --csv patients.csv
   head -9 flights.csv | skylane predict flights_late --csv - --format csv
 
-`skylane models NAME` lists the model's columns: give the others for the dots.
+`skylane models NAME` lists the model's columns; they replace the dots.
   skylane predict NAME --row carrier=UA distance= ... --row carrier=B6 ...
   skylane predict NAME --json '{"carrier": ["UA", null], ...}'
   skylane predict NAME --json '[{"carrier": "UA", ...}, ...]'
@@ -77,8 +77,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     commands.add_parser("serve", help="serve the models of a repository", add_help=False)
     commands.add_parser("token", help="create bearer tokens for the callers of a server", add_help=False)
-    commands.add_parser("doctor", help="check whether this machine suits the models to serve", add_help=False)
-    commands.add_parser("top", help="show the figures of a running server, live", add_help=False)
+    commands.add_parser("doctor", help="check whether this machine can serve the models", add_help=False)
+    commands.add_parser("top", help="show live metrics of a running server", add_help=False)
     commands.add_parser("bench", help="load-test a server and write a report", add_help=False)
     commands.add_parser("convert", help="turn a pipeline into a published model", add_help=False)
     commands.add_parser("import", help="publish ONNX files, Triton repositories, MLflow models", add_help=False)
@@ -104,9 +104,9 @@ def _add_predict(commands: Any) -> None:
         "--row", action="append", nargs="+", metavar="NAME=VALUE", help="one row; repeat the option for more rows"
     )
     data.add_argument(
-        "--json", metavar="TEXT", help="a dict of lists, a list of dicts, or arrays for the tensors; - reads stdin"
+        "--json", metavar="TEXT", help="a dict of lists, a list of dicts, or arrays for tensors; - reads stdin"
     )
-    data.add_argument("--csv", metavar="FILE", help="a file with a line of column names; - reads stdin")
+    data.add_argument("--csv", metavar="FILE", help="a file with column names in its first line; - reads stdin")
     _add_choice(predict)
     predict.add_argument("--outputs", nargs="+", metavar="NAME", default=(), help="outputs to return (default: all)")
     _add_format(predict, ("table", "json", "csv"))
@@ -133,12 +133,12 @@ def _add(commands: Any, name: str, usage: str, text: str, epilog: str) -> argpar
 
 def _add_choice(command: argparse.ArgumentParser) -> None:
     choice = command.add_argument_group("version (default: the latest that is ready)").add_mutually_exclusive_group()
-    choice.add_argument("--version", type=_positive, metavar="N", help="exactly this one")
-    choice.add_argument("--label", metavar="LABEL", help="the one with this label, for example stable")
+    choice.add_argument("--version", type=_positive, metavar="N", help="this version")
+    choice.add_argument("--label", metavar="LABEL", help="the version with this label, for example stable")
 
 
 def _add_format(command: argparse.ArgumentParser, formats: Sequence[str]) -> None:
-    command.add_argument("--format", choices=formats, default="table", help="how to print it (default: table)")
+    command.add_argument("--format", choices=formats, default="table", help="output format (default: table)")
 
 
 def _add_connection(command: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`skylane top`: a server's figures in a terminal, as its live page shows them in a browser."""
+"""`skylane top`: live metrics of a server in a terminal, like its live page in a browser."""
 
 import argparse
 import contextlib
@@ -36,8 +36,8 @@ TOTAL_WIDTH: Final = 10
 """Columns that a figure of all takes."""
 
 EPILOG: Final = f"""\
-The figures cover the last {RECENT_S:.0f} seconds. Ctrl-C ends it. They come from the server's
-HTTP port: `skylane serve --http-port 8501`.
+The metrics cover the last {RECENT_S:.0f} seconds and are read from the server's HTTP port:
+`skylane serve --http-port 8501`. Ctrl-C ends the display.
 
 examples:
   skylane top
@@ -108,7 +108,7 @@ def snapshots(url: str, token: str = "", tls_ca: str | None = None) -> Generator
 
 def _told(error: urllib.error.HTTPError, url: str) -> str:
     if error.code in (401, 403):
-        return f"{url} asks for a token that allows metrics: pass it with --token or SKYLANE_TOKEN"
+        return f"{url} requires a token that allows metrics: pass it with --token or SKYLANE_TOKEN"
     return f"{url} answers {error.code}: is this the HTTP port of a Skylane server?"
 
 

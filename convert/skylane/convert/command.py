@@ -20,31 +20,32 @@ from skylane.convert.verification.choose import preset_of
 from skylane.convert.verification.target import check_target
 
 DESCRIPTION = """\
-Turn a fitted scikit-learn pipeline into an ONNX graph, prove that it answers as the
-pipeline does, and publish it as the next version of a model.
+Convert a fitted scikit-learn pipeline to an ONNX graph, verify that its answers match
+the pipeline's, and publish it as the next version of a model.
 
-Several graphs are tried: emitted anew and as skl2onnx exports them, in single and double
-precision, with weights in half precision, with int8. Each is compared with scikit-learn
-on your held-out rows, in batches of several sizes, and on rows made from them: gaps,
-infinities, texts never seen, ends of ranges, large integers, and numbers at thresholds.
-The fastest one within the tolerance is published: by default, times for one row and for
-64 rows count alike (--batches). If none is within it, nothing is published, and you are
-told why."""
+Several graphs are tried: from Skylane's own emitters and from skl2onnx, in single and
+double precision, with half-precision weights, and quantized to int8. Each is compared
+with scikit-learn on your held-out rows, in batches of several sizes, and on rows derived
+from them: missing values, infinities, unseen texts, ends of ranges, large integers, and
+numbers at thresholds. The fastest graph within the tolerance is published; by default,
+times for 1 row and for 64 rows have equal weight (--batches). If no graph is within the
+tolerance, nothing is published, and the reasons are printed."""
 
 EPILOG = """\
 tolerances (largest difference of a number; share of labels that may change):
-  exact      1e-6, none       what single precision can do for most trees
-  close      1e-3, 0.1%       the default: rounding, nothing that a decision would notice
-  quantized  0.25, 2%         int8; quantized:0.01 lets it cost 0.01 of accuracy or R².
-                              At and beyond the ends of the sample's ranges it may differ
-  With --target, at most 0.005 of accuracy or R² is given up, or what is said so.
-  For predictions and scores, differences are counted in standard deviations.
+  exact      1e-6, none       single precision reaches it for most trees
+  close      1e-3, 0.1%       the default: rounding errors only
+  quantized  0.25, 2%         for int8; quantized:0.01 allows a loss of 0.01 in accuracy
+                              or R². At and beyond the ends of the sample's ranges,
+                              differences may be larger
+  With --target, the loss of accuracy or R² may be at most 0.005, or the given value.
+  For predictions and scores, differences are measured in standard deviations.
 
 files that run code:
-  A skops file names the types in it, so they can be looked at before any is made: those
-  that are not known to be harmless are refused and named. Pickle and joblib files are
-  programs. With --trust they are run, in a process of its own, without network where the
-  system allows that; the manifest says so. It can still read and write your files.
+  A skops file names its types, so they can be checked before any object is created:
+  types that are not known to be harmless are refused and listed. Pickle and joblib files
+  are programs. With --trust they run in a separate process, without network where the
+  system supports that; the manifest records it. They can still read and write your files.
 
 examples:
   skylane convert pipeline.skops --name churn --data held_out.csv --target churned
@@ -138,10 +139,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="held-out rows: .csv, .parquet or .arrow for data frames, .npz with X (and y) for arrays",
     )
-    parser.add_argument("--target", metavar="COLUMN", help="where the truth is in the data: makes accuracy or R² count")
-    parser.add_argument("--explain", action="store_true", help="print the graph's nodes with what each came from")
-    parser.add_argument("--models", type=Path, default=Path("models"), help="the repository (default: %(default)s)")
-    gate = parser.add_argument_group("what is accepted")
+    parser.add_argument("--target", metavar="COLUMN", help="column with the truth: limits the loss of accuracy or R²")
+    parser.add_argument("--explain", action="store_true", help="print the graph's nodes, each with its pipeline step")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="model repository (default: %(default)s)")
+    gate = parser.add_argument_group("acceptance")
     gate.add_argument(
         "--tolerance",
         type=_checked(preset_of),
@@ -154,32 +155,32 @@ def _parser() -> argparse.ArgumentParser:
         type=_checked(batches_of),
         default="1,64",
         metavar="SIZES",
-        help="rows of the batches that callers send, with shares or without: 1:80,64:20 (default: %(default)s)",
+        help="batch sizes that callers send, optionally with shares: 1:80,64:20 (default: %(default)s)",
     )
     gate.add_argument(
         "--quantize",
         choices=("auto", "never", "require"),
         default="auto",
-        help="int8 if it wins (auto, the default), not at all, or nothing else",
+        help="int8: if it is faster (auto, the default), never, or required",
     )
-    gate.add_argument("--force", action="store_true", help="publish the nearest graph even outside the tolerance")
+    gate.add_argument("--force", action="store_true", help="publish the closest graph even outside the tolerance")
     trust = parser.add_argument_group("trust")
     trust.add_argument(
         "--trust-types",
         type=lambda text: [name.strip() for name in text.split(",") if name.strip()],
         default=[],
         metavar="A,B",
-        help="types in a skops file that skops does not know, but you do",
+        help="additional types to trust in a skops file",
     )
     trust.add_argument(
-        "--trust", action="store_true", help="run whatever the file asks for; needed for pickle and joblib files"
+        "--trust", action="store_true", help="allow the file to run any code; required for pickle and joblib files"
     )
-    record = parser.add_argument_group("for the record")
+    record = parser.add_argument_group("recorded in the manifest")
     record.add_argument(
         "--training",
         type=Path,
         metavar="FILE",
-        help="the training data: its SHA-256 is recorded, and histograms of its columns for drift",
+        help="training data: records its SHA-256, and histograms of its columns for drift",
     )
     record.add_argument(
         "--metric",
@@ -187,13 +188,13 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a figure of yours, such as auc=0.81; may be given again",
+        help="a metric of your own, such as auc=0.81; may be repeated",
     )
     return parser
 
 
 class _Once(argparse.Action):
-    """An option that is given once. Held-out rows and training data were told apart by other names once."""
+    """An option that may be given once: earlier releases used these names for different data."""
 
     def __call__(
         self,
@@ -203,12 +204,12 @@ class _Once(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         if getattr(namespace, self.dest) is not None:
-            parser.error(f"{option_string}: the held-out rows were given already; training data is --training")
+            parser.error(f"{option_string}: held-out rows are given once; pass training data with --training")
         setattr(namespace, self.dest, values)
 
 
 def _checked(read: Callable[[str], object]) -> Callable[[str], str]:
-    """An argument that `publish` will read so: what it would refuse is refused before any file is loaded."""
+    """A type for argparse that validates an argument before any file is loaded."""
 
     def checked(text: str) -> str:
         try:

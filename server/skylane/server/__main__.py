@@ -1,4 +1,4 @@
-"""`python -m server` and `skylane serve`: argv and environment → Settings → app; nothing else."""
+"""`python -m skylane.server` and `skylane serve`: argv and environment → Settings → app; nothing else."""
 
 import argparse
 import asyncio
@@ -18,8 +18,8 @@ from skylane.server.observability import logs
 EPILOG = """\
 Every option can also come from the environment, as SKYLANE_MODELS, SKYLANE_PORT, SKYLANE_MAX_MESSAGE_MB, ….
 
-A new version that appears under MODELS is verified, loaded and warmed up, then takes over; the old one finishes what
-it has begun. How a model is batched and cached is written in MODELS/<name>/model.toml and may change while serving.
+A new version under MODELS is verified, loaded and warmed up, then takes over; requests in flight finish on the old
+one. MODELS/<name>/model.toml configures batching and cache of a model and may change while the server runs.
 
 examples:
   skylane serve --models models
@@ -29,7 +29,7 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until told to stop. Returns the exit code."""
+    """Serve until stopped by a signal. Returns the exit code."""
     standard_streams.ensure_open()
     signals.ignore_others()
     parser = _parser()
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(settings: Settings, argv: Sequence[str]) -> Coroutine[Any, Any, None]:
-    """What this process is to be. Each imports only what it needs: a supervisor loads no model and no gRPC."""
+    """Run as a worker, a supervisor or a single server. Each imports only what it needs: a supervisor needs no gRPC."""
     if settings.supervised:
         from skylane.server.worker import work
 
@@ -104,37 +104,50 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "host",
         hosts,
-        "address to listen on: :: for all, 0.0.0.0 for all of IPv4, unix:/path for a Unix domain socket (gRPC alone); "
-        "for several give the option again, or separate them by commas",
+        "address to listen on: :: for all, 0.0.0.0 for all of IPv4, unix:/path for a Unix domain socket (gRPC only); "
+        "for several, repeat the option or separate them by commas",
         action=EachHost,
     )
-    add("port", int, "port to listen on; 0 for a free one")
-    add("http_port", int, "port for HTTP and JSON; 0 for a free one")
-    add("allowed_hosts", _listed, "names, with commas, under which HTTP is asked besides localhost; *: any")
-    add("allowed_origins", _listed, "origins, with commas, of pages elsewhere that may ask by HTTP (CORS); *: any")
-    add("tls_cert", Path, "certificate chain in PEM; read again when it changes")
-    add("tls_key", Path, "its private key in PEM")
-    add("tls_client_ca", Path, "certificates in PEM of whom clients must have theirs by")
-    add("tokens", Path, "file of bearer tokens; `skylane token new` makes it")
-    switch("allow_admin", "let callers load and unload models where no tokens are set; with tokens, theirs say who may")
-    add("transport", str, "who speaks HTTP/2: native is our own and fast; grpcio is everybody's", get_args(Transport))
-    add("workers", number_of_workers, "processes that share the port; auto: one for each CPU that this process may use")
+    add("port", int, "port for gRPC; 0 selects a free one")
+    add("http_port", int, "port for HTTP; 0 selects a free one")
+    add(
+        "allowed_hosts",
+        _listed,
+        "host names, with commas between, that HTTP requests may use besides localhost; *: any",
+    )
+    add(
+        "allowed_origins",
+        _listed,
+        "origins, with commas between, of web pages that may call the HTTP port (CORS); *: any",
+    )
+    add("tls_cert", Path, "certificate chain in PEM; reloaded when it changes")
+    add("tls_key", Path, "private key of the certificate in PEM")
+    add("tls_client_ca", Path, "CA certificates in PEM; clients must present a certificate issued by one of them")
+    add("tokens", Path, "file of bearer tokens; `skylane token new` creates it")
+    switch("allow_admin", "without --tokens: allow everybody to load and unload models; with them, tokens decide")
+    add(
+        "transport",
+        str,
+        "implementation of HTTP/2: native is ours and faster; grpcio is its package",
+        get_args(Transport),
+    )
+    add("workers", number_of_workers, "processes that share the port; auto: one for each available CPU")
     parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--shared", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--replaces", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--inherited", type=numbers, default=(), help=argparse.SUPPRESS)
-    switch("triton_metrics", "tell /metrics under the names of NVIDIA Triton too, for dashboards that read those")
-    switch("access_log", "log one line for each request: who asked what, how it ended, and how long it took")
-    add("traces", str, "send spans of OpenTelemetry: otlp, as OTEL_* variables say; or console", get_args(Traces))
-    add("trace_sample", float, "share of requests without a trace that begin one, 0 to 1; others do as their caller")
+    switch("triton_metrics", "also export metrics under NVIDIA Triton's names, for existing dashboards")
+    switch("access_log", "log one line for each request: protocol, model, status and duration")
+    add("traces", str, "export OpenTelemetry spans: otlp, configured by OTEL_* variables; or console", get_args(Traces))
+    add("trace_sample", float, "share of requests to trace, 0 to 1; those with a traceparent follow its sampled flag")
     add("max_message_mb", int, "largest request, in MiB")
-    add("max_connections", int, "connections to the gRPC port of one process (native)")
-    add("max_streams", int, "requests in flight on one gRPC connection (native)")
-    add("max_connection_age_s", float, "seconds after which a client is asked to connect anew; 0: never")
-    add("poll_s", float, "seconds between two looks for new versions; 0: only at the start")
-    add("load_timeout_s", float, "seconds after which a version that is still being loaded is refused")
-    add("grace_s", float, "seconds that requests in flight get after SIGTERM")
-    add("linger_s", float, "seconds to go on answering after SIGTERM, already shown as not serving")
+    add("max_connections", int, "largest number of gRPC connections of one process (native)")
+    add("max_streams", int, "largest number of requests in flight on one gRPC connection (native)")
+    add("max_connection_age_s", float, "seconds after which clients are asked to reconnect; 0: never")
+    add("poll_s", float, "seconds between two scans for new versions; 0: only at the start")
+    add("load_timeout_s", float, "seconds after which a version that is still loading is refused")
+    add("grace_s", float, "seconds that requests in flight may take after SIGTERM")
+    add("linger_s", float, "seconds to keep serving after SIGTERM while health checks report not serving")
     parser.add_argument(
         "--log-level", default="info", choices=("debug", "info", "warning", "error"), help="(default: info)"
     )
@@ -142,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
         "--log-format",
         default="console",
         choices=get_args(logs.Format),
-        help="lines for people, or one JSON object a line (default: console)",
+        help="console: plain lines; json: one JSON object per line (default: console)",
     )
     return parser
 

@@ -22,8 +22,8 @@ def told(*findings: Finding) -> list[tuple[Level, str, str]]:
 @pytest.mark.parametrize(
     ("asked", "text"),
     [
-        pytest.param("native", "transport native, with grpcio behind it", id="the default"),
-        pytest.param("grpcio", "transport grpcio, as asked", id="grpcio is wanted"),
+        pytest.param("native", "transport native, with grpcio for methods", id="the default"),
+        pytest.param("grpcio", "transport grpcio, as configured", id="grpcio is wanted"),
     ],
 )
 def test_transport(asked: str, text: str) -> None:
@@ -77,7 +77,7 @@ def test_transport(asked: str, text: str) -> None:
             [
                 (
                     "warn",
-                    "0.5 CPUs: affinity 4, cgroup quota 0.5: a worker that has used it up stands still for the rest "
+                    "0.5 CPUs: affinity 4, cgroup quota 0.5: a worker that has used it up is paused for the rest "
                     "of each period",
                     "grant at least one CPU if latency matters",
                 ),
@@ -136,7 +136,7 @@ def test_how_connections_are_shared() -> None:
 @pytest.mark.parametrize(
     ("levels", "line"),
     [
-        (["ok", "ok"], "nothing to complain of"),
+        (["ok", "ok"], "no problems found"),
         (["ok", "warn"], "1 warning"),
         (["fail", "warn", "fail"], "2 failures and 1 warning"),
     ],

@@ -14,9 +14,9 @@ from skylane.server.core.grant import ACTIONS
 from skylane.server.core.text import listed
 
 EPILOG = """\
-The token goes to standard output and is kept nowhere; its hash and its scope are
-added to FILE, which a running server reads again within a second. Delete its
-section from FILE to revoke it.
+The token is printed to standard output and not stored; its hash and its scope are
+added to FILE, which a running server reloads within a second. To revoke the token,
+delete its section from FILE.
 
 examples:
   skylane token new billing --tokens tokens.toml --models flights_late --days 90
@@ -65,17 +65,17 @@ def _add(path: Path, entry: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="skylane token", description="Make bearer tokens for callers of a server.")
+    parser = argparse.ArgumentParser(prog="skylane token", description="Create bearer tokens for callers of a server.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     new = commands.add_parser(
         "new",
-        help="make a token",
-        description="Make a token and add its hash to a file of tokens.",
+        help="create a token",
+        description="Create a token and add its hash to a file of tokens.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    new.add_argument("name", metavar="NAME", help="whose it is; for you alone, callers never send it")
-    new.add_argument("--tokens", type=Path, required=True, metavar="FILE", help="file of tokens; made if it is missing")
+    new.add_argument("name", metavar="NAME", help="name of the owner, for your own records; callers do not send it")
+    new.add_argument("--tokens", type=Path, required=True, metavar="FILE", help="file of tokens; created if missing")
     new.add_argument(
         "--models",
         nargs="+",

@@ -40,15 +40,15 @@ DEFINITIONS: Final = {
     for definition in (
         Definition(
             "skylane_requests_total", "counter", "requests", (*VERSION, "protocol", "status"),
-            "How much is asked, of which version, by which protocol, and how does it end?",
+            "How many requests were answered, by which version, over which protocol, with which status?",
         ),
         Definition(
             "skylane_request_duration_seconds", "histogram", "seconds", VERSION,
-            "How long does a request take from the queue to its answer, if the model runs for it?",
+            "How long does a request take from entering the queue to its answer, if the model runs for it?",
         ),
         Definition(
             "skylane_queue_duration_seconds", "histogram", "seconds", VERSION,
-            "How much of that is waiting?",
+            "How much of that is spent in the queue?",
         ),
         Definition(
             "skylane_run_duration_seconds", "histogram", "seconds", VERSION,
@@ -60,23 +60,23 @@ DEFINITIONS: Final = {
         ),
         Definition(
             "skylane_queue_rows", "gauge", "rows", VERSION,
-            "How much waits at this moment?",
+            "How many rows are queued now?",
         ),
         Definition(
             "skylane_cache_requests_total", "counter", "requests", (*VERSION, "result"),
-            "How many requests need no run: a kept answer (hit), or that of an equal one in flight (coalesced)?",
+            "How many requests were answered from the cache (hit), or by an equal one in flight (coalesced)?",
         ),
         Definition(
             "skylane_cache_bytes", "gauge", "bytes", VERSION,
-            "How much memory do kept answers take?",
+            "How much memory do cached answers use?",
         ),
         Definition(
             "skylane_model_memory_bytes", "gauge", "bytes", VERSION,
-            "How much memory did ONNX Runtime take for each version when it was loaded, in all workers together?",
+            "How much memory did ONNX Runtime allocate when the version was loaded, in all workers together?",
         ),
         Definition(
             "skylane_version_processes", "gauge", "processes", (*VERSION, "state"),
-            "Where is each version: loading, ready, failed or retiring, and in how many processes?",
+            "In how many processes is each version loading, ready, failed or retiring?",
         ),
         Definition(
             "skylane_model_loads_total", "counter", "loads", ("model",),
@@ -84,7 +84,7 @@ DEFINITIONS: Final = {
         ),
         Definition(
             "skylane_model_load_seconds_total", "counter", "seconds", ("model",),
-            "How long did that take, verified, loaded, warmed up and timed?",
+            "How long did these loads take, with verification, warm-up and timing?",
         ),
         Definition(
             "skylane_model_load_failures_total", "counter", "loads", ("model",),
@@ -92,11 +92,11 @@ DEFINITIONS: Final = {
         ),
         Definition(
             "skylane_policy_refused", "gauge", "processes", ("model",),
-            "In how many processes can its model.toml not be used, so that an earlier policy holds, or none?",
+            "In how many processes is its model.toml invalid, so that an earlier policy is in force, or none?",
         ),
         Definition(
             "skylane_model_unfollowed", "gauge", "processes", ("model",),
-            "In how many processes does it serve on although its directory has lost all versions, or cannot be read?",
+            "In how many processes does it stay in service although its directory lost all versions or cannot be read?",
         ),
         Definition(
             "skylane_connections", "gauge", "connections", ("port",),
@@ -104,27 +104,27 @@ DEFINITIONS: Final = {
         ),
         Definition(
             "skylane_connections_refused_total", "counter", "connections", ("port",),
-            "How many were closed at once, since there were as many as the port may have?",
+            "How many were closed immediately because the limit of the port was reached?",
         ),
         Definition(
             "skylane_trace_spans_total", "counter", "spans", ("result",),
-            "How many spans did the collector take (sent), and how many will nobody ever see (lost)?",
+            "How many spans were accepted by the collector (sent), and how many were dropped (lost)?",
         ),
         Definition(
             "skylane_processes", "gauge", "processes", (),
-            "How many workers answer?",
+            "How many workers are running?",
         ),
         Definition(
             "skylane_process_resident_memory_bytes", "gauge", "bytes", ("pid",),
-            "How much memory does each worker hold, ONNX Runtime's within?",
+            "How much memory does each worker use, including ONNX Runtime's?",
         ),
         Definition(
             "skylane_process_cpu_seconds_total", "counter", "seconds", ("pid",),
-            "How much CPU does each worker use?",
+            "How much CPU time has each worker used?",
         ),
         Definition(
             "skylane_process_start_time_seconds", "gauge", "seconds since 1970", ("pid",),
-            "Since when does each worker live?",
+            "When did each worker start?",
         ),
         Definition(
             "skylane_build_info", "info", "", ("version", "python", "onnxruntime", "transport"),

@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="skylane doctor",
-        description="Tell whether this machine suits what `skylane serve` would run on it.",
+        description="Check whether this machine can serve the models with these options.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -101,17 +101,17 @@ def _parser() -> argparse.ArgumentParser:
         return os.environ.get(f"SKYLANE_{name.upper()}", str(getattr(defaults, name)))
 
     parser.add_argument("--models", type=Path, metavar="DIR", default=told("models"), help="model repository")
-    parser.add_argument("--workers", type=number_of_workers, metavar="N", default=told("workers"), help="or auto")
     parser.add_argument(
-        "--host", type=hosts, action=EachHost, default=told("host"), help="addresses that it would listen on"
+        "--workers", type=number_of_workers, metavar="N", default=told("workers"), help="workers, or auto"
     )
-    parser.add_argument("--port", type=int, default=told("port"), help="port that it would listen on")
+    parser.add_argument("--host", type=hosts, action=EachHost, default=told("host"), help="addresses to listen on")
+    parser.add_argument("--port", type=int, default=told("port"), help="gRPC port")
     parser.add_argument(
-        "--http-port", type=int, metavar="PORT", default=os.environ.get("SKYLANE_HTTP_PORT"), help="the same for HTTP"
+        "--http-port", type=int, metavar="PORT", default=os.environ.get("SKYLANE_HTTP_PORT"), help="HTTP port"
     )
     parser.add_argument("--transport", choices=get_args(Transport), default=told("transport"))
     parser.add_argument(
-        "--connections", type=int, metavar="N", default=1000, help="connections to be ready for (default: 1000)"
+        "--connections", type=int, metavar="N", default=1000, help="expected number of connections (default: 1000)"
     )
     return parser
 
@@ -122,8 +122,8 @@ def _parser() -> argparse.ArgumentParser:
 def transport(asked: str) -> Finding:
     """What serves, and what it costs."""
     if asked == "grpcio":
-        return Finding("ok", "transport grpcio, as asked; the native one costs several times less for each request")
-    return Finding("ok", "transport native, with grpcio behind it for what is not hot")
+        return Finding("ok", "transport grpcio, as configured; the native one needs several times less CPU")
+    return Finding("ok", "transport native, with grpcio for methods that are not answered in batches")
 
 
 def cpu(budget: CpuBudget, workers: int, models: Mapping[str, Policy]) -> list[Finding]:
@@ -134,7 +134,7 @@ def cpu(budget: CpuBudget, workers: int, models: Mapping[str, Policy]) -> list[F
         found = [
             Finding(
                 "warn",
-                f"{found[0].text}: a worker that has used it up stands still for the rest of each period",
+                f"{found[0].text}: a worker that has used it up is paused for the rest of each period",
                 "grant at least one CPU if latency matters",
             )
         ]
@@ -193,7 +193,7 @@ def summary(sections: Sequence[Section]) -> str:
     """The report in one line."""
     levels = [finding.level for section in sections for finding in section.findings]
     told = [counted(levels.count("fail"), "failure"), counted(levels.count("warn"), "warning")]
-    return " and ".join(each for each in told if not each.startswith("0 ")) or "nothing to complain of"
+    return " and ".join(each for each in told if not each.startswith("0 ")) or "no problems found"
 
 
 def _text(section: Section, colour: bool) -> str:
