@@ -1,7 +1,7 @@
 """What Locust runs: `locust -f bench/locustfile.py --host 127.0.0.1:8500 --scenario steady`. See docs/load-testing.md.
 
-Users are in bench/skylane/bench/load/users.py, scenarios in its neighbour scenarios.py; here they are joined to Locust's
-events.
+Users are in bench/skylane/bench/load/users.py, scenarios in bench/skylane/bench/load/scenarios.py; this file
+connects them to Locust's events.
 """
 
 import logging
