@@ -26,15 +26,15 @@ DRAWINGS: Final = 5
 INTRODUCTION: Final = """\
 # Estimator families
 
-What becomes of scikit-learn's families when they are converted: the graph answers rightly, or the conversion is refused
-with a reason. Written by `pytest tests/convert/test_conformance.py --exhaustive`, which draws settings and data
-{drawings} times for each cell, converts with the tolerance `close`, and asks the graph and scikit-learn about rows that
-the conversion has not seen. With {versions}.
+For each family of scikit-learn's estimators: whether it converts, and how closely the graph agrees with scikit-learn, or
+why it is refused. Written by `pytest tests/convert/test_conformance.py --exhaustive`, which draws settings and data
+{drawings} times for each cell, converts with the tolerance `close`, and compares the graph with scikit-learn on rows that
+were not used in the conversion. With {versions}.
 
 *right, 1e-07*: the largest difference of a probability, or of another number in standard deviations. *tame* rows are
-normally distributed; *hard* ones hold seconds since 1970, ids up to 2^31 and numbers that hardly differ; *gaps* are NaN
-in a tenth of the places, filled by an imputer where the family takes none; *strings* are a data frame of texts, codes,
-numbers and gaps, or texts of several alphabets. Tree families have a scaler in front, or none, as drawn.
+normally distributed; *hard* ones contain seconds since 1970, ids up to 2^31 and numbers that hardly differ; *gaps* are
+NaN in a tenth of the places, filled by an imputer if the family accepts no missing values; *strings* are a data frame of
+texts, codes, numbers and missing values, or texts in several alphabets. Tree families are drawn with or without a scaler.
 """
 
 TABLE: Final = Path(__file__).parents[2] / "docs" / "families.md"
@@ -125,7 +125,7 @@ def page(found: Table) -> str:
                 INTRODUCTION.format(drawings=DRAWINGS, versions=versions),
                 *lines,
                 "",
-                "Refused, in their own words:",
+                "Reasons for refusal:",
                 "",
                 *notes,
             )
