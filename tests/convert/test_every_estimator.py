@@ -1,7 +1,7 @@
 """Every estimator of scikit-learn as it is without settings: right, or refused. Never wrong, never a traceback.
 
-By default a tenth of them; all with `pytest tests/convert/test_every_estimator.py --exhaustive` (some minutes). What a
-new release of scikit-learn brings is asked about without anybody adding it.
+A tenth of them; the others in `tasks.py soak`, or with `pytest -m "" tests/convert/test_every_estimator.py`. What a new
+release of scikit-learn brings is asked about without anybody adding it.
 """
 
 from contextlib import suppress
@@ -20,15 +20,17 @@ pytestmark = pytest.mark.usefixtures("untimed")
 TENTH: Final = 10
 
 SLOW: Final = ("IsolationForest", "GammaRegressor")
-"""Over whose default settings skl2onnx, or scikit-learn, takes seconds: only if all are wanted."""
+"""Over whose default settings skl2onnx, or scikit-learn, takes seconds: only in a soak."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """All of them, or some."""
+    """All of them; most are for a soak."""
     families = all_estimators()
-    if not metafunc.config.getoption("--exhaustive"):
-        families = [one for one in families[::TENTH] if one[0] not in SLOW]
-    metafunc.parametrize("family", [pytest.param(family, id=name) for name, family in families])
+    cut = [name for name, _ in families[::TENTH] if name not in SLOW]
+    metafunc.parametrize(
+        "family",
+        [pytest.param(family, id=name, marks=[] if name in cut else [pytest.mark.soak]) for name, family in families],
+    )
 
 
 @pytest.mark.filterwarnings("ignore")  # of estimators that like neither these rows nor their own defaults
