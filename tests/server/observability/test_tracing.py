@@ -331,7 +331,7 @@ def test_a_deadline_that_passes_in_the_queue_is_a_fault_of_the_server(
         predict(channel)(ask("linear", features=features(0)), timeout=60)
         gate.opened.set()
         first.result()
-    assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED  # type: ignore[attr-defined]
+    assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     (request,) = collector.requests
     assert request.told["skylane.refused"] in ("DeadlineExpired", "CallCancelled"), "whichever is heard of first"
     assert (
