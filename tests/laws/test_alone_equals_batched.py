@@ -19,6 +19,7 @@ from fakes import RecordingSink
 from skylane.policy import Batching, Cache, Policy
 from skylane.server.codecs.skylane_v1.requests import RequestDecoder
 from skylane.server.core.errors import CallCancelled, DeadlineExpired, ModelFailed, Overloaded, ServingError
+from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.types import NO_DEADLINE, Call
 from skylane.server.engine.cost import CostModel
 from skylane.server.engine.engine import Engine
@@ -180,8 +181,10 @@ class World:
     callers: list[tuple[Call, PredictRequest]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.engine = Engine(self.workers, self.workers.clock, inline_s_max=1.0 if self.inline else 0.0)
-        self.decoder = RequestDecoder()
+        self.engine = Engine(
+            self.workers, self.workers.clock, RejectionCounter(), inline_s_max=1.0 if self.inline else 0.0
+        )
+        self.decoder = RequestDecoder(RejectionCounter())
         served_versions = {
             name: ServedVersion(replace(model, cost=CostModel([(1, 1e-5), (8, 1e-4)])), self.policy)
             for name, model in self.models.items()

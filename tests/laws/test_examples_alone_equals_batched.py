@@ -24,6 +24,7 @@ from skylane.manifest import Manifest
 from skylane.policy import Batching, Policy
 from skylane.server.codecs.skylane_v1.requests import RequestDecoder
 from skylane.server.core.errors import CallCancelled
+from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.types import Call
 from skylane.server.engine.cost import CostModel
 from skylane.server.engine.engine import Engine
@@ -61,14 +62,14 @@ class Example:
     ) -> list[PredictResponse | None]:
         """What callers get whose requests arrive together; None for those who have gone."""
         simulation, sink = Simulation(), RecordingSink()
-        engine = Engine(simulation, simulation.clock)
+        engine = Engine(simulation, simulation.clock, RejectionCounter())
         policy = Policy(batching=Batching(max_batch_rows=16))
         dear = replace(self.model, cost=CostModel([(1, 1.0)]))  # so that it runs later, when all have arrived
         served_version = ServedVersion(dear, policy)
         engine.serve(Routes({self.manifest.model: ModelRoutes({1: served_version}, 1)}))
         calls = [Call(place, sink) for place in range(len(requests))]
         for request, call in zip(requests, calls, strict=True):
-            engine.submit(RequestDecoder().decode([call], [request.SerializeToString()], sink))
+            engine.submit(RequestDecoder(RejectionCounter()).decode([call], [request.SerializeToString()], sink))
         for call, is_gone in zip(calls, cancelled, strict=False):
             call.cancelled = is_gone and not call.done
         simulation.play()

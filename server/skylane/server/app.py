@@ -96,7 +96,7 @@ class App:
         access = AccessLog(time.monotonic, _STATUSES) if settings.access_log else None
         rejections = RejectionCounter()
         self._doors = UnroutedRequests(rejections, protocol_of, access)
-        self._engine = Engine(self._workers, time.monotonic, observer=all_of(tracer, access), rejections=rejections)
+        self._engine = Engine(self._workers, time.monotonic, rejections, observer=all_of(tracer, access))
         self._answerer = FollowedEngine(self._engine, tracer) if tracer else self._engine
         self._authenticator = Authenticator(settings.tokens)
         self._routes = Routes()

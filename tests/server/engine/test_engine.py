@@ -8,8 +8,9 @@ from fakes import PlainBlock, RecordingSink
 from skylane.bench.fuzz.clock import Simulation
 from skylane.manifest import OutputSpec, TensorSpec
 from skylane.policy import Cache, Policy
-from skylane.server.core.batch_task import BatchTask, RequestGroup
+from skylane.server.core.batch_task import Bound, RequestGroup
 from skylane.server.core.errors import ModelFailed
+from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.types import Array, Call, Interface, Route
 from skylane.server.engine.cost import CostModel
 from skylane.server.engine.engine import Engine
@@ -47,14 +48,14 @@ class NumberBlock(PlainBlock):
 class NumberAsk(RequestGroup):
     """Calls whose handle is their number."""
 
-    def bind(self, interface: Interface) -> BatchTask:
-        """See Ask."""
-        return NumberBlock(self.calls)
+    def bind(self, interface: Interface) -> Bound:
+        """See RequestGroup."""
+        return NumberBlock(self.calls), ()
 
 
 def test_an_answer_that_cannot_be_encoded_fails_its_own_callers_and_leaves_nothing_behind() -> None:
     sim, sink = Simulation(), RecordingSink()
-    engine = Engine(sim, sim.clock)
+    engine = Engine(sim, sim.clock, RejectionCounter())
     interface = Interface(
         "m",
         1,

@@ -13,6 +13,7 @@ from fakes import Nobody, PlainBlock, RecordingSink, call
 from skylane.manifest import ColumnSpec, OutputSpec, TensorSpec
 from skylane.server.codecs.skylane_v1.requests import RequestDecoder
 from skylane.server.core.batch_task import BatchTask
+from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.types import Call, Interface
 from skylane.server.engine.reply_cache import ENTRY_BYTES, ReplyCache
 from skylane.v1.prediction_pb2 import Column, PredictRequest, StringList
@@ -235,12 +236,12 @@ def bound(decoder: RequestDecoder, interface: Interface, requests: Sequence[Pred
     calls = [Call(place, sink) for place in range(len(requests))]
     asks = decoder.decode(calls, [request.SerializeToString() for request in requests], sink)
     assert sink.got == []
-    return [each.bind(interface) for each in asks]
+    return [task for task, _ in (each.bind(interface) for each in asks) if task is not None]
 
 
 def keys(request: PredictRequest, *, interface: Interface = PLAIN, learned: bool = False) -> list[Hashable]:
     """The key of a request, as a decoder makes it that has or has not seen its form before."""
-    decoder = RequestDecoder()
+    decoder = RequestDecoder(RejectionCounter())
     if learned:
         bound(decoder, interface, [request])
     (made,) = bound(decoder, interface, [request])
@@ -357,13 +358,14 @@ def test_the_accounted_size_is_what_entries_take_and_at_most_twice_that(
 ) -> None:
     """Small entries, where Python's own objects weigh most."""
     payloads = [request_of(number).SerializeToString() for number in range(entries)]
-    decoder, sink = RequestDecoder(), Nobody()
+    decoder, sink = RequestDecoder(RejectionCounter()), Nobody()
     cache = ReplyCache(2**30, TTL_S)
 
     def fill(start: int, stop: int) -> None:
         for number in range(start, stop):
             for each in decoder.decode([Call(number, sink)], payloads[number : number + 1], sink):
-                made = each.bind(interface)
+                made, _ = each.bind(interface)
+                assert made is not None
                 cache.keep(made.keys()[0], made.key_bytes(), b"reply %5d " % number + bytes(40), 0.0 + number)
 
     fill(0, 100)  # what is made once is not the entries'

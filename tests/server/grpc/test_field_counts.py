@@ -13,9 +13,14 @@ from skylane.server.codecs.request_templates import FIELDS_MAX, TemplatingDecode
 from skylane.server.codecs.skylane_v1.requests import RequestDecoder
 from skylane.server.codecs.tfs.requests import PredictDecoder
 from skylane.server.core.errors import BadRequest, ServingError
+from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.types import Call
 
-DECODERS: list[Callable[[], TemplatingDecoder]] = [RequestDecoder, lambda: InferDecoder(lambda: 0.0), PredictDecoder]
+DECODERS: list[Callable[[], TemplatingDecoder]] = [
+    lambda: RequestDecoder(RejectionCounter()),
+    lambda: InferDecoder(lambda: 0.0, RejectionCounter()),
+    lambda: PredictDecoder(RejectionCounter()),
+]
 
 
 def refused(decoder: TemplatingDecoder, payload: bytes) -> bytes | ServingError:

@@ -21,6 +21,7 @@ from skylane.server.codecs.tfs.messages import VALUES_OF, PredictRequest
 from skylane.server.codecs.tfs.requests import PredictDecoder
 from skylane.server.core.batch_task import RequestGroup
 from skylane.server.core.errors import ServingError
+from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.types import Array, Call, Interface
 from support.foreign import list_elements
 
@@ -99,8 +100,8 @@ def requests(draw: st.DrawFn, kind: str) -> bytes:
 
 
 DECODERS: Final = [
-    pytest.param("open inference", lambda: InferDecoder(time.monotonic), id="open inference"),
-    pytest.param("tensorflow", PredictDecoder, id="tensorflow"),
+    pytest.param("open inference", lambda: InferDecoder(time.monotonic, RejectionCounter()), id="open inference"),
+    pytest.param("tensorflow", lambda: PredictDecoder(RejectionCounter()), id="tensorflow"),
 ]
 
 
@@ -116,15 +117,17 @@ def outcomes(decoder: TemplatingDecoder, payloads: Sequence[bytes]) -> list[obje
 
 
 def _bound(asked: RequestGroup) -> dict[int, object]:
-    calls = list(asked.calls)
     try:
-        block = asked.bind(INTERFACE)
+        block, rejected = asked.bind(INTERFACE)
     except ServingError as error:
-        return {call.handle: (type(error), str(error)) for call in calls}
+        return {call.handle: (type(error), str(error)) for call in asked.calls}
+    refused: dict[int, object] = {call.handle: (type(error), str(error)) for calls, error in rejected for call in calls}
+    if block is None:
+        return refused
     outputs = [np.arange(block.rows, dtype=np.float32) % max(block.rows_each, 1)] * 2
     (array,), keys, replies = block.arrays(), block.keys(), block.encode(outputs)
     parts = np.split(array, len(block.calls))
-    return {
+    return refused | {
         call.handle: (asked.route, call.tail, _content(part), None if np.isnan(part).any() else key, reply)
         for call, part, key, reply in zip(block.calls, parts, keys, replies, strict=True)
     }
@@ -153,34 +156,40 @@ ONE, OTHER = np.array([[1, 2]], np.float32), np.array([[np.nan, -0.0]], np.float
     ("make", "first", "second"),
     [
         pytest.param(
-            lambda: InferDecoder(time.monotonic),
+            lambda: InferDecoder(time.monotonic, RejectionCounter()),
             infer(ONE, "float32", raw=True),
             infer(OTHER, "float32", raw=True),
             id="raw numbers",
         ),
         pytest.param(
-            lambda: InferDecoder(time.monotonic),
+            lambda: InferDecoder(time.monotonic, RejectionCounter()),
             infer(ONE, "float32", raw=False),
             infer(OTHER, "float32", raw=False),
             id="listed numbers",
         ),
         pytest.param(
-            lambda: InferDecoder(time.monotonic),
+            lambda: InferDecoder(time.monotonic, RejectionCounter()),
             infer(ONE, "float32", raw=True, request_id="7"),
             infer(OTHER, "float32", raw=True, request_id="8"),
             id="ids that change",
         ),
         pytest.param(
-            lambda: InferDecoder(time.monotonic),
+            lambda: InferDecoder(time.monotonic, RejectionCounter()),
             infer(ONE, "float32", raw=True, parameter="triton_enable_empty_final_response"),
             infer(OTHER, "float32", raw=True, parameter="triton_enable_empty_final_response"),
             id="a parameter that means nothing here, as perf_analyzer sends",
         ),
         pytest.param(
-            PredictDecoder, predict(ONE, "float32", raw=True), predict(OTHER, "float32", raw=True), id="tensor_content"
+            lambda: PredictDecoder(RejectionCounter()),
+            predict(ONE, "float32", raw=True),
+            predict(OTHER, "float32", raw=True),
+            id="tensor_content",
         ),
         pytest.param(
-            PredictDecoder, predict(ONE, "float32", raw=False), predict(OTHER, "float32", raw=False), id="float_val"
+            lambda: PredictDecoder(RejectionCounter()),
+            predict(ONE, "float32", raw=False),
+            predict(OTHER, "float32", raw=False),
+            id="float_val",
         ),
     ],
 )
@@ -209,7 +218,7 @@ def test_forms_that_are_recognised(make: MakeDecoder, first: Any, second: Any) -
     ],
 )
 def test_forms_that_are_read_each_time(first: Any, second: Any) -> None:
-    assert not recognised(InferDecoder(time.monotonic), first, second)
+    assert not recognised(InferDecoder(time.monotonic, RejectionCounter()), first, second)
 
 
 def recognised(decoder: TemplatingDecoder, first: Any, second: Any) -> bool:

@@ -12,6 +12,7 @@ from skylane.server.admin.model_control import ModelControl
 from skylane.server.admin.readiness import Readiness
 from skylane.server.auth.authenticator import Authenticator
 from skylane.server.core.errors import MessageTooLarge
+from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.engine.engine import Engine
 from skylane.server.engine.routes import Routes
 from skylane.server.engine.served_version import LoadedModel
@@ -51,7 +52,7 @@ async def nobody_looks() -> None:
 async def get(path: str, metrics: Any, *fields: tuple[bytes, bytes]) -> tuple[int, dict[bytes, bytes], bytes]:
     """Status, headers and body, from the application itself."""
     context = Context(
-        exchange=EngineCalls(Engine(NoWorkers(), time.monotonic), time.monotonic),
+        exchange=EngineCalls(Engine(NoWorkers(), time.monotonic, RejectionCounter()), time.monotonic),
         bodies=Bodies(1, lambda size: MessageTooLarge(f"{size}")),
         authenticator=Authenticator(None),
         directory=ModelControl(

@@ -17,7 +17,7 @@ from skylane.dtypes import NUMPY, DType
 from skylane.server.codecs import protobuf_wire
 from skylane.server.codecs.payload_tasks import ArraysTask, NumbersPlan, NumbersTask, ReplyForm
 from skylane.server.core import input_binding
-from skylane.server.core.batch_task import BatchTask, RequestGroup
+from skylane.server.core.batch_task import Bound, Rejection, RequestGroup
 from skylane.server.core.errors import BadRequest, InputMismatch, ServingError
 from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.types import Array, Call, Interface, Route, Sink
@@ -103,34 +103,34 @@ class TemplateAsk(GrowingGroup):
         self.calls.append(call)
         self._numbers.append(payload[self._template.start : self._template.stop])
 
-    def bind(self, interface: Interface) -> BatchTask:
-        """See Ask. A form is checked once for each model that it meets."""
+    def bind(self, interface: Interface) -> Bound:
+        """See RequestGroup. A form is checked once for each model that it meets."""
         template, bound = self._template, self._template.bound
         if bound is None or bound[0] is not interface:
             name, dtype, shape = template.tensor
             if input_binding.are_columns(interface, [name]):
-                return self._bind_apart(interface)
+                return self._bind_each(interface)
             array = np.broadcast_to(np.zeros((), NUMPY[dtype]), shape)  # a shape without memory
             input_binding.bind(interface, {name: array})
             try:
                 form = template.reply(interface)
             except InputMismatch:  # wrong for all, but a call whose values are wrong as well hears of those first
-                return self._bind_apart(interface)
+                return self._bind_each(interface)
             plan = NumbersPlan(form, shape, NUMPY[dtype])
             template.bound = bound = interface, plan
         task = NumbersTask(self.calls, bound[1], self._numbers)
         if interface.limits and not interface.limits.hold(task.arrays()):  # else it is stacked only if it must run
-            return self._bind_apart(interface)
-        return task
+            return self._bind_each(interface)
+        return task, ()
 
-    def _bind_apart(self, interface: Interface) -> ArraysTask:
-        """Where numbers are cast as a column's, or a value is refused, one call may be wrong alone."""
+    def _bind_each(self, interface: Interface) -> Bound:
+        """Where numbers are cast to a column's type, or values have limits, one call may be wrong alone."""
         name, dtype, shape = self._template.tensor
 
         def read(sent: bytes) -> dict[str, Array]:
             return {name: np.frombuffer(sent, NUMPY[dtype]).reshape(shape)}
 
-        return bind_apart(self, interface, self._numbers, read, self._template.reply)
+        return bind_each(self.calls, interface, self._numbers, read, self._template.reply)
 
 
 class NamedTemplate(Template):
@@ -183,39 +183,41 @@ class NamedTemplateAsk(TemplateAsk):
         call.tail = self._named.id_of(payload[self._named.id_start : self._named.id_stop])
 
 
-def bind_apart(
-    group: RequestGroup,
+def bind_each(
+    calls: Sequence[Call],
     interface: Interface,
     sent: Sequence[bytes],
     read: Callable[[bytes], Mapping[str, Array]],
     reply: ReplyFormOf,
-) -> ArraysTask:
-    """Bind calls of one shape whose values decide whether they are right: the wrong ones are refused alone.
+) -> Bound:
+    """Bind calls of one shape whose values decide whether they are right: the wrong ones are rejected one by one.
 
-    Raises InputMismatch for the last call if none is right, for the engine to refuse it as if it had been alone.
+    `sent`: the values of each call; `read` makes arrays of them.
     """
-    calls, stacks = list[Call](), list[list[Array]]()
-    for call, content in zip(group.calls, sent, strict=True):
+    right, stacks, rejected = list[Call](), list[list[Array]](), list[Rejection]()
+    for call, content in zip(calls, sent, strict=True):
         try:
             stacks.append(input_binding.bind(interface, read(content)))
         except InputMismatch as error:
-            if call is group.calls[-1] and not calls:
-                group.calls = [call]
-                raise
-            group.sink.refuse([call], error)
+            rejected.append(([call], error))
         else:
-            calls.append(call)
-    group.calls = calls
-    rows = len(stacks[0][0])
-    return ArraysTask(calls, reply(interface), [np.concatenate(each) for each in zip(*stacks, strict=True)], rows)
+            right.append(call)
+    if not right:
+        return None, rejected
+    try:
+        form = reply(interface)
+    except InputMismatch as error:  # wrong for all, but the others have a reason of their own
+        return None, [*rejected, (right, error)]
+    arrays = [np.concatenate(each) for each in zip(*stacks, strict=True)]
+    return ArraysTask(right, form, arrays, len(stacks[0][0])), rejected
 
 
 class TemplatingDecoder(ABC):
     """Reads requests, and remembers their forms. Thread-safe: a lost update only means that a form is learned again."""
 
-    def __init__(self, rejections: RejectionCounter | None = None) -> None:
-        """`rejections`: where requests are counted that cannot be read."""
-        self._rejections = rejections or RejectionCounter()
+    def __init__(self, rejections: RejectionCounter) -> None:
+        """`rejections`: counts requests that cannot be read."""
+        self._rejections = rejections
         self._templates: dict[int, list[AnyTemplate]] = {}
         self._count = 0
 

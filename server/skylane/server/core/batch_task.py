@@ -6,8 +6,9 @@ several protocols, and how nothing on the request path is done per request that 
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeAlias
 
+from skylane.server.core.errors import ServingError
 from skylane.server.core.types import Array, Call, Interface, Route, Sink
 
 
@@ -22,10 +23,11 @@ class RequestGroup(ABC):
         self.sink = sink
 
     @abstractmethod
-    def bind(self, interface: Interface) -> "BatchTask":
+    def bind(self, interface: Interface) -> "Bound":
         """Check the inputs against what the model takes, and give them its order and types.
 
-        Raises InputMismatch; a block's calls are all right or all wrong, since they have one shape.
+        Raises ServingError if all calls are wrong for one reason, which their common shape can be; calls whose values
+        alone are wrong are returned as rejected. The group does not change: it may be bound to another model later.
         """
 
 
@@ -68,6 +70,13 @@ class BatchTask(ABC):
     @abstractmethod
     def mark_cached(self, reply: bytes) -> bytes:
         """The reply as it goes to a caller for whom the model did not run."""
+
+
+Rejection: TypeAlias = tuple[Sequence[Call], ServingError]
+"""Calls that fail for the same reason, and the reason."""
+Bound: TypeAlias = tuple[BatchTask | None, Sequence[Rejection]]
+"""The calls of a group that the model can answer, None if it can answer none; and the others, which are not answered
+yet."""
 
 
 class Answerer(Protocol):

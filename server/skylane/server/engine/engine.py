@@ -17,16 +17,14 @@ from threading import Lock
 from typing import Protocol
 
 from skylane.server.core import request_ids
-from skylane.server.core.batch_task import BatchTask, RequestGroup
+from skylane.server.core.batch_task import BatchTask, Bound, Rejection, RequestGroup
 from skylane.server.core.errors import (
     CallCancelled,
     DeadlineExpired,
-    InputMismatch,
     ModelFailed,
-    ModelNotFound,
     ServingError,
     ShuttingDown,
-    StillLoading,
+    TooManyRows,
 )
 from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.types import Call, Sink
@@ -60,18 +58,18 @@ class Engine:
         self,
         workers: Workers,
         clock: Callable[[], float],
+        rejections: RejectionCounter,
         inline_s_max: float = INLINE_S_MAX,
         observer: Observer | None = None,
-        rejections: RejectionCounter | None = None,
     ) -> None:
-        """`rejections`: where calls are counted that reach no model."""
+        """`rejections`: counts calls that reach no model."""
         self._workers, self._clock, self._inline_s_max = workers, clock, inline_s_max
         self._observer = observer
         self._routes = Routes()
         self._served_versions: frozenset[ServedVersion] = frozenset()
         self._lanes_lock = Lock()
         self._stopping = False
-        self._rejections = rejections or RejectionCounter()
+        self._rejections = rejections
 
     # --- The request path -------------------------------------------------------------------------------------------
 
@@ -81,11 +79,8 @@ class Engine:
         for group in groups:
             try:
                 touched[self._enqueue(group)] = None
-            except ServingError as error:
-                if isinstance(
-                    error, ModelNotFound | ShuttingDown | StillLoading
-                ):  # the others were counted where they belong
-                    self._rejections.add(group.calls[0].protocol, type(error).__name__, len(group.calls))
+            except ServingError as error:  # no model was reached
+                self._rejections.add(group.calls[0].protocol, type(error).__name__, len(group.calls))
                 group.sink.refuse(group.calls, error)
             except Exception:  # a fault of ours must not reach the calls that arrived beside this one
                 log.exception("a request for %s met a fault of the server", group.route)
@@ -100,27 +95,34 @@ class Engine:
             if self._stopping:
                 raise ShuttingDown("the server is shutting down and takes no new requests")
             served_version = self._routes.served_version(group.route)
-            task = _bind(served_version, group)
-            if self._observer is not None:
-                self._observer.bound(served_version.model.interface, task)
-            if task.rows_each == 0:
-                _answer(task.calls, task.encode(served_version.model.empty))
-                with served_version.lock:
-                    served_version.counts.had_no_rows(len(task.calls), task.protocol)
+            task, rejected = _bind(served_version, group)
+            if task is None or self._admit(served_version, task):
+                if rejected:
+                    _reject(served_version, group.sink, rejected)
                 return served_version
-            now = self._clock()
+
+    def _admit(self, served_version: ServedVersion, task: BatchTask) -> bool:
+        """Answer what is cached, and queue the rest; False if this version no longer serves."""
+        if self._observer is not None:
+            self._observer.bound(served_version.model.interface, task)
+        if task.rows_each == 0:
+            _answer(task.calls, task.encode(served_version.model.empty))
             with served_version.lock:
-                if served_version.retired:
-                    continue  # the routes changed after we read them
-                kept, refused = _admit_to(served_version, task, now)
-            if kept:
-                _answer([call for call, _ in kept], [reply for _, reply in kept])
-                ended_at = self._clock()
-                with served_version.lock:
-                    served_version.counts.hit(len(kept), ended_at - now, ended_at, kept[0][0].protocol)
-            for calls, error in refused:
-                _refuse(served_version, calls, error)
-            return served_version
+                served_version.counts.had_no_rows(len(task.calls), task.protocol)
+            return True
+        now = self._clock()
+        with served_version.lock:
+            if served_version.retired:
+                return False  # the routes changed after we read them
+            kept, refused = _admit_to(served_version, task, now)
+        if kept:
+            _answer([call for call, _ in kept], [reply for _, reply in kept])
+            ended_at = self._clock()
+            with served_version.lock:
+                served_version.counts.hit(len(kept), ended_at - now, ended_at, kept[0][0].protocol)
+        for calls, error in refused:
+            _refuse(served_version, calls, error)
+        return True
 
     def _drive(self, served_version: ServedVersion, here_s_max: float) -> None:
         """Run what is due while an instance is free: here if it should take `here_s_max` at most, else on a worker."""
@@ -274,20 +276,27 @@ class Engine:
         return all(served_version.idle for served_version in self._served_versions)
 
 
-def _bind(served_version: ServedVersion, group: RequestGroup) -> BatchTask:
-    """Hold inputs against the lane's model. Raises InputMismatch or TooManyRows."""
-    asked, protocol = len(group.calls), group.calls[0].protocol
+def _bind(served_version: ServedVersion, group: RequestGroup) -> Bound:
+    """Check inputs against the model, and their size against its policy: what it can answer, and what is wrong."""
     try:
-        task = group.bind(served_version.model.interface)
-        served_version.admission.check_size(task)
+        task, rejected = group.bind(served_version.model.interface)
     except ServingError as error:
-        with served_version.lock:
-            served_version.counts.failed(error, asked, protocol)
-        raise
-    if len(group.calls) < asked:  # those whose values were wrong were refused apart
-        with served_version.lock:
-            served_version.counts.failed(InputMismatch(""), asked - len(group.calls), protocol)
-    return task
+        return None, [(group.calls, error)]
+    if task is not None:
+        try:
+            served_version.admission.check_size(task)
+        except TooManyRows as error:
+            return None, [*rejected, (task.calls, error)]
+    return task, rejected
+
+
+def _reject(served_version: ServedVersion, sink: Sink, rejected: Sequence[Rejection]) -> None:
+    """Refuse calls of one group, each for its own reason, and count it under that."""
+    with served_version.lock:
+        for calls, error in rejected:
+            served_version.counts.failed(error, len(calls), calls[0].protocol)
+    for calls, error in rejected:
+        sink.refuse(calls, error)
 
 
 def _admit_to(

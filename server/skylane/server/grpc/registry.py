@@ -36,7 +36,7 @@ class Service(Protocol):
 
 
 def batched_methods(
-    engine: Answerer, clock: Callable[[], float], message_bytes_max: int, rejections: RejectionCounter | None = None
+    engine: Answerer, clock: Callable[[], float], message_bytes_max: int, rejections: RejectionCounter
 ) -> BatchedMethods:
     """Methods whose calls may come many at once, of every protocol, on one engine.
 

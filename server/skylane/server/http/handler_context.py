@@ -14,7 +14,7 @@ from starlette.responses import Response
 from skylane.server.admin.model_control import ModelControl
 from skylane.server.admin.readiness import Readiness
 from skylane.server.auth.authenticator import Authenticator
-from skylane.server.core.batch_task import BatchTask, RequestGroup
+from skylane.server.core.batch_task import Bound, RequestGroup
 from skylane.server.core.errors import BadRequest, ModelFailed, ModelNotFound, ServingError
 from skylane.server.core.grant import Grant
 from skylane.server.core.text import quoted
@@ -131,8 +131,8 @@ class _Unanswerable(RequestGroup):
         super().__init__(route, [call], call.sink)
         self._why = why
 
-    def bind(self, interface: Interface) -> BatchTask:  # noqa: ARG002
-        """See Ask. The model has come meanwhile."""
+    def bind(self, interface: Interface) -> Bound:  # noqa: ARG002
+        """See RequestGroup. The model has come meanwhile."""
         raise ModelNotFound(self._why)
 
 

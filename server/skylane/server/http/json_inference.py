@@ -13,7 +13,7 @@ import msgspec
 from skylane.dtypes import NUMPY
 from skylane.server.codecs.tensor_bytes import DATATYPE_OF, read_dtype, read_raw, read_shape, shaped, write_raw
 from skylane.server.core import input_binding
-from skylane.server.core.batch_task import RequestGroup
+from skylane.server.core.batch_task import Bound, RequestGroup
 from skylane.server.core.errors import BadRequest, InputMismatch, MessageTooLarge
 from skylane.server.core.text import quoted
 from skylane.server.core.types import Array, Call, Interface, Route
@@ -116,11 +116,11 @@ class InferenceGroup(RequestGroup):
         super().__init__(route, [call], call.sink)
         self._inference = inference
 
-    def bind(self, interface: Interface) -> JsonTask:
-        """See Ask."""
+    def bind(self, interface: Interface) -> Bound:
+        """See RequestGroup."""
         arrays = self._inference.arrays(interface)
         form = InferenceForm(interface, self._inference.wanted, self._inference.binary)
-        return JsonTask(self.calls, form, arrays, len(arrays[0]))
+        return JsonTask(self.calls, form, arrays, len(arrays[0])), ()
 
 
 class InferenceForm:

@@ -17,7 +17,7 @@ import numpy as np
 from skylane.dtypes import NUMPY
 from skylane.manifest import OutputSpec, TensorSpec
 from skylane.server.core import input_binding
-from skylane.server.core.batch_task import RequestGroup
+from skylane.server.core.batch_task import Bound, RequestGroup
 from skylane.server.core.errors import BadRequest, InputMismatch
 from skylane.server.core.text import listed, quoted
 from skylane.server.core.types import Array, Call, Interface, Route
@@ -111,11 +111,11 @@ class PredictionGroup(RequestGroup):
         super().__init__(route, [call], call.sink)
         self._prediction = prediction
 
-    def bind(self, interface: Interface) -> JsonTask:
-        """See Ask."""
+    def bind(self, interface: Interface) -> Bound:
+        """See RequestGroup."""
         arrays = self._prediction.arrays(interface)
         form = PredictionForm(interface, self._prediction.wanted, self._prediction.form)
-        return JsonTask(self.calls, form, arrays, len(arrays[0]))
+        return JsonTask(self.calls, form, arrays, len(arrays[0])), ()
 
 
 class PredictionForm:

@@ -19,6 +19,7 @@ from skylane.server.codecs.skylane_v1.records import RECORD_BYTES_MAX
 from skylane.server.codecs.skylane_v1.requests import REQUEST_ID_BYTES_MAX, MessageAsk, RequestDecoder
 from skylane.server.core.batch_task import RequestGroup
 from skylane.server.core.errors import ServingError
+from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.types import Call, Interface, Route
 from skylane.v1.prediction_pb2 import Column, DoubleList, Int64List, PredictRequest, PredictResponse, StringList, Tensor
 from support.calls import Array, ask, tensor
@@ -128,10 +129,16 @@ def outcomes(decoder: RequestDecoder, interface: Interface, payloads: Sequence[b
 
 def _bound(asked: RequestGroup, interface: Interface) -> dict[int, Outcome]:
     try:
-        task = asked.bind(interface)
+        task, rejected = asked.bind(interface)
     except ServingError as error:
         return {call.handle: Outcome(refused=f"{type(error).__name__}: {error}") for call in asked.calls}
-    assert task.calls == asked.calls
+    refused = {
+        call.handle: Outcome(refused=f"{type(error).__name__}: {error}") for calls, error in rejected for call in calls
+    }
+    assert len(refused) == sum(len(calls) for calls, _ in rejected), "refused twice"
+    if task is None:
+        return refused
+    assert [call for call in asked.calls if call.handle not in refused] == task.calls
     rows, count = task.rows_each, len(task.calls)
     outputs: list[Array] = [
         np.tile(np.arange(rows, dtype=np.float32).reshape(-1, 1), (count, 1)),
@@ -139,7 +146,7 @@ def _bound(asked: RequestGroup, interface: Interface) -> dict[int, Outcome]:
     ]
     arrays, keys, replies = task.arrays(), task.keys(), task.encode(outputs)
     assert [len(array) for array in arrays] == [rows * count] * len(interface.tensors)
-    return {
+    return refused | {
         call.handle: Outcome(
             route=asked.route,
             tail=call.tail,
@@ -292,9 +299,9 @@ def column(*values: float) -> bytes:
 def test_a_decoder_that_has_learned_reads_what_a_fresh_one_reads(
     interface: Interface, arriving: list[list[bytes]]
 ) -> None:
-    learned = RequestDecoder()
+    learned = RequestDecoder(RejectionCounter())
     for together in [*arriving, *arriving]:
-        alone = [outcomes(RequestDecoder(), interface, [payload])[0] for payload in together]
+        alone = [outcomes(RequestDecoder(RejectionCounter()), interface, [payload])[0] for payload in together]
         assert outcomes(learned, interface, together) == alone
     calls = [Call(place, RecordingSink()) for place in range(len(arriving[0]))]
     again = learned.decode(calls, arriving[0], RecordingSink())
@@ -319,7 +326,7 @@ def living_templates() -> int:
 
 
 def test_requests_of_one_form_that_arrive_together_are_one_ask_from_the_second_on() -> None:
-    decoder = RequestDecoder()
+    decoder = RequestDecoder(RejectionCounter())
     asks = decoded(decoder, rows(1, value=1.0), rows(1, value=2.0), rows(1, value=3.0))
     assert [[call.handle for call in each.calls] for each in asks] == [[0], [1, 2]]
     (again,) = decoded(decoder, rows(1, value=4.0), rows(1, value=5.0))
@@ -327,7 +334,7 @@ def test_requests_of_one_form_that_arrive_together_are_one_ask_from_the_second_o
 
 
 def test_ids_that_change_are_no_part_of_a_form() -> None:
-    decoder = RequestDecoder()
+    decoder = RequestDecoder(RejectionCounter())
     requests = [ask("m", f"id-{place}", x=np.full((1, 2), place, np.float32)) for place in range(5)]
     first, others = decoded(decoder, *requests)
     assert (len(first.calls), len(others.calls)) == (1, 4)
@@ -337,7 +344,7 @@ def test_ids_that_change_are_no_part_of_a_form() -> None:
 
 
 def test_forms_that_arrive_mixed_are_parted() -> None:
-    decoder = RequestDecoder()
+    decoder = RequestDecoder(RejectionCounter())
     decoded(decoder, rows(1), rows(2), rows(1, "other"))
     asks = decoded(decoder, rows(1), rows(2), rows(1, "other"), rows(2), rows(1))
     assert [[call.handle for call in each.calls] for each in asks] == [[0, 4], [1, 3], [2]]
@@ -357,7 +364,7 @@ def test_forms_that_arrive_mixed_are_parted() -> None:
     ],
 )
 def test_a_form_is_not_learned_if(request_: PredictRequest) -> None:
-    decoder = RequestDecoder()
+    decoder = RequestDecoder(RejectionCounter())
     decoded(decoder, request_)
     (asked,) = decoded(decoder, request_)
     assert isinstance(asked, MessageAsk)
@@ -365,7 +372,7 @@ def test_a_form_is_not_learned_if(request_: PredictRequest) -> None:
 
 def test_of_forms_that_are_equally_long_only_the_last_few_are_remembered() -> None:
     gc.collect()
-    before, decoder = living_templates(), RequestDecoder()
+    before, decoder = living_templates(), RequestDecoder(RejectionCounter())
     models = [f"m{place:02}" for place in range(ALIKE_MAX + 3)]
     decoded(decoder, *(rows(1, model) for model in models))
     known = [
@@ -378,7 +385,7 @@ def test_of_forms_that_are_equally_long_only_the_last_few_are_remembered() -> No
 
 def test_forms_without_end_are_remembered_within_the_bound() -> None:
     gc.collect()
-    before, decoder, most = living_templates(), RequestDecoder(), 0
+    before, decoder, most = living_templates(), RequestDecoder(RejectionCounter()), 0
     for count in range(TEMPLATES_MAX + 100):
         numbers = Tensor(name="x", dtype=TO_PROTO["int8"], shape=[count], data=bytes(count))
         decoded(decoder, PredictRequest(model="m", tensors=[numbers]))
@@ -391,7 +398,7 @@ def test_forms_without_end_are_remembered_within_the_bound() -> None:
 
 
 def test_a_new_version_that_takes_other_inputs_is_met_by_an_old_form_as_by_a_new_one() -> None:
-    decoder, (floats, _, strings, *_) = RequestDecoder(), INTERFACES
+    decoder, (floats, _, strings, *_) = RequestDecoder(RejectionCounter()), INTERFACES
     request = ask("m", x=np.zeros((1, 2), np.float32))
     for interface in (floats, strings, floats):
         first, second = (outcomes(decoder, interface, [request.SerializeToString()])[0] for _ in range(2))
@@ -438,7 +445,7 @@ def test_a_request_that_cannot_be_read(payload: bytes, message: str) -> None:
     sink = RecordingSink()
     good = ask("m", x=np.zeros((1, 2), np.float32)).SerializeToString()
     calls = [Call(place, sink) for place in range(3)]
-    asks = RequestDecoder().decode(calls, [good, payload, good], sink)
+    asks = RequestDecoder(RejectionCounter()).decode(calls, [good, payload, good], sink)
     ((refused, error),) = sink.got
     assert refused is calls[1]
     assert str(error).startswith(message)
@@ -447,7 +454,7 @@ def test_a_request_that_cannot_be_read(payload: bytes, message: str) -> None:
 
 def test_a_request_id_of_the_longest_kind_comes_back() -> None:
     name = "é" * (REQUEST_ID_BYTES_MAX // 2)
-    (asked,) = decoded(RequestDecoder(), ask("m", name, x=np.zeros((1, 2))))
+    (asked,) = decoded(RequestDecoder(RejectionCounter()), ask("m", name, x=np.zeros((1, 2))))
     assert asked.calls[0].tail.endswith(name.encode())
 
 
@@ -461,5 +468,5 @@ def test_a_request_id_of_the_longest_kind_comes_back() -> None:
     ],
 )
 def test_route(request_: PredictRequest, route: Route) -> None:
-    (asked,) = decoded(RequestDecoder(), request_)
+    (asked,) = decoded(RequestDecoder(RejectionCounter()), request_)
     assert asked.route == route

@@ -25,7 +25,7 @@ from skylane.server.codecs.payload_tasks import ArraysTask
 from skylane.server.codecs.request_templates import AnyTemplate, Named, OnlyTensor, TemplatingDecoder, learn_numbers
 from skylane.server.codecs.tensor_bytes import DTYPE_OF
 from skylane.server.core import input_binding
-from skylane.server.core.batch_task import BatchTask, RequestGroup
+from skylane.server.core.batch_task import Bound, RequestGroup
 from skylane.server.core.errors import BadRequest, ServingError
 from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.text import quoted
@@ -61,16 +61,16 @@ class InferAsk(RequestGroup):
         self._inputs = read_inputs(request)
         self._raw = bool(request.raw_input_contents)
 
-    def bind(self, interface: Interface) -> BatchTask:
-        """See Ask."""
+    def bind(self, interface: Interface) -> Bound:
+        """See RequestGroup."""
         arrays = input_binding.bind(interface, self._inputs)
-        return ArraysTask(self.calls, reply_form(interface, self._outputs, raw=self._raw), arrays, len(arrays[0]))
+        return ArraysTask(self.calls, reply_form(interface, self._outputs, raw=self._raw), arrays, len(arrays[0])), ()
 
 
 class InferDecoder(TemplatingDecoder):
     """Reads ModelInferRequests."""
 
-    def __init__(self, clock: Callable[[], float], rejections: RejectionCounter | None = None) -> None:
+    def __init__(self, clock: Callable[[], float], rejections: RejectionCounter) -> None:
         """`clock`: the engine's, on which deadlines are instants. `rejections`: see TemplatingDecoder."""
         super().__init__(rejections)
         self._clock = clock

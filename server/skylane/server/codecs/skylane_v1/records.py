@@ -14,11 +14,11 @@ import numpy as np
 from skylane.dtypes import FROM_PROTO, NUMPY, DType
 from skylane.server.codecs import protobuf_wire
 from skylane.server.codecs.payload_tasks import ArraysTask, Shape
-from skylane.server.codecs.request_templates import GrowingGroup, bind_apart
+from skylane.server.codecs.request_templates import GrowingGroup, bind_each
 from skylane.server.codecs.skylane_v1.inputs import read_tensors
 from skylane.server.codecs.skylane_v1.replies import ReplyForm, reply_form
 from skylane.server.core import input_binding
-from skylane.server.core.batch_task import BatchTask
+from skylane.server.core.batch_task import Bound
 from skylane.server.core.errors import InputMismatch
 from skylane.server.core.types import Array, Call, Interface, Route, Sink
 from skylane.server.core.value_limits import ValueLimits
@@ -84,14 +84,14 @@ class RecordAsk(GrowingGroup):
         self.calls.append(call)
         self._payloads.append(payload)
 
-    def bind(self, interface: Interface) -> BatchTask:
-        """See Ask."""
+    def bind(self, interface: Interface) -> Bound:
+        """See RequestGroup."""
         plan = self._template.plan(interface)
         arrays = plan.gather(self._payloads) if plan else None
         if plan is None or arrays is None:
             reply = partial(reply_form, wanted=self._template.outputs)
-            return bind_apart(self, interface, self._payloads, _read, reply)
-        return ArraysTask(self.calls, plan.reply, arrays, plan.rows)
+            return bind_each(self.calls, interface, self._payloads, _read, reply)
+        return ArraysTask(self.calls, plan.reply, arrays, plan.rows), ()
 
 
 def _read(payload: bytes) -> Mapping[str, Array]:

@@ -14,7 +14,7 @@ from skylane.server.codecs.skylane_v1.inputs import read_columns, read_tensors
 from skylane.server.codecs.skylane_v1.records import learn_record
 from skylane.server.codecs.skylane_v1.replies import reply_form, request_id_field
 from skylane.server.core import input_binding
-from skylane.server.core.batch_task import BatchTask, RequestGroup
+from skylane.server.core.batch_task import Bound, RequestGroup
 from skylane.server.core.errors import BadRequest
 from skylane.server.core.types import Call, Interface, Route
 from skylane.v1.prediction_pb2 import PredictRequest, Tensor
@@ -42,10 +42,10 @@ class MessageAsk(RequestGroup):
         if len(set(self._outputs)) < len(self._outputs):
             raise BadRequest("outputs: a name stands there twice")
 
-    def bind(self, interface: Interface) -> BatchTask:
-        """See Ask."""
+    def bind(self, interface: Interface) -> Bound:
+        """See RequestGroup."""
         arrays = input_binding.bind(interface, self._inputs, only_columns=self._columns)
-        return ArraysTask(self.calls, reply_form(interface, self._outputs), arrays, len(arrays[0]))
+        return ArraysTask(self.calls, reply_form(interface, self._outputs), arrays, len(arrays[0])), ()
 
 
 class RequestDecoder(TemplatingDecoder):

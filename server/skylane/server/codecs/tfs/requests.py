@@ -12,7 +12,7 @@ from skylane.server.codecs.request_templates import AnyTemplate, OnlyTensor, Tem
 from skylane.server.codecs.tfs import tensors
 from skylane.server.codecs.tfs.messages import SIGNATURE, PredictRequest, PredictResponse
 from skylane.server.core import input_binding
-from skylane.server.core.batch_task import BatchTask, RequestGroup
+from skylane.server.core.batch_task import Bound, RequestGroup
 from skylane.server.core.errors import BadRequest
 from skylane.server.core.text import quoted
 from skylane.server.core.types import Array, Call, Interface, Route
@@ -33,10 +33,10 @@ class PredictAsk(RequestGroup):
             raise BadRequest("output_filter: a name stands there twice")
         self._inputs = tensors.read_inputs(request.inputs)
 
-    def bind(self, interface: Interface) -> BatchTask:
-        """See Ask."""
+    def bind(self, interface: Interface) -> Bound:
+        """See RequestGroup."""
         arrays = input_binding.bind(interface, self._inputs)
-        return ArraysTask(self.calls, reply_form(interface, self._outputs), arrays, len(arrays[0]))
+        return ArraysTask(self.calls, reply_form(interface, self._outputs), arrays, len(arrays[0])), ()
 
 
 class PredictDecoder(TemplatingDecoder):

@@ -34,13 +34,11 @@ class MethodHandler:
         engine: Answerer,
         decoder: Decoder,
         message_bytes_max: int,
-        protocol: str = "",
-        rejections: RejectionCounter | None = None,
+        protocol: str,
+        rejections: RejectionCounter,
     ) -> None:
-        """`protocol`: the name under which its calls are counted. `rejections`: where those are that reach no
-        engine.
-        """
-        self._protocol, self._rejections = protocol, rejections or RejectionCounter()
+        """`protocol`: the name under which its calls are counted. `rejections`: counts those that reach no engine."""
+        self._protocol, self._rejections = protocol, rejections
         self._engine, self._decoder = engine, decoder
         self._message_bytes_max = message_bytes_max
 
