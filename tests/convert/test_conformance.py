@@ -26,15 +26,16 @@ DRAWINGS: Final = 5
 INTRODUCTION: Final = """\
 # Estimator families
 
-For each family of scikit-learn's estimators: whether it converts, and how closely the graph agrees with scikit-learn, or
-why it is refused. Written by `pytest tests/convert/test_conformance.py --exhaustive`, which draws settings and data
-{drawings} times for each cell, converts with the tolerance `close`, and compares the graph with scikit-learn on rows that
-were not used in the conversion. With {versions}.
+For each family of scikit-learn's estimators: whether it converts, and how closely the graph agrees with scikit-learn,
+or why it is refused. Written by `pytest tests/convert/test_conformance.py --exhaustive`, which draws settings and data
+{drawings} times for each cell, converts with the tolerance `close`, and compares the graph with scikit-learn on rows
+that were not used in the conversion. With {versions}.
 
 *right, 1e-07*: the largest difference of a probability, or of another number in standard deviations. *tame* rows are
 normally distributed; *hard* ones contain seconds since 1970, ids up to 2^31 and numbers that hardly differ; *gaps* are
-NaN in a tenth of the places, filled by an imputer if the family accepts no missing values; *strings* are a data frame of
-texts, codes, numbers and missing values, or texts in several alphabets. Tree families are drawn with or without a scaler.
+NaN in a tenth of the places, filled by an imputer if the family accepts no missing values; *strings* are a data frame
+of texts, codes, numbers and missing values, or texts in several alphabets. Tree families are drawn with or without a
+scaler.
 """
 
 TABLE: Final = Path(__file__).parents[2] / "docs" / "families.md"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fakes import RecordingSink
+from skylane.bench.fuzz.clock import Simulation
 from skylane.manifest import OutputSpec, TensorSpec
 from skylane.policy import Batching, Policy
 from skylane.server.codecs.skylane_v1.requests import RequestDecoder
@@ -17,7 +18,6 @@ from skylane.server.engine.engine import Engine
 from skylane.server.engine.routes import ModelRoutes, Routes
 from skylane.server.engine.served_version import LoadedModel, ServedVersion
 from support.calls import ask
-from support.simulation import Simulation
 
 RIGHT, WRONG = 1.0, float("nan")
 
