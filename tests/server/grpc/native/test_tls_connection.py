@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from skylane.server.grpc.http2.limits import Limits
 from skylane.server.grpc.native.poller import READ, WRITE
 from skylane.server.grpc.native.tls_connection import TlsConnection
 from support.h2 import Ours
@@ -33,7 +34,7 @@ def link(tmp_path: Path) -> Iterator[TlsConnection]:
     trustme.CA().issue_cert("localhost").configure_cert(context)
     near, far = socket.socketpair()
     with near, far:
-        made = TlsConnection(Ours().connection._services, near, context, 0.0)
+        made = TlsConnection(Ours().connection, near, context, Limits(), 0.0)
         with made._secure:
             yield made
 

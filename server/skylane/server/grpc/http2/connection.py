@@ -11,7 +11,7 @@ from grpc import StatusCode
 
 from skylane.server.codecs.grpc_status import Status
 from skylane.server.core.types import Call
-from skylane.server.grpc.http2 import frames, response_headers
+from skylane.server.grpc.http2 import frames, http1_response, response_headers
 from skylane.server.grpc.http2.answering import Answering, id_of
 from skylane.server.grpc.http2.call_buffer import CallBuffer
 from skylane.server.grpc.http2.flood_guard import EXCESS_BYTES, IDLE_FRAMES_FORGIVEN
@@ -50,6 +50,21 @@ class Connection(Answering):
             self._heads.forget()
             self._known_until = now + KNOWN_S
         super().feed(data, now)
+
+    def data_to_send(self) -> bytes:
+        """Frames that are ready to be written, each once."""
+        ready = self.send_buffer.frames
+        data = b"".join(ready)
+        ready.clear()
+        return data
+
+    def pause_writing(self) -> None:
+        """The peer reads too slowly: keep messages back, whatever its windows allow."""
+        self.send_buffer.hold(True)
+
+    def resume_writing(self) -> None:
+        """The peer has read what was written."""
+        self.send_buffer.hold(False)
 
     # --- Requests ---------------------------------------------------------------------------------------------------
 
@@ -333,9 +348,36 @@ class Connection(Answering):
         """Whether nothing new begins here any more."""
         return self._last_taken is not None
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing new begins here, and no stream is left: not even one that only waits."""
+        return self.ends and not (self.taken or self._coming or self.send_buffer.busy)
+
+    @property
+    def may_stall(self) -> bool:
+        """Whether the peer owes something, or is to end soon, so that `stalled` and `ends` must be polled."""
+        return bool(
+            self._asked_to_end or not self.greeted or self._coming or self.send_buffer.unsent
+            or self._rest or self._block is not None
+        )  # fmt: skip
+
+    def fail(self, fault: ConnectionFault) -> None:
+        """The peer broke the protocol: say so, in the protocol that it speaks. Nothing may be fed any more."""
+        if self.greeted:
+            self.say_goodbye(fault.code, str(fault))
+        elif http1_response.is_request(self._rest):
+            self.send_buffer.frames.append(http1_response.RESPONSE)
+
+    def end_by(self, due_at: float, now: float) -> None:
+        """Ask the peer to begin nothing new; from `due_at` on refuse it, whether the peer has answered or not."""
+        if not self._asked_to_end:
+            self.announce_end()
+        elif not self.ends and now >= due_at:
+            self.say_goodbye()
+
     def say_goodbye(self, code: Code = Code.NO_ERROR, message: str = "") -> None:
-        """Take nothing new, and tell the peer: what it began later than the last we saw may safely be sent again
-        elsewhere."""
+        """Take nothing new, and tell the peer: what it began later than the last stream that we saw may safely be sent
+        again elsewhere."""
         self._streams_max = 0
         if self._last_taken is None:
             self._last_taken = self._last_stream

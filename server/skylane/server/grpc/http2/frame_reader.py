@@ -28,7 +28,9 @@ class FrameReader(ABC):
         self.send_buffer = SendBuffer()
         self._limits = limits
         self._flood_guard = FloodGuard(limits.idle_frames)
-        self._greeted = self._asked_to_end = False
+        self.greeted = False
+        """Whether the peer has shown that it speaks HTTP/2."""
+        self._asked_to_end = False
         self._rest, self._rest_began_at = b"", 0.0
         """A frame that goes on."""
         self._block: bytearray | None = None
@@ -69,7 +71,7 @@ class FrameReader(ABC):
         if before:
             data = self._rest + data
         position, size = 0, len(data)
-        if not self._greeted:
+        if not self.greeted:
             if size < _GREETING_BYTES and frames.PREFACE.startswith(data[: len(frames.PREFACE)]):
                 self._rest = data
                 if not before:
@@ -109,8 +111,9 @@ class FrameReader(ABC):
 
     def _greet(self, data: bytes) -> None:
         if not data.startswith(frames.PREFACE):
+            self._rest = data
             raise ConnectionFault(Code.PROTOCOL_ERROR, "this is not HTTP/2")
-        self._greeted = True
+        self.greeted = True
         _, _, kind, flags, _ = frames.read_head(data, len(frames.PREFACE))
         self.send_buffer.frames.append(
             frames.settings(
@@ -194,6 +197,6 @@ class FrameReader(ABC):
     def announce_end(self) -> None:
         """Ask the peer to begin nothing new. What it begins before it hears this is still answered."""
         self._asked_to_end = True
-        if self._greeted:
+        if self.greeted:
             self.send_buffer.frames.append(frames.goaway(frames.STREAM_ID_MAX, Code.NO_ERROR))
             self.send_buffer.frames.append(frames.frame(Kind.PING, 0, 0, END_HEARD))

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.http2.services import Services
 from skylane.server.grpc.native.poller import READ, Poller
 from skylane.server.grpc.native.socket_connection import SocketConnection
@@ -95,5 +96,6 @@ class Acceptor:
 
     def _linked(self, sock: socket.socket, now: float) -> SocketConnection:
         if self._tls is None:
-            return SocketConnection(self._services, sock, now)
-        return TlsConnection(self._services, sock, self._tls(), now)
+            return SocketConnection(Connection(self._services), sock, self._services.limits, now)
+        context = self._tls()
+        return TlsConnection(Connection(self._services), sock, context, self._services.limits, now)

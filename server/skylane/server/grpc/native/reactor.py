@@ -115,7 +115,10 @@ class Reactor:
         )
         self._watches = Watches(health, self) if health is not None else None
         self._links: dict[int, SocketConnection] = {}
-        self._touched: set[SocketConnection] = set()
+        """File descriptor → its connection."""
+        self._sockets: dict[Connection, SocketConnection] = {}
+        """The same, by what they hold."""
+        self._touched: set[Connection] = set()
         """Those with something to write."""
         self._jobs: deque[Callable[[], object]] = deque()
         """What other threads want done here."""
@@ -172,14 +175,14 @@ class Reactor:
         self._acceptor.close()
         self._streams.drain()
         for link in self._links.values():
-            link.announce_end()
-            self.touch(link)
+            link.connection.announce_end()
+            self.touch(link.connection)
         self._draining = True
 
     @property
     def heard(self) -> bool:
         """Whether all clients know that the front drains. Those that have gone away without a word never will."""
-        return self._draining and all(link.ends for link in list(self._links.values()))
+        return self._draining and all(link.connection.ends for link in list(self._links.values()))
 
     def clock(self) -> float:
         """The engine's time in seconds."""
@@ -194,7 +197,6 @@ class Reactor:
 
     def touch(self, connection: Connection) -> None:
         """Write what this connection has to say, in this turn. On the front's thread."""
-        assert isinstance(connection, SocketConnection)
         self._touched.add(connection)
 
     def post(self, job: Callable[[], object]) -> None:
@@ -260,8 +262,8 @@ class Reactor:
         if now >= self._look_at:
             self._look_for_stalled(now)
         touched, self._touched = self._touched, set()
-        for link in touched:
-            if link.is_open:
+        for connection in touched:
+            if (link := self._sockets.get(connection)) is not None:
                 self._flush(link, now)
 
     def _do(self, job: Callable[[], object]) -> None:
@@ -272,7 +274,7 @@ class Reactor:
 
     def _look(self, link: SocketConnection, event: int, now: float) -> None:
         if event & WRITE:
-            self._touched.add(link)
+            self._touched.add(link.connection)
             if event == WRITE and not link.reads_when_writable:
                 return
         try:
@@ -283,9 +285,9 @@ class Reactor:
             log.exception("a connection met a fault of the server")
             self._end(link)
         else:
-            if link.send_buffer.frames:
-                self._touched.add(link)
-            if link.wary:
+            if link.connection.send_buffer.frames:
+                self._touched.add(link.connection)
+            if link.may_stall:
                 self._watch(link)
                 self._look_at = min(self._look_at, now + LOOK_S)
 
@@ -299,7 +301,7 @@ class Reactor:
             log.exception("a connection met a fault of the server")
             self._end(link)
             return
-        if self._watch(link) or link.send_buffer.unsent:
+        if self._watch(link) or link.connection.send_buffer.unsent:
             self._look_at = min(self._look_at, now + LOOK_S)
 
     def _watch(self, link: SocketConnection) -> bool:
@@ -322,7 +324,7 @@ class Reactor:
 
     def _accept(self, now: float) -> None:
         for link in self._acceptor.accept(len(self._links), now):
-            self._links[link.fd] = link
+            self._links[link.fd] = self._sockets[link.connection] = link
             self._poller.register(link.fd, READ)
             self._look_at = min(self._look_at, now + LOOK_S)  # it might say nothing
         if not self._acceptor.accepts:  # until we look at all connections again
@@ -330,6 +332,7 @@ class Reactor:
 
     def _end(self, link: SocketConnection) -> None:
         if self._links.pop(link.fd, None) is not None:
+            del self._sockets[link.connection]
             self._poller.unregister(link.fd)
             link.close()
 
@@ -345,13 +348,13 @@ class Reactor:
                 self._end(link)
                 continue
             if self._tokens_required:
-                link.end_revoked()
-                self.touch(link)
+                link.connection.end_revoked()
+                self.touch(link.connection)
             if now >= link.expires_at:
                 self._expire(link, now)
         if not self._acceptor.accepts:
             self._acceptor.listen()
-        if any(link.wary for link in self._links.values()):
+        if any(link.may_stall for link in self._links.values()):
             self._look_at = now + LOOK_S
         else:
             self._look_at = max(now + LOOK_S, min((link.expires_at for link in self._links.values()), default=math.inf))
@@ -359,7 +362,7 @@ class Reactor:
     def _expire(self, link: SocketConnection, now: float) -> None:
         link.expire(now)
         self._flush(link, now)
-        if link.is_over:
+        if link.is_finished:
             self._end(link)
 
     def _close_own(self) -> None:
@@ -372,7 +375,7 @@ class Reactor:
         self._acceptor.close()
         now = self._clock()
         for link in list(self._links.values()):
-            link.say_goodbye()
+            link.connection.say_goodbye()
             self._flush(link, now)
             self._end(link)
 

@@ -1,53 +1,43 @@
-"""A connection with its socket: reads into it, writes what it has to say, and keeps what the peer does not take."""
+"""The socket of an HTTP/2 connection: feeds it what is read, and writes what it gives, or keeps it for a slow peer."""
 
 import contextlib
 import random
-import re
 import socket
 from collections import deque
 from typing import Final
 
 from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.http2.frames import ConnectionFault
-from skylane.server.grpc.http2.services import Services
+from skylane.server.grpc.http2.limits import Limits
 from skylane.server.grpc.native.poller import READ, WRITE
 
 READ_BYTES: Final = 2**17
 """Taken from a socket at once."""
 AGE_SPREAD: Final = 0.1
 LAST_READS: Final = 8
-"""Of a peer that has heard our last words."""
-
-NOT_HTTP2: Final = (
-    b"HTTP/1.1 505 HTTP Version Not Supported\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
-    b"This port speaks gRPC, which is HTTP/2.\n"
-)
-
-
-_is_http1: Final = re.compile(rb"[A-Z]+ [^\r\n]* HTTP/1").match
-"""Whether these bytes begin as a request does whose client can read NOT_HTTP2."""
+"""Of a peer to which the last bytes have been written."""
 
 
 class ConnectionClosed(Exception):
-    """The connection is over; there is nobody to tell."""
+    """The peer has gone, or its connection has just been ended."""
 
 
-class SocketConnection(Connection):
-    """One accepted connection. Belongs to the front's thread."""
+class SocketConnection:
+    """The socket of one HTTP/2 connection. Belongs to the reactor's thread."""
 
-    def __init__(self, services: Services, sock: socket.socket, now: float) -> None:
-        super().__init__(services)
+    def __init__(self, connection: Connection, sock: socket.socket, limits: Limits, now: float) -> None:
+        """The socket has just been accepted."""
+        self.connection = connection
         self.fd = sock.fileno()
-        self.is_open = True
         self.watched = READ
-        """What the poller looks for."""
-        self._socket = sock
+        """The events that the poller reports."""
+        self._socket, self._limits = sock, limits
         self._backlog: deque[memoryview] = deque()
         self._backlog_bytes = 0
         self._progress_at = now
-        """When the peer last took something, while there is a backlog; when it came, before it has greeted."""
+        """When the peer last read something, while there is a backlog; when it was accepted, before it has greeted."""
         # Not all that came together shall come again together.
-        self.expires_at = now + services.limits.connection_age_s * random.uniform(1 - AGE_SPREAD, 1 + AGE_SPREAD)
+        self.expires_at = now + limits.connection_age_s * random.uniform(1 - AGE_SPREAD, 1 + AGE_SPREAD)
         """When it shall take nothing new."""
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -56,10 +46,10 @@ class SocketConnection(Connection):
 
     @property
     def events(self) -> int:
-        """What to look for. A peer who does not read is not read either."""
+        """Those to wait for. A peer that does not read is not read from either."""
         if not self._backlog:
             return READ
-        return WRITE if self._backlog_bytes > self._services.limits.unread_bytes else READ | WRITE
+        return WRITE if self._backlog_bytes > self._limits.unread_bytes else READ | WRITE
 
     @property
     def reads_when_writable(self) -> bool:
@@ -67,28 +57,23 @@ class SocketConnection(Connection):
         return False
 
     def receive(self, now: float) -> None:
-        """Take what has come. Raises ConnectionClosed."""
+        """Read what has come. Raises ConnectionClosed."""
         data = self._read()
         if data is None:
             return
         if not data:
             raise ConnectionClosed
         try:
-            self.feed(data, now)
+            self.connection.feed(data, now)
         except ConnectionFault as fault:
-            if self._greeted:
-                self.say_goodbye(fault.code, str(fault))
-            elif _is_http1(self._rest + data):
-                self.send_buffer.frames.append(NOT_HTTP2)
+            self.connection.fail(fault)
             self.flush(now)
             self._hang_up()
             raise ConnectionClosed from fault
 
     def flush(self, now: float) -> None:
-        """Write what is ready, as far as the peer takes it. Raises ConnectionClosed."""
-        if self.send_buffer.frames:
-            data = b"".join(self.send_buffer.frames)
-            self.send_buffer.frames.clear()
+        """Write what is ready, as far as the peer reads it. Raises ConnectionClosed."""
+        if data := self.connection.data_to_send():
             if not self._backlog:
                 sent = self._write(data)
                 if sent == len(data):
@@ -102,8 +87,8 @@ class SocketConnection(Connection):
     def _keep(self, rest: memoryview) -> None:
         self._backlog.append(rest)
         self._backlog_bytes += len(rest)
-        if self._backlog_bytes > self._services.limits.unread_bytes:
-            self.send_buffer.hold(True)
+        if self._backlog_bytes > self._limits.unread_bytes:
+            self.connection.pause_writing()
 
     def _write_backlog(self, now: float) -> None:
         while self._backlog:
@@ -115,46 +100,37 @@ class SocketConnection(Connection):
             if sent < len(part):
                 self._backlog.appendleft(part[sent:])
                 return
-        self.send_buffer.hold(False)
-        if (
-            self.send_buffer.frames
-        ):  # what was held back; the peer may have nothing to say that would bring us here again
+        self.connection.resume_writing()
+        if self.connection.send_buffer.frames:  # what was held back; no event of the peer may bring us here again
             self.flush(now)
 
     def stalled(self, now: float) -> bool:
         """Whether the peer has kept us waiting for too long."""
-        waits = self._backlog or not self._greeted
-        return bool(waits and now - self._progress_at > self._services.limits.stalled_s) or super().stalled(now)
+        waits = self._backlog or not self.connection.greeted
+        return bool(waits and now - self._progress_at > self._limits.stalled_s) or self.connection.stalled(now)
 
     @property
-    def is_over(self) -> bool:
-        """Whether nothing new begins here, and nothing that began is left: not even a stream that only waits."""
-        return self.ends and not (self._backlog or self.taken or self._coming or self.send_buffer.busy)
+    def is_finished(self) -> bool:
+        """See Connection; and whether the peer has read everything."""
+        return self.connection.is_finished and not self._backlog
 
     def expire(self, now: float) -> None:
-        """Ask the peer to go on elsewhere; to be called on until it `is_over`. One that does not answer is told so."""
-        if not self._asked_to_end:
-            self.announce_end()
-        elif not self.ends and now >= self.expires_at + self._services.limits.stalled_s:
-            self.say_goodbye()
+        """Ask the peer to go on elsewhere; to be called until it `is_finished`."""
+        self.connection.end_by(self.expires_at + self._limits.stalled_s, now)
 
     @property
-    def wary(self) -> bool:
-        """Whether this one could stall, or is to end soon."""
-        return bool(
-            self._asked_to_end or self._backlog or not self._greeted or self._coming or self.send_buffer.unsent
-            or self._rest or self._block is not None
-        )  # fmt: skip
+    def may_stall(self) -> bool:
+        """See Connection."""
+        return bool(self._backlog) or self.connection.may_stall
 
     @property
     def busy(self) -> bool:
         """See Connection."""
-        return bool(self._backlog) or super().busy
+        return bool(self._backlog) or self.connection.busy
 
     def close(self) -> None:
-        """The end of it; whoever waited for us or for whom we waited hears."""
-        self.is_open = False
-        self.lose()
+        """Close the socket, and cancel what was under way."""
+        self.connection.lose()
         self._socket.close()
 
     def _hang_up(self) -> None:

@@ -1,10 +1,11 @@
-"""A link under TLS: the handshake comes as bytes do, and everything above is the same."""
+"""A connection under TLS: the handshake is read as bytes are, and everything above is the same."""
 
 import socket
 import ssl
 from typing import Final
 
-from skylane.server.grpc.http2.services import Services
+from skylane.server.grpc.http2.connection import Connection
+from skylane.server.grpc.http2.limits import Limits
 from skylane.server.grpc.native.poller import READ, WRITE
 from skylane.server.grpc.native.socket_connection import READ_BYTES, ConnectionClosed, SocketConnection
 
@@ -14,21 +15,23 @@ ALPN: Final = "h2"
 class TlsConnection(SocketConnection):
     """One accepted connection that must speak TLS."""
 
-    def __init__(self, services: Services, sock: socket.socket, context: ssl.SSLContext, now: float) -> None:
+    def __init__(
+        self, connection: Connection, sock: socket.socket, context: ssl.SSLContext, limits: Limits, now: float
+    ) -> None:
         """The context decides whose certificates are asked for; the handshake is done when its bytes come."""
         sock.setblocking(False)
         self._secure = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-        super().__init__(services, self._secure, now)
+        super().__init__(connection, self._secure, limits, now)
         self._shaken = self._wants_to_write = False
 
     @property
     def events(self) -> int:
-        """See Link. A handshake may have to write first."""
+        """See SocketConnection. A handshake may have to write first."""
         return READ | WRITE if self._wants_to_write else super().events
 
     @property
     def reads_when_writable(self) -> bool:
-        """See Link: a handshake does."""
+        """See SocketConnection: a handshake does."""
         return self._wants_to_write
 
     def _read(self) -> bytes | None:
