@@ -15,6 +15,7 @@ from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.http2.limits import Limits
 from skylane.server.grpc.http2.receiving_stream import Tunnel
 from skylane.server.grpc.http2.request_headers import RequestHeaders
+from skylane.server.grpc.native.config import ReactorConfig
 from skylane.server.grpc.native.reactor import Reactor
 from skylane.server.host.addresses import bind
 
@@ -48,8 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args(argv)
     answers = KnownAnswers(answers_in(options.answers))
-    bound = bind("127.0.0.1", options.port, share_port=False)
-    Reactor(bound.sockets, {METHOD: answers}, _no_tunnel, Limits()).start()
+    config = ReactorConfig(method_handlers={METHOD: answers}, open_tunnel=_no_tunnel, limits=Limits())
+    reactor = Reactor(bind("127.0.0.1", options.port).sockets, config)
+    reactor.start()
     threading.Event().wait()
     return 0
 

@@ -21,6 +21,7 @@ from skylane.server.grpc.grpcio.permission import TUNNEL_KEY, is_open
 from skylane.server.grpc.http2.direct_methods import DirectIntake, DirectMethods
 from skylane.server.grpc.http2.health import Health
 from skylane.server.grpc.http2.limits import Limits
+from skylane.server.grpc.native.config import ReactorConfig
 from skylane.server.grpc.native.grpcio_proxy import GrpcioProxy
 from skylane.server.grpc.native.reactor import Reactor
 from skylane.server.host.addresses import all_shown, bind, claim, resolved, restrict
@@ -189,11 +190,11 @@ class FrontListener:
             streams=settings.max_streams,
             connection_age_s=settings.max_connection_age_s or math.inf,
         )
-        self._reactor = Reactor(
-            self._bound.sockets,
-            {**hot.unary, **{path: DirectIntake(path, answer, ended) for path, answer in direct.items()}},
-            self._tunnels.open,
-            limits,
+        unary = {**hot.unary, **{path: DirectIntake(path, answer, ended) for path, answer in direct.items()}}
+        config = ReactorConfig(
+            method_handlers=unary,
+            open_tunnel=self._tunnels.open,
+            limits=limits,
             streaming={path: (method.handler, method.wrap) for path, method in hot.streams.items()},
             grant_of=authenticator.grant,
             tls=None if tls is None else tls.newest,
@@ -203,6 +204,7 @@ class FrontListener:
             tokens_required=authenticator.required,
             health=health,
         )
+        self._reactor = Reactor(self._bound.sockets, config)
 
     async def start(self) -> None:
         """See Listener."""

@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 from skylane.server.grpc.http2.limits import Limits
+from skylane.server.grpc.native.config import ReactorConfig
 from skylane.server.grpc.native.grpcio_proxy import GrpcioProxy
 from skylane.server.grpc.native.reactor import Reactor
 from skylane.server.host.addresses import bind
@@ -93,7 +94,8 @@ class Behind:
         bound = bind("127.0.0.1", 0)
         self.address = f"127.0.0.1:{bound.port}"
         self._tunnels = GrpcioProxy(self._target, lambda connection, job: self.reactor.change(connection, job))
-        self.reactor = Reactor(bound.sockets, {}, self._tunnels.open, Limits())
+        config = ReactorConfig(method_handlers={}, open_tunnel=self._tunnels.open, limits=Limits())
+        self.reactor = Reactor(bound.sockets, config)
         self.reactor.start()
 
     async def _tasks(self) -> int:

@@ -19,6 +19,7 @@ from skylane.server.grpc.http2.frames import Code, Kind, Setting
 from skylane.server.grpc.http2.limits import Limits
 from skylane.server.grpc.http2.receiving_stream import Tunnel
 from skylane.server.grpc.http2.request_headers import RequestHeaders
+from skylane.server.grpc.native.config import ReactorConfig
 from skylane.server.grpc.native.reactor import Reactor
 from skylane.server.host.addresses import bind
 from support.h2 import HOT, Client, Frame, TunnelRecord, frames_in, message
@@ -68,7 +69,8 @@ class Served:
         bound = bind("127.0.0.1", 0)
         self.port = bound.port
         more: dict[str, Any] = {} if clock is None else {"clock": clock}
-        self.reactor = Reactor(bound.sockets, {HOT: self.echo}, _tunnel, limits or Limits(), **more)
+        config = ReactorConfig(method_handlers={HOT: self.echo}, open_tunnel=_tunnel, limits=limits or Limits(), **more)
+        self.reactor = Reactor(bound.sockets, config)
 
     def turn(self) -> None:
         """Return when the front has finished a turn that began after this call."""
@@ -241,7 +243,7 @@ def test_no_descriptors_left(monkeypatch: pytest.MonkeyPatch, caplog: pytest.Log
         def __getattr__(self, name: str) -> Any:
             return getattr(listening, name)
 
-    monkeypatch.setattr("skylane.server.grpc.native.reactor.LOOK_S", 0.01)
+    monkeypatch.setattr("skylane.server.grpc.native.open_connections.CHECK_S", 0.01)
     monkeypatch.setattr(served.reactor._acceptor, "_listening", (Poor(),))
     served.reactor.start()
     with caplog.at_level(logging.WARNING), Wire(served.port) as wire:
@@ -339,7 +341,7 @@ def test_an_intake_that_fails_does_not_end_the_front(
     ],
 )
 def test_clients_that_stall(said: bytes, is_closed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skylane.server.grpc.native.reactor.LOOK_S", 0.01)
+    monkeypatch.setattr("skylane.server.grpc.native.open_connections.CHECK_S", 0.01)
     clock = Clock()
     with serving(Limits(stalled_s=60), clock) as served, Wire(served.port, said) as wire, Wire(served.port) as other:
         other.send(other.request(1))
@@ -421,7 +423,7 @@ def test_who_has_connected_when_the_front_drains_is_served_and_told() -> None:
 def test_a_connection_that_is_old_ends_when_nothing_is_under_way(
     answers: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("skylane.server.grpc.native.reactor.LOOK_S", 0.01)
+    monkeypatch.setattr("skylane.server.grpc.native.open_connections.CHECK_S", 0.01)
     clock = Clock()
     with serving(Limits(connection_age_s=100), clock) as served, Wire(served.port) as wire:
         wire.send(wire.request(1))
@@ -453,14 +455,14 @@ def test_a_connection_that_is_old_ends_when_nothing_is_under_way(
 
 
 def test_connections_grow_old_under_a_client_that_notices_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skylane.server.grpc.native.reactor.LOOK_S", 0.001)
+    monkeypatch.setattr("skylane.server.grpc.native.open_connections.CHECK_S", 0.001)
     with serving(Limits(connection_age_s=0.01)) as served, grpc.insecure_channel(f"127.0.0.1:{served.port}") as channel:
         ask: Any = channel.unary_unary(HOT)
         seen = set[object]()
         while len(seen) < 5:
             calls = [ask.future(b"%d" % number) for number in range(20)]
             assert [call.result(PATIENCE_S) for call in calls] == [b"%d" % number for number in range(20)]
-            seen |= set(served.reactor._links.values())
+            seen |= set(served.reactor._connections.all())
 
 
 def test_a_front_that_was_never_started_closes() -> None:
