@@ -104,13 +104,9 @@ class Connection(Answering):
             self._tell(head, head.refused)
             self._flood_guard.lose(now)
         elif head.call_buffer is not None:
-            known: RequestHeaders | ReceivingStream = head
-            if head.content_length is None:
-                self._coming[stream_id] = head
-            else:
-                known = self._in_pieces(stream_id, head, now)
+            self._coming[stream_id] = head
             if flags & END_STREAM:
-                self._finish(stream_id, known, now)
+                self._finish(stream_id, head, now)
         else:
             self._open_tunnel(flags, stream_id, head, now)
 
@@ -159,7 +155,7 @@ class Connection(Answering):
         self._unacknowledged += end - start
         if flags == END_STREAM and type(head) is RequestHeaders and end - start >= PREFIX_BYTES:
             compressed, length = read_prefix(data, start)
-            if not compressed and length == end - start - PREFIX_BYTES:
+            if not compressed and length == end - start - PREFIX_BYTES and head.may_have(end - start):
                 del self._coming[stream_id]
                 self._take(stream_id, head, data[start + PREFIX_BYTES : end], now)
                 return end
@@ -175,7 +171,7 @@ class Connection(Answering):
         self._unacknowledged += size
         if flags == END_STREAM and type(known) is RequestHeaders and len(parts[0]) >= PREFIX_BYTES:
             compressed, length = read_prefix(parts[0], 0)
-            if not compressed and length == size - PREFIX_BYTES:
+            if not compressed and length == size - PREFIX_BYTES and known.may_have(size):
                 del self._coming[stream_id]
                 parts[0] = parts[0][PREFIX_BYTES:]
                 self._take(stream_id, known, b"".join(parts), now)
@@ -255,6 +251,9 @@ class Connection(Answering):
 
     def _finish(self, stream_id: int, known: RequestHeaders | ReceivingStream, now: float) -> None:
         """The client sends no more on this stream."""
+        if isinstance(known, RequestHeaders) and not known.may_have(0):
+            self._fault(stream_id, Code.PROTOCOL_ERROR, now)
+            return
         if isinstance(known, ReceivingStream):
             known.ended = True
             if not known.is_complete:

@@ -88,6 +88,10 @@ class RequestHeaders:
     content_length: int | None = None
     """Bytes of content that the client promises; None for most."""
 
+    def may_have(self, size: int) -> bool:
+        """Whether a request may have so many bytes of content by its own word."""
+        return self.content_length is None or self.content_length == size
+
 
 DECODED_TIMES: Final = 4
 """Metadata over the limit by so much is decoded still: the table then stays what the peer takes it for, and one
@@ -161,7 +165,7 @@ class HeaderCache:
             self._forget_blocks()  # the numbers in those blocks mean something else now, whatever is wrong in this one
             return self._head_like(said, size)
         head = self._head_like(said, size)
-        if head.refusal is not None or head.content_length is not None:
+        if head.refusal is not None:
             return head
         form = (
             header_template_of(block, sum(name in VARYING for name, _ in said))
