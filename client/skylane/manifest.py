@@ -212,7 +212,7 @@ class Manifest(_Record, frozen=True, kw_only=True):
         for field, specs in (("tensors", self.tensors), ("columns", self.columns), ("outputs", self.outputs)):
             names = [spec.name for spec in specs]
             if len(set(names)) < len(names):
-                raise ValueError(f"{field}: a name stands there twice")
+                raise ValueError(f"{field}: a name appears twice")
         tensors = {tensor.name: tensor for tensor in self.tensors}
         for tensor in self.tensors:
             if not tensor.shape or tensor.shape[0] is not None:

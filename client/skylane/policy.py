@@ -70,7 +70,7 @@ class Versions(_Section, frozen=True, kw_only=True):
     pinned: tuple[Positive, ...] = ()
     """Versions that stay loaded besides, however old."""
     latest: Positive | None = None
-    """The version that answers when none is asked for. Left out: the newest that is ready. Set it to roll back."""
+    """The version for requests that name none. Left out: the newest that is ready. Set it to roll back."""
     labels: dict[str, Positive] = {}
     """Label → version; these stay loaded as well."""
 

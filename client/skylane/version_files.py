@@ -139,7 +139,7 @@ class VersionFiles:
     def _compare(self, name: str, actual: str) -> None:
         expected = self.sha256[name]
         if actual != expected:
-            raise IncompleteVersion(f"{name}: its SHA-256 is {actual[:12]}…, but {SUMS_FILE} says {expected[:12]}…")
+            raise IncompleteVersion(f"{name}: its SHA-256 is {actual[:12]}…, but {SUMS_FILE} lists {expected[:12]}…")
 
 
 def verify_files(directory: Path) -> None:

@@ -338,11 +338,11 @@ def test_without_a_token_none_is_sent_and_the_refusal_says_how_to_pass_one(
     run: Run, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SKYLANE_TOKEN", raising=False)
-    server.fail("UNAUTHENTICATED", "this server asks for a valid bearer token (authorization: Bearer …)")
+    server.fail("UNAUTHENTICATED", "this server requires a valid bearer token (authorization: Bearer …)")
     code, _, err = run("predict", "flights_late", "--row", "hour=1")
     assert (code, err) == (
         1,
-        "skylane: UNAUTHENTICATED: this server asks for a valid bearer token (authorization: Bearer …); pass a token "
+        "skylane: UNAUTHENTICATED: this server requires a valid bearer token (authorization: Bearer …); pass a token "
         "with --token or SKYLANE_TOKEN\n",
     )
     assert "authorization" not in server.metadata[0]

@@ -382,7 +382,7 @@ def test_a_run_that_ends_amid_calls_leaves_the_client_usable_in_the_next(server:
 
 def test_a_closed_asynchronous_client_stays_closed(server: FakeServer) -> None:
     client = AsyncClient(server.address)
-    refused = pytest.raises(ValueError, match=r"AsyncClient\('localhost:\d+'\) is closed: make another one")
+    refused = pytest.raises(ValueError, match=r"AsyncClient\('localhost:\d+'\) is closed: create another one")
 
     async def use_after_close() -> None:
         await client.predict("m", {"a": 1})

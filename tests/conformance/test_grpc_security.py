@@ -25,7 +25,7 @@ from support.server import RunningServer, serving
 if TYPE_CHECKING:
     from skylane.server.core.settings import Transport
 
-ASKS = "this server asks for a valid bearer token (authorization: Bearer …)"
+ASKS = "this server requires a valid bearer token (authorization: Bearer …)"
 DENIES = "these credentials do not allow this"
 Metadata = tuple[tuple[str, str], ...]
 Method = Callable[[grpc.Channel, Metadata], object]

@@ -32,7 +32,7 @@ class TestOpenInference:
             refused = http.post(f"/v2/repository/models/linear/{change}", {"parameters": {"unload_dependents": False}})
             assert refused.error == (
                 403,
-                "load and unload are off here: the server's --allow-admin or --tokens allow them",
+                "load and unload are disabled: the server's --allow-admin or --tokens enable them",
             )
 
     def test_statistics_of_one_model_and_of_all(self, http: Http) -> None:

@@ -148,11 +148,11 @@ BAD = [
         "tensor 'features': expected `data`, or `binary_data_size`",
         id="no data",
     ),
-    pytest.param(v2("linear", described(), described()), "inputs: 'features' stands there twice", id="an input twice"),
+    pytest.param(v2("linear", described(), described()), "inputs: 'features' appears twice", id="an input twice"),
     pytest.param(v2("linear", described(), id="i" * 257), "id: expected at most 256 bytes", id="an endless id"),
     pytest.param(
         v2("linear", described(parameters={"shared_memory_region": "r"})),
-        "input 'features': this server has no shared memory: send the data",
+        "input 'features': shared memory is not supported: send the data",
         id="shared memory",
     ),
     pytest.param(

@@ -218,7 +218,7 @@ class TestBodies:
         assert (status, told) == (400, f"the body ends before its {encoding} does")
         status, told = http.post(PATH, body, Content_Encoding=encoding).error
         assert status == 400
-        assert told.startswith(f"the body is not {encoding}, though content-encoding says so: ")
+        assert told.startswith(f"the body is not {encoding}, as content-encoding declares: ")
 
     def test_an_unknown_encoding(self, http: Http) -> None:
         refused = http.post(PATH, b"", Content_Encoding="br")

@@ -75,7 +75,7 @@ class TestTokens:
         with Http(server.http_port) as http:
             http.send(method, path, b"{" if method == "POST" else None, **headers)
             answer = http.answer()
-        assert answer.error == (401, "this server asks for a valid bearer token (authorization: Bearer …)")
+        assert answer.error == (401, "this server requires a valid bearer token (authorization: Bearer …)")
         assert answer.headers["www-authenticate"] == "Bearer"
 
     @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/docs", "/"])
@@ -333,7 +333,7 @@ class TestRotation:
         for _ in range(3):
             clock[0] += LOOK_S
             assert self.handshake(files, friend) == before
-        assert caplog.text.count("the changed files cannot be used, those read before still hold") == 1
+        assert caplog.text.count("the changed files cannot be used, the previous ones stay in force") == 1
         assert "PRIVATE KEY" not in caplog.text
         certificates.key.write_bytes(new_key)
         os.utime(certificates.key, ns=(1, 1))

@@ -88,7 +88,7 @@ def test_hang_up_polls_the_repository_and_the_tokens(tmp_path: Path, workers: st
         models.linear(root, version=2)
         served.process.send_signal(signal.SIGHUP)
         for _ in range(int(workers)):
-            served.until("linear: version 2 answers when none is asked for")
+            served.until("linear: version 2 answers requests that name no version")
         with open_channel(address) as channel:
             assert predict(channel)(ask("linear", features=features(1)), timeout=60).version == 2
         assert sum("polled now" in line or "poll the repository" in line for line in served.lines) >= 1

@@ -103,7 +103,7 @@ class TestInfer:
     def test_half_precision_travels_raw_alone(self, infer: Method) -> None:
         request = ModelInferRequest(model_name="float16")
         request.inputs.add(name="x", datatype="FP16", shape=[1, 2]).contents.fp32_contents.extend([1, 2])
-        with pytest.raises(grpc.RpcError, match="contents: FP16 travels in raw_input_contents alone"):
+        with pytest.raises(grpc.RpcError, match="contents: FP16 must be sent in raw_input_contents"):
             infer(request)
 
     def test_outputs_version_and_id(self, infer: Method) -> None:
@@ -156,12 +156,12 @@ class TestInfer:
             ),
             pytest.param(
                 lambda r: setattr(r.inputs[0].parameters["shared_memory_region"], "string_param", "a"),
-                "input 'features': this server has no shared memory: send the data",
+                "input 'features': shared memory is not supported: send the data",
                 id="shared memory",
             ),
             pytest.param(
                 lambda r: setattr(r.outputs.add(name="label").parameters["classification"], "int64_param", 3),
-                "output 'label': this server ranks no classes: ask for the output as it is",
+                "output 'label': classification is not supported: request the output without it",
                 id="classification",
             ),
             pytest.param(
@@ -298,7 +298,7 @@ class TestOpenInference:
             ask_(name, model_name="linear")
         error: Any = refused.value
         assert error.code() is grpc.StatusCode.PERMISSION_DENIED
-        assert error.details() == "load and unload are off here: the server's --allow-admin or --tokens allow them"
+        assert error.details() == "load and unload are disabled: the server's --allow-admin or --tokens enable them"
 
 
 def test_an_admin_unloads_and_loads_in_triton_s_and_in_kserve_s_words(tmp_path: "Path", transport: "Transport") -> None:
@@ -344,7 +344,7 @@ def test_balancers_learn_without_a_token_whether_the_server_answers_and_nothing_
             with pytest.raises(grpc.RpcError) as refused:
                 ask_(name)
             error: Any = refused.value
-            words = "this server asks for a valid bearer token (authorization: Bearer …)"
+            words = "this server requires a valid bearer token (authorization: Bearer …)"
             assert (error.code(), error.details()) == (grpc.StatusCode.UNAUTHENTICATED, words)
         with pytest.raises(grpc.RpcError, match="asks for a valid bearer token"):
             foreign.call(channel, OIP, "ModelInfer")(foreign.infer_raw(ask("linear", features=features(1))))

@@ -175,9 +175,7 @@ CASES = [
         "column 'a': missing: row 3 is beyond the 1 values of the list",
         id="a gap beyond the rows",
     ),
-    pytest.param(
-        mixed(doubles("a", 1), doubles("a", 1)), INVALID, "columns: 'a' stands there twice", id="a column twice"
-    ),
+    pytest.param(mixed(doubles("a", 1), doubles("a", 1)), INVALID, "columns: 'a' appears twice", id="a column twice"),
     pytest.param(
         ask("linear", outputs=["scor"], features=ONE),
         INVALID,
@@ -187,7 +185,7 @@ CASES = [
     pytest.param(
         ask("linear", outputs=["score", "score"], features=ONE),
         INVALID,
-        "outputs: a name stands there twice",
+        "outputs: a name appears twice",
         id="an output twice",
     ),
     pytest.param(

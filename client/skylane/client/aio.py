@@ -216,7 +216,7 @@ class AsyncClient:
         connection = self._connections.get(loop)
         if connection is None:
             if self._closed:
-                raise ValueError(f"{self!r} is closed: make another one")
+                raise ValueError(f"{self!r} is closed: create another one")
             for ended in [other for other in list(self._connections) if other.is_closed()]:
                 self._connections.pop(ended, None)  # a channel closes when nobody holds it
             connection = self._connections[loop] = self._connect()

@@ -227,7 +227,7 @@ class Calls:
             return schema
         lock = self._fetching.setdefault(choice, self._make_lock())
         if not (yield Acquire(lock, self._left(deadline))):
-            raise DeadlineExceeded("no time was left to ask what the model takes")
+            raise DeadlineExceeded("the timeout passed before the model's metadata was requested")
         try:
             schema = self._schemas.get(choice)
             if schema is None or schema is stale:
@@ -268,7 +268,7 @@ class Calls:
         if self._room is None:
             return (yield Invoke(method, request, self._left(deadline)))
         if not (yield Acquire(self._room, self._left(deadline))):
-            raise DeadlineExceeded("no time was left while max_in_flight other calls were under way")
+            raise DeadlineExceeded("the timeout passed while max_in_flight other calls were in flight")
         try:
             return (yield Invoke(method, request, self._left(deadline)))
         finally:
@@ -280,5 +280,5 @@ class Calls:
             return None
         left_s = deadline - self._clock()
         if left_s <= 0:
-            raise DeadlineExceeded("no time was left to send the request")
+            raise DeadlineExceeded("the timeout passed before the request was sent")
         return left_s

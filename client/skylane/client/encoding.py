@@ -38,7 +38,7 @@ class Request:
     def __post_init__(self) -> None:
         check_choice(self.model, self.version, self.label)
         if self.version is not None and self.label is not None:
-            raise ValueError("version and label are two ways to choose: give one of them")
+            raise ValueError("version and label exclude each other: give one of them")
         if isinstance(self.outputs, str):
             raise TypeError(f"outputs is a list of names: write ({self.outputs!r},)")
 

@@ -54,7 +54,7 @@ class Ledger:
         """The request that is answered, and its answer. Raises Internal for an answer that nobody waits for."""
         request = self._waiting.pop(reply.request_id, None)
         if request is None:
-            raise Internal(f"the server answered request_id {reply.request_id!r}, which was not asked or not any more")
+            raise Internal(f"the server answered request_id {reply.request_id!r}, which is not waiting for an answer")
         if reply.WhichOneof("result") == "response":
             return request, decode(reply.response)
         error = reply.error

@@ -276,7 +276,7 @@ class App:
             time.monotonic() - started_at,
         )
         if urls := self._urls():
-            log.info("HTTP on %s; live page: %s/, what can be asked: %s/docs", ", ".join(urls), urls[0], urls[0])
+            log.info("HTTP on %s; live page: %s/, API: %s/docs", ", ".join(urls), urls[0], urls[0])
 
     async def go(self) -> None:
         """Be ready from now on, if models are: every other worker is. See `waits`."""
@@ -353,7 +353,7 @@ class App:
         while (busy := self._busy()) and time.monotonic() < ends_at:
             await asyncio.sleep(DRAIN_LOOK_S)
         if busy:
-            log.warning("the grace period is over; requests still in flight are cut off")
+            log.warning("the grace period is over; requests still in flight are aborted")
         self._receiving = False
         if self._bound:
             await self.listener.close()

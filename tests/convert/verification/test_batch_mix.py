@@ -29,7 +29,7 @@ def test_batches_of(text: str, shares: dict[int, float]) -> None:
         pytest.param("", "expected sizes such as", id="nothing"),
         pytest.param("1;64", "expected sizes such as", id="another separator"),
         pytest.param("1:80,64", "give every size a share, or none", id="some shares"),
-        pytest.param("1,1", "1 stands there twice", id="one size twice"),
+        pytest.param("1,1", "1 appears twice", id="one size twice"),
         pytest.param("0", "1 to 65536 rows, not 0", id="no rows"),
         pytest.param("99999", "1 to 65536 rows, not 99999", id="too many rows"),
         pytest.param("1,2,3,4,5,6,7,8,9", "at most 8 sizes, not 9", id="too many sizes"),

@@ -62,7 +62,7 @@ def test_a_broken_file_leaves_the_tokens_as_they_were(
         clock.now += LOOK_S
         assert authenticator.grant("Bearer one").name == "n0"
     assert [record.levelno for record in caplog.records] == [logging.ERROR], "told once"
-    assert "those read before still hold" in caplog.text
+    assert "the previous ones stay in force" in caplog.text
     assert "sky_secret" not in caplog.text
 
 

@@ -82,7 +82,7 @@ def test_it_is_logged_at_the_start_and_at_a_rotation(
         issue(places, NOW - DAY, NOW + DAY)
         clock[0] += LOOK_S
         files.newest()
-        assert caplog.messages[1:] == [f"tls: {places.cert} has changed: new connections get it"]
+        assert caplog.messages[1:] == [f"tls: {places.cert} has changed: new connections use it"]
         issue(places, NOW - 3 * DAY, NOW - DAY)
         files.poll()
         assert caplog.messages[2] == warning

@@ -43,7 +43,7 @@ FILE = "\n".join(
 def test_a_header_that_is_refused_hears_the_same_whatever_is_wrong(header: str | None) -> None:
     with pytest.raises(Unauthenticated) as caught:
         decode(FILE).grant(header, NOW)
-    assert str(caught.value) == "this server asks for a valid bearer token (authorization: Bearer …)"
+    assert str(caught.value) == "this server requires a valid bearer token (authorization: Bearer …)"
     assert caught.value.__cause__ is None
 
 

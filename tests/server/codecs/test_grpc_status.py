@@ -33,7 +33,7 @@ def test_every_error_has_a_status_and_every_status_an_error() -> None:
         pytest.param(errors.MessageTooLarge("m"), StatusCode.RESOURCE_EXHAUSTED, id="the caller must send less"),
         pytest.param(errors.Overloaded("m", 7), StatusCode.RESOURCE_EXHAUSTED, id="the caller should come back"),
         pytest.param(errors.DeadlineExpired("m"), StatusCode.DEADLINE_EXCEEDED, id="the caller has given up"),
-        pytest.param(errors.CallCancelled("m"), StatusCode.CANCELLED, id="the caller has gone"),
+        pytest.param(errors.CallCancelled("m"), StatusCode.CANCELLED, id="the caller has disconnected"),
         pytest.param(errors.ShuttingDown("m"), StatusCode.UNAVAILABLE, id="another server may answer"),
         pytest.param(errors.ModelFailed("m"), StatusCode.INTERNAL, id="it is our fault"),
     ],

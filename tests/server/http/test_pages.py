@@ -126,7 +126,7 @@ async def test_a_fault_of_ours_is_told_in_the_log_alone(caplog: pytest.LogCaptur
     assert (status, headers[b"content-type"]) == (500, b"application/json")
     assert json.loads(body) == {"error": "internal error; the log has more", "request_id": request_id}
     (record,) = caplog.records
-    assert record.getMessage() == "GET '/metrics' met a fault of the server"
+    assert record.getMessage() == "GET '/metrics' failed with an internal error"
     assert request_id_of(record) == request_id
 
 

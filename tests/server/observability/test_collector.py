@@ -46,7 +46,7 @@ def test_a_lane_that_was_replaced_counts_on_and_is_forgotten() -> None:
     collector.follow(routes(first))
     first.counts.hit(3, 0.1, 1.0, "p")
     collector.follow(routes(second))
-    first.counts.hit(4, 0.1, 1.0, "p")  # it finishes what it has begun
+    first.counts.hit(4, 0.1, 1.0, "p")  # it finishes requests in flight
     second.counts.failed(Overloaded("", 1), 2, "p")
     gone = weakref.ref(first)
     first = None

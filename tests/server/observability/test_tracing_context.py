@@ -64,7 +64,7 @@ def test_parent_of(value: str, parent: Parent | None) -> None:
         ),
         pytest.param([("tracestate", "a=1 ,\tb=2,,c@d= e")], "a=1,b=2,c@d= e", id="with spaces between"),
         pytest.param([("tracestate", "a=1,b")], "", id="one that is no member spoils all"),
-        pytest.param([("tracestate", "a=1,a=2")], "", id="a key that stands there twice"),
+        pytest.param([("tracestate", "a=1,a=2")], "", id="a key that appears twice"),
         pytest.param([("tracestate", "A=1")], "", id="a key in upper case"),
         pytest.param([("tracestate", "a=b=c")], "", id="a value with what parts it from its key"),
         pytest.param([("tracestate", ",".join(f"k{n}=1" for n in range(33)))], "", id="more than 32 of them"),

@@ -213,7 +213,7 @@ async def test_one_that_does_not_stop_is_killed(told: Told) -> None:
     await told.until("serving")
     stop.set()
     await running
-    assert any("is still there after 0 s: it is killed" in line for line in told.lines)
+    assert any("is still running after 0 s: it is killed" in line for line in told.lines)
 
 
 async def test_one_that_hangs_is_killed_and_replaced(told: Told, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ sys.stdin.read()
     await running
     (killed,) = (line for line in told.lines if "is killed" in line)
     assert killed.startswith("worker 1 (pid ")
-    assert ") is stopped or hangs: it has not been heard of for " in killed
+    assert ") is stopped or hangs: it has sent no heartbeat for " in killed
     (ended,) = (line for line in told.lines if "ended after" in line)
     assert ", SIGKILL) ended after " in ended
 

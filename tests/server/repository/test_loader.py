@@ -137,7 +137,7 @@ ZEROS = "0" * 64
     [
         # files
         pytest.param(cut(m.MODEL_FILE, 100), "model.onnx: its SHA-256 is ", id="the graph is cut short"),
-        pytest.param(flip(m.MODEL_FILE, 200), "but SHA256SUMS says ", id="one bit of the graph has flipped"),
+        pytest.param(flip(m.MODEL_FILE, 200), "but SHA256SUMS lists ", id="one bit of the graph has flipped"),
         pytest.param(flip(m.MANIFEST_FILE, 50), "manifest.json: its SHA-256 is ", id="the manifest was edited"),
         pytest.param(remove(m.MODEL_FILE), "model.onnx: cannot be read: No such file", id="there is no graph"),
         pytest.param(remove(m.MANIFEST_FILE), "manifest.json: cannot be read: No such file", id="there is no manifest"),

@@ -117,7 +117,7 @@ class Bench:
         return self.routes.served_version(Route(name, version, label))
 
     def answers(self, name: str) -> int | None:
-        """The version that answers when none is asked for."""
+        """The version that answers requests that name no version."""
         try:
             return self.served_version(name).model.interface.version
         except (ModelNotFound, StillLoading):
@@ -305,8 +305,8 @@ def test_the_log_says_why_a_model_serves_no_longer(bench: Bench, caplog: pytest.
     bench.repository.withheld = frozenset({"b"})
     bench.refresh()
     assert sorted(said(caplog)) == [
-        "a/1 retires, its directory is gone: it finishes what it has begun",
-        "b/1 retires, it is unloaded: it finishes what it has begun",
+        "a/1 retires, its directory is gone: it finishes requests in flight",
+        "b/1 retires, it is unloaded: it finishes requests in flight",
     ]
 
 
@@ -793,7 +793,7 @@ def test_a_version_that_is_being_written_is_tried_once_while_it_changes_and_is_n
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
         (
             logging.INFO,
-            "a/1 is being written (model.onnx: its SHA-256 differs), and is loaded when it is whole",
+            "a/1 is being written (model.onnx: its SHA-256 differs), and is loaded when it is complete",
         )
     ]
     writing.faulty.clear()

@@ -55,7 +55,7 @@ def batches_of(text: str) -> Batches:
         if not 1 <= size <= ROWS_MAX:
             raise BadArgument(f"batches {text!r}: a batch has 1 to {ROWS_MAX} rows, not {size}")
         if size in weights:
-            raise BadArgument(f"batches {text!r}: {size} stands there twice")
+            raise BadArgument(f"batches {text!r}: {size} appears twice")
         weights[size] = float(match[2]) if match[2] else math.nan
     given = [not math.isnan(weight) for weight in weights.values()]
     if any(given) and not all(given):

@@ -84,7 +84,7 @@ class ModelControl:
     def _check(self, grant: Grant, model: str, parameters: Iterable[str]) -> None:
         """Raise ServingError unless the caller may administrate this model, and asks for what can be done."""
         if grant is ANYONE and not self.anyone_administrates:
-            raise PermissionDenied("load and unload are off here: the server's --allow-admin or --tokens allow them")
+            raise PermissionDenied("load and unload are disabled: the server's --allow-admin or --tokens enable them")
         if grant is not ANYONE:
             grant.check("admin", model)
         if not model:

@@ -75,9 +75,9 @@ class Authenticator:
             try:
                 self._credentials = decode(path.read_bytes())
             except (OSError, BadTokens) as error:
-                log.error("tokens: %s cannot be used, those read before still hold: %s", path, _told(error))
+                log.error("tokens: %s cannot be used, the previous ones stay in force: %s", path, _told(error))
             else:
-                log.info("tokens: %s has changed: %d tokens hold now", path, len(self._credentials.tokens))
+                log.info("tokens: %s has changed: %d tokens are in force", path, len(self._credentials.tokens))
 
 
 def _stamp(path: Path) -> _Stamp:

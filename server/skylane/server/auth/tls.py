@@ -108,9 +108,9 @@ class TlsFiles:
         try:
             self._context = self._made()
         except (OSError, ssl.SSLError) as error:
-            log.error("tls: the changed files cannot be used, those read before still hold: %s", _told(error))
+            log.error("tls: the changed files cannot be used, the previous ones stay in force: %s", _told(error))
         else:
-            log.info("tls: %s has changed: new connections get it", self._cert)
+            log.info("tls: %s has changed: new connections use it", self._cert)
 
     def _made(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -140,4 +140,4 @@ def _quoted(text: str) -> str:
 
 
 def _refusal() -> Unauthenticated:
-    return Unauthenticated("this server asks for a valid bearer token (authorization: Bearer …)")
+    return Unauthenticated("this server requires a valid bearer token (authorization: Bearer …)")

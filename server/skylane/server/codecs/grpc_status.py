@@ -20,7 +20,7 @@ STATUS_OF: Final[Mapping[type[ServingError], StatusCode]] = {
     errors.MessageTooLarge: StatusCode.RESOURCE_EXHAUSTED,  # caller: send less at once
     errors.Overloaded: StatusCode.RESOURCE_EXHAUSTED,  # caller: come back later
     errors.DeadlineExpired: StatusCode.DEADLINE_EXCEEDED,  # nobody: the caller has given up
-    errors.CallCancelled: StatusCode.CANCELLED,  # nobody: the caller has gone
+    errors.CallCancelled: StatusCode.CANCELLED,  # nobody: the caller has disconnected
     errors.ShuttingDown: StatusCode.UNAVAILABLE,  # caller: another server
     errors.StillLoading: StatusCode.UNAVAILABLE,  # caller: again in a moment, or another server
     errors.ModelFailed: StatusCode.INTERNAL,  # us: logged with its traceback

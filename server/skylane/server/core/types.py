@@ -55,7 +55,7 @@ class Call:
         self.grant = grant
         """What the caller's credentials allow."""
         self.cancelled = False
-        """Set by the transport when the caller has gone."""
+        """Set by the transport when the caller has disconnected."""
         self.done = False
         """Set by the sink when a reply or an error was handed over."""
         self.key: Hashable = None
@@ -75,7 +75,7 @@ class Call:
 
 
 class Sink(Protocol):
-    """Where replies go: one for each transport. Thread-safe; never raises, even if the caller has gone."""
+    """Where replies go: one for each transport. Thread-safe; never raises, even if the caller has disconnected."""
 
     def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
         """Hand over one reply for each call."""

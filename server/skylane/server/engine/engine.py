@@ -83,7 +83,7 @@ class Engine:
                 self._rejections.add(group.calls[0].protocol, type(error).__name__, len(group.calls))
                 group.sink.refuse(group.calls, error)
             except Exception:  # a fault of ours must not reach the calls that arrived beside this one
-                log.exception("a request for %s met a fault of the server", group.route)
+                log.exception("a request for %s failed with an internal error", group.route)
                 self._rejections.add(group.calls[0].protocol, ModelFailed.__name__, len(group.calls))
                 group.sink.refuse(group.calls, ModelFailed("internal error; the log has more"))
         for served_version in touched:
@@ -202,7 +202,7 @@ class Engine:
         with served_version.lock:
             calls, is_news = _with_followers(served_version, calls), served_version.failed(self._clock())
         if is_news:
-            call, text = calls[0], "%s failed on a request (told once in %g s)"
+            call, text = calls[0], "%s failed on a request (logged once in %g s)"
             if not call.request_id and not call.tail:  # a name for both, the line and whoever asks about it
                 call.request_id = request_ids.made()
             told = {"request_id": call.request_id, "call_tail": call.tail}

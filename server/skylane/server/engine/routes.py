@@ -18,7 +18,7 @@ class ModelRoutes:
 
     versions: Mapping[int, ServedVersion]
     latest: int
-    """The version that answers when none is asked for."""
+    """The version that answers requests that name no version."""
     labels: Mapping[str, int] = field(default_factory=dict)
     """Label → version, whether that serves or not."""
     refused: Mapping[int, str] = field(default_factory=dict)

@@ -55,7 +55,7 @@ class LoopWorkers:
             try:
                 work()
             except Exception:  # a fault of ours: the next run needs this thread
-                log.exception("a run was lost to a fault of the server")
+                log.exception("a run failed with an internal error")
             del work  # it names a model, which must not stay in memory while this thread waits
             with self._lock:
                 self._free += 1

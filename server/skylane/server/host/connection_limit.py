@@ -29,6 +29,6 @@ class RefusedConnections:
         if now >= self._quiet_until:
             self._quiet_until = now + TOLD_S
             log.warning(
-                "the %s port has %d connections, as many as it may: others are closed at once, %d so far; %s",
+                "the %s port has %d connections, its limit: new ones are closed immediately, %d so far; %s",
                 self.port, self._connections_max, self.refused, self._advice,
             )  # fmt: skip

@@ -54,7 +54,7 @@ async def check_repository(models: Path) -> None:
     """Raise CannotStart unless the model repository is a directory. Logs that its disk does not answer."""
     task = asyncio.ensure_future(run_in_daemon(models.is_dir, "models"))
     if not (await asyncio.wait([task], timeout=TRIED_S_MAX))[0]:
-        log.error("models: %s has not answered for %g s: nothing can be loaded before it does", models, TRIED_S_MAX)
+        log.error("models: %s has not responded for %g s: nothing can be loaded before it does", models, TRIED_S_MAX)
     if not await task:
         raise CannotStart(f"models: {models} is not a directory: name the model repository with --models")
 
@@ -77,6 +77,6 @@ def leave(code: int) -> int:
     for thread in stuck:
         thread.join(max(ends_at - time.monotonic(), 0.0))
     if hanging := sorted(thread.name for thread in stuck if thread.is_alive()):
-        log.warning("the process leaves without the threads %s, which hang", ", ".join(hanging))
+        log.warning("exiting although the threads %s still run", ", ".join(hanging))
         exits.leave(code)
     return code

@@ -35,7 +35,7 @@ def leave_after(seconds: float, leave: Callable[[int], None] = leave) -> threadi
 
     def end() -> None:
         log.critical(
-            "the process has not ended %g s after the signal: it leaves without %s",
+            "not exited %g s after the signal: exiting without waiting for %s",
             seconds,
             _named(threading.enumerate()),
         )

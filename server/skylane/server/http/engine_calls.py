@@ -34,7 +34,7 @@ class EngineCalls:
     async def group(
         self, make: Callable[[Call], RequestGroup], deadline: float, gone: Gone, protocol: str, request_id: str = ""
     ) -> Reply:
-        """The engine's answer. `gone` ends when the caller has gone; what nobody waits for is not run.
+        """The engine's answer. `gone` ends when the caller has disconnected; what nobody waits for is not run.
 
         Raises ServingError.
         """
@@ -68,7 +68,7 @@ class EngineCalls:
         if result.done():
             return result.result()
         if left:
-            return CallCancelled("the caller has gone")
+            return CallCancelled("the caller has disconnected")
         return DeadlineExpired("the deadline passed before the answer was there")
 
     def _flush(self) -> None:

@@ -19,7 +19,7 @@ STATUS_OF: Final[Mapping[type[ServingError], int]] = {
     errors.PermissionDenied: 403,  # caller: ask for a wider one
     errors.ModelNotFound: 404,  # caller: fix the name
     errors.MessageTooLarge: 413,  # caller: send less at once
-    errors.CallCancelled: 499,  # nobody: the caller has gone
+    errors.CallCancelled: 499,  # nobody: the caller has disconnected
     errors.ModelFailed: 500,  # us: logged with its traceback
     errors.NotHere: 501,  # caller: do it another way
     errors.Overloaded: 503,  # caller: come back later; what other model servers say here, and balancers understand

@@ -157,7 +157,7 @@ def _route_of(path: Mapping[str, str]) -> Route:
 
 
 async def gone(request: Request) -> None:
-    """Wait until the caller has gone."""
+    """Wait until the caller has disconnected."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -187,7 +187,7 @@ def entered(handler: Handler, protocol: str = visits.OTHERS) -> Handler:
             return response_to(error, http_request.request_id)
         except Exception:
             told = {"request_id": http_request.request_id}
-            log.exception("%s %s met a fault of the server", request.method, quoted(request.url.path), extra=told)
+            log.exception("%s %s failed with an internal error", request.method, quoted(request.url.path), extra=told)
             http_request.error = ModelFailed.__name__
             return response_to(ModelFailed("internal error; the log has more"), http_request.request_id)
 

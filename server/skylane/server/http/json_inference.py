@@ -87,7 +87,7 @@ class Inference(RequestInputs):
         self.timeout_s = timeout / 1e6 if timeout else None
         self.wanted = tuple(output.name for output in body.outputs)
         if len(set(self.wanted)) < len(self.wanted):
-            raise BadRequest("outputs: a name stands there twice")
+            raise BadRequest("outputs: a name appears twice")
         for output in body.outputs:
             _check_parameters("output", output.name, output.parameters)
         everywhere = _flag(body.parameters, "binary_data_output", default=False)
@@ -176,7 +176,7 @@ def _read_inputs(tensors: Sequence[_Tensor], binary: bytes, values_max: int) -> 
         if not tensor.name:
             raise InputMismatch("inputs: expected a name for each, received none")
         if tensor.name in arrays:
-            raise InputMismatch(f"inputs: {quoted(tensor.name)} stands there twice")
+            raise InputMismatch(f"inputs: {quoted(tensor.name)} appears twice")
         _check_parameters("input", tensor.name, tensor.parameters)
         dtype, shape = read_dtype(tensor.name, tensor.datatype), read_shape(tensor.name, tensor.shape)
         size = tensor.parameters.get("binary_data_size")
@@ -216,9 +216,9 @@ def _read_bare(interface: Interface, raw: bytes) -> Array:
 def _check_parameters(kind: str, name: str, parameters: Parameters) -> None:
     """Raise BadRequest for what would be left out without a word."""
     if "shared_memory_region" in parameters:
-        raise BadRequest(f"{kind} {quoted(name)}: this server has no shared memory: send the data")
+        raise BadRequest(f"{kind} {quoted(name)}: shared memory is not supported: send the data")
     if parameters.get("classification"):
-        raise BadRequest(f"{kind} {quoted(name)}: this server ranks no classes: ask for the output as it is")
+        raise BadRequest(f"{kind} {quoted(name)}: classification is not supported: request the output without it")
 
 
 def _flag(parameters: Parameters, name: str, *, default: bool) -> bool:

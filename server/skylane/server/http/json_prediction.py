@@ -69,7 +69,7 @@ class Prediction(RequestInputs):
         if not isinstance(wanted, list) or not all(isinstance(name, str) for name in wanted):
             raise BadRequest("outputs: expected a list of names")
         if len(set(wanted)) < len(wanted):
-            raise BadRequest("outputs: a name stands there twice")
+            raise BadRequest("outputs: a name appears twice")
         self.wanted = tuple(wanted)
 
     def _check_rows(self) -> None:

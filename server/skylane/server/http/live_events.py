@@ -82,9 +82,9 @@ class _Streams:
         """A stream of figures, or 503 beyond the bound."""
         context.grant(request).check("metrics")
         if context.live is None:
-            raise HTTPException(404, "this server has no live figures")
+            raise HTTPException(404, "this server has no live metrics")
         if self._open >= STREAMS_MAX:
-            raise HTTPException(503, f"{STREAMS_MAX} pages are open already, which is as many as may be")
+            raise HTTPException(503, f"{STREAMS_MAX} live pages are open already, which is the limit")
         self._open += 1  # from now on: the first figures are sent some turns later
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return _Stream(self._left, _events(context), headers=headers, media_type="text/event-stream")

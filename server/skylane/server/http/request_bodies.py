@@ -82,7 +82,7 @@ class Bodies:
                 for _ in body.feed(chunk):
                     await asyncio.sleep(0)
         except ClientDisconnect as error:
-            raise CallCancelled("the caller has gone") from error
+            raise CallCancelled("the caller has disconnected") from error
         return body.whole()
 
 
@@ -178,14 +178,12 @@ class Body:
             try:
                 unpacked = self._unpacker.decompress(part, room)
             except zlib.error as error:
-                raise BadRequest(
-                    f"the body is not {self._encoding}, though content-encoding says so: {error}"
-                ) from error
+                raise BadRequest(f"the body is not {self._encoding}, as content-encoding declares: {error}") from error
             room -= len(unpacked)
             yield from self._hold(unpacked)
             if self.size > max(UNPACKED_FREE_BYTES, UNPACKED_RATIO_MAX * self.received):
                 raise MessageTooLarge(
-                    f"the body unpacks to more than {UNPACKED_RATIO_MAX} times its size: send it as it is, without "
+                    f"the body decompresses to more than {UNPACKED_RATIO_MAX} times its size: send it without "
                     "content-encoding"
                 )
             part = self._unpacker.unconsumed_tail

@@ -67,7 +67,7 @@ def _uncaught(kind: type[BaseException], error: BaseException | None, where: Tra
     """What Python would print: it is a line like every other."""
     if error is None or issubclass(kind, KeyboardInterrupt | SystemExit):
         return
-    OURS.critical("nobody expected this: %s", error, exc_info=(kind, error, where))
+    OURS.critical("uncaught exception: %s", error, exc_info=(kind, error, where))
 
 
 _CONTROL: Final = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))

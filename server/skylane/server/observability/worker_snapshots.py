@@ -53,7 +53,7 @@ class Shared:
         try:
             self._server = await asyncio.start_unix_server(self._answer, path)
         except OSError as error:  # a path too long for a socket, or a directory that somebody removed
-            log.warning("metrics tell of one worker at a time: %s: %s", path, error)
+            log.warning("metrics cover one worker at a time: %s: %s", path, error)
 
     async def close(self) -> None:
         """Leave the last figures behind, and answer no more."""
@@ -81,7 +81,7 @@ class Shared:
         try:
             _write(self._directory / f"{self._name}.json", _encoder.encode(own))
         except OSError as error:
-            log.warning("the figures for metrics cannot be kept: %s", error)
+            log.warning("the values for metrics cannot be stored: %s", error)
         return own
 
     async def _answer(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -118,7 +118,7 @@ def fold(directory: Path, pid: int) -> None:
         for path in directory.glob(f"{pid}-*.sock"):
             path.unlink()
     except OSError as error:
-        log.warning("what worker %d counted is lost: %s", pid, error)
+        log.warning("the counts of worker %d are lost: %s", pid, error)
 
 
 def _ended(directory: Path) -> Ended:

@@ -212,7 +212,7 @@ class Supervisor:
         while not worker.heart.tick():
             await asyncio.sleep(self._tick_s)
         log.error(
-            "worker %d (pid %d) is stopped or hangs: it has not been heard of for %d s, and is killed",
+            "worker %d (pid %d) is stopped or hangs: it has sent no heartbeat for %d s and is killed",
             number, worker.pid, worker.heart.missed * self._tick_s,
         )  # fmt: skip
         worker.kill()
@@ -250,7 +250,7 @@ class Supervisor:
         _, late = await asyncio.wait(keepers, timeout=self._drain_s_max)
         if late:
             for worker in self._alive.values():
-                log.warning("pid %d is still there after %.0f s: it is killed", worker.pid, self._drain_s_max)
+                log.warning("pid %d is still running after %.0f s: it is killed", worker.pid, self._drain_s_max)
                 worker.kill()
             await asyncio.wait(late)
         log.info("all workers have ended")

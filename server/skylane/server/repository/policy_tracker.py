@@ -70,7 +70,7 @@ def _tell(model: str, seen: _Seen, *, is_first: bool) -> None:
         then = last if seen.policy else "it is not served until it can be"
         log.error("%s: %s; %s", model, seen.refused, then)
     elif not is_first:
-        log.info("%s: model.toml has changed, and is followed", model)
+        log.info("%s: model.toml has changed and takes effect", model)
 
 
 class _Kept:

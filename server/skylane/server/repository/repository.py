@@ -226,7 +226,7 @@ class Repository:
         """Let a model serve on as it is, since nothing is known of it. Logged once. Callers hear no details."""
         served = self._models.setdefault(name, Served())
         if why != served.unfollowed:
-            log.error("%s: %s, and it serves on as it is: %s", name, why, details)
+            log.error("%s: %s, and its versions stay in service: %s", name, why, details)
         served.unfollowed = why
 
     def _remove(self, name: str) -> None:
@@ -249,7 +249,7 @@ class Repository:
         for version in sorted(before.keys() - served.served_versions.keys()):
             why = "another takes its place" if version in model.versions else "its directory is gone"
             why = "it is unloaded" if name in self.withheld else why
-            log.info("%s/%d retires, %s: it finishes what it has begun", name, version, why)
+            log.info("%s/%d retires, %s: it finishes requests in flight", name, version, why)
         if served.served_versions != before or served.policy.versions != before_policy:
             self._give_routes()
             served.retiring |= {
@@ -288,7 +288,7 @@ def _tell_of_names(name: str, served: Served) -> None:
         return
     versions = served.policy.versions
     latest = selection.latest(served.served_versions, versions)
-    log.info("%s: version %d answers when none is asked for", name, latest)
+    log.info("%s: version %d answers requests that name no version", name, latest)
     named = {"latest": versions.latest, **{f"label {k!r}": v for k, v in versions.labels.items()}}
     for what, version in named.items():
         if version is not None and version not in served.served_versions:

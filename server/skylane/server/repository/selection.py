@@ -13,7 +13,7 @@ def wanted(usable: Collection[int], policy: Versions) -> set[int]:
 
 
 def latest(ready: Collection[int], policy: Versions) -> int:
-    """The version that answers when none is asked for: the policy's if it is ready, else the newest that is.
+    """The version that answers requests that name no version: the policy's if it is ready, else the newest that is.
 
     `ready` is not empty.
     """

@@ -138,13 +138,13 @@ class VersionLoader:
             refusal = self._refusals.first(load.stamp, str(error), self._clock(), self._wall_clock())
         if not refusal.is_final:
             if version not in served.being_written:
-                log.info("%s/%d is being written (%s), and is loaded when it is whole", name, version, error)
+                log.info("%s/%d is being written (%s), and is loaded when it is complete", name, version, error)
             served.being_written.add(version)
         elif isinstance(error, BrokenVersion):
             log.error("%s/%d refused: %s", name, version, error)
         else:  # a fault of ours in one version must not keep the others from being followed
             refusal.reason = f"it cannot be loaded: {_without_path(error)}"
-            log.error("%s/%d refused: its load met a fault of the server", name, version, exc_info=error)
+            log.error("%s/%d refused: internal error while loading", name, version, exc_info=error)
         served.refused[version] = refusal
 
 

@@ -144,7 +144,7 @@ def _refuse_external_data(graph: bytes) -> None:
     try:
         refers = has_external_data(graph)
     except BadGraph:
-        raise BrokenVersion("model.onnx: ONNX Runtime cannot load it: it is no ONNX graph") from None
+        raise BrokenVersion("model.onnx: ONNX Runtime cannot load it: it is not an ONNX graph") from None
     if refers:
         raise BrokenVersion(
             "model.onnx: it keeps tensors in other files (external data), expected all of them in model.onnx: "

@@ -38,7 +38,7 @@ OF_TWO = bytes(8)
         ),
         pytest.param(
             [tensor("a", data=OF_TWO), tensor("a", data=OF_TWO)],
-            "tensors: 'a' stands there twice",
+            "tensors: 'a' appears twice",
             id="one name twice",
         ),
         pytest.param(
@@ -143,7 +143,7 @@ def test_a_tensor_that_cannot_be_read(tensors: list[Tensor], message: str) -> No
         pytest.param([Column()], "columns[0]: expected a name, received none", id="a column without a name"),
         pytest.param(
             [Column(name="a", ints=Int64List()), Column(name="a", ints=Int64List())],
-            "columns: 'a' stands there twice",
+            "columns: 'a' appears twice",
             id="one name twice",
         ),
         pytest.param([Column(name="a")], "column 'a': expected a list of values, received none", id="no values"),

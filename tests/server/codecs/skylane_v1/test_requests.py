@@ -271,7 +271,7 @@ GROUP = protobuf_wire.varint(20 << 3 | 3) + protobuf_wire.varint(20 << 3 | 4)
 
 
 def with_twice(data: bytes, between: bytes, again: bytes) -> bytes:
-    """A tensor whose data stands there twice: the last one counts."""
+    """A tensor whose data appears twice: the last one counts."""
     head = Tensor(name="x", dtype=TO_PROTO["float32"], shape=[1, 2]).SerializeToString()
     body = (
         head
@@ -431,7 +431,7 @@ def test_a_new_version_that_takes_other_inputs_is_met_by_an_old_form_as_by_a_new
         ),
         pytest.param(
             PredictRequest(model="m", outputs=["y", "y"]).SerializeToString(),
-            "outputs: a name stands there twice",
+            "outputs: a name appears twice",
             id="an output twice",
         ),
         pytest.param(

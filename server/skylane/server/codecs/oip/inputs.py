@@ -24,7 +24,7 @@ def read_inputs(request: Any) -> dict[str, Array]:
         if not tensor.name:
             raise InputMismatch(f"inputs[{place}]: expected a name, received none")
         if tensor.name in arrays:
-            raise InputMismatch(f"inputs: {quoted(tensor.name)} stands there twice")
+            raise InputMismatch(f"inputs: {quoted(tensor.name)} appears twice")
         check_parameters("input", tensor)
         arrays[tensor.name] = _read(tensor, raws[place] if raws else None)
     return arrays
@@ -33,9 +33,11 @@ def read_inputs(request: Any) -> dict[str, Array]:
 def check_parameters(kind: str, tensor: Any) -> None:
     """Raise BadRequest for what would be left out without a word."""
     if "shared_memory_region" in tensor.parameters:
-        raise BadRequest(f"{kind} {quoted(tensor.name)}: this server has no shared memory: send the data")
+        raise BadRequest(f"{kind} {quoted(tensor.name)}: shared memory is not supported: send the data")
     if "classification" in tensor.parameters:
-        raise BadRequest(f"{kind} {quoted(tensor.name)}: this server ranks no classes: ask for the output as it is")
+        raise BadRequest(
+            f"{kind} {quoted(tensor.name)}: classification is not supported: request the output without it"
+        )
 
 
 def _read(tensor: Any, raw: bytes | None) -> Array:
@@ -54,7 +56,7 @@ def _read_contents(tensor: Any, dtype: DType, filled: list[str]) -> Array:
     """The elements, (n). Raises InputMismatch."""
     name, field = quoted(tensor.name), CONTENTS_OF.get(dtype)
     if field is None:
-        raise InputMismatch(f"tensor {name}: contents: {tensor.datatype} travels in raw_input_contents alone")
+        raise InputMismatch(f"tensor {name}: contents: {tensor.datatype} must be sent in raw_input_contents")
     if wrong := [each for each in filled if each != field]:
         raise InputMismatch(f"tensor {name}: contents: expected {field} for {tensor.datatype}, received {wrong[0]}")
     values = getattr(tensor.contents, field)

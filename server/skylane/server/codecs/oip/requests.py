@@ -121,7 +121,7 @@ def route_of(model: str, version: str) -> Route:
 def _wanted(request: Any) -> tuple[str, ...]:
     names = tuple(output.name for output in request.outputs)
     if len(set(names)) < len(names):
-        raise BadRequest("outputs: a name stands there twice")
+        raise BadRequest("outputs: a name appears twice")
     for output in request.outputs:
         check_parameters("output", output)
     return names

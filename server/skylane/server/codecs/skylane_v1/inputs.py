@@ -119,5 +119,5 @@ def _name(field: str, place: int, name: str, known: dict[str, Array]) -> str:
     if not name:
         raise InputMismatch(f"{field}[{place}]: expected a name, received none")
     if name in known:
-        raise InputMismatch(f"{field}: {quoted(name)} stands there twice")
+        raise InputMismatch(f"{field}: {quoted(name)} appears twice")
     return quoted(name)

@@ -40,7 +40,7 @@ class MessageAsk(RequestGroup):
         self._inputs = read_columns(request.columns) if request.columns else read_tensors(request.tensors)
         self._outputs = tuple(request.outputs)
         if len(set(self._outputs)) < len(self._outputs):
-            raise BadRequest("outputs: a name stands there twice")
+            raise BadRequest("outputs: a name appears twice")
 
     def bind(self, interface: Interface) -> Bound:
         """See RequestGroup."""

@@ -30,7 +30,7 @@ class PredictAsk(RequestGroup):
         super().__init__(route_of(request.model_spec), [call], call.sink)
         self._outputs = tuple(request.output_filter)
         if len(set(self._outputs)) < len(self._outputs):
-            raise BadRequest("output_filter: a name stands there twice")
+            raise BadRequest("output_filter: a name appears twice")
         self._inputs = tensors.read_inputs(request.inputs)
 
     def bind(self, interface: Interface) -> Bound:

@@ -74,7 +74,7 @@ def _read(name: str, tensor: Any) -> Array:
     shape = read_shape(name, [dim.size for dim in dims])
     if tensor.tensor_content:
         if dtype == "string":
-            raise InputMismatch(f"tensor {quoted(name)}: tensor_content: strings travel in string_val")
+            raise InputMismatch(f"tensor {quoted(name)}: tensor_content: strings must be sent in string_val")
         return read_raw(name, dtype, shape, tensor.tensor_content)
     return shaped(name, _filled(_values(name, dtype, tensor), shape), shape)
 
