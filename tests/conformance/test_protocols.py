@@ -346,7 +346,7 @@ def test_balancers_learn_without_a_token_whether_the_server_answers_and_nothing_
             error: Any = refused.value
             words = "this server requires a valid bearer token (authorization: Bearer …)"
             assert (error.code(), error.details()) == (grpc.StatusCode.UNAUTHENTICATED, words)
-        with pytest.raises(grpc.RpcError, match="asks for a valid bearer token"):
+        with pytest.raises(grpc.RpcError, match="requires a valid bearer token"):
             foreign.call(channel, OIP, "ModelInfer")(foreign.infer_raw(ask("linear", features=features(1))))
 
 

@@ -115,9 +115,8 @@ def _shared_directory() -> Iterator[Path | None]:
                 break
         else:
             log.warning(
-                "workers: no directory for temporary files can be written, so that /metrics tell of one worker at a "
-                "time, and a worker that takes the place of another does not know the last model.toml that could be "
-                "used: let TMPDIR name a directory that can be written"
+                "workers: no directory for temporary files is writable, so /metrics covers one worker at a time, and a "
+                "replacement for a worker does not know the last valid model.toml: set TMPDIR to a writable directory"
             )
             yield None
             return

@@ -192,7 +192,7 @@ class Repository:
 
     def _serve_on(self, what: str, details: str, told: str) -> None:
         """Let everything serve on, since nothing is known of it. Logged once."""
-        if (text := f"{what}, everything serves on as it is: {details}") != self._unreadable:
+        if (text := f"{what}, all versions stay in service: {details}") != self._unreadable:
             log.error("%s", text)
         self._unreadable, self._restless = text, True
         for served in self._models.values():
