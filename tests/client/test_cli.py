@@ -419,7 +419,7 @@ READY, FAILED = VersionStatus(2, "ready"), VersionStatus(1, "failed", "model.onn
         pytest.param(
             [],
             None,
-            ["no model is loaded: the repository has none, or cannot be read; the server's log says which"],
+            ["no model is loaded: the repository is empty or cannot be read; see the server's log"],
             id="no model",
         ),
         pytest.param(

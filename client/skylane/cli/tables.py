@@ -109,7 +109,7 @@ def not_ready_lines(statuses: Sequence[ModelStatus], model: str | None) -> list[
     if not asked and model:
         return ["it was unloaded, or it is no longer in the repository"]
     if not asked:
-        return ["no model is loaded: the repository has none, or cannot be read; the server's log says which"]
+        return ["no model is loaded: the repository is empty or cannot be read; see the server's log"]
     versions = [(status.name, version) for status in asked for version in status.versions]
     if any(version.state == "ready" for _, version in versions):
         return ["the server is shutting down"]

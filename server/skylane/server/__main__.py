@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "transport",
         str,
-        "implementation of HTTP/2: native is ours and faster; grpcio is its package",
+        "HTTP/2 implementation: native is our own and faster",
         get_args(Transport),
     )
     add("workers", number_of_workers, "processes that share the port; auto: one for each available CPU")

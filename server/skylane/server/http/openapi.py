@@ -15,20 +15,20 @@ EXAMPLE_ROWS: Final = 2
 
 _ABOUT: Final = """\
 Rows in, predictions out. Requests are batched with one another and with those over gRPC.
-The Open Inference Protocol is at `/v2`; TensorFlow Serving's bodies (`instances`, `inputs`) are taken at `:predict`."""
+The Open Inference Protocol is at `/v2`; TensorFlow Serving's bodies (`instances`, `inputs`) go to `:predict`."""
 
 _ERROR: Final = {
     "type": "object",
-    "properties": {"error": {"type": "string", "description": "What is wrong, what was expected and what came."}},
+    "properties": {"error": {"type": "string", "description": "The field, what was expected and what was received."}},
 }
 _ERRORS: Final = {
-    "400": "The request is wrong; the text names the field.",
-    "401": "A valid token is needed.",
+    "400": "The request is invalid; the text names the field.",
+    "401": "A valid token is required.",
     "403": "The token does not allow this.",
     "404": "There is no such model, version or label.",
-    "413": "The body is larger than the server takes.",
-    "503": "The model is busy or the server is stopping; `retry-after` says when to come back.",
-    "504": f"The time that `{TIMEOUT_HEADER}` gives has passed.",
+    "413": "The body exceeds a limit of the server.",
+    "503": "The model is busy or the server is stopping; `retry-after` states when to retry.",
+    "504": f"The deadline set by `{TIMEOUT_HEADER}` has passed.",
 }
 
 
@@ -52,11 +52,11 @@ def _get(summary: str, **answers: str) -> Mapping[str, Any]:
 
 
 _FIXED: Final[Mapping[str, Any]] = {
-    "/healthz": _get("Whether the server is alive", s200="It is."),
-    "/readyz": _get("Whether requests should come here", s200="They should.", s503="It is loading or stopping."),
-    "/metrics": _get("Figures for Prometheus", s200="The page.", s404="This server has none."),
-    "/v1/models": _get("The models that answer", s200="Their names."),
-    "/v2": _get("The server, by the Open Inference Protocol", s200="Its name, version and extensions."),
+    "/healthz": _get("Liveness", s200="The server is alive."),
+    "/readyz": _get("Readiness", s200="The server is ready.", s503="It is loading or stopping."),
+    "/metrics": _get("Metrics for Prometheus", s200="The metrics.", s404="This server has none."),
+    "/v1/models": _get("The models in service", s200="Their names."),
+    "/v2": _get("Server metadata of the Open Inference Protocol", s200="Its name, version and extensions."),
 }
 
 
@@ -76,7 +76,7 @@ def _predict(model: LoadedModel) -> dict[str, Any]:
                 "name": TIMEOUT_HEADER,
                 "in": "header",
                 "schema": {"type": "number", "minimum": 0},
-                "description": "Milliseconds after which nobody waits for the answer.",
+                "description": "Deadline in milliseconds.",
             }
         ],
         "requestBody": {
@@ -115,7 +115,7 @@ def _rows_schema(interface: Interface) -> dict[str, Any]:
             "outputs": {
                 "type": "array",
                 "items": {"enum": [output.name for output in interface.outputs]},
-                "description": "Which outputs to answer with; all if left out.",
+                "description": "Outputs to return; all if omitted.",
             },
         },
     }

@@ -26,7 +26,7 @@ function provenance(manifest) {
   const measures = Object.entries(from.metrics || {}).map(([name, value]) => `${name} ${Number(value.toPrecision(4))}`).join(", ");
   const lines = [
     ["Made", from.created_at && new Date(from.created_at).toLocaleString()],
-    ["Quality, as its author says", measures],
+    ["Quality, as reported by its author", measures],
     ["May differ from the original by", tolerance && `${tolerance.max_difference} and in ${share(tolerance.max_label_flips)} of labels (${tolerance.preset})${tolerance.forced ? ", and was published although it differs more" : ""}`],
     ["Training data", from.data_sha256 && `sha256 ${from.data_sha256.slice(0, 16)}…`],
     ["Pipeline", from.pipeline_sha256 && `sha256 ${from.pipeline_sha256.slice(0, 16)}…`],
