@@ -1,6 +1,6 @@
 """scikit-learn pipelines → verified, timed ONNX graphs in a model repository.
 
-    from convert import convert_pipeline
+    from skylane.convert import convert_pipeline
     report = convert_pipeline(pipeline, held_out, target="late", training=train)
     report  # in a notebook: the model card
     report.publish("flights_late")

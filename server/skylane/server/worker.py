@@ -1,6 +1,6 @@
 """One of several workers: a whole server that tells its supervisor how it fares, and ends when the supervisor does.
 
-Standard output is the line to the supervisor, standard input the other way: see server/worker_process.py. Standard
+Standard output is the line to the supervisor, standard input the other way: see process/worker_process.py. Standard
 input ends when the supervisor ends, however that happens. Portable, where a death signal of the parent is Linux alone.
 Then the last worker to end clears up what the supervisor would have.
 """

@@ -1,4 +1,4 @@
-"""The file of tokens on disk, read again when it changes. The edge around credentials.py."""
+"""The file of tokens on disk, read again when it changes. The edge around tokens.py."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Blocks of requests that came as bytes: bound to a model, their replies bytes again."""
+"""Batch tasks of requests that came as bytes: bound to a model, their replies bytes again."""
 
 from collections.abc import Hashable, Sequence
 from typing import Protocol, Self

@@ -4,7 +4,7 @@ A caller sends the same form over and over: the same model, tensor, type and sha
 of a form is read by the generated code, and leaves a template: the bytes before and after the numbers. A later payload
 with the same length, beginning and end can only mean the same form with other numbers, since the length of every field
 stands before it; its numbers are cut out and nothing is parsed. Requests of one form that arrive together become one
-block. Whatever fits no template is read by the generated code, one by one. docs/adr/0003-request-templates.md.
+task. Whatever fits no template is read by the generated code, one by one. docs/adr/0003-request-templates.md.
 """
 
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""Blocks whose arrays are stacked already, whatever protocol they came by. Pure."""
+"""Batch tasks whose arrays are stacked already, whatever protocol they came by. Pure."""
 
 import sys
 from abc import abstractmethod
@@ -53,7 +53,7 @@ class StackedTask(BatchTask):
 
     @abstractmethod
     def mark_cached(self, reply: bytes) -> bytes:
-        """See Block."""
+        """See BatchTask."""
 
 
 _ARRAY_BYTES = 150

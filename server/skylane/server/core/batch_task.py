@@ -1,7 +1,7 @@
-"""Blocks: calls whose inputs have one shape, handled as one from the socket to the reply.
+"""Batch tasks: calls whose inputs have one shape, handled as one from the socket to the reply.
 
 A transport's codec implements both classes; the engine knows only what stands here. That is how one engine serves
-several protocols, and how nothing on the request path is done per request that can be done per block.
+several protocols, and how nothing on the request path is done per request that can be done per task.
 """
 
 from abc import ABC, abstractmethod
@@ -61,11 +61,11 @@ class BatchTask(ABC):
 
     @abstractmethod
     def select(self, places: Sequence[int]) -> Self:
-        """The same block with only the calls at these places."""
+        """The same task with only the calls at these places."""
 
     @abstractmethod
     def encode(self, outputs: Sequence[Array]) -> list[bytes]:
-        """Replies, one for each call, from all the model's outputs for this block's rows; without the calls' tails."""
+        """Replies, one for each call, from all the model's outputs for this task's rows; without the calls' tails."""
 
     @abstractmethod
     def mark_cached(self, reply: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""What can go wrong with a request, and whose move is next. Knows no protocol: transport/status.py maps these."""
+"""What can go wrong with a request, and who can act on it. Knows no protocol: codecs/grpc_status.py maps these."""
 
 
 class CannotStart(Exception):

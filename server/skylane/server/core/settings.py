@@ -29,7 +29,7 @@ class Settings:
     models: Path = Path("models")
     """The model repository."""
     host: str | tuple[str, ...] = "127.0.0.1"
-    """Addresses to listen on, see server/addresses.py. The default is reachable from this machine alone."""
+    """Addresses to listen on, see host/addresses.py. The default is reachable from this machine alone."""
     port: int = 8500
     """0 picks a free one."""
     http_port: int | None = None

@@ -65,7 +65,7 @@ class Call:
         self.protocol = ""
         """By which protocol it came; whoever reads the request says so."""
         self.request_id = request_id
-        """By which its caller knows it, from `x-request-id`; see server/request_ids.py. Nothing if none was sent."""
+        """By which its caller knows it, from `x-request-id`; see core/request_ids.py. Nothing if none was sent."""
         self.trace = trace
         """What a tracer knows of it, and nobody else reads; None where nobody traces."""
 

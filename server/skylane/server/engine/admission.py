@@ -44,7 +44,7 @@ class Admission:
         self._target_rows = self.batch_rows * self._policy.instances * runs
 
     def check_size(self, task: BatchTask) -> None:
-        """Raise TooManyRows if each call of the block is too large to be served at all."""
+        """Raise TooManyRows if each call of the task is too large to be served at all."""
         if task.rows_each > self._policy.max_request_rows:
             raise TooManyRows(
                 f"the request has {task.rows_each} rows, but this model takes at most "
@@ -52,7 +52,7 @@ class Admission:
             )
 
     def admit(self, task: BatchTask, queued_rows: int, now: float) -> tuple[BatchTask, list[Refusal]]:
-        """Part a block into what may join a queue in which `queued_rows` wait, and what is refused and why.
+        """Part a task into what may join a queue in which `queued_rows` wait, and what is refused and why.
 
         Only a queue can make a request late: where nothing waits, it runs and shows what it costs.
         """
@@ -79,7 +79,7 @@ class Admission:
         return seconds / self._policy.instances
 
     def _without_late(self, task: BatchTask, queued_rows: int, now: float, refused: list[Refusal]) -> BatchTask:
-        """The block without calls that would be answered after their deadline."""
+        """The task without calls that would be answered after their deadline."""
         # One whose deadline has passed is no matter of load: the queue drops it, and tells it why. One that others
         # follow is theirs as well.
         wait_s = self.wait_s(queued_rows)

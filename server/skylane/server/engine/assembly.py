@@ -9,14 +9,14 @@ from skylane.server.core.types import Array
 
 
 def gather(tasks: Sequence[BatchTask]) -> Sequence[Array]:
-    """Each of the model's inputs with the rows of all blocks in order; a single block is passed on uncopied."""
+    """Each of the model's inputs with the rows of all tasks in order; a single task is passed on uncopied."""
     if len(tasks) == 1:
         return tasks[0].arrays()
     return [np.concatenate(parts) for parts in zip(*(task.arrays() for task in tasks), strict=True)]
 
 
 def scatter(tasks: Sequence[BatchTask], outputs: Sequence[Array]) -> Iterator[tuple[BatchTask, Sequence[Array]]]:
-    """Give each block its rows of every output, as views."""
+    """Give each task its rows of every output, as views."""
     if len(tasks) == 1:
         yield tasks[0], outputs
         return

@@ -24,7 +24,7 @@ class Batch:
         return sum([task.rows for task in self.tasks])
 
     def halves(self) -> "tuple[Batch, Batch]":
-        """The batch in two: its blocks, or the calls of its only block. It has more than one call."""
+        """The batch in two: its tasks, or the calls of its only task. It has more than one call."""
         if len(self.tasks) > 1:
             half = len(self.tasks) // 2
             return Batch(self.tasks[:half], self.arrivals[:half]), Batch(self.tasks[half:], self.arrivals[half:])
@@ -44,7 +44,7 @@ class BatchQueue:
         """Rows that wait."""
 
     def add(self, task: BatchTask, now: float) -> None:
-        """Queue a block. Admission has already refused what must not wait."""
+        """Queue a task. Admission has already refused what must not wait."""
         self._waiting.append((now, task))
         self.rows += task.rows
 
@@ -84,7 +84,7 @@ class BatchQueue:
 
 
 def _drop_gone(task: BatchTask, now: float, gone: list[Call]) -> BatchTask:
-    """The block without the calls that nobody waits for, which are appended to `gone`."""
+    """The task without the calls that nobody waits for, which are appended to `gone`."""
     calls = task.calls
     # Asked of each call of each batch: as a method of the call it took 0.25 µs, of the 7 that a request takes in all.
     unwanted = [call for call in calls if (call.cancelled or call.deadline <= now) and not is_wanted(call, now)]

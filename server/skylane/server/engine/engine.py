@@ -1,9 +1,9 @@
 """The request path: many calls in, many replies out.
 
-Whoever brings work to a lane with a free instance runs it, on its own thread if the run is predicted to be cheap and
-on a worker otherwise, and goes on until the lane's queue is empty; whoever finds the lane busy leaves the work there.
-So calls that arrive while a batch runs are the next batch, nothing waits while an instance is free, and a cheap batch
-never changes threads. docs/adr/0002-batch-from-the-socket.md says why.
+A thread that brings work to a served version with a free instance runs it: on its own thread if the run is predicted
+to be cheap, otherwise on a worker thread; and continues until the version's queue is empty. If no instance is free,
+the work stays in the queue. So calls that arrive while a batch runs form the next batch, nothing waits while an
+instance is free, and a cheap batch never changes threads. docs/adr/0002-batch-from-the-socket.md gives the reasons.
 
 Knows no protocol, no ONNX Runtime and no files. Time and threads come from outside (`clock`, `Workers`), so a test can
 run the whole of it from one seed.
@@ -67,7 +67,7 @@ class Engine:
         self._observer = observer
         self._routes = Routes()
         self._served_versions: frozenset[ServedVersion] = frozenset()
-        self._lanes_lock = Lock()
+        self._versions_lock = Lock()
         self._stopping = False
         self._rejections = rejections
 
@@ -229,7 +229,7 @@ class Engine:
     # --- Queues that wait for company -------------------------------------------------------------------------------
 
     def _set_alarm(self, served_version: ServedVersion, now: float) -> None:
-        """With the lane's lock held: look again when the oldest call has waited long enough."""
+        """With the version's lock held: look again when the oldest call has waited long enough."""
         due_at = served_version.queue.due_at() if served_version.free else None
         if (
             due_at is not None
@@ -247,11 +247,11 @@ class Engine:
     # --- Life cycle -------------------------------------------------------------------------------------------------
 
     def serve(self, routes: Routes) -> None:
-        """Answer by these routes from now on. Lanes no longer named take nothing new and finish what they have."""
+        """Answer by these routes from now on. Versions no longer named take nothing new and finish what they have."""
         served_versions = {
             served_version for model in routes.models.values() for served_version in model.versions.values()
         }
-        with self._lanes_lock:
+        with self._versions_lock:
             retiring = self._served_versions - served_versions
             self._served_versions |= served_versions
         self._routes = routes
@@ -262,8 +262,8 @@ class Engine:
                 self._forget(served_version)
 
     def _forget(self, served_version: ServedVersion) -> None:
-        """Let a retired lane's model go."""
-        with self._lanes_lock:
+        """Let a retired version's model go."""
+        with self._versions_lock:
             self._served_versions -= {served_version}
 
     def stop(self) -> None:
@@ -302,7 +302,7 @@ def _reject(served_version: ServedVersion, sink: Sink, rejected: Sequence[Reject
 def _admit_to(
     served_version: ServedVersion, task: BatchTask, now: float
 ) -> tuple[list[tuple[Call, bytes]], list[Refusal]]:
-    """With the lane's lock held: queue what must run. Returns the calls with a kept reply, and those refused."""
+    """With the version's lock held: queue what must run. Returns the calls with a kept reply, and those refused."""
     kept: list[tuple[Call, bytes]] = []
     if served_version.cache is not None:
         kept, task = served_version.cache.look_up(task, now)
@@ -313,7 +313,7 @@ def _admit_to(
 
 
 def _with_followers(served_version: ServedVersion, calls: Sequence[Call]) -> list[Call]:
-    """With the lane's lock held: these calls and all who share their runs; nobody can join them any more."""
+    """With the version's lock held: these calls and all who share their runs; nobody can join them any more."""
     if served_version.cache is None:
         return list(calls)
     return [each for call in calls for each in (call, *served_version.cache.settle(call))]
@@ -338,5 +338,5 @@ def _refuse(served_version: ServedVersion, calls: Sequence[Call], error: Serving
 
 
 def _answer(calls: Sequence[Call], replies: Sequence[bytes]) -> None:
-    """Send each call its reply with its own tail. All calls of a block came by one transport."""
+    """Send each call its reply with its own tail. All calls of a task came by one transport."""
     calls[0].sink.answer(calls, [reply + call.tail for call, reply in zip(calls, replies, strict=True)])

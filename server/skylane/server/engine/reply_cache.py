@@ -24,7 +24,7 @@ class ReplyCache:
     """Least recently used replies, bounded in bytes, each for at most `ttl_s`; and who waits for the same run.
 
     One belongs to each loaded version, so the version is part of every key, and a new one starts with nothing.
-    Not thread-safe: the lane's lock guards it.
+    Not thread-safe: the version's lock guards it.
 
     cachetools.LRUCache keeps the order and the sum of bytes; only who follows whom is ours. An OrderedDict and a sum of
     our own took 0.08 instead of 0.11 µs to miss, 0.13 instead of 0.25 to hit, and 0.45 instead of 2.0 to keep a reply
@@ -44,7 +44,7 @@ class ReplyCache:
         return int(self._replies.currsize)
 
     def look_up(self, task: BatchTask, now: float) -> tuple[list[tuple[Call, bytes]], BatchTask]:
-        """Part a block into calls whose reply is kept, and a block of those that must run.
+        """Part a task into calls whose reply is kept, and a task of those that must run.
 
         A call equal to one that waits or runs is in neither: it follows that one and comes back from `settle`.
         """

@@ -38,7 +38,7 @@ class Routes:
     """Whether the repository has not been read yet."""
 
     def served_version(self, route: Route) -> ServedVersion:
-        """The lane that answers. Raises ModelNotFound naming what exists, or StillLoading."""
+        """The version that answers. Raises ModelNotFound naming what exists, or StillLoading."""
         model = self.models.get(route.model)
         if model is None and self.is_starting:
             raise StillLoading("the server is starting: it has not read its repository yet")

@@ -96,4 +96,6 @@ class ServedVersion:
             return self.queue.rows == 0 and self.free == self.policy.instances
 
     def __repr__(self) -> str:
-        return f"Lane({self.model.interface.model}/{self.model.interface.version}, {self.queue.rows} rows wait)"
+        return (
+            f"ServedVersion({self.model.interface.model}/{self.model.interface.version}, {self.queue.rows} rows wait)"
+        )

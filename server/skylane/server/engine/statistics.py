@@ -1,8 +1,8 @@
 """What one loaded version has answered: the one source of what metrics and statistics tell.
 
-Recorded once for each batch, not for each request: calls of a block came together, waited together and were answered
-together. What was recorded is counted some batches later, or when somebody asks (`fold`): `Lane.statistics` does that.
-The lane's lock guards it. Times are seconds.
+Recorded once for each batch, not for each request: calls of a task came together, waited together and were answered
+together. Records are counted some batches later, or when statistics are requested (`fold`).
+The version's lock guards it. Times are seconds.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ BOUNDS_S: Final = (
 """Upper bounds of the histograms' buckets; one more is for what took longer."""
 
 FOLDED_TOGETHER: Final = 1024
-"""Blocks that are counted at once, by columns, in 0.2 ms. Each takes 0.5 µs together with noting it, timed in a loop,
+"""Tasks that are counted at once, by columns, in 0.2 ms. Each takes 0.5 µs together with noting it, timed in a loop,
 where one by one took 1.0. In a server whose every request is a batch, code has left the caches meanwhile: counting 256
 at once cost it 4.5 % of its CPU, 1024 cost 2.4 %, and 4096 no less."""
 
@@ -28,7 +28,7 @@ ANSWERED: Final = ""
 Column = np.ndarray[tuple[int], np.dtype[np.float64]]
 _BOUNDS: Final = np.array(BOUNDS_S)
 _NOTE: Final = Struct("=8d")
-"""What is noted of a block: see `Statistics.answered`. As bytes, since numbers of Python's that are kept for a while
+"""What is noted of a task: see `Statistics.answered`. As bytes, since numbers of Python's that are kept for a while
 take new memory each time, which costs more than it takes to pack them."""
 
 _note, _NOTE_BYTES, _NOTES_BYTES = _NOTE.pack_into, _NOTE.size, _NOTE.size * FOLDED_TOGETHER
@@ -103,7 +103,7 @@ class Statistics:
     last_at: float = 0.0
     """Instant on the engine's clock of the last answer."""
     _notes: bytearray = field(default_factory=lambda: bytearray(_NOTES_BYTES))
-    """Of the blocks that are not yet counted, one after the other."""
+    """Of the tasks that are not yet counted, one after the other."""
     _noted: int = 0
     """Bytes of them."""
     _numbers: Numbers = field(default_factory=Numbers)
@@ -142,9 +142,9 @@ class Statistics:
         self, arrived_at: float, calls: int, protocol: str, rows: int,
         began_at: float, gathered_at: float, ran_at: float, ended_at: float,
     ) -> None:  # fmt: skip
-        """A block of so many calls was answered by a batch of so many rows; 0 rows for all but the batch's first block.
+        """A task of so many calls was answered by a batch of so many rows; 0 rows for all but the batch's first task.
 
-        Instants: when the block came, when the batch left the queue, had its arrays, had its outputs, and had answered
+        Instants: when the task came, when the batch left the queue, had its arrays, had its outputs, and had answered
         everybody.
         """
         place, protocol_number = self._noted, self._numbers[protocol]

@@ -37,7 +37,7 @@ class Limits:
     head_bytes: int = 64 * 2**10
     """Of a request's line and header fields; trailers and the framing of chunks count as well. Beyond it: 431."""
     connections: int = 1000
-    """Beyond it those that rest are closed, see server/http/seats.py."""
+    """Beyond it those that rest are closed, see http/seats.py."""
     request_s: float = 60.0
     """Seconds in which a request must have come whole; else the connection is closed."""
     idle_s: int = 75

@@ -1,7 +1,7 @@
 """The Open Inference Protocol over HTTP: bodies of `infer` → arrays, and answers → bodies. Pure.
 
 With the binary extension a body is JSON, as long as a header says, then the tensors whose `binary_data_size` says so,
-in order. Sources: see server/open_inference.py.
+in order. Sources: see admin/oip_views.py.
 """
 
 import math
@@ -135,7 +135,7 @@ class InferenceForm:
 
     def encode(self, outputs: Sequence[Array], calls: int, rows_each: int) -> list[bytes]:
         """See ReplyForm. The JSON ends before its last brace, so that an id can follow."""
-        assert calls == 1, "every request over HTTP is a block of its own"
+        assert calls == 1, "every request over HTTP is a task of its own"
         wanted = [outputs[place] for place in self._places]
         raws = [write_raw(array) for array, binary in zip(wanted, self._binary, strict=True) if binary]
         sizes = iter(map(len, raws))

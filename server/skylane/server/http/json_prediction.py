@@ -129,7 +129,7 @@ class PredictionForm:
 
     def encode(self, outputs: Sequence[Array], calls: int, rows_each: int) -> list[bytes]:  # noqa: ARG002
         """See ReplyForm."""
-        assert calls == 1, "every request over HTTP is a block of its own"
+        assert calls == 1, "every request over HTTP is a task of its own"
         write = _WRITE[self._form]
         return [pack(json_answers.encode(lambda arrays: write(self._interface, self._places, arrays), outputs))]
 

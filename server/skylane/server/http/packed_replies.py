@@ -42,5 +42,5 @@ class JsonTask(StackedTask):
     __slots__ = ()
 
     def mark_cached(self, reply: bytes) -> bytes:
-        """See Block."""
+        """See BatchTask."""
         return b"\1" + reply[1:]

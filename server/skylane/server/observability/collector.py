@@ -1,6 +1,6 @@
-"""The figures of this process: of every version that it has served, read from the lanes when somebody asks.
+"""The figures of this process: of every version that it has served, read when metrics are requested.
 
-A lane that has gone, because its version was replaced or its policy changed, leaves its statistics here, and they are
+A served version that is gone, because it was replaced or its policy changed, leaves its statistics here; they are
 added up once nothing can change them any more. Nothing here is on the way of a request.
 """
 
@@ -42,7 +42,7 @@ GONE_MAX: Final = 1000
 
 
 class Collector:
-    """Follows the lanes from their first route to their end. Thread-safe."""
+    """Follows the versions from their first route to their end. Thread-safe."""
 
     def __init__(self, rejections: Callable[[], Mapping[tuple[str, str], int]]) -> None:
         """`rejections`: (protocol, how they ended) → requests that no model was asked for."""
@@ -54,7 +54,7 @@ class Collector:
         self._started_at = time.time()
 
     def follow(self, routes: Routes) -> None:
-        """These lanes serve from now on. Holds none of them in memory."""
+        """These versions serve from now on. Holds none of them in memory."""
         with self._lock:
             for name, model in routes.models.items():
                 for version, served_version in model.versions.items():
@@ -118,7 +118,7 @@ class Collector:
 
 
 def _of(name: str, version: int, told: Statistics, served_version: ServedVersion | None) -> VersionSnapshot:
-    """What a lane counted, and how it is, if it is still there."""
+    """What a version counted, and how it is, if it is still there."""
     if served_version is None:
         told.fold()
         return _counted(name, version, told)
@@ -172,14 +172,14 @@ def _rows(told: Statistics) -> HistogramSnapshot:
 def _now(
     served_versions: Sequence[tuple[str, int, Statistics, ServedVersion | None]], status: Mapping[str, ModelStatus]
 ) -> list[VersionSnapshot]:
-    """What lanes counted, and how each version is: in as few parts as there can be, since each takes time to add."""
+    """What versions counted, and how each version is: in as few parts as there can be, since each takes time to add."""
     parts, latest = list[VersionSnapshot](), dict[tuple[str, int], VersionSnapshot]()
     sessions = set[int]()
     for name, version, statistics, served_version in served_versions:
         found = latest[name, version] = _of(name, version, statistics, served_version)
         if (
             served_version and id(served_version.model) not in sessions
-        ):  # where a policy changed, two lanes have one session for a while
+        ):  # where a policy changed, two versions have one session for a while
             sessions.add(id(served_version.model))
             found.memory_bytes = served_version.model.memory_bytes
         parts.append(found)

@@ -103,7 +103,7 @@ class Repository:
         return bool(self._under_way)
 
     def served_version(self, model: str, version: int) -> ServedVersion | None:
-        """The lane of a version that serves."""
+        """The served version with this number."""
         served = self._models.get(model)
         return served.served_versions.get(version) if served else None
 

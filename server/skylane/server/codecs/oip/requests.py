@@ -1,4 +1,4 @@
-"""Bytes of ModelInferRequest → blocks for the engine. Known forms are recognised: see
+"""Bytes of ModelInferRequest → batch tasks for the engine. Known forms are recognised: see
 skylane.server.codecs.request_templates.
 """
 

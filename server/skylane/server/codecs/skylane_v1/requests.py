@@ -1,4 +1,4 @@
-"""Bytes of PredictRequest → blocks for the engine. Forms seen before are recognised: see
+"""Bytes of PredictRequest → batch tasks for the engine. Forms seen before are recognised: see
 skylane.server.codecs.request_templates.
 """
 

@@ -1,4 +1,4 @@
-"""Bytes of TensorFlow Serving's PredictRequest → blocks for the engine, and outputs → bytes of its response."""
+"""Bytes of TensorFlow Serving's PredictRequest → batch tasks for the engine, and outputs → bytes of its response."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from functools import lru_cache, partial
