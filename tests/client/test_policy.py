@@ -47,18 +47,18 @@ def test_a_whole_file() -> None:
         pytest.param("\xff", "model.toml: ", id="it is not UTF-8"),
         pytest.param(
             "[batchin]",
-            "unknown section or key 'batchin'; did you mean [batching]? (known to this release: [batching], [cache], ",
+            "unknown section or key 'batchin'; did you mean [batching]? (known: [batching], [cache], ",
             id="a section is misspelt",
         ),
         pytest.param(
             "[cache]\nsize_mb = 1",
-            "[cache]: unknown key 'size_mb' (known to this release: enabled, max_mb, ttl_s)",
+            "[cache]: unknown key 'size_mb' (known: enabled, max_mb, ttl_s)",
             id="a key is misspelt",
         ),
         pytest.param("max_batch_rows = 3", "did you mean [batching] max_batch_rows?", id="a key without its section"),
         pytest.param(
             "[batching]\nmax_batch_row = 3",
-            "; did you mean 'max_batch_rows'? (known to this release: ",
+            "; did you mean 'max_batch_rows'? (known: ",
             id="nearly a key",
         ),
         pytest.param(

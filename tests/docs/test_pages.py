@@ -21,17 +21,13 @@ CODE: Final = re.compile(r"`([^`\n]+)`")
 PATH: Final = re.compile(r"(?:[\w.*-]+/)+(?:[\w.*-]+\.(?:py|md|toml|yml|json|proto))?|[\w-]+\.(?:md|toml|py)")
 """What looks like a path: folders, and files of our kinds."""
 PARTS: Final = ("client/skylane", "server/skylane/server", "convert/skylane/convert", "bench/skylane/bench")
-BASES: Final = (*map(ROOT.joinpath, ("", "docs", "convert/skylane/convert/export", *PARTS)),)
+BASES: Final = (*map(ROOT.joinpath, ("", "docs", "bench/skylane", "convert/skylane/convert/export", *PARTS)),)
 """Folders from which pages name paths."""
 MODULE: Final = re.compile(r"\bpython3?(?:\.11)? -m ((?:skylane|examples)[\w.]*)|\b(?:from|import) (skylane[\w.]*)")
 TASK: Final = re.compile(r"\btasks\.py ([a-z]+)")
 SHELL: Final = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND: Final = re.compile(r"(?:^|[|;&(] ?|\bin/)skylane (\w+)", re.MULTILINE)
 
-IN_MESSAGES: Final = {"import"}
-"""Commands that the server's messages name already."""
-IN_MARKERS: Final = {"soak"}
-"""Tasks that the markers in pyproject.toml name already."""
 READERS_OWN: Final = {
     "model.toml",
     "tokens.toml",
@@ -76,7 +72,7 @@ def test_modules_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_commands_exist(page: Path) -> None:
-    commands = {command.split()[0] for command in (*MODULES, *COMMANDS)} | IN_MESSAGES
+    commands = {command.split()[0] for command in (*MODULES, *COMMANDS)}
     text = page.read_text()
     lines = [*SHELL.findall(text), *CODE.findall(FENCE.sub("", text))]
     missing = [name for line in lines for name in COMMAND.findall(line) if name not in commands]
@@ -86,7 +82,7 @@ def test_commands_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_tasks_exist(page: Path) -> None:
     tasks = set(re.findall(r"^def (\w+)\(.*Sequence\[str\]\) -> int:", (ROOT / "tasks.py").read_text(), re.MULTILINE))
-    missing = [name for name in TASK.findall(page.read_text()) if name not in tasks | IN_MARKERS]
+    missing = [name for name in TASK.findall(page.read_text()) if name not in tasks]
     assert not missing
 
 
