@@ -38,7 +38,7 @@ def filled(keys: str, room: int, ttl_s: float = TTL_S) -> ReplyCache:
     """A cache with room for so many replies of 100 bytes, given one under each key."""
     cache = ReplyCache(room * (ENTRY_BYTES + 110), ttl_s)
     for key in keys:
-        cache.keep(key, 10, bytes(100), 0.0)
+        cache.store(key, 10, bytes(100), 0.0)
     return cache
 
 
@@ -56,7 +56,7 @@ def test_at_first_everything_must_run() -> None:
 
 def test_what_is_kept_need_not_run_and_the_rest_of_the_block_must() -> None:
     cache = ReplyCache(10_000, TTL_S)
-    cache.keep("b", 1, b"reply", 0.0)
+    cache.store("b", 1, b"reply", 0.0)
     hits, fresh = looked_up(cache, "abc")
     assert (hits, [each.handle for each in fresh]) == ({"b": b"reply"}, ["a", "c"])
 
@@ -88,7 +88,7 @@ def test_what_is_too_old_leaves_its_room() -> None:
 def test_a_reply_kept_again_is_fresh_again_and_counted_once() -> None:
     cache = filled("a", 2)
     used = cache.used_bytes
-    cache.keep("a", 10, bytes(100), 5.0)
+    cache.store("a", 10, bytes(100), 5.0)
     assert (kept(cache, "a", 14.0), cache.used_bytes) == ("a", used)
 
 
@@ -105,21 +105,21 @@ def test_the_least_recently_used_gives_way(asked: str, left: str) -> None:
     cache = filled("abc", 3)
     for key in asked:
         cache.get(key, 0.0)
-    cache.keep("d", 10, bytes(100), 0.0)
+    cache.store("d", 10, bytes(100), 0.0)
     assert kept(cache, "abcd") == left
 
 
 def test_a_reply_that_fills_the_whole_cache_is_kept_and_one_byte_more_is_not() -> None:
     cache = ReplyCache(ENTRY_BYTES + 20, TTL_S)
-    cache.keep("a", 10, bytes(11), 0.0)
+    cache.store("a", 10, bytes(11), 0.0)
     assert (kept(cache, "a"), cache.used_bytes) == ("", 0)
-    cache.keep("a", 10, bytes(10), 0.0)
+    cache.store("a", 10, bytes(10), 0.0)
     assert (kept(cache, "a"), cache.used_bytes) == ("a", ENTRY_BYTES + 20)
 
 
 def test_a_reply_too_large_to_be_kept_drives_nobody_out() -> None:
     cache = filled("abc", 3)
-    cache.keep("d", 10, bytes(10_000), 0.0)
+    cache.store("d", 10, bytes(10_000), 0.0)
     assert kept(cache, "abcd") == "abc"
 
 
@@ -137,7 +137,7 @@ def test_the_bound_holds_whatever_the_sequence(max_bytes: int, steps: list[tuple
     for passed, key, size in steps:
         now += passed
         if size is not None:
-            cache.keep(key, 1, bytes(size), now)
+            cache.store(key, 1, bytes(size), now)
             if size + 1 + ENTRY_BYTES <= max_bytes:
                 newest[key] = (now, size)
         elif (reply := cache.get(key, now)) is not None:
@@ -364,9 +364,8 @@ def test_the_accounted_size_is_what_entries_take_and_at_most_twice_that(
     def fill(start: int, stop: int) -> None:
         for number in range(start, stop):
             for each in decoder.decode([Call(number, sink)], payloads[number : number + 1], sink):
-                made, _ = each.bind(interface)
-                assert made is not None
-                cache.keep(made.keys()[0], made.key_bytes(), b"reply %5d " % number + bytes(40), 0.0 + number)
+                made = each.bind(interface)
+                cache.store(made.keys()[0], made.key_bytes(), b"reply %5d " % number + bytes(40), 0.0 + number)
 
     fill(0, 100)  # what is made once is not the entries'
     gc.collect()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skylane.server.engine.statistics import BOUNDS_S, FOLDED_TOGETHER, Histogram, Statistics
+from skylane.server.engine.statistics import BOUNDS_S, FOLD_TASKS, Histogram, Statistics
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ batches = st.lists(
 )
 
 
-@given(batches, st.sampled_from([1, FOLDED_TOGETHER // 8]), st.sets(st.integers(0, 20)))
+@given(batches, st.sampled_from([1, FOLD_TASKS // 8]), st.sets(st.integers(0, 20)))
 def test_together_they_are_counted_as_one_by_one(
     batches: list[tuple[list[BatchTask], int, Times]], times_over: int, asked: set[int]
 ) -> None:

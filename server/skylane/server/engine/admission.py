@@ -1,4 +1,5 @@
-"""Accept or refuse, before any work is done: by size, by room, and by when the answer would be ready. Pure."""
+"""Admission control: refuses a request before any work is done if it is too large, if the queue is full, or if its
+answer would come too late. Pure."""
 
 import math
 import sys
@@ -11,30 +12,31 @@ from skylane.server.core.types import Call
 from skylane.server.engine.cost import CostModel
 
 Refusal = tuple[Sequence[Call], Overloaded]
-"""Calls that hear the same."""
+"""Calls refused with one error."""
 
 TARGET_RUN_SHARE = 0.4
-"""Of `target_p99_ms`, how much one run may take: the worst request waits for a whole run before its own."""
+"""The share of `target_p99_ms` that one run may take: the slowest request waits for a whole run before its own."""
 TARGET_RUNS_SHARE = 0.85
-"""Of it, how much runs may take: the rest is for runs that take longer than most, and for what is not running. With
-three times the load that a forest could answer and a target of 50 ms the p99 was 57 ms without it."""
+"""The share of `target_p99_ms` that all runs up to the answer may take. The rest is reserve: for runs slower than
+predicted, and for the time outside the model. Without it, a forest under three times the load that it can serve had a
+p99 of 57 ms with a target of 50 ms."""
 
 
 class Admission:
-    """What one model takes on. Its predictions follow the cost model, which follows the runs."""
+    """Decides which requests join one model's queue. It predicts waiting times with the model's cost model."""
 
     def __init__(self, policy: Batching, cost: CostModel) -> None:
         self._policy, self._cost = policy, cost
         self._target_s = math.inf if policy.target_p99_ms is None else policy.target_p99_ms / 1000
         self.batch_rows = policy.max_batch_rows
-        """Rows that one run may have: the policy's limit, or fewer if a run must be short for the target."""
+        """Most rows of one run: the policy's limit, or fewer if the latency target requires shorter runs."""
         self._target_rows = sys.maxsize
-        """Rows that may wait, so that the last of them have their answers within the target although all instances have
-        just begun a run; those of one run at least."""
+        """Most rows that may wait for the last of them to be answered within the target, even if every instance has
+        just begun a run. At least the rows of one run."""
         self.learn()
 
     def learn(self) -> None:
-        """Follow the cost model, which a run has changed."""
+        """Derive the limits anew from the cost model, after a run has updated it."""
         if self._target_s == math.inf:
             return
         rows = self._cost.rows_within(self._target_s * TARGET_RUN_SHARE, self._policy.max_batch_rows)
@@ -44,7 +46,7 @@ class Admission:
         self._target_rows = self.batch_rows * self._policy.instances * runs
 
     def check_size(self, task: BatchTask) -> None:
-        """Raise TooManyRows if each call of the task is too large to be served at all."""
+        """Raise TooManyRows if the calls of the task have more rows than the model ever accepts."""
         if task.rows_each > self._policy.max_request_rows:
             raise TooManyRows(
                 f"the request has {task.rows_each} rows, but this model takes at most "
@@ -52,9 +54,9 @@ class Admission:
             )
 
     def admit(self, task: BatchTask, queued_rows: int, now: float) -> tuple[BatchTask, list[Refusal]]:
-        """Part a task into what may join a queue in which `queued_rows` wait, and what is refused and why.
+        """Split a task into the calls that may join a queue of `queued_rows` rows, and the refused ones with reasons.
 
-        Only a queue can make a request late: where nothing waits, it runs and shows what it costs.
+        With an empty queue no call is refused for lateness: it runs, and the run updates the cost model.
         """
         refused: list[Refusal] = []
         if queued_rows:
@@ -72,16 +74,16 @@ class Admission:
         return task, refused
 
     def wait_s(self, queued_rows: int) -> float:
-        """Seconds until this many rows have run."""
+        """Predicted seconds until this many rows have run."""
         rows_max = self.batch_rows
         full, rest = divmod(queued_rows, rows_max)
         seconds = full * self._cost.seconds(rows_max) + (self._cost.seconds(rest) if rest else 0.0)
         return seconds / self._policy.instances
 
     def _without_late(self, task: BatchTask, queued_rows: int, now: float, refused: list[Refusal]) -> BatchTask:
-        """The task without calls that would be answered after their deadline."""
-        # One whose deadline has passed is no matter of load: the queue drops it, and tells it why. One that others
-        # follow is theirs as well.
+        """The task without the calls that would be answered after their deadline."""
+        # A call whose deadline has already passed is left to the queue, which drops it with DeadlineExpired. A call
+        # with followers stays: their deadlines may be later.
         wait_s = self.wait_s(queued_rows)
         answer_s = wait_s + self._cost.seconds(task.rows_each)
         late = [now < call.deadline < now + answer_s and call.followers is None for call in task.calls]
@@ -95,15 +97,15 @@ class Admission:
         return task.select([place for place, is_late in enumerate(late) if not is_late])
 
     def _beyond_target(self, queued_rows: int, rows: int) -> Overloaded:
-        told = (
+        message = (
             f"the model is busy: {queued_rows} rows wait, at most {self._target_rows} may, or target_p99_ms "
             f"({self._policy.target_p99_ms:g} ms) would not be kept"
         )
         if rows > self._target_rows:
-            told += f"; a request of {rows} rows gets in only when none wait: send it in parts"
-        return Overloaded(told, _milliseconds(self.wait_s(queued_rows)))
+            message += f"; a request of {rows} rows gets in only when none wait: send it in parts"
+        return Overloaded(message, _milliseconds(self.wait_s(queued_rows)))
 
-    def _full(self, queued_rows: int, rows: int) -> Overloaded:  # noqa: ARG002  # as the other is asked
+    def _full(self, queued_rows: int, rows: int) -> Overloaded:  # noqa: ARG002  # the signature of _beyond_target
         return Overloaded(
             f"the model's queue is full: {queued_rows} rows wait, at most {self._policy.max_queue_rows} may "
             f"(max_queue_rows)",
@@ -112,5 +114,5 @@ class Admission:
 
 
 def _milliseconds(seconds: float) -> int:
-    """Rounded up, never 0: advice to come back at once would be none."""
+    """Rounded up to at least 1: a delay of 0 would make clients retry at once."""
     return max(1, math.ceil(seconds * 1000))

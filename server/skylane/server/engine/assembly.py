@@ -1,4 +1,4 @@
-"""Rows of many calls → one array for each input, and the answers back apart. Pure."""
+"""Concatenates the rows of many calls into one array per input, and splits the outputs again. Pure."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,14 +9,14 @@ from skylane.server.core.types import Array
 
 
 def gather(tasks: Sequence[BatchTask]) -> Sequence[Array]:
-    """Each of the model's inputs with the rows of all tasks in order; a single task is passed on uncopied."""
+    """Each of the model's inputs with the rows of all tasks in order. The arrays of a single task are not copied."""
     if len(tasks) == 1:
         return tasks[0].arrays()
     return [np.concatenate(parts) for parts in zip(*(task.arrays() for task in tasks), strict=True)]
 
 
 def scatter(tasks: Sequence[BatchTask], outputs: Sequence[Array]) -> Iterator[tuple[BatchTask, Sequence[Array]]]:
-    """Give each task its rows of every output, as views."""
+    """Each task with its rows of every output, as views."""
     if len(tasks) == 1:
         yield tasks[0], outputs
         return

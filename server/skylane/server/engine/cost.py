@@ -1,4 +1,4 @@
-"""What a run costs: measured time over rows, and what follows from it. Pure."""
+"""Predicts how long the model runs for a number of rows, from measured runs. Pure."""
 
 import math
 from bisect import bisect_left, bisect_right
@@ -8,14 +8,14 @@ from itertools import accumulate
 LEARNING_RATE = 0.05
 """Weight of the newest run."""
 FACTOR_MAX = 20.0
-"""How far from the measurement at load a run may be believed to be."""
+"""A run counts as at most this many times slower or faster than measured at load."""
 
 
 class CostModel:
     """Seconds of one run as a function of its rows, from measurements made when the model was loaded.
 
-    Between two measurements the time is taken to grow linearly, beyond the last one as it did before it. Later runs
-    correct the whole curve by one factor, so a machine that is busier than it was at load is soon known to be.
+    The time is interpolated linearly between measurements, and extrapolated beyond the last one. Later runs correct
+    the whole curve by one factor, so predictions adapt to a machine that is busier than it was at load.
     """
 
     def __init__(self, measured: Sequence[tuple[int, float]]) -> None:
@@ -30,12 +30,12 @@ class CostModel:
         return self._factor * self._at_load(rows)
 
     def observe(self, rows: int, seconds: float) -> None:
-        """Learn from a run. A single odd one changes little."""
+        """Update the factor from a run. A single outlier changes little."""
         ratio = min(max(seconds / self._at_load(rows), 1 / FACTOR_MAX), FACTOR_MAX)
         self._factor += LEARNING_RATE * (ratio - self._factor)
 
     def rows_within(self, seconds: float, rows_max: int) -> int:
-        """The most rows, up to `rows_max`, whose run is predicted to take at most so long; 0 if not even one's is."""
+        """Most rows, up to `rows_max`, whose run is predicted to take at most `seconds`; 0 if one row takes longer."""
         if seconds == math.inf:
             return rows_max
         return bisect_right(range(1, rows_max + 1), seconds, key=self.seconds)

@@ -1,8 +1,8 @@
-"""Replies to hot inputs. Pure: time arrives as `now`; what a key and a reply are is the codec's affair.
+"""Caches replies to repeated inputs. Pure: time arrives as `now`; the codec defines keys and replies.
 
-A key holds the whole input, not a hash of it, so no collision can return another request's answer: Python compares
-equal hashes in full. Its hash of bytes is keyed at random in each process, so strangers cannot aim at one bucket.
-docs/adr/0004-cache-keys.md has the alternatives and what they cost.
+A key holds the whole input and not a hash of it, so a hash collision cannot return the answer to another request:
+Python compares keys with equal hashes in full. Python's hash of bytes is seeded at random in each process, so clients
+cannot provoke collisions. docs/adr/0004-cache-keys.md has the alternatives and what they cost.
 """
 
 from collections.abc import Hashable
@@ -14,25 +14,25 @@ from skylane.server.core.batch_task import BatchTask
 from skylane.server.core.types import Call
 
 ENTRY_BYTES = 500
-"""What Python's own objects take for one entry beside the bytes of key and reply: see `test_replies.py`."""
+"""Memory of one entry's Python objects besides the bytes of key and reply; measured in `test_reply_cache.py`."""
 
 _Entry = tuple[float, bytes, int]
-"""(instant from which it is stale, reply, bytes that count)."""
+"""(instant of expiry, reply, bytes counted towards the bound)."""
 
 
 class ReplyCache:
-    """Least recently used replies, bounded in bytes, each for at most `ttl_s`; and who waits for the same run.
+    """An LRU cache of replies, bounded in bytes and in time (`ttl_s`), that also merges equal calls in flight.
 
-    One belongs to each loaded version, so the version is part of every key, and a new one starts with nothing.
+    Each served version has its own: keys need not contain the version, and a new version starts with an empty cache.
     Not thread-safe: the version's lock guards it.
 
-    cachetools.LRUCache keeps the order and the sum of bytes; only who follows whom is ours. An OrderedDict and a sum of
-    our own took 0.08 instead of 0.11 µs to miss, 0.13 instead of 0.25 to hit, and 0.45 instead of 2.0 to keep a reply
-    and evict another: at most 1.6 µs of a request that runs the model, for code that others maintain.
+    cachetools.LRUCache keeps the order and the sum of bytes; only the followers are our own code. An OrderedDict with a
+    sum of our own took 0.08 instead of 0.11 µs to miss, 0.13 instead of 0.25 to hit, and 0.45 instead of 2.0 to store a
+    reply and evict another: at most 1.6 µs of a request that runs the model, for code that others maintain.
     """
 
     def __init__(self, max_bytes: int, ttl_s: float, followers_max: int = 8192) -> None:
-        """`followers_max`: how many calls may follow others at a time; more must queue for themselves."""
+        """`followers_max`: how many calls may follow others at a time. Further equal calls are queued themselves."""
         self._replies: LRUCache[Hashable, _Entry] = LRUCache(max_bytes, getsizeof=itemgetter(2))
         self._ttl_s = ttl_s
         self._leaders: dict[Hashable, Call] = {}
@@ -40,13 +40,13 @@ class ReplyCache:
 
     @property
     def used_bytes(self) -> int:
-        """Bytes in use, never above the bound."""
+        """Bytes in use, never above `max_bytes`."""
         return int(self._replies.currsize)
 
     def look_up(self, task: BatchTask, now: float) -> tuple[list[tuple[Call, bytes]], BatchTask]:
-        """Part a task into calls whose reply is kept, and a task of those that must run.
+        """Split a task into the calls with a cached reply, and a task of those that must run.
 
-        A call equal to one that waits or runs is in neither: it follows that one and comes back from `settle`.
+        A call equal to one that waits or runs is in neither: it follows that call, its leader; `settle` returns it.
         """
         hits: list[tuple[Call, bytes]] = []
         fresh: list[int] = []
@@ -68,7 +68,7 @@ class ReplyCache:
         return hits, task if len(fresh) == len(task.calls) else task.select(fresh)
 
     def settle(self, leader: Call) -> list[Call]:
-        """The calls that follow this one; none can join it any more."""
+        """Remove and return the followers of this call. No call can follow it any more."""
         if leader.key is not None and self._leaders.get(leader.key) is leader:
             del self._leaders[leader.key]
         followers, leader.followers = leader.followers or [], None
@@ -76,18 +76,18 @@ class ReplyCache:
         return followers
 
     def get(self, key: Hashable, now: float) -> bytes | None:
-        """The reply, if it is kept and fresh."""
+        """The cached reply, or None if there is none or it has expired."""
         entry = self._replies.get(key)
         if entry is None:
             return None
-        due_at, reply, _ = entry
-        if due_at <= now:
+        expires_at, reply, _ = entry
+        if expires_at <= now:
             del self._replies[key]
             return None
         return reply
 
-    def keep(self, key: Hashable, key_bytes: int, reply: bytes, now: float) -> None:
-        """Keep a reply. One that is larger than the whole cache is not kept."""
+    def store(self, key: Hashable, key_bytes: int, reply: bytes, now: float) -> None:
+        """Cache a reply, unless it is larger than the whole cache."""
         size = key_bytes + len(reply) + ENTRY_BYTES
         if size <= self._replies.maxsize:
             self._replies[key] = (now + self._ttl_s, reply, size)

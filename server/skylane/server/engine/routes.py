@@ -1,6 +1,6 @@
-"""Which version answers: the one asked for, the one a label names, or the latest. Pure.
+"""The routing table: resolves a model name with a version, a label or neither to a served version. Pure.
 
-The table is immutable; the repository swaps in a new one as a whole, so a request sees all of a change or nothing.
+The table is immutable. The repository replaces it as a whole, so a request sees a change completely or not at all.
 """
 
 from collections.abc import Mapping, Set
@@ -14,31 +14,31 @@ from skylane.server.engine.served_version import ServedVersion
 
 @dataclass(frozen=True)
 class ModelRoutes:
-    """The versions of one model that serve."""
+    """The served versions of one model."""
 
     versions: Mapping[int, ServedVersion]
     latest: int
-    """The version that answers requests that name no version."""
+    """The version used for requests that name neither a version nor a label."""
     labels: Mapping[str, int] = field(default_factory=dict)
-    """Label → version, whether that serves or not."""
+    """Label → version, whether or not that version is served."""
     refused: Mapping[int, str] = field(default_factory=dict)
-    """Version → why it does not serve."""
+    """Version → why it is not served."""
 
 
 @dataclass(frozen=True)
 class Routes:
-    """All models that serve."""
+    """All served models."""
 
     models: Mapping[str, ModelRoutes] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Model of which no version serves → why."""
+    """Model without a served version → why."""
     loading: Set[str] = frozenset()
     """Models that are in the repository and not loaded yet."""
     is_starting: bool = False
     """Whether the repository has not been read yet."""
 
     def served_version(self, route: Route) -> ServedVersion:
-        """The version that answers. Raises ModelNotFound naming what exists, or StillLoading."""
+        """The version for this route. Raises ModelNotFound, which names what exists, or StillLoading."""
         model = self.models.get(route.model)
         if model is None and self.is_starting:
             raise StillLoading("the server is starting: it has not read its repository yet")
@@ -47,14 +47,14 @@ class Routes:
         if model is None and route.model in self.refused:
             raise ModelNotFound(f"no version of model {quoted(route.model)} serves: {self.refused[route.model]}")
         if model is None:
-            known = f"{meant(route.model, self.models)}this server has {listed(self.models)}"
+            available = f"{meant(route.model, self.models)}this server has {listed(self.models)}"
             raise ModelNotFound(
-                f"there is no model {quoted(route.model)}: {known if self.models else 'no model is ready yet'}"
+                f"there is no model {quoted(route.model)}: {available if self.models else 'no model is ready yet'}"
             )
         if route.label is not None:
             if route.label not in model.labels:
-                known = f"its labels are {listed(model.labels)}" if model.labels else "it has no labels"
-                raise ModelNotFound(f"model {quoted(route.model)} has no label {quoted(route.label)}: {known}")
+                available = f"its labels are {listed(model.labels)}" if model.labels else "it has no labels"
+                raise ModelNotFound(f"model {quoted(route.model)} has no label {quoted(route.label)}: {available}")
             named = f"the version of label {quoted(route.label)}, {model.labels[route.label]},"
             return _serving(route.model, model, model.labels[route.label], named)
         if route.version is None:

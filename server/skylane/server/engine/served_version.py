@@ -1,6 +1,6 @@
-"""One loaded version with all that belongs to it: its queue, its cache, its free instances.
+"""One loaded version of a model with its queue, its cache and its free instances.
 
-Everything here is guarded by `lock`, held for microseconds and never while a model runs.
+Everything here is guarded by `lock`, which is held for microseconds and never while the model runs.
 """
 
 import math
@@ -17,8 +17,8 @@ from skylane.server.engine.cost import CostModel
 from skylane.server.engine.reply_cache import ReplyCache
 from skylane.server.engine.statistics import Statistics
 
-FAILURES_TOLD_S = 10.0
-"""A caller whose rows make the model fail must not fill the disk: one traceback in so many seconds is enough."""
+FAILURE_LOG_INTERVAL_S = 10.0
+"""At most one traceback in this many seconds, so that requests that make the model fail do not fill the disk."""
 
 
 class Runner(Protocol):
@@ -36,11 +36,11 @@ class LoadedModel:
     runner: Runner
     cost: CostModel
     empty: tuple[Array, ...]
-    """The outputs for no rows at all."""
+    """The outputs for zero rows."""
     manifest_json: bytes = b""
-    """The manifest as it lies on disk, for those who ask."""
+    """The manifest as it is on disk, for the metadata methods."""
     memory_bytes: int = 0
-    """What its session took when it was made; 0 if that is not known."""
+    """Memory that creating its session took; 0 if unknown."""
 
 
 class ServedVersion:
@@ -60,15 +60,15 @@ class ServedVersion:
         self.free = policy.batching.instances
         """Instances that are not running."""
         self.alarm_at: float | None = None
-        """When the engine will look at the queue again although nothing arrives; None if no alarm is set."""
+        """When the engine checks the queue again even if nothing arrives; None if no alarm is set."""
         self.counts = Statistics(caches=policy.cache.enabled)
-        """Where the engine records; whoever reads takes `statistics`."""
+        """What the engine records; read it through `statistics`."""
         self._quiet_until = -math.inf
         self.retired = False
-        """True from the moment that the routes stop naming it; it takes nothing new, and finishes what it has."""
+        """True once the routes no longer contain it: it takes no new calls, and finishes its queue."""
 
     def ran(self, rows: int, seconds: float | None) -> None:
-        """An instance is free again. `seconds` tells what rows cost; None if the run failed, and tells nothing."""
+        """An instance is free again after a run of this many rows. `seconds` is None if the run failed."""
         self.free += 1
         if seconds is not None:
             self.model.cost.observe(rows, seconds)
@@ -76,15 +76,15 @@ class ServedVersion:
             self.queue.rows_max = self.admission.batch_rows
 
     def failed(self, now: float) -> bool:
-        """A request made the model fail; True if it is long enough ago that a log line told of the last one."""
-        is_news = now >= self._quiet_until
-        if is_news:
-            self._quiet_until = now + FAILURES_TOLD_S
-        return is_news
+        """A request made the model fail. Returns whether to log it: whether the last logged failure is old enough."""
+        should_log = now >= self._quiet_until
+        if should_log:
+            self._quiet_until = now + FAILURE_LOG_INTERVAL_S
+        return should_log
 
     @property
     def statistics(self) -> Statistics:
-        """What it has answered until now."""
+        """Its counts up to now."""
         with self.lock:
             self.counts.fold()
         return self.counts
@@ -92,7 +92,7 @@ class ServedVersion:
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing runs."""
-        with self.lock:  # a batch that is just being taken neither waits nor runs
+        with self.lock:  # without it, a batch just being taken would count as neither waiting nor running
             return self.queue.rows == 0 and self.free == self.policy.instances
 
     def __repr__(self) -> str:

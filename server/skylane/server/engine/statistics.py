@@ -1,8 +1,8 @@
-"""What one loaded version has answered: the one source of what metrics and statistics tell.
+"""Counts and times of one served version, from which all metrics and statistics of it are derived.
 
-Recorded once for each batch, not for each request: calls of a task came together, waited together and were answered
-together. Records are counted some batches later, or when statistics are requested (`fold`).
-The version's lock guards it. Times are seconds.
+Recorded once for each task, not for each request: the calls of a task arrive, wait and are answered together. Records
+are aggregated later by `fold`: when the buffer is full, or when `ServedVersion.statistics` is read. The version's lock
+guards it. Times are seconds.
 """
 
 from collections import Counter
@@ -17,31 +17,31 @@ BOUNDS_S: Final = (
 )  # fmt: skip
 """Upper bounds of the histograms' buckets; one more is for what took longer."""
 
-FOLDED_TOGETHER: Final = 1024
-"""Tasks that are counted at once, by columns, in 0.2 ms. Each takes 0.5 µs together with noting it, timed in a loop,
-where one by one took 1.0. In a server whose every request is a batch, code has left the caches meanwhile: counting 256
-at once cost it 4.5 % of its CPU, 1024 cost 2.4 %, and 4096 no less."""
+FOLD_TASKS: Final = 1024
+"""Tasks that are aggregated at once, by columns, in 0.2 ms. Timed in a loop, that is 0.5 µs for each with recording it,
+instead of 1.0 one by one. In a server whose every request is a batch, the aggregation starts with cold CPU caches:
+with 256 at once it took 4.5 % of the CPU, with 1024 2.4 %, and with 4096 no less."""
 
 ANSWERED: Final = ""
-"""How a call ended that got its answer, where others have the name of an error's class."""
+"""The outcome of a call that was answered; other outcomes are the name of an error's class."""
 
 Column = np.ndarray[tuple[int], np.dtype[np.float64]]
 _BOUNDS: Final = np.array(BOUNDS_S)
-_NOTE: Final = Struct("=8d")
-"""What is noted of a task: see `Statistics.answered`. As bytes, since numbers of Python's that are kept for a while
-take new memory each time, which costs more than it takes to pack them."""
+_RECORD: Final = Struct("=8d")
+"""The record of one task: the arguments of `Statistics.answered`. Packed as bytes, since allocating Python numbers that
+live until `fold` costs more than packing them."""
 
-_note, _NOTE_BYTES, _NOTES_BYTES = _NOTE.pack_into, _NOTE.size, _NOTE.size * FOLDED_TOGETHER
+_pack, _RECORD_BYTES, _BUFFER_BYTES = _RECORD.pack_into, _RECORD.size, _RECORD.size * FOLD_TASKS
 
 
 class Histogram:
-    """How often something took how long, as Prometheus counts it."""
+    """A histogram of durations with the buckets of Prometheus."""
 
     __slots__ = ("buckets", "seconds")
 
     def __init__(self) -> None:
         self.buckets = [0] * (len(BOUNDS_S) + 1)
-        """Calls in each bucket alone, not in those below."""
+        """Calls in each bucket; not cumulative."""
         self.seconds = 0.0
 
     @property
@@ -50,7 +50,7 @@ class Histogram:
         return sum(self.buckets)
 
     def add(self, calls: Column, seconds: Column) -> None:
-        """So many calls took so long each; one entry for each group of calls."""
+        """Add groups of calls: the number of calls of each group, and the seconds that each of its calls took."""
         counts = np.bincount(_BOUNDS.searchsorted(seconds), calls, len(self.buckets))
         self.buckets = [old + int(new) for old, new in zip(self.buckets, counts.tolist(), strict=True)]
         self.seconds += float(calls @ seconds)
@@ -58,7 +58,7 @@ class Histogram:
 
 @dataclass(slots=True)
 class BatchSize:
-    """All batches of so many rows."""
+    """Totals over all batches with the same number of rows."""
 
     executions: int = 0
     gather_s: float = 0.0
@@ -67,7 +67,7 @@ class BatchSize:
 
 
 class Numbers(dict[str, int]):
-    """Name → a number that stands for it, from 0."""
+    """Assigns each new name the next number, from 0."""
 
     def __missing__(self, name: str) -> int:
         number = self[name] = len(self)
@@ -79,39 +79,39 @@ class Statistics:
     """Counts and times since the version was loaded."""
 
     total: Histogram = field(default_factory=Histogram)
-    """From a call's arrival in the queue to its answer, of calls for which the model ran."""
+    """From a call's arrival in the queue to its answer; only calls for which the model ran."""
     queue: Histogram = field(default_factory=Histogram)
-    """What of that was waiting."""
+    """The part of `total` spent in the queue."""
     gather_s: float = 0.0
-    """Calls' time while their inputs became arrays, each call counting that of its whole batch; so the next."""
+    """Time to gather the inputs, summed over calls: each call counts the time of its whole batch. So does `run_s`."""
     run_s: float = 0.0
     run: Histogram = field(default_factory=Histogram)
-    """What executions took, one entry for each."""
+    """Durations of the model's runs, one entry per batch."""
     batches: dict[int, BatchSize] = field(default_factory=dict)
-    """Rows of a batch → all of that size; the policy bounds how many sizes there are."""
+    """Rows of a batch → totals of that size. The policy bounds the number of sizes."""
     hits: int = 0
     """Calls answered from the cache."""
     hit_s: float = 0.0
     coalesced: int = 0
     """Calls answered by the run of an equal one."""
     empty: int = 0
-    """Calls without rows, for which nothing ran."""
+    """Calls without rows, for which the model did not run."""
     caches: bool = False
-    """Whether answers are kept, so that a call may hit or miss."""
+    """Whether the version has a cache."""
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(protocol, name of the error's class or nothing for an answer) → calls that ended so."""
+    """(protocol, `ANSWERED` or the name of the error's class) → calls with that outcome."""
     last_at: float = 0.0
     """Instant on the engine's clock of the last answer."""
-    _notes: bytearray = field(default_factory=lambda: bytearray(_NOTES_BYTES))
-    """Of the tasks that are not yet counted, one after the other."""
-    _noted: int = 0
-    """Bytes of them."""
+    _buffer: bytearray = field(default_factory=lambda: bytearray(_BUFFER_BYTES))
+    """Records of the tasks that are not yet aggregated."""
+    _used_bytes: int = 0
+    """Bytes of the buffer in use."""
     _numbers: Numbers = field(default_factory=Numbers)
-    """Protocol → what stands for it among those."""
+    """Protocol → its number in the records."""
 
     @property
     def reply_s(self) -> float:
-        """Calls' time while their replies were made: what is left of the whole."""
+        """Time to encode and send the replies, summed over calls: the rest of `total`."""
         return max(0.0, self.total.seconds - self.queue.seconds - self.gather_s - self.run_s)
 
     @property
@@ -126,39 +126,38 @@ class Statistics:
 
     @property
     def succeeded(self) -> int:
-        """Calls that got their answer."""
+        """Calls that were answered."""
         return self.total.count + self.hits + self.coalesced + self.empty
 
     @property
     def failures(self) -> Counter[str]:
         """Name of the error's class → calls refused with it."""
-        found = Counter[str]()
-        for (_, error), calls in list(self.outcomes.items()):  # at once: who asks has no lock
+        failures = Counter[str]()
+        for (_, error), calls in list(self.outcomes.items()):  # copied in one step: readers hold no lock
             if error:
-                found[error] += calls
-        return found
+                failures[error] += calls
+        return failures
 
     def answered(
         self, arrived_at: float, calls: int, protocol: str, rows: int,
         began_at: float, gathered_at: float, ran_at: float, ended_at: float,
     ) -> None:  # fmt: skip
-        """A task of so many calls was answered by a batch of so many rows; 0 rows for all but the batch's first task.
+        """Record a task that was answered. `rows` are those of its whole batch, 0 for all but the batch's first task.
 
-        Instants: when the task came, when the batch left the queue, had its arrays, had its outputs, and had answered
-        everybody.
+        Instants: the task arrived; its batch left the queue, had its arrays, had its outputs, and was answered.
         """
-        place, protocol_number = self._noted, self._numbers[protocol]
-        _note(self._notes, place, arrived_at, began_at, gathered_at, ran_at, ended_at, calls, rows, protocol_number)
-        self._noted = place + _NOTE_BYTES
-        if self._noted == _NOTES_BYTES:
+        place, protocol_number = self._used_bytes, self._numbers[protocol]
+        _pack(self._buffer, place, arrived_at, began_at, gathered_at, ran_at, ended_at, calls, rows, protocol_number)
+        self._used_bytes = place + _RECORD_BYTES
+        if self._used_bytes == _BUFFER_BYTES:
             self.fold()
 
     def fold(self) -> None:
-        """Count what was only noted so far."""
-        if not self._noted:
+        """Aggregate the recorded tasks."""
+        if not self._used_bytes:
             return
-        columns = np.frombuffer(self._notes, np.float64, self._noted // 8).reshape(-1, _NOTE_BYTES // 8).T
-        self._noted = 0
+        columns = np.frombuffer(self._buffer, np.float64, self._used_bytes // 8).reshape(-1, _RECORD_BYTES // 8).T
+        self._used_bytes = 0
         arrived_at, began_at, gathered_at, ran_at, ended_at, calls, rows, protocols = columns
         gather_s, run_s, reply_s = gathered_at - began_at, ran_at - gathered_at, ended_at - ran_at
         self.queue.add(calls, began_at - arrived_at)
@@ -174,7 +173,7 @@ class Statistics:
         self._fold_batches(rows[batches], gather_s[batches], run_s[batches], reply_s[batches])
 
     def _fold_batches(self, rows: Column, gather_s: Column, run_s: Column, reply_s: Column) -> None:
-        """Count batches, each of which has its rows and times."""
+        """Aggregate batches; each has an entry in every column."""
         self.run.add(np.ones_like(rows), run_s)
         sizes, places = np.unique(rows, return_inverse=True)
         executions, *times = (
@@ -190,22 +189,22 @@ class Statistics:
             own.reply_s += seconds[2]
 
     def hit(self, calls: int, seconds: float, now: float, protocol: str) -> None:
-        """So many calls were answered from the cache, which took so long for all."""
+        """Record calls that were answered from the cache, in `seconds` for all of them."""
         self.hits += calls
         self.outcomes[protocol, ANSWERED] += calls
         self.hit_s += seconds
         self.last_at = now
 
     def followed(self, calls: int, protocol: str) -> None:
-        """So many calls were answered by the run of an equal one."""
+        """Record calls that were answered by the run of an equal call."""
         self.coalesced += calls
         self.outcomes[protocol, ANSWERED] += calls
 
     def had_no_rows(self, calls: int, protocol: str) -> None:
-        """So many calls had no rows, and were answered without a run."""
+        """Record calls without rows, which were answered without a run."""
         self.empty += calls
         self.outcomes[protocol, ANSWERED] += calls
 
     def failed(self, error: Exception, calls: int, protocol: str) -> None:
-        """So many calls were refused with this."""
+        """Record calls that were refused with this error."""
         self.outcomes[protocol, type(error).__name__] += calls

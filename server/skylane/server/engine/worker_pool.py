@@ -1,4 +1,4 @@
-"""Threads for runs that are not inline, and the event loop's clock: what the engine needs of the world.
+"""Worker threads for runs that are not inline, and timers on the event loop: the engine's `Workers`.
 
 A queue and a count instead of concurrent.futures: nobody waits for a run's result, and making a Future for each took a
 third of the time that the receiving thread held the GIL when every batch went to a worker (a forest, 8 × 8).
@@ -14,18 +14,18 @@ from typing import Final
 log = logging.getLogger(__name__)
 
 WORKERS_MAX: Final = 256
-"""Threads at most; more work waits for one. Made when first needed, so this many only if so many run at once."""
+"""Most threads; further work waits for a free one. A thread is started only when work comes and none is free."""
 
 
 class LoopWorkers:
-    """See skylane.server.engine.engine.Workers."""
+    """Implements `skylane.server.engine.engine.Workers`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._free = 0
-        """Threads that wait and are not yet promised to any work in the queue."""
+        """Waiting threads that no work in the queue is assigned to yet."""
         self._threads = 0
 
     def run(self, work: Callable[[], None]) -> None:
@@ -38,7 +38,7 @@ class LoopWorkers:
                 self._free -= 1
         self._work.put(work)
         if starts:
-            # A daemon: what still runs when the grace period is over must not keep the process alive.
+            # A daemon thread: a run that outlasts the grace period must not keep the process alive.
             threading.Thread(target=self._serve, name=f"skylane-run-{self._threads}", daemon=True).start()
 
     def call_at(self, due_at: float, work: Callable[[], None]) -> None:
@@ -46,7 +46,7 @@ class LoopWorkers:
         self._loop.call_soon_threadsafe(self._loop.call_at, due_at, work)
 
     def close(self) -> None:
-        """Let the threads end when they have finished; what runs is not waited for."""
+        """Let each thread end after its current work. Does not wait for them."""
         for _ in range(self._threads):
             self._work.put(None)
 
@@ -54,8 +54,8 @@ class LoopWorkers:
         while (work := self._work.get()) is not None:
             try:
                 work()
-            except Exception:  # a fault of ours: the next run needs this thread
+            except Exception:  # an internal error: the thread must survive for the next run
                 log.exception("a run failed with an internal error")
-            del work  # it names a model, which must not stay in memory while this thread waits
+            del work  # it references a model, which must not stay in memory while this thread waits
             with self._lock:
                 self._free += 1
