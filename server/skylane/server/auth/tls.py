@@ -46,7 +46,6 @@ class RotatingContext(ssl.SSLContext):
         self._files.poll()
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
-        """See ssl.SSLContext."""
         return self._files.newest().wrap_bio(*args, **kwargs)
 
 

@@ -24,6 +24,5 @@ class EachHost(argparse.Action):
         values: Any,
         option_string: str | None = None,  # noqa: ARG002
     ) -> None:
-        """See argparse.Action."""
         before = getattr(namespace, self.dest)
         setattr(namespace, self.dest, values if before is self.default else (*before, *values))

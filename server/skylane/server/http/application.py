@@ -52,7 +52,6 @@ class Application:
         """Requests that have begun and whose answer is not yet with the connection."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
         assert scope["type"] == "http"
         fields = _fields(scope)
         sent_id = "".join(fields.get(request_ids.FIELD, ())[:1])

@@ -84,7 +84,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._await_whole_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio.Protocol."""
         self._forget_timer()
         self._seats.leave(self)
         super().connection_lost(exc)
@@ -114,7 +113,6 @@ class BoundedProtocol(HttpToolsProtocol):
         return b""
 
     def on_message_begin(self) -> None:
-        """See httptools."""
         super().on_message_begin()
         self._seats.wake(self)
         if self._reserved:
@@ -133,12 +131,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refused_connections.refuse(time.monotonic())
 
     def on_body(self, body: bytes) -> None:
-        """See httptools."""
         self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """See httptools."""
         if self.parser.should_upgrade():
             return
         super().on_message_complete()
@@ -146,7 +142,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._rest_if_done()
 
     def on_response_complete(self) -> None:
-        """See uvicorn."""
         super().on_response_complete()
         self._rest_if_done()
 

@@ -78,11 +78,9 @@ class EngineCalls:
     # --- Replies out: see skylane.server.core.types.Sink --------------------------------------------------------------
 
     def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
-        """See Sink."""
         self._deliver(calls, replies)
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
-        """See Sink."""
         self._deliver(calls, [error] * len(calls))
 
     def _deliver(self, calls: Sequence[Call], results: Sequence[Result]) -> None:

@@ -101,7 +101,6 @@ class _Stream(StreamingResponse):
         self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
         try:
             await super().__call__(scope, receive, send)
         finally:

@@ -26,11 +26,9 @@ class TracedApplication:
 
     @property
     def open(self) -> int:
-        """See Application."""
         return self._application.open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """See ASGI."""
         record = self._begin(scope)
         if record is None:
             await self._application(scope, receive, send)

@@ -43,7 +43,6 @@ class AccessLog:
         return noting
 
     def bound(self, interface: Interface, task: BatchTask) -> None:
-        """See Observer."""
         for call in task.calls:
             if call in self._open:  # those over HTTP are told of by `left`
                 self._open[call] = interface, task.rows_each
@@ -92,11 +91,9 @@ class Noting:
         self._sink, self._access, self._arrived_at = sink, access, arrived_at
 
     def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
-        """See Sink."""
         self._sink.answer(calls, replies)
         self._access.answered(calls, self._arrived_at)
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
-        """See Sink."""
         self._sink.refuse(calls, error)
         self._access.answered(calls, self._arrived_at, error)

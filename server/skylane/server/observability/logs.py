@@ -92,22 +92,18 @@ class Console(logging.Formatter):
         super().__init__(f"%(asctime)s %(levelname)-7s{who} %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        """See logging.Formatter."""
         record.exc_text = None  # another handler may have kept its own there
         return super().format(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
-        """See logging.Formatter."""
         record.message = escaped(record.message)
         request_id = request_id_of(record)
         return super().formatMessage(record) + (f" (request {request_id!r})" if request_id else "")
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
-        """See logging.Formatter."""
         return _marked(super().formatException(ei))
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's own name
-        """See logging.Formatter."""
         return _marked(stack_info)
 
 
@@ -119,7 +115,6 @@ class JsonLines(logging.Formatter):
     """For machines: `at`, `level`, `process`, `logger`, `text`; `request_id` and `traceback` where there are any."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """See logging.Formatter."""
         told: dict[str, Any] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -157,7 +152,6 @@ class Recent(logging.Handler):
         self._kept: deque[Event] = deque(maxlen=EVENTS_MAX)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """See logging.Handler."""
         pid = record.process or 0
         self._kept.append(Event(record.created, pid, record.levelname.lower(), escaped(record.getMessage())[:TEXT_MAX]))
 

@@ -57,7 +57,6 @@ class _RawForm(_Form):
         self._frames: dict[Hashable, bytes] = {}
 
     def encode(self, outputs: Sequence[Array], calls: int, rows_each: int) -> list[bytes]:
-        """See ReplyForm."""
         parts: list[Iterable[bytes]] = [repeat(self._head, calls)]
         for place, spec in self._specs:
             output = outputs[place]
@@ -92,7 +91,6 @@ class _ContentsForm(_Form):
         self._lists = [_listed(spec) for _, spec in self._specs]
 
     def encode(self, outputs: Sequence[Array], calls: int, rows_each: int) -> list[bytes]:
-        """See ReplyForm."""
         parts: list[Iterable[bytes]] = [repeat(self._head, calls)]
         for (place, spec), listed in zip(self._specs, self._lists, strict=True):
             output = outputs[place].astype(np.float32) if spec.dtype == "float16" else outputs[place]

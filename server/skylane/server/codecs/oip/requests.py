@@ -76,7 +76,6 @@ class InferDecoder(TemplatingDecoder):
         self._clock = clock
 
     def read(self, call: Call, payload: bytes) -> tuple[RequestGroup, AnyTemplate | None]:
-        """See TemplatingDecoder."""
         try:
             request = ModelInferRequest.FromString(payload)
         except DecodeError as error:

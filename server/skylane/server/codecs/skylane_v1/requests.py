@@ -52,7 +52,6 @@ class RequestDecoder(TemplatingDecoder):
     """Reads PredictRequests."""
 
     def read(self, call: Call, payload: bytes) -> tuple[RequestGroup, AnyTemplate | None]:
-        """See TemplatingDecoder."""
         try:
             request = PredictRequest.FromString(payload)
         except DecodeError as error:

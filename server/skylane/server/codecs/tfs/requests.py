@@ -43,7 +43,6 @@ class PredictDecoder(TemplatingDecoder):
     """Reads TensorFlow Serving's PredictRequests."""
 
     def read(self, call: Call, payload: bytes) -> tuple[RequestGroup, AnyTemplate | None]:
-        """See TemplatingDecoder."""
         try:
             request = PredictRequest.FromString(payload)
         except DecodeError as error:
@@ -83,7 +82,6 @@ class _Form:
         self._head: bytes = head.SerializeToString()
 
     def encode(self, outputs: Sequence[Array], calls: int, rows_each: int) -> list[bytes]:
-        """See ReplyForm."""
         parts: list[Iterable[bytes]] = [repeat(self._head, calls)]
         for place, listed in self._lists:
             parts += listed.parts(outputs[place], calls, rows_each)

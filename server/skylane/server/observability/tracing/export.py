@@ -73,7 +73,6 @@ class Exporting:
         self._thread.start()
 
     def put(self, record: TracedRequest | TracedBatch) -> None:
-        """See Records."""
         with self._lock:
             fits = self._waiting + record.spans <= self._waiting_max
             if fits:
@@ -85,7 +84,6 @@ class Exporting:
             self._wake.set()
 
     def lost(self, spans: int) -> None:
-        """See Records."""
         with self._lock:
             self.dropped += spans
 

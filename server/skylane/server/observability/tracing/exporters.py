@@ -24,7 +24,6 @@ class OverGrpc(OTLPSpanExporter):
         self._encoding = encoding
 
     def export(self, spans: Sequence[Any]) -> SpanExportResult:
-        """See Exporter."""
         return super().export(spans)
 
     def _translate_data(self, data: Sequence[Any]) -> ExportTraceServiceRequest:
@@ -40,7 +39,6 @@ class OfObjects:
         self.shutdown = exporter.shutdown
 
     def export(self, spans: Sequence[Span]) -> SpanExportResult:
-        """See Exporter."""
         return self._exporter.export([self._encoding.readable(span) for span in spans])
 
 

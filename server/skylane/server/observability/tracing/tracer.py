@@ -102,7 +102,6 @@ class Tracer:
                 record.model, record.version = group.route.model, group.route.version or 0
 
     def bound(self, interface: Interface, task: BatchTask) -> None:
-        """See Observer."""
         if self._open and (found := self._among(task.calls)):
             now = self._clock()
             for record in found:
@@ -110,7 +109,6 @@ class Tracer:
                 record.bound_at = now
 
     def ran(self, interface: Interface, cut: Batch, began_at: float, gathered_at: float, ran_at: float) -> None:
-        """See Observer."""
         if not self._open or not (found := [each for task in cut.tasks for each in self._among(task.calls)]):
             return
         calls = sum(len(task.calls) for task in cut.tasks)
@@ -124,7 +122,6 @@ class Tracer:
         self._records.put(batch)
 
     def followed(self, leaders: Sequence[Call], followers: Sequence[Sequence[Call]]) -> None:
-        """See Observer."""
         if not self._open:
             return
         for leader, following in zip(leaders, followers, strict=True):
@@ -185,12 +182,10 @@ class PolicyTracker:
         self._sink, self._tracer = sink, tracer
 
     def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
-        """See Sink."""
         self._sink.answer(calls, replies)
         self._tracer.answered(calls)
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
-        """See Sink."""
         self._sink.refuse(calls, error)
         self._tracer.answered(calls, error)
 
@@ -202,7 +197,6 @@ class FollowedEngine:
         self._engine, self._tracer = engine, tracer
 
     def submit(self, groups: Iterable[RequestGroup]) -> None:
-        """See Answerer."""
         if self._tracer.open:
             groups = list(groups)
             self._tracer.asked(groups)
