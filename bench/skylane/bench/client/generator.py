@@ -90,7 +90,6 @@ class OwnClient:
         self._traced = traced
 
     def run(self, address: str, exchange: Exchange, load: Load, requests: int, folder: Path) -> Log:
-        """See Generator."""
         order = Order(
             address=address, bodies=[exchange.body], connections=load.connections, streams=load.streams,
             picks=np.zeros(requests, np.int64), traced=self._traced, protocol=exchange.protocol, path=exchange.path,

@@ -21,11 +21,9 @@ class Simulation:
         return self.now
 
     def call_at(self, due_at: float, work: Callable[[], None]) -> None:
-        """See skylane.server.engine.engine.Workers."""
         self._push(due_at, lambda: greenlet(work, self._hub).switch())
 
     def run(self, work: Callable[[], None]) -> None:
-        """See skylane.server.engine.engine.Workers."""
         self.call_at(self.now, work)
 
     def sleep(self, seconds: float) -> None:

@@ -33,7 +33,6 @@ class _Calls:
         """See CallBuffer."""
 
     def too_large(self, size: int) -> MessageTooLarge:
-        """See CallBuffer."""
         return MessageTooLarge(f"{size} bytes")
 
     def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
@@ -51,15 +50,12 @@ class _PassedOn:
         self.busy = True
 
     def message(self, message: bytes) -> None:
-        """See skylane.server.grpc.http2.services.Tunnel."""
         self._events.append((self._stream_id, "message", message))
 
     def half_close(self) -> None:
-        """See skylane.server.grpc.http2.services.Tunnel."""
         self._events.append((self._stream_id, "half-closed"))
 
     def cancel(self) -> None:
-        """See skylane.server.grpc.http2.services.Tunnel."""
         self._events.append((self._stream_id, "cancelled"))
 
 

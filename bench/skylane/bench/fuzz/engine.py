@@ -59,7 +59,6 @@ class Runner:
     world: "World"
 
     def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
-        """See skylane.server.engine.served_version.Runner."""
         (x,) = inputs
         self.world.sim.sleep(COST_S[self.model] * self.world.rng.uniform(0.5, 3))
         if (x == POISON).any():
@@ -95,12 +94,10 @@ class World:
     # --- Sink
 
     def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
-        """See skylane.server.core.types.Sink."""
         for call, reply in zip(calls, replies, strict=True):
             self._end(call, PredictResponse.FromString(reply))
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
-        """See skylane.server.core.types.Sink."""
         for call in calls:
             self._end(call, error)
 

@@ -50,7 +50,6 @@ class _Echo:
     """A model that answers with its input, twice."""
 
     def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
-        """See skylane.server.engine.served_version.Runner."""
         return [inputs[0], inputs[0]]
 
 
@@ -75,12 +74,10 @@ class _Server:
         return [self._outcomes[place] for place in range(len(payloads))]
 
     def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
-        """See skylane.server.core.types.Sink."""
         for call, reply in zip(calls, replies, strict=True):
             self._end(call, bytes(reply))
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
-        """See skylane.server.core.types.Sink."""
         for call in calls:
             self._end(call, (type(error).__name__, str(error)))
 

@@ -126,7 +126,6 @@ class GrpcUser(AskingUser):
     _channel: grpc.Channel | None = None
 
     def connect(self, session: Session) -> None:
-        """See AskingUser."""
         self._channel = grpc.insecure_channel(session.address, GRPC_OPTIONS)
 
     def on_stop(self) -> None:
@@ -139,13 +138,11 @@ class PredictUser(GrpcUser):
     """An internal service that calls Predict."""
 
     def connect(self, session: Session) -> None:
-        """See AskingUser."""
         super().connect(session)
         assert self._channel is not None
         self._call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(self.way.path)
 
     def send(self, question: Question, timeout_s: float) -> int:
-        """See AskingUser."""
         return len(self._call(question.body, timeout=timeout_s))
 
 
@@ -167,7 +164,6 @@ class StreamUser(GrpcUser):
         super().on_stop()
 
     def send(self, question: Question, timeout_s: float) -> int:
-        """See AskingUser."""
         if self._open is None:
             assert self._channel is not None
             self._open = _Conversation(self._channel)
@@ -235,7 +231,6 @@ class RestUser(AskingUser):
             self._connection.close()
 
     def send(self, question: Question, timeout_s: float) -> int:
-        """See AskingUser."""
         if self._connection is None:
             self._connection = http.client.HTTPConnection(self._address)
         self._connection.timeout = timeout_s

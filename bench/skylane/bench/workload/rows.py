@@ -53,7 +53,6 @@ class Mixed:
         self._examples = examples
 
     def take(self, count: int, rng: np.random.Generator) -> dict[str, Array]:
-        """See Rows."""
         mixed = {}
         for name, array in self._examples.items():
             flat = array.reshape(len(array), -1)
@@ -73,7 +72,6 @@ class Recorded:
         self.description = f"{self._rows:,} rows of {source} in their order"
 
     def take(self, count: int, _rng: np.random.Generator) -> dict[str, Array]:
-        """See Rows."""
         places = np.arange(self._sent, self._sent + count)
         self._sent += count
         rounds = places // self._rows

@@ -17,14 +17,13 @@ from threading import Lock
 from typing import Protocol
 
 from skylane.server.core import request_ids
-from skylane.server.core.batch_task import BatchTask, Bound, Rejection, RequestGroup
+from skylane.server.core.batch_task import BatchTask, RequestGroup
 from skylane.server.core.errors import (
     CallCancelled,
     DeadlineExpired,
     ModelFailed,
     ServingError,
     ShuttingDown,
-    TooManyRows,
 )
 from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.types import Call, Sink

@@ -118,7 +118,6 @@ class GrpcioListener:
                 self.port = added
 
     async def start(self) -> None:
-        """See Listener."""
         await self._server.start()
 
     @property
@@ -133,7 +132,6 @@ class GrpcioListener:
         then()
 
     def poll_certificates(self) -> None:
-        """See Listener."""
         if self._tls is not None:
             self._tls.poll()
 
@@ -143,7 +141,6 @@ class GrpcioListener:
     heard = True
 
     async def close(self) -> None:
-        """See Listener."""
         await self._server.stop(None)
 
 
@@ -207,41 +204,33 @@ class FrontListener:
         self._reactor = Reactor(self._bound.sockets, config)
 
     async def start(self) -> None:
-        """See Listener."""
         await self._server.start()
         self._reactor.start()
 
     @property
     def busy(self) -> bool:
-        """See Listener."""
         return self._reactor.busy
 
     @property
     def connections(self) -> int:
-        """See Listener."""
         return self._reactor.connections
 
     @property
     def refused_connections(self) -> RefusedConnections:
-        """See Listener."""
         return self._reactor.refused_connections
 
     def if_alive(self, then: Callable[[], None]) -> None:
-        """See Listener."""
         self._reactor.post(then)
 
     def poll_certificates(self) -> None:
-        """See Listener."""
         if self._tls is not None:
             self._tls.poll()
 
     def drain(self) -> None:
-        """See Listener."""
         self._reactor.drain()
 
     @property
     def heard(self) -> bool:
-        """See Listener."""
         return self._reactor.heard
 
     async def close(self) -> None:

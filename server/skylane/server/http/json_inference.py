@@ -117,7 +117,6 @@ class InferenceGroup(RequestGroup):
         self._inference = inference
 
     def bind(self, interface: Interface) -> Bound:
-        """See RequestGroup."""
         arrays = self._inference.arrays(interface)
         form = InferenceForm(interface, self._inference.wanted, self._inference.binary)
         return JsonTask(self.calls, form, arrays, len(arrays[0])), ()

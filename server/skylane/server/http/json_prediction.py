@@ -112,7 +112,6 @@ class PredictionGroup(RequestGroup):
         self._prediction = prediction
 
     def bind(self, interface: Interface) -> Bound:
-        """See RequestGroup."""
         arrays = self._prediction.arrays(interface)
         form = PredictionForm(interface, self._prediction.wanted, self._prediction.form)
         return JsonTask(self.calls, form, arrays, len(arrays[0])), ()
@@ -128,7 +127,6 @@ class PredictionForm:
         self.outputs: Hashable = ("v1", form, tuple(self._places))
 
     def encode(self, outputs: Sequence[Array], calls: int, rows_each: int) -> list[bytes]:  # noqa: ARG002
-        """See ReplyForm."""
         assert calls == 1, "every request over HTTP is a task of its own"
         write = _WRITE[self._form]
         return [pack(json_answers.encode(lambda arrays: write(self._interface, self._places, arrays), outputs))]

@@ -42,5 +42,4 @@ class JsonTask(StackedTask):
     __slots__ = ()
 
     def mark_cached(self, reply: bytes) -> bytes:
-        """See BatchTask."""
         return b"\1" + reply[1:]

@@ -46,11 +46,9 @@ class Neighbour(LongScenario):
         self.contestants = (*contestants, *slow)
 
     def samples_per_round(self) -> int:
-        """See Scenario."""
         return 3 * len(self._pairs)
 
     def round(self, rig: Rig, seconds: float, round_: int, report: Report) -> Iterator[Sample]:
-        """See LongScenario."""
         for contestant, slow in self._pairs:
             report(f"{NAME}, round {round_ + 1}: {contestant.label}")
             yield from _measure(rig, seconds, contestant, slow, round_)

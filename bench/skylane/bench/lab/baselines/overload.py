@@ -63,11 +63,9 @@ class Overload(LongScenario):
         self.contestants = tuple(contestants)
 
     def samples_per_round(self) -> int:
-        """See Scenario."""
         return 4 * len(self.contestants)
 
     def round(self, rig: Rig, seconds: float, round_: int, report: Report) -> Iterator[Sample]:
-        """See LongScenario."""
         for contestant in self.contestants:
             report(f"{NAME}, round {round_ + 1}: {contestant.label}")
             yield from _measure(rig, seconds, contestant, round_)

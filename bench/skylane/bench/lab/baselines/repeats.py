@@ -46,11 +46,9 @@ class Repeats(LongScenario):
         self._bodies: dict[str, list[bytes]] = {}
 
     def samples_per_round(self) -> int:
-        """See Scenario."""
         return len(EXPONENTS) * len(self.contestants)
 
     def round(self, rig: Rig, seconds: float, round_: int, report: Report) -> Iterator[Sample]:
-        """See LongScenario."""
         for exponent in EXPONENTS:
             for contestant in turned(self.contestants, round_):
                 report(f"{self.name} {exponent:g}, round {round_ + 1}: {contestant.label}")

@@ -62,11 +62,9 @@ class LongScenario(Scenario):
     """One whose round takes seconds."""
 
     def rounds(self, plan: Plan) -> int:
-        """See Scenario."""
         return min(plan.rounds, ROUNDS_MAX)
 
     def measure(self, rig: Rig, plan: Plan, report: Report) -> list[Sample]:
-        """See Scenario."""
         samples = []
         for round_ in range(self.rounds(plan)):
             for sample in self.round(rig, plan.seconds, round_, report):

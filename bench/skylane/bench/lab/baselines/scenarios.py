@@ -43,11 +43,9 @@ class LoadScenario(Scenario):
     targets: tuple[Target, ...] = ()
 
     def samples_per_round(self) -> int:
-        """See Scenario."""
         return len(self.loads) * len(self.contestants)
 
     def rounds(self, plan: Plan) -> int:
-        """See Scenario."""
         return plan.rounds
 
     def shortened(self) -> "LoadScenario":
@@ -56,7 +54,6 @@ class LoadScenario(Scenario):
         return replace(self, loads=tuple(middle or self.loads[:1]))
 
     def measure(self, rig: Rig, plan: Plan, report: Report) -> list[Sample]:
-        """See Scenario."""
         drivers = [rig.driver(contestant, self.rows) for contestant in self.contestants]
         return [sample for load in self.loads for sample in rounds_under(self.name, load, drivers, plan, report)]
 

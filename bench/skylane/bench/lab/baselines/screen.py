@@ -34,7 +34,6 @@ class BaselinesScreen(Screen[Current]):
         )
 
     def frame(self) -> RenderableType:
-        """See Screen."""
         if not self._total:
             return super().frame()
         left_s = (time.monotonic() - self._began_at) / max(self._done, 1) * (self._total - self._done)

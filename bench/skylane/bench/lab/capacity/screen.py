@@ -51,7 +51,6 @@ class CapacityScreen(Screen[_Current]):
         self._print(text)
 
     def frame(self) -> RenderableType:
-        """See Screen."""
         current = self._current
         bar: RenderableType = Text(self._status, "dim")
         if current is not None:

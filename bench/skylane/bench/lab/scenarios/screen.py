@@ -55,7 +55,6 @@ class ScenariosScreen(Screen[_Current]):
         super().__init__(console)
 
     def status(self, text: str) -> None:
-        """See Screen."""
         self._status, self._current = text, None
         if not text.startswith("round"):
             self._log(text)
@@ -72,7 +71,6 @@ class ScenariosScreen(Screen[_Current]):
         self._log(f"{name:12} round {measured.round + 1} of {self._rounds}: {line(measured)}")
 
     def frame(self) -> RenderableType:
-        """See Screen."""
         current, done = self._current, sum(map(len, self._measured.values()))
         share = min(current.passed_s / (self._seconds + STARTUP_S), 1.0) if current else 0.0
         total = self._rounds * len(self._names)

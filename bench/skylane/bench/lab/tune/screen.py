@@ -57,7 +57,6 @@ class TuneScreen(Screen[_Current]):
             self._log(f"stage {len(self._stages)}, search {round_ + 1}: {self._steps} measurements, {remaining} go on")
 
     def frame(self) -> RenderableType:
-        """See Screen."""
         current, status = self._current, self._status
         if current:
             sent, answered = current.counts

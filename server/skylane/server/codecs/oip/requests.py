@@ -62,7 +62,6 @@ class InferAsk(RequestGroup):
         self._raw = bool(request.raw_input_contents)
 
     def bind(self, interface: Interface) -> Bound:
-        """See RequestGroup."""
         arrays = input_binding.bind(interface, self._inputs)
         return ArraysTask(self.calls, reply_form(interface, self._outputs, raw=self._raw), arrays, len(arrays[0])), ()
 

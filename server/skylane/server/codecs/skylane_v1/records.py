@@ -85,7 +85,6 @@ class RecordAsk(GrowingGroup):
         self._payloads.append(payload)
 
     def bind(self, interface: Interface) -> Bound:
-        """See RequestGroup."""
         plan = self._template.plan(interface)
         arrays = plan.gather(self._payloads) if plan else None
         if plan is None or arrays is None:

@@ -43,7 +43,6 @@ class MessageAsk(RequestGroup):
             raise BadRequest("outputs: a name appears twice")
 
     def bind(self, interface: Interface) -> Bound:
-        """See RequestGroup."""
         arrays = input_binding.bind(interface, self._inputs, only_columns=self._columns)
         return ArraysTask(self.calls, reply_form(interface, self._outputs), arrays, len(arrays[0])), ()
 

@@ -34,7 +34,6 @@ class PredictAsk(RequestGroup):
         self._inputs = tensors.read_inputs(request.inputs)
 
     def bind(self, interface: Interface) -> Bound:
-        """See RequestGroup."""
         arrays = input_binding.bind(interface, self._inputs)
         return ArraysTask(self.calls, reply_form(interface, self._outputs), arrays, len(arrays[0])), ()
 

@@ -58,7 +58,6 @@ class ModelService:
 
     @property
     def direct(self) -> DirectMethods:
-        """See protocols.Service."""
         return {CHECK: self.health.check, f"/{MODEL_SERVICE}/ListModels": self._models.listed}
 
     def add_to(self, server: grpc.aio.Server) -> None:

@@ -63,7 +63,6 @@ class Permission(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], "Awaitable[Handler | None]"],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "Handler | None":
-        """See grpc.aio.ServerInterceptor."""
         details = handler_call_details
         if self._authenticator.required and not is_open(details.method):
             authorization = _value(details.invocation_metadata, "authorization")

@@ -146,11 +146,9 @@ class HotServices:
     # --- Replies out: see skylane.server.core.types.Sink --------------------------------------------------------------
 
     def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
-        """See Sink."""
         self._deliver(calls, replies)
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
-        """See Sink."""
         self._deliver(calls, [error] * len(calls))
 
     def _deliver(self, calls: Sequence[Call], results: Sequence[bytes | ServingError]) -> None:
@@ -172,7 +170,6 @@ class _ByPath(grpc.GenericRpcHandler):
         self._handlers = handlers
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        """See grpc.GenericRpcHandler."""
         return self._handlers.get(handler_call_details.method)
 
 

@@ -30,7 +30,6 @@ class TensorFlowService:
 
     @property
     def direct(self) -> DirectMethods:
-        """See protocols.Service."""
         return {}
 
     def add_to(self, server: grpc.aio.Server) -> None:

@@ -75,11 +75,9 @@ class CallStreams:
             stream.drain()
 
     def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
-        """See Sink."""
         self._deliver(calls, replies)
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
-        """See Sink."""
         self._deliver(calls, [error] * len(calls))
 
     def _deliver(self, calls: Sequence[Call], results: Sequence[bytes | ServingError]) -> None:
@@ -121,17 +119,14 @@ class CallStream:
     # --- From the connection ----------------------------------------------------------------------------------------
 
     def message(self, message: bytes) -> None:
-        """See Tunnel."""
         self._waiting.append(message)
         self._take()
 
     def half_close(self) -> None:
-        """See Tunnel."""
         self._ended = True
         self._close_if_done()
 
     def cancel(self) -> None:
-        """See Tunnel."""
         for call in self._calls:
             call.cancelled = True
         self._waiting.clear()

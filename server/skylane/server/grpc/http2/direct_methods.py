@@ -31,7 +31,6 @@ class DirectIntake:
         self._path, self._answer, self._ended = path, answer, ended
 
     def take(self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink) -> None:
-        """See Intake."""
         for call, payload in zip(calls, payloads, strict=True):
             result = CallCancelled("the caller has gone") if call.cancelled else self._result(payload, call.grant)
             if isinstance(result, bytes):
@@ -52,5 +51,4 @@ class DirectIntake:
             return ModelFailed("internal error; the log has more")
 
     def too_large(self, size: int) -> MessageTooLarge:
-        """See Intake."""
         return message_too_large(size)

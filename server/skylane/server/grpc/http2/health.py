@@ -46,7 +46,6 @@ class Health:
         return self._states.get(service)
 
     def check(self, message: bytes, _: Grant) -> bytes:
-        """See skylane.server.grpc.http2.direct_methods.Answer."""
         service = service_of(message)
         state = self.state(service)
         if state is None:
@@ -77,7 +76,6 @@ class Watches:
         health.changed = self.refresh
 
     def open(self, connection: Connection, stream_id: int, _: RequestHeaders) -> "Watch":
-        """See services.OpenTunnel."""
         watch = Watch(self, self._health, connection, stream_id)
         self._open.add(watch)
         return watch
@@ -111,7 +109,6 @@ class Watch:
     """See Tunnel. A server that goes does not wait for who watches."""
 
     def message(self, message: bytes) -> None:
-        """See Tunnel."""
         if self._service is not None:
             self._end(Status(StatusCode.INTERNAL, "expected one message, received more"))
             return
@@ -124,12 +121,10 @@ class Watch:
         self.tell()
 
     def half_close(self) -> None:
-        """See Tunnel."""
         if self._service is None:
             self._end(Status(StatusCode.INTERNAL, "the request ended before its message was whole"))
 
     def cancel(self) -> None:
-        """See Tunnel."""
         self._watches.closed(self)
 
     def tell(self) -> bool:

@@ -35,7 +35,6 @@ class Discarded:
     held = missing = excess = 0
 
     def feed(self, _: bytes) -> Iterable[bytes]:
-        """See Assembler."""
         return ()
 
 

@@ -50,7 +50,6 @@ class GrpcioProxy:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def open(self, connection: Connection, stream_id: int, head: RequestHeaders) -> "GrpcTunnel":
-        """See services.OpenTunnel."""
         tunnel = GrpcTunnel(self._loop, self._post, connection, stream_id)
         self._loop.call_soon_threadsafe(self._start, tunnel, head)
         return tunnel
@@ -88,15 +87,12 @@ class GrpcTunnel:
     # --- Called by the front's thread -------------------------------------------------------------------------------
 
     def message(self, message: bytes) -> None:
-        """See Tunnel."""
         self._call_soon(self._messages.put_nowait, message)
 
     def half_close(self) -> None:
-        """See Tunnel."""
         self._call_soon(self._messages.put_nowait, None)
 
     def cancel(self) -> None:
-        """See Tunnel."""
         self._call_soon(self._cancel)
 
     def _call_soon(self, callback: Callable[..., object], *arguments: object) -> None:

@@ -25,7 +25,6 @@ class ReplySink:
         return overloaded
 
     def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
-        """See Sink."""
         for call in calls:
             call.done = True
         self._do(partial(self._answer, calls, replies))
@@ -38,7 +37,6 @@ class ReplySink:
             touched.add(connection)
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
-        """See Sink."""
         for call in calls:
             call.done = True
         self._overloaded |= isinstance(error, Overloaded)

@@ -120,12 +120,10 @@ class SocketConnection:
 
     @property
     def may_stall(self) -> bool:
-        """See Connection."""
         return bool(self._backlog) or self.connection.may_stall
 
     @property
     def busy(self) -> bool:
-        """See Connection."""
         return bool(self._backlog) or self.connection.busy
 
     def close(self) -> None:
