@@ -364,7 +364,8 @@ def test_the_accounted_size_is_what_entries_take_and_at_most_twice_that(
     def fill(start: int, stop: int) -> None:
         for number in range(start, stop):
             for each in decoder.decode([Call(number, sink)], payloads[number : number + 1], sink):
-                made = each.bind(interface)
+                made, _ = each.bind(interface)
+                assert made is not None
                 cache.store(made.keys()[0], made.key_bytes(), b"reply %5d " % number + bytes(40), 0.0 + number)
 
     fill(0, 100)  # what is made once is not the entries'
