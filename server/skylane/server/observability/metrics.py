@@ -214,7 +214,7 @@ def without_idle(figures: Snapshot) -> Snapshot:
     versions = [version for version in figures.versions if version.outcomes or version.queue_rows]
     models = {version.model for version in versions}
     loads = [each for each in figures.loads if each.model in models or each.failures or each.loads > 1]
-    policies = [each for each in figures.policies if each.model in models or each.refused]
+    policies = [each for each in figures.policies if each.model in models or each.refused or each.unfollowed]
     return msgspec.structs.replace(figures, versions=versions, loads=loads, policies=policies)
 
 
