@@ -64,7 +64,7 @@ def test_a_published_version_has_a_card_that_says_what_the_manifest_says(publish
     for word in (
         "leaving version 1",
         "labels changed",
-        "0.75 auc as its author reports",
+        "0.75 auc reported by the author",
         "income",
         "Köln",
         "probability of stays",

@@ -19,8 +19,8 @@ from skylane.convert.inspection.schema import Array
 from skylane.convert.publishing.lineage import lineage_of_graph
 from skylane.convert.publishing.profile import profile_of_tensors
 from skylane.convert.publishing.store import numbered, put, put_as
-from skylane.convert.verification.golden import ROWS as GOLDEN_ROWS
-from skylane.convert.verification.golden import json_rows
+from skylane.convert.verification.golden_rows import ROWS as GOLDEN_ROWS
+from skylane.convert.verification.golden_rows import json_rows
 from skylane.convert.verification.timing import latencies
 from skylane.manifest import ColumnSpec, Golden, Imported, Manifest, OutputSpec, TensorSpec, Tolerance, identity_of
 from skylane.profile import Profile

@@ -1,4 +1,4 @@
-"""What was found out about a pipeline → the manifest of its version. Pure but for running the chosen graph."""
+"""A conversion → the manifest of the version to publish. Pure, except that it runs the chosen graph."""
 
 import sys
 
@@ -9,7 +9,7 @@ from skylane.convert.publishing.conversion import Conversion
 from skylane.convert.publishing.quantization_summary import on_quantization
 from skylane.convert.publishing.report import sentence
 from skylane.convert.verification.choose import Verdict, why_outside
-from skylane.convert.verification.golden import golden, golden_frame
+from skylane.convert.verification.golden_rows import golden_frame, golden_rows
 from skylane.manifest import Candidate, Lineage, Manifest
 from skylane.profile import Profile
 
@@ -38,7 +38,7 @@ def describe(conversion: Conversion, name: str, origin: Lineage, profile: Profil
         notes=conversion.notes,
         profile=profile,
         lineage=origin,
-        golden=golden(layout, golden_frame(layout, conversion.frame), numbers, item.session.named),
+        golden=golden_rows(layout, golden_frame(layout, conversion.frame), numbers, item.session.named),
     )
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from skylane.convert.export.session import Session
 from skylane.convert.inspection.schema import Array, Layout, NumberType
 from skylane.convert.inspection.structure import Task, final_of
-from skylane.convert.verification.golden import golden_frame
+from skylane.convert.verification.golden_rows import golden_frame
 from skylane.dtypes import dtype_of
 from skylane.manifest import Manifest, OutputSpec, TensorSpec, identity_of
 

@@ -1,4 +1,4 @@
-"""The model card: a manifest as one HTML page, for people. Reads the manifest alone, so every version can have one.
+"""The model card: a manifest as one HTML page. Needs only the manifest, so a card can be made for every version.
 
 python -m skylane.convert.publishing.card models/flights_late/3 > card.html
 """

@@ -1,5 +1,6 @@
-"""The card of a published version, of any release: `python -m skylane.convert.publishing.card models/NAME/VERSION >
-card.html`.
+"""Prints the model card of a published version, of any release.
+
+python -m skylane.convert.publishing.card models/NAME/VERSION > card.html
 """
 
 import sys
@@ -10,7 +11,7 @@ from skylane.manifest import MANIFEST_FILE, BrokenVersion, decode, verify_files
 
 
 def main(arguments: list[str]) -> int:
-    """Print the card. Returns 2 if there is no intact version."""
+    """Print the card. Returns 2 if the version is missing or damaged."""
     if len(arguments) != 1:
         print("usage: python -m skylane.convert.publishing.card models/NAME/VERSION > card.html", file=sys.stderr)
         return 2

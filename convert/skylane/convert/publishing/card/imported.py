@@ -1,11 +1,11 @@
-"""The card's part on an imported graph: its interface, and what was verified. Pure."""
+"""The model card's section on an imported graph: its interface, and what was verified. Pure."""
 
 from skylane.convert.publishing.card.html import EMPTY, Html, joined, table, tag, text
 from skylane.manifest import Manifest, OutputSpec, TensorSpec
 
 
-def imported(manifest: Manifest) -> Html:
-    """Its inputs and outputs as the graph has them, and how it was verified; nothing for a converted pipeline."""
+def imported_graph(manifest: Manifest) -> Html:
+    """The graph's inputs and outputs and how it was verified; empty for a converted pipeline."""
     origin = manifest.imported
     if origin is None:
         return EMPTY

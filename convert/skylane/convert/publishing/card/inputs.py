@@ -1,4 +1,4 @@
-"""The card's part on rows: what goes in, column by column, and what comes out. Pure."""
+"""The model card's sections on inputs, column by column, and on the distribution of answers. Pure."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -15,21 +15,21 @@ CLASSES_SHOWN: Final = 6
 
 
 def inputs(manifest: Manifest) -> Html:
-    """Every column with its kind, its gaps and a histogram where there is a profile."""
+    """Every column with its type, share of missing values and, if there is a profile, a histogram."""
     profile = manifest.profile
     specs = {spec.name: spec for spec in manifest.columns}
     names = list(specs) or list(profile.columns if profile else ())
     if not names:
         return EMPTY
     rows = (
-        [text(name), text(_kind(manifest, specs.get(name))), *_seen(profile.columns.get(name) if profile else None)]
+        [text(name), text(_kind(manifest, specs.get(name))), *_profiled(profile.columns.get(name) if profile else None)]
         for name in names[:COLUMNS_MAX]
     )
     more = len(names) - COLUMNS_MAX
     return tag(
         "section",
         tag("h2", text("Inputs")),
-        tag("p", text(f"As in {profile.rows:,} {profile.of} rows.")) if profile else None,
+        tag("p", text(f"Distributions of {profile.rows:,} {profile.of} rows.")) if profile else None,
         table(["column", "kind", "missing", "distribution", "range"], rows, frozenset({2})),
         tag("p", text(f"And {more} more.")) if more > 0 else None,
     )
@@ -41,8 +41,8 @@ def _kind(manifest: Manifest, spec: ColumnSpec | None) -> str:
     return f"{spec.dtype}, gaps {'refused' if spec.missing is None else 'allowed'}"
 
 
-def _seen(column: NumberProfile | TextProfile | None) -> Iterator[Html]:
-    """Missing, distribution and range of a column."""
+def _profiled(column: NumberProfile | TextProfile | None) -> Iterator[Html]:
+    """Share of missing values, distribution and range of a column."""
     if column is None:
         yield from (EMPTY, EMPTY, EMPTY)
         return
@@ -73,8 +73,8 @@ def answers(manifest: Manifest) -> Html:
     if profile.labels:
         shares = {label: 100 * count / profile.answered_rows for label, count in profile.labels.items()}
         kept = dict(list(shares.items())[:LABELS_SHOWN])
-        figures.append(tag("figure", bars(kept, " %"), tag("figcaption", text("labels given"))))
-    # Of two classes, one's probability is the other's turned round.
+        figures.append(tag("figure", bars(kept, " %"), tag("figcaption", text("predicted labels"))))
+    # With two classes, one histogram is the mirror image of the other.
     drawn = list(profile.answers.items())[-1:] if len(profile.answers) == 2 else list(profile.answers.items())
     for name, bins in drawn[:CLASSES_SHOWN]:
         named = name.replace("probabilities:", "probability of ")
@@ -82,6 +82,6 @@ def answers(manifest: Manifest) -> Html:
     return tag(
         "section",
         tag("h2", text("Answers")),
-        tag("p", text(f"Of the chosen graph to {profile.answered_rows:,} {profile.of} rows.")),
+        tag("p", text(f"Answers of the chosen graph to {profile.answered_rows:,} {profile.of} rows.")),
         tag("div", *figures, class_="plots"),
     )

@@ -1,23 +1,23 @@
-"""Manifest → HTML: the page's order and its words. Pure."""
+"""Manifest → HTML: puts the sections of the model card together, as a page or for a notebook. Pure."""
 
 from importlib.resources import files
 from typing import Final
 
+from skylane.convert.publishing.card.candidates import candidates
 from skylane.convert.publishing.card.html import Html, tag, text
-from skylane.convert.publishing.card.imported import imported
+from skylane.convert.publishing.card.imported import imported_graph
 from skylane.convert.publishing.card.inputs import answers, inputs
-from skylane.convert.publishing.card.made import calling, golden, made
-from skylane.convert.publishing.card.tried import tried
+from skylane.convert.publishing.card.provenance import call_example, golden_rows, provenance
 from skylane.manifest import Candidate, Manifest
 
 FIGURE: Final = {"classifier": "accuracy", "regressor": "R²"}
 
 REPORTED_MAX: Final = 3
-"""Figures of the author's own that have a tile each; more are listed."""
+"""How many of the author's own metrics get a tile each; the others are listed below."""
 
 
 def page(manifest: Manifest) -> str:
-    """A whole file that needs nothing else."""
+    """The card as a complete HTML file, without external resources."""
     head = tag(
         "head",
         Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
@@ -28,17 +28,19 @@ def page(manifest: Manifest) -> str:
 
 
 def cell(manifest: Manifest, *, draft: bool = False) -> str:
-    """The same as one element, for a notebook; its style touches nothing else. A draft has no version yet."""
+    """The card as one HTML element for a notebook; its CSS is scoped to it. A draft has no version number yet."""
     style = (files("skylane.convert.publishing.card") / "card.css").read_text("utf-8")
     sections = (
         _head(manifest, "not published yet" if draft else f"version {manifest.version}"),
-        tried(manifest),
-        imported(manifest),
+        candidates(manifest),
+        imported_graph(manifest),
         inputs(manifest),
         answers(manifest),
-        golden(manifest),
+        golden_rows(manifest),
     )
-    return tag("div", tag("style", Html(style)), *sections, calling(manifest), made(manifest), class_="skylane-card")
+    return tag(
+        "div", tag("style", Html(style)), *sections, call_example(manifest), provenance(manifest), class_="skylane-card"
+    )
 
 
 def chosen_of(manifest: Manifest) -> Candidate | None:
@@ -63,17 +65,18 @@ def _head(manifest: Manifest, published: str) -> Html:
 
 def _summary(manifest: Manifest) -> str:
     inputs = len(manifest.columns) or sum(spec.shape[1] or 0 for spec in manifest.tensors if len(spec.shape) > 1)
-    made = manifest.lineage.created_at.replace("T", " ")[:16]
+    created_at = manifest.lineage.created_at.replace("T", " ")[:16]
     kind = "imported graph" if manifest.task == "other" else manifest.task.replace("_", " ")
-    return f"{kind} of {inputs} inputs, {'made' if manifest.imported is None else 'imported'} on {made} UTC"
+    verb = "created" if manifest.imported is None else "imported"
+    return f"{kind} of {inputs} inputs, {verb} on {created_at} UTC"
 
 
 def _figures(manifest: Manifest, chosen: Candidate | None) -> list[Html]:
-    """What one wants to know first."""
+    """The tiles with the key figures."""
     figures: list[Html] = []
     if manifest.imported is not None:
         figures += [
-            _figure(f"{time:.1f} µs", f"for {rows} row{'s' * (rows != '1')}", "a run of the graph")
+            _figure(f"{time:.1f} µs", f"for {rows} row{'s' * (rows != '1')}", "one run of the graph")
             for rows, time in manifest.imported.latency_us.items()
         ]
     if chosen is None:
@@ -91,18 +94,18 @@ def _figures(manifest: Manifest, chosen: Candidate | None) -> list[Html]:
         rows, time = next(iter(chosen.latency_us.items()))
         figures.append(_figure(f"{time:.1f} µs", f"for {rows} row{'s' * (rows != '1')}", _size(chosen.bytes)))
     if len(manifest.lineage.metrics) <= REPORTED_MAX:
-        said = "as its author reports"
-        figures += [_figure(f"{value:.4g}", name, said) for name, value in manifest.lineage.metrics.items()]
+        source = "reported by the author"
+        figures += [_figure(f"{value:.4g}", name, source) for name, value in manifest.lineage.metrics.items()]
     return figures
 
 
 def _reported(manifest: Manifest) -> Html | None:
-    """The author's own figures, where they are too many to stand with the others."""
+    """The author's own metrics as a line of text, if there are too many for tiles."""
     metrics = manifest.lineage.metrics
     if len(metrics) <= REPORTED_MAX:
         return None
     listed = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-    return tag("p", text(f"As its author reports: {listed}."))
+    return tag("p", text(f"Reported by the author: {listed}."))
 
 
 def _figure(value: str, name: str, more: str) -> Html:

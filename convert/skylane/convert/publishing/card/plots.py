@@ -1,4 +1,4 @@
-"""Histograms and bars as inline SVG: no scripts, no files beside, colours from the page's style. Pure."""
+"""Histograms and bar charts as inline SVG, without scripts or external files; the page's CSS colours them. Pure."""
 
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -8,20 +8,20 @@ from skylane.profile import Bins
 
 SMALL: Final = (150, 34)
 LARGE: Final = (300, 110)
-"""Width and height of a histogram's drawing, in pixels."""
+"""Width and height of a histogram, in pixels."""
 
 BAR: Final = 22
-"""Height of a bar's line."""
+"""Height of one bar with its label, in pixels."""
 BARS_WIDTHS: Final = (560, 170)
-"""Of a drawing of bars, and of their names in it."""
+"""Widths of a bar chart and of the labels in it, in pixels."""
 
 
 def histogram(bins: Bins, size: tuple[int, int] = SMALL, *, axis: bool = False) -> Html:
-    """Bars as wide as their bins and as high as their density, so that equal areas are equally many rows."""
+    """Each bar is as wide as its bin and as high as its density, so equal areas stand for equal numbers of rows."""
     width, height = size
     low, high = bins.edges[0], bins.edges[-1]
     span = high / 2 - low / 2  # halves, for the whole may be beyond what a number holds
-    edges = [(edge / 2 - low / 2) / span for edge in bins.edges] if span > 0 else _apart(len(bins.counts))
+    edges = [(edge / 2 - low / 2) / span for edge in bins.edges] if span > 0 else _even_edges(len(bins.counts))
     narrowest = 1.0 / width
     densities = [
         count / max(right - left, narrowest)
@@ -51,8 +51,8 @@ def histogram(bins: Bins, size: tuple[int, int] = SMALL, *, axis: bool = False) 
     return _svg(width, height + (18 if axis else 1), joined(drawn), f"histogram from {shown(low)} to {shown(high)}")
 
 
-def _apart(bins: int) -> list[float]:
-    """Edges of bins that lie closer together than numbers can tell."""
+def _even_edges(bins: int) -> list[float]:
+    """Edges between 0 and 1 for bins whose own edges coincide in floating point."""
     return [0.4, 0.6] if bins == 1 else [place / bins for place in range(bins + 1)]
 
 
@@ -63,7 +63,7 @@ def bars(
     faint: Collection[str] = frozenset(),
     widths: tuple[int, int] = BARS_WIDTHS,
 ) -> Html:
-    """A horizontal bar for each value, the figure at its end; one of them may be marked, others faint."""
+    """A horizontal bar for each value, with the value at its end; one may be highlighted, others greyed out."""
     top = max(values.values(), default=0.0) or 1.0
     width, label_width = widths
     room = width - label_width - 90
@@ -80,12 +80,12 @@ def bars(
 
 
 def clipped(name: str, length: int = 26) -> str:
-    """A name that fits beside a bar."""
+    """A name, shortened to fit beside a bar."""
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
 def shown(number: float) -> str:
-    """A number as people write it: four digits that count, whole numbers whole."""
+    """A number with four significant digits; whole numbers without decimals."""
     if abs(number) < 1e15 and number == int(number):
         return f"{int(number):,}"
     return f"{number:,.0f}" if 1000 <= abs(number) < 1e15 else f"{number:.4g}"

@@ -1,4 +1,7 @@
-"""A few real rows and the published graph's own answers, for the manifest. Pure but for the run that it is given."""
+"""Golden rows: a few rows of the sample with the graph's answers to them, for the manifest.
+
+A server runs them before it serves a version, and refuses the version if the answers differ.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,7 +18,7 @@ ROWS: Final = 8
 
 
 def golden_frame(layout: Layout, frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows from all over the sample without gaps, and as the last one, if gaps are accepted, one full of them."""
+    """Rows without gaps, spread over the sample; if gaps are accepted, the last row has one in each such column."""
     spread = frame.replace([np.inf, -np.inf], np.nan).dropna()
     picked = spread.iloc[np.unique(np.linspace(0, len(spread) - 1, ROWS).astype(int))] if len(spread) else spread
     rows = picked.reset_index(drop=True) if len(picked) else whole_rows(frame, ROWS)
@@ -26,13 +29,13 @@ def golden_frame(layout: Layout, frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([rows.head(ROWS - 1), last], ignore_index=True)
 
 
-def golden(
+def golden_rows(
     layout: Layout,
     frame: pd.DataFrame,
     numbers: NumberType,
     run: Callable[[Mapping[str, Array]], Mapping[str, Array]],
 ) -> Golden:
-    """The rows as tensors, and what the graph answers to them in one run."""
+    """The rows as tensors, and the graph's answers to them in one run."""
     inputs = layout.tensors(frame, numbers)
     return Golden(
         inputs={name: json_rows(array) for name, array in inputs.items()},
@@ -41,7 +44,7 @@ def golden(
 
 
 def json_rows(array: Array) -> list[Any]:
-    """Rows as JSON has them, nested as the array's dimensions are: NaN is null."""
+    """An array as nested lists for JSON, with null for NaN."""
     return [_value(row) for row in array.tolist()]
 
 

@@ -1,4 +1,4 @@
-"""The card's part on candidates: all graphs that were tried, their times and what came of each. Pure."""
+"""The model card's section on candidates: every graph that was evaluated, with its times and its result. Pure."""
 
 from collections.abc import Iterator
 
@@ -7,13 +7,13 @@ from skylane.convert.publishing.card.plots import bars
 from skylane.manifest import Candidate, Manifest
 
 
-def tried(manifest: Manifest) -> Html:
-    """A table, bars for the sizes that count, and the verdict on quantization; nothing if nothing was recorded."""
+def candidates(manifest: Manifest) -> Html:
+    """A table, bar charts for the weighted batch sizes, and the result of quantization; empty without candidates."""
     if not manifest.candidates:
         return EMPTY
     return tag(
         "section",
-        tag("h2", text("Graphs that were tried")),
+        tag("h2", text("Candidate graphs")),
         tag("p", text(_intro(manifest))),
         _table(manifest.candidates),
         tag("div", *_bars(manifest), class_="plots"),
@@ -24,16 +24,16 @@ def tried(manifest: Manifest) -> Html:
 
 def _intro(manifest: Manifest) -> str:
     rows = "held-out rows" if manifest.held_out_rows is None else f"{manifest.held_out_rows:,} held-out rows"
-    kept = "; ".join(f"{share:.0%} for batches of {size}" for size, share in manifest.batches.items())
-    counted = f", counting {kept}" if kept else ""
+    weights = "; ".join(f"{share:.0%} for batches of {size}" for size, share in manifest.batches.items())
+    weighting = f", weighting times {weights}" if weights else ""
     return (
-        f"Each was compared with scikit-learn on {rows} and on rows made to be awkward. "
-        f"The fastest within the tolerance was chosen{counted}{_faint(manifest)}."
+        f"Each was compared with scikit-learn on {rows} and on generated edge cases. "
+        f"The fastest within the tolerance was chosen{weighting}{_faint(manifest)}."
     )
 
 
 def _faint(manifest: Manifest) -> str:
-    return "; those outside are faint" if any(candidate.outside for candidate in manifest.candidates) else ""
+    return "; those outside it are greyed out" if any(candidate.outside for candidate in manifest.candidates) else ""
 
 
 def _table(candidates: tuple[Candidate, ...]) -> Html:
@@ -74,7 +74,7 @@ def _labels(candidate: Candidate) -> str:
 
 
 def _bars(manifest: Manifest) -> Iterator[Html]:
-    """One drawing for each size of batch that counted."""
+    """A chart for each weighted batch size."""
     marked = next((candidate.name for candidate in manifest.candidates if candidate.chosen), None)
     outside = {candidate.name for candidate in manifest.candidates if candidate.outside}
     for size in manifest.batches or list(manifest.candidates[0].latency_us)[:1]:
@@ -89,7 +89,7 @@ def _bars(manifest: Manifest) -> Iterator[Html]:
 
 
 def _remarks(manifest: Manifest) -> Html:
-    said = [(candidate.name, candidate.note) for candidate in manifest.candidates]
-    said += [(name, f"Not tried: {why}.") for name, why in manifest.skipped.items()]
-    items = joined(Html(tag("dt", text(name)) + tag("dd", text(note))) for name, note in said)
-    return tag("details", tag("summary", text("What was changed in each, and what came of it")), tag("dl", items))
+    remarks = [(candidate.name, candidate.note) for candidate in manifest.candidates]
+    remarks += [(name, f"Not built: {why}.") for name, why in manifest.skipped.items()]
+    items = joined(Html(tag("dt", text(name)) + tag("dd", text(note))) for name, note in remarks)
+    return tag("details", tag("summary", text("How each was built, and its result")), tag("dl", items))

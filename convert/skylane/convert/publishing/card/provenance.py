@@ -1,4 +1,4 @@
-"""The card's end: answers to hold a server against, how to call the model, and who made it from what. Pure."""
+"""The model card's last sections: golden rows, an example call, and the version's lineage. Pure."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -9,8 +9,8 @@ from skylane.manifest import Manifest
 UNKNOWN = "not recorded"
 
 
-def golden(manifest: Manifest) -> Html:
-    """The golden rows' answers: a server gives them before the version serves."""
+def golden_rows(manifest: Manifest) -> Html:
+    """The answers to the golden rows, which a server must reproduce before it serves the version."""
     rows = max((len(answers) for answers in manifest.golden.outputs.values()), default=0)
     if not rows:
         return EMPTY
@@ -20,8 +20,13 @@ def golden(manifest: Manifest) -> Html:
     return tag(
         "section",
         tag("h2", text("Golden rows")),
-        tag("p", text(f"A server asks about these {rows} rows before the version serves, and refuses other answers.")),
-        tag("details", tag("summary", text("Their answers")), table(["row", *names], lines)),
+        tag(
+            "p",
+            text(
+                f"A server runs these {rows} rows before it serves the version, and refuses it if the answers differ."
+            ),
+        ),
+        tag("details", tag("summary", text("Expected answers")), table(["row", *names], lines)),
     )
 
 
@@ -40,30 +45,30 @@ def _flat(value: object) -> Iterator[object]:
         yield value
 
 
-def calling(manifest: Manifest) -> Html:
-    """How a service asks."""
+def call_example(manifest: Manifest) -> Html:
+    """An example call with the Python client."""
     rows = "frame  # a data frame with these columns" if manifest.columns else "rows  # an array, (rows, features)"
     if manifest.imported and not manifest.columns:
         named = ", ".join(f'"{spec.name}": …' for spec in manifest.tensors)
         rows = f"{{{named}}}  # arrays, a row each"
-    given, _, comment = rows.partition("  ")
-    wanted = next((spec.role for spec in manifest.outputs if spec.role != "other"), None)
+    argument, _, comment = rows.partition("  ")
+    role = next((spec.role for spec in manifest.outputs if spec.role != "other"), None)
     code = (
         "from skylane.client import Client\n\n"
         'with Client("localhost:8500") as client:\n'
-        f'    answer = client.predict("{manifest.model}", {given})  {comment}\n'
-        + (f"    answer.{wanted}" if wanted else f'    answer["{manifest.outputs[0].name}"]')
+        f'    answer = client.predict("{manifest.model}", {argument})  {comment}\n'
+        + (f"    answer.{role}" if role else f'    answer["{manifest.outputs[0].name}"]')
     )
     return tag("section", tag("h2", text("Call it")), tag("pre", tag("code", text(code))))
 
 
-def made(manifest: Manifest) -> Html:
-    """Lineage and versions."""
+def provenance(manifest: Manifest) -> Html:
+    """Where the version comes from: estimator, hashes, code revision, libraries."""
     origin = manifest.lineage
     facts = {
         "graph" if manifest.imported else "pipeline": origin.estimator,
-        "its file, SHA-256": origin.pipeline_sha256,
-        "opened": origin.loaded or UNKNOWN,
+        "file, SHA-256": origin.pipeline_sha256,
+        "loaded as": origin.loaded or UNKNOWN,
         "training data, SHA-256": origin.data_sha256 or UNKNOWN,
         "code revision": origin.code_revision or UNKNOWN,
         "timed on": origin.machine or UNKNOWN,
@@ -73,4 +78,4 @@ def made(manifest: Manifest) -> Html:
     if origin.copied_from:
         facts["copied from"] = ", ".join(f"{each.model} version {each.version}" for each in origin.copied_from)
     items = joined(Html(tag("dt", text(name)) + tag("dd", text(value))) for name, value in facts.items())
-    return tag("section", tag("h2", text("Where it comes from")), tag("dl", items))
+    return tag("section", tag("h2", text("Provenance")), tag("dl", items))
