@@ -160,10 +160,10 @@ def test_the_command_compares_the_newest_with_the_one_before(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(["nope"], "no version is published there; name another repository", id="no such model"),
+        pytest.param(["nope"], "no published version; choose another repository", id="no such model"),
         pytest.param(["n"], "version 1 is the only one", id="one version alone"),
-        pytest.param(["m", "7"], "there is no version 7; there are 1, 2", id="no such version"),
-        pytest.param(["../m"], "cannot be a model's name", id="a path"),
+        pytest.param(["m", "7"], "there is no version 7, only 1, 2", id="no such version"),
+        pytest.param(["../m"], "is not a valid model name", id="a path"),
     ],
 )
 def test_nothing_to_compare(

@@ -1,4 +1,4 @@
-"""`skylane models diff`: what changed between two published versions. Reads a repository; needs no server."""
+"""The command `skylane models diff`: shows what changed between two published versions, without a server."""
 
 import argparse
 import re
@@ -13,7 +13,7 @@ from skylane.compare import Change, changes
 from skylane.manifest import MANIFEST_FILE, MODEL_NAME, BrokenVersion, Manifest, decode, verify_files
 
 WIDTH: Final = 40
-"""Characters of a value that are shown: of longer ones, those where the two begin to differ."""
+"""Characters shown of a value. Longer values are cut to the part where they begin to differ."""
 
 EPILOG: Final = """\
 examples:
@@ -21,7 +21,7 @@ examples:
   skylane models diff flights_late 1        the newest version, against version 1
   skylane models diff flights_late 1 3 --models /srv/models
 
-The exit code is 0, or 2 if a version is absent or damaged. Changes marked with !
+The exit code is 0, or 2 if a version is missing or damaged. Changes marked with !
 may break callers of the old version.
 """
 
@@ -34,31 +34,31 @@ def main(argv: Sequence[str]) -> int:
     except BrokenVersion as error:
         print(f"skylane models diff: {error}", file=sys.stderr)
         return 2
-    found = changes(old, new)
+    differences = changes(old, new)
     if options.format == "json":
-        print(tables.json_text([asdict(change) for change in found]))
+        print(tables.json_text([asdict(change) for change in differences]))
     else:
-        print(diff_text(old, new, found))
+        print(diff_text(old, new, differences))
     return 0
 
 
-def diff_text(old: Manifest, new: Manifest, found: Sequence[Change]) -> str:
-    """What changed, as a table; or that nothing did."""
+def diff_text(old: Manifest, new: Manifest, differences: Sequence[Change]) -> str:
+    """The changes as a table, or one line if there are none."""
     versions = f"{new.model}: version {old.version} → {new.version}"
-    if not found:
-        return f"{versions}: no change but the dates"
+    if not differences:
+        return f"{versions}: no changes except dates"
     rows = [
-        ["!" if change.breaks else "", change.part, change.what, *_near(change.before, change.after)]
-        for change in found
+        ["!" if change.breaks else "", change.part, change.what, *_excerpts(change.before, change.after)]
+        for change in differences
     ]
     text = tables.table(["", "PART", "WHAT", f"VERSION {old.version}", f"VERSION {new.version}"], rows)
-    breaking = sum(change.breaks for change in found)
+    breaking = sum(change.breaks for change in differences)
     warning = f"\n\n{breaking} of these may break callers of version {old.version}" if breaking else ""
     return f"{versions}\n\n{text}{warning}"
 
 
-def _near(before: str, after: str) -> tuple[str, str]:
-    """Both, cut to where they begin to differ."""
+def _excerpts(before: str, after: str) -> tuple[str, str]:
+    """Both values, cut to the part where they begin to differ."""
     if max(len(before), len(after)) <= WIDTH:
         return before, after
     same = next((place for place, (one, other) in enumerate(zip(before, after, strict=False)) if one != other), 0)
@@ -72,14 +72,14 @@ def _cut(text: str, start: int) -> str:
 
 
 def _two(models: Path, name: str, old: int | None, new: int | None) -> tuple[Manifest, Manifest]:
-    """The manifests to compare. Raises BrokenVersion with what is missing and what there is."""
+    """The manifests to compare. Raises BrokenVersion if a version is missing or damaged."""
     if not MODEL_NAME.fullmatch(name):
-        raise BrokenVersion(f"{name!r} cannot be a model's name")
+        raise BrokenVersion(f"{name!r} is not a valid model name")
     directory = models / name
     names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
-    numbers = sorted(int(found) for found in names if re.fullmatch("[1-9][0-9]*", found))
+    numbers = sorted(int(each) for each in names if re.fullmatch("[1-9][0-9]*", each))
     if not numbers:
-        raise BrokenVersion(f"{directory}: no version is published there; name another repository with --models")
+        raise BrokenVersion(f"{directory}: no published version; choose another repository with --models")
     if old is None and len(numbers) < 2:
         raise BrokenVersion(f"{directory}: version {numbers[0]} is the only one; there is nothing to compare it with")
     return _read(directory, numbers[-2] if old is None else old, numbers), _read(directory, new or numbers[-1], numbers)
@@ -87,7 +87,7 @@ def _two(models: Path, name: str, old: int | None, new: int | None) -> tuple[Man
 
 def _read(directory: Path, number: int, numbers: Sequence[int]) -> Manifest:
     if number not in numbers:
-        raise BrokenVersion(f"{directory}: there is no version {number}; there are {', '.join(map(str, numbers))}")
+        raise BrokenVersion(f"{directory}: there is no version {number}, only {', '.join(map(str, numbers))}")
     try:
         verify_files(directory / str(number))
         return decode((directory / str(number) / MANIFEST_FILE).read_bytes())
@@ -103,8 +103,12 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", metavar="NAME", help="the model")
-    parser.add_argument("old", nargs="?", type=int, metavar="OLD", help="a version (default: the newest but one)")
+    parser.add_argument(
+        "old", nargs="?", type=int, metavar="OLD", help="a version (default: the one before the newest)"
+    )
     parser.add_argument("new", nargs="?", type=int, metavar="NEW", help="a version (default: the newest)")
-    parser.add_argument("--models", type=Path, default=Path("models"), help="the repository (default: %(default)s)")
+    parser.add_argument(
+        "--models", type=Path, default=Path("models"), help="the model repository (default: %(default)s)"
+    )
     parser.add_argument("--format", choices=("table", "json"), default="table", help="how to print it (default: table)")
     return parser
