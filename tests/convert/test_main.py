@@ -63,14 +63,14 @@ def test_publishing_again_says_that_it_is_there(
 ) -> None:
     assert command("--target", "outcome") == 0
     assert command("--target", "outcome") == 0
-    assert "nothing new: the same content is already version 1" in capsys.readouterr().out
+    assert "unchanged: the same content is already published as version 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         pytest.param(["--target", "nope"], 2, "there is no column 'nope'", id="no such target"),
-        pytest.param(["--name", "../up"], 2, "cannot be a model's name", id="a name that is a path"),
+        pytest.param(["--name", "../up"], 2, "is not a valid model name", id="a name that is a path"),
         pytest.param(
             ["--training", "nope.csv"], 2, "nope.csv: the rows cannot be read: No such", id="no training data"
         ),
@@ -94,7 +94,7 @@ def test_exit_codes(
     [
         pytest.param(["--metric", "auc"], "expected NAME=VALUE", id="a metric without a value"),
         pytest.param(["--tolerance", "loose"], "tolerance 'loose' is not known", id="an unknown tolerance"),
-        pytest.param(["--data", "x.csv"], "pass training data with --training", id="held-out rows twice"),
+        pytest.param(["--data", "x.csv"], "for training data use --training", id="held-out rows twice"),
         pytest.param(["--batches", "0"], "a batch has 1 to 65536 rows, not 0", id="a batch of no rows"),
     ],
 )

@@ -1,12 +1,19 @@
-"""scikit-learn pipelines → verified, timed ONNX graphs in a model repository.
+"""Converts fitted scikit-learn pipelines to verified ONNX graphs, and publishes them in a model repository.
 
     from skylane.convert import convert_pipeline
+
     report = convert_pipeline(pipeline, held_out, target="late", training=train)
     report  # in a notebook: the model card
     report.publish("flights_late")
 
-`skylane convert --help` does the same from a file. The steps, one module each: load, schema, export, candidates,
-parity, timing, choose, profile, describe, store, report, card; `publish` calls them.
+The command `skylane convert` does the same for a pipeline in a file. The packages, in the order of a conversion:
+
+    loading       reads the pipeline and the held-out rows
+    inspection    derives the input schema and the task from the pipeline
+    export        builds the candidate graphs
+    verification  compares them with scikit-learn, times them, and chooses one
+    publishing    writes the version, its manifest and its model card
+    importing     publishes ONNX files, Triton repositories and MLflow models, which need no conversion
 """
 
 from skylane.convert.errors import (

@@ -1,4 +1,4 @@
-"""`python -m skylane.convert`: the command `skylane convert`."""
+"""Lets `python -m skylane.convert` run the command `skylane convert`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`skylane convert`: a pipeline's file → a published version. Reads the command line; the work is `publish`'s."""
+"""The command `skylane convert`: parses its arguments, converts the pipeline in a file, and publishes it."""
 
 import argparse
 import hashlib
@@ -20,32 +20,34 @@ from skylane.convert.verification.choose import preset_of
 from skylane.convert.verification.target import check_target
 
 DESCRIPTION = """\
-Convert a fitted scikit-learn pipeline to an ONNX graph, verify that its answers match
-the pipeline's, and publish it as the next version of a model.
+Convert a fitted scikit-learn pipeline to an ONNX graph, verify that it gives the same
+answers, and publish it as the next version of a model.
 
-Several graphs are tried: from Skylane's own emitters and from skl2onnx, in single and
-double precision, with half-precision weights, and quantized to int8. Each is compared
-with scikit-learn on your held-out rows, in batches of several sizes, and on rows derived
-from them: missing values, infinities, unseen texts, ends of ranges, large integers, and
-numbers at thresholds. The fastest graph within the tolerance is published; by default,
-times for 1 row and for 64 rows have equal weight (--batches). If no graph is within the
-tolerance, nothing is published, and the reasons are printed."""
+Several candidate graphs are built: by Skylane's own emitters and by skl2onnx, in single
+and double precision, with half-precision weights, and quantized to int8. Each is compared
+with scikit-learn on your held-out rows, in batches of several sizes, and on edge cases
+derived from them: missing values, infinities, unseen texts, ends of ranges, large
+integers, and numbers at thresholds. The fastest candidate within the tolerance is
+published; by default, the times for 1 row and for 64 rows have equal weight (--batches).
+If no candidate is within the tolerance, nothing is published, and the error lists the
+reasons."""
 
 EPILOG = """\
-tolerances (largest difference of a number; share of labels that may change):
-  exact      1e-6, none       single precision reaches it for most trees
-  close      1e-3, 0.1%       the default: rounding errors only
-  quantized  0.25, 2%         for int8; quantized:0.01 allows a loss of 0.01 in accuracy
-                              or R². At and beyond the ends of the sample's ranges,
-                              differences may be larger
-  With --target, the loss of accuracy or R² may be at most 0.005, or the given value.
+tolerances (largest difference of a number; largest share of labels that change):
+  exact      1e-6, none       rounding of single precision; most trees achieve it
+  close      1e-3, 0.1%       the default: rounding errors that do not affect decisions
+  quantized  0.25, 2%         for int8; quantized:0.01 allows a loss of 0.01 of accuracy
+                              or R². Values at or beyond the ends of the sample's ranges
+                              are not held to it
+  With --target, accuracy or R² may drop by 0.005, or by the limit given as above.
   For predictions and scores, differences are measured in standard deviations.
 
-files that run code:
-  A skops file names its types, so they can be checked before any object is created:
-  types that are not known to be harmless are refused and listed. Pickle and joblib files
-  are programs. With --trust they run in a separate process, without network where the
-  system supports that; the manifest records it. They can still read and write your files.
+files that can run code:
+  A skops file lists the types in it, so they are checked before any object is created;
+  types that are not known to be safe are refused. Loading a pickle or joblib file can run
+  any code. With --trust such a file is loaded in a separate process, without network
+  access where the system supports that; the manifest records it. The process can still
+  read and write your files.
 
 examples:
   skylane convert pipeline.skops --name churn --data held_out.csv --target churned
@@ -53,12 +55,13 @@ examples:
   skylane convert net.skops --name digits --data held_out.npz --tolerance quantized
   skylane convert old.pkl --trust --name churn --data held_out.csv
 
-exit codes: 0 published, or already there; 2 wrong arguments or files; 3 not trusted;
-  4 no graph exists for this pipeline; 5 outside the tolerance; 6 repository not writable"""
+exit codes: 0 published, or already published; 2 invalid arguments or files;
+  3 file not trusted; 4 pipeline cannot be converted; 5 outside the tolerance;
+  6 repository not writable"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Convert and publish one pipeline. Returns the exit code; raises SystemExit for wrong arguments."""
+    """Convert and publish one pipeline. Returns the exit code; raises SystemExit for invalid arguments."""
     argv = list(sys.argv[1:] if argv is None else argv)
     arguments = _parser().parse_args(argv)
     if arguments.trust and how_loaded() is None:
@@ -70,13 +73,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         reporter.failed(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        reporter.failed("stopped; nothing was published")
+        reporter.failed("interrupted; nothing was published")
         return 130
     return 0
 
 
 def _run(arguments: argparse.Namespace, reporter: Reporter) -> None:
-    versions(arguments.models, arguments.name)  # a name that cannot be fails before the work, not after it
+    versions(arguments.models, arguments.name)  # an invalid name fails before the work, not after it
     with reporter.working(arguments.name):
         reporter.say(f"loading {arguments.pipeline}")
         loaded = load(arguments.pipeline, trust=arguments.trust, trust_types=arguments.trust_types)
@@ -110,7 +113,7 @@ def _run(arguments: argparse.Namespace, reporter: Reporter) -> None:
 
 
 def _training_rows(path: Path | None, estimator: Any) -> Any:
-    """The rows of a training file; None if there is none, or it is of a kind that is not read here."""
+    """The rows of the training file; None without a file, or if its format is not one of those for rows."""
     if path is None or not holds_rows(path):
         return None
     return read_sample(path, None, text_columns(estimator))[0]
@@ -139,9 +142,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="held-out rows: .csv, .parquet or .arrow for data frames, .npz with X (and y) for arrays",
     )
-    parser.add_argument("--target", metavar="COLUMN", help="column with the truth: limits the loss of accuracy or R²")
-    parser.add_argument("--explain", action="store_true", help="print the graph's nodes, each with its pipeline step")
-    parser.add_argument("--models", type=Path, default=Path("models"), help="model repository (default: %(default)s)")
+    parser.add_argument(
+        "--target",
+        metavar="COLUMN",
+        help="the column of true values in the data; accuracy or R² is then verified as well",
+    )
+    parser.add_argument(
+        "--explain", action="store_true", help="print the graph's nodes, each with the pipeline step it comes from"
+    )
+    parser.add_argument(
+        "--models", type=Path, default=Path("models"), help="the model repository (default: %(default)s)"
+    )
     gate = parser.add_argument_group("acceptance")
     gate.add_argument(
         "--tolerance",
@@ -155,22 +166,24 @@ def _parser() -> argparse.ArgumentParser:
         type=_checked(batches_of),
         default="1,64",
         metavar="SIZES",
-        help="batch sizes that callers send, optionally with shares: 1:80,64:20 (default: %(default)s)",
+        help="batch sizes to optimize for, with or without weights, such as 1:80,64:20 (default: %(default)s)",
     )
     gate.add_argument(
         "--quantize",
         choices=("auto", "never", "require"),
         default="auto",
-        help="int8: if it is faster (auto, the default), never, or required",
+        help="int8 if it is the fastest (auto, the default), never, or only int8 (require)",
     )
-    gate.add_argument("--force", action="store_true", help="publish the closest graph even outside the tolerance")
+    gate.add_argument(
+        "--force", action="store_true", help="publish the most accurate graph even if it is outside the tolerance"
+    )
     trust = parser.add_argument_group("trust")
     trust.add_argument(
         "--trust-types",
         type=lambda text: [name.strip() for name in text.split(",") if name.strip()],
         default=[],
         metavar="A,B",
-        help="additional types to trust in a skops file",
+        help="types in the skops file to trust although skops does not know them",
     )
     trust.add_argument(
         "--trust", action="store_true", help="allow the file to run any code; required for pickle and joblib files"
@@ -180,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
         "--training",
         type=Path,
         metavar="FILE",
-        help="training data: records its SHA-256, and histograms of its columns for drift",
+        help="the training data: its SHA-256 and, for drift detection, histograms of its columns are recorded",
     )
     record.add_argument(
         "--metric",
@@ -188,13 +201,13 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a metric of your own, such as auc=0.81; may be repeated",
+        help="a metric that you measured, such as auc=0.81; may be repeated",
     )
     return parser
 
 
 class _Once(argparse.Action):
-    """An option that may be given once: earlier releases used these names for different data."""
+    """An option that may be given once. --rows and --data, which are the same, once had different meanings."""
 
     def __call__(
         self,
@@ -204,16 +217,16 @@ class _Once(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         if getattr(namespace, self.dest) is not None:
-            parser.error(f"{option_string}: held-out rows are given once; pass training data with --training")
+            parser.error(f"{option_string}: the held-out rows are given twice; for training data use --training")
         setattr(namespace, self.dest, values)
 
 
-def _checked(read: Callable[[str], object]) -> Callable[[str], str]:
-    """A type for argparse that validates an argument before any file is loaded."""
+def _checked(parse: Callable[[str], object]) -> Callable[[str], str]:
+    """An argument type that validates with `parse`, so that a wrong value is refused before any file is loaded."""
 
     def checked(text: str) -> str:
         try:
-            read(text)
+            parse(text)
         except BadArgument as error:
             raise argparse.ArgumentTypeError(str(error)) from None
         return text

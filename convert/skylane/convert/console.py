@@ -1,4 +1,4 @@
-"""Progress and results on a terminal, or as plain lines in a log. Knows rich; decides nothing."""
+"""Shows the progress and the result of a conversion on a terminal, or as plain lines in a log."""
 
 import sys
 import time
@@ -13,14 +13,15 @@ from skylane.cli.diff import diff_text
 from skylane.compare import changes
 from skylane.convert.publishing.publish import Published
 from skylane.convert.publishing.report import show
+from skylane.convert.publishing.store import outcome
 from skylane.manifest import CARD_FILE
 
 PLAIN_WIDTH = 120
-"""Columns of a line where nobody can say how wide the terminal is."""
+"""Width of a line, in characters, where the output is not a terminal."""
 
 
 class Reporter:
-    """Tells a person what is being done, and what came of it."""
+    """Prints progress to stderr and results to stdout."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         # A log has no width: rich would fold tables at 80 columns.
@@ -32,7 +33,7 @@ class Reporter:
 
     @contextmanager
     def working(self, name: str) -> Iterator[None]:
-        """While this is open, each step is shown with its time: on a terminal as it runs, elsewhere as lines."""
+        """Show each step with its time: updated in place on a terminal, as a line per step elsewhere."""
         self._name = name
         started_at = time.perf_counter()
         if self._progress.is_terminal:
@@ -45,7 +46,7 @@ class Reporter:
         self._progress.print(f"{name}: done in {time.perf_counter() - started_at:.1f} s", highlight=False)
 
     def say(self, step: str) -> None:
-        """A step begins."""
+        """Report that a step begins."""
         if self._steps is None:
             self._progress.print(f"{self._name}: {step}", highlight=False, markup=False)
             return
@@ -54,27 +55,29 @@ class Reporter:
         self._steps.add_task(escape(step), total=None)
 
     def explained(self, text: str) -> None:
-        """The graph's nodes."""
+        """Print the table of the graph's nodes."""
         self._out.print(text, highlight=False, markup=False)
 
     def published(self, published: Published) -> None:
-        """Everything about a version that is in the repository now."""
+        """Print the result: candidates, changes since the previous version, and where the version is."""
         show(published.conversion, self._out)
-        what = "published as" if published.created else "nothing new: the same content is already"
         name = published.manifest.model
         if published.before is not None:
-            found = changes(published.before, published.manifest)
-            text = diff_text(published.before, published.manifest, found)
+            differences = changes(published.before, published.manifest)
+            text = diff_text(published.before, published.manifest, differences)
             self._out.print(text, highlight=False, markup=False, soft_wrap=True)
             self._out.print()
-        self._out.print(f"{name}: {what} version {published.version} in {published.path}", highlight=False)
+        self._out.print(
+            f"{name}: {outcome(created=published.created)} version {published.version} in {published.path}",
+            highlight=False,
+        )
         if published.created:
             self._out.print(f"its model card: {published.path / CARD_FILE}\n", highlight=False)
 
     def note(self, text: str) -> None:
-        """Something that the author should know."""
+        """Print a note to the author."""
         self._out.print(f"note: {text}", highlight=False, markup=False)
 
     def failed(self, message: str) -> None:
-        """Why it did not work, and what to do."""
+        """Print an error."""
         self._errors.print(f"error: {message}", highlight=False, markup=False, style="red")

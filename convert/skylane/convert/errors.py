@@ -1,20 +1,20 @@
-"""What can go wrong while a pipeline is converted, and what its author can do about it.
+"""The errors of a conversion or an import, each with the command's exit code.
 
-Every message is one line for a person: what is wrong, then what to do. Knows no files, no ONNX.
+Every message is one line: what is wrong, then what to do about it.
 """
 
 from typing import ClassVar
 
 
 class ConversionError(Exception):
-    """The pipeline was not published; the message says why and what to do."""
+    """Nothing was published; the message gives the reason and the remedy."""
 
     exit_code: ClassVar[int] = 1
-    """What the command line returns. 2 is also what wrong arguments give."""
+    """The exit code of the command. 2 is also that of wrong arguments."""
 
 
 class Unreadable(ConversionError):
-    """A file is missing, damaged, or not of a kind that is read here."""
+    """A file is missing, damaged, or of an unsupported format."""
 
     exit_code = 2
 
@@ -26,13 +26,13 @@ class BadRows(ConversionError):
 
 
 class BadArgument(ConversionError):
-    """A value given by the author is outside what is allowed."""
+    """An argument has a value that is not allowed."""
 
     exit_code = 2
 
 
 class Untrusted(ConversionError):
-    """Loading the file could run code that its author wrote, and nobody said that this is fine."""
+    """Loading the file could run arbitrary code, and the caller has not allowed that."""
 
     exit_code = 3
 
@@ -44,15 +44,15 @@ class Unconvertible(ConversionError):
 
 
 class Defective(Unconvertible):
-    """A graph could not be finished, does not load, or fails. For maintainers, not for authors."""
+    """A graph could not be completed, does not load, or fails: the message is for maintainers, not for authors."""
 
 
 class Refused(Unconvertible):
-    """A step does what no graph does as scikit-learn does it: there is no point in trying other ways."""
+    """A step cannot be expressed as a graph with scikit-learn's behaviour, so other ways of export are not tried."""
 
 
 class OutOfTolerance(ConversionError):
-    """There are graphs, but none answers as scikit-learn does."""
+    """Graphs were built, but the answers of none are within the tolerance of scikit-learn's."""
 
     exit_code = 5
 

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from skylane.convert.importing import version as versions
-from skylane.convert.importing.sample import Sample, fitted
+from skylane.convert.importing.sample import Sample, inputs_of_sample
 from skylane.convert.importing.version import ImportedVersion, Source, import_graph
 from support import graphs
 
@@ -30,7 +30,7 @@ def importing(tmp_path: Path) -> Callable[..., ImportedVersion]:
     def run(made: onnx.ModelProto | Path, sample: Sample | None = None, **options: Any) -> ImportedVersion:
         path = made if isinstance(made, Path) else graphs.save(made, tmp_path / "model.onnx")
         if sample is not None:
-            options["rows_of"] = lambda inputs: fitted(sample, inputs, "rows.npz")
+            options["rows_of"] = lambda inputs: inputs_of_sample(sample, inputs, "rows.npz")
         return import_graph(path, "m", tmp_path / "models", Source("onnx", "model.onnx"), **options)
 
     return run

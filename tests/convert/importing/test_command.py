@@ -33,13 +33,15 @@ def test_a_file_is_published_and_its_interface_shown(
     message = " ".join(capsys.readouterr().out.split())
     assert "input x float32 (rows, 4)" in message
     assert "output y float32 (rows, 3)" in message
-    assert "verified on 16 random rows: each alone answers as in a batch" in message
+    assert "verified on 16 random rows: each gets the same answer alone and in a batch" in message
     assert "a run takes 1.0 µs for 1, 64.0 µs for 64 rows" in message
     assert "changed: batch dimension opened: it was fixed to 1" in message
     assert "note: no sample was given: golden rows are random ones" in message
     assert "net: published as version 1 in" in message
     assert command(path, "--name", "net") == 0
-    assert "net: nothing new: the same content is already version 1" in " ".join(capsys.readouterr().out.split())
+    assert "net: unchanged: the same content is already published as version 1" in " ".join(
+        capsys.readouterr().out.split()
+    )
     assert command(path, "--name", "net", "--version", "9") == 0
     assert manifest(tmp_path, "net", 9).identity == manifest(tmp_path, "net").identity
 
@@ -89,7 +91,7 @@ def test_whole_numbers_are_not_cut(command: Command, tmp_path: Path, capsys: pyt
     path, sample = graphs.save(graphs.two_inputs(), tmp_path / "net.onnx"), tmp_path / "rows.csv"
     sample.write_text("city,weight,id\na,0.5,3.5\nb,1.5,4\n")
     assert command(path, "--name", "net", "--sample", sample) == 2
-    assert "input 'id': expected int64, but the sample has values that it cannot hold" in capsys.readouterr().err
+    assert "input 'id': expected int64, but the sample has values that it cannot represent" in capsys.readouterr().err
 
 
 def test_rows_that_depend_on_each_other_are_served_one_request_at_a_time(
@@ -123,7 +125,7 @@ def test_a_repository_is_imported_with_a_summary(
     message = " ".join(capsys.readouterr().out.split())
     assert "max_batch_size: 4 [batching] max_batch_rows = 4; a larger request is not refused, but runs alone" in message
     assert "model_warmup not kept not needed: every version answers its golden rows" in message
-    assert "2 of 3 models imported; not imported, or not wholly: engine" in message
+    assert "2 of 3 models imported; not or only partly imported: engine" in message
     kinds = {name: made.imported and made.imported.rows for name, made in
              (("one", manifest(tmp_path, "one")), ("two", manifest(tmp_path, "two", 3)))}  # fmt: skip
     assert kinds == {"one": "sample", "two": "random"}
@@ -138,14 +140,14 @@ def test_one_model_of_a_repository_may_get_another_name(command: Command, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(["net.onnx"], "--name is missing", id="no name"),
-        pytest.param(["net.onnx", "--name", "a b"], "'a b' cannot be a model's name", id="a name that cannot be"),
+        pytest.param(["net.onnx"], "--name is required", id="no name"),
+        pytest.param(["net.onnx", "--name", "a b"], "'a b' is not a valid model name", id="a name that cannot be"),
         pytest.param(["absent.onnx", "--name", "a"], "absent.onnx: cannot be read", id="no file"),
-        pytest.param(["triton", "--sample", "absent.npz"], "--sample absent.npz: there is no", id="no sample"),
-        pytest.param(["triton", "--name", "a"], "--name is for a single model", id="a name for many models"),
-        pytest.param(["triton", "--version", "2"], "--version is for a single file", id="a number for many models"),
-        pytest.param(["m.skops", "--name", "a"], "converted, by `skylane convert`", id="a pipeline"),
-        pytest.param(["m.pt", "--name", "a"], "exported first, by torch.onnx.export", id="a PyTorch model"),
+        pytest.param(["triton", "--sample", "absent.npz"], "--sample absent.npz: no such file", id="no sample"),
+        pytest.param(["triton", "--name", "a"], "--name applies to a single model", id="a name for many models"),
+        pytest.param(["triton", "--version", "2"], "--version applies to a single file", id="a number for many models"),
+        pytest.param(["m.skops", "--name", "a"], "convert a fitted pipeline with `skylane convert`", id="a pipeline"),
+        pytest.param(["m.pt", "--name", "a"], "export a PyTorch model with torch.onnx.export", id="a PyTorch model"),
         pytest.param(["saved"], "python -m tf2onnx.convert --saved-model", id="a TensorFlow model"),
         pytest.param(["empty"], "expected a Triton repository", id="an empty directory"),
     ],

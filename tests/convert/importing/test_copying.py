@@ -68,17 +68,17 @@ def test_a_copy_of_a_copy_names_both(copy: Copy, tmp_path: Path) -> None:
 
 def test_the_same_copy_twice_under_a_number_is_one(copy: Copy, capsys: pytest.CaptureFixture[str]) -> None:
     assert copy("m/1", "other", "--version", "4") == copy("m/1", "other", "--version", "4") == 0
-    assert "nothing new: the same content is already other version 4" in capsys.readouterr().out
+    assert "unchanged: the same content is already published as other version 4" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(["m/9", "x"], "there is no version 9; there are 1, 2", id="a version that is not there"),
-        pytest.param(["n", "x"], "no version is published there", id="a model that is not there"),
+        pytest.param(["m/9", "x"], "there is no version 9, only 1, 2", id="a version that is not there"),
+        pytest.param(["n", "x"], "no published version", id="a model that is not there"),
         pytest.param(["m/one", "x"], "'m/one': expected a model's name, or name/version", id="no number"),
-        pytest.param(["m/1", "a b"], "'a b' cannot be a model's name", id="a name that cannot be"),
-        pytest.param(["m/1", "m", "--version", "2"], "m version 2 exists already, with other content", id="taken"),
+        pytest.param(["m/1", "a b"], "'a b' is not a valid model name", id="a name that cannot be"),
+        pytest.param(["m/1", "m", "--version", "2"], "m version 2 already exists with different content", id="taken"),
     ],
 )
 def test_what_cannot_be_copied(
@@ -102,7 +102,7 @@ def test_model_toml_is_not_copied_and_that_is_reported(
 ) -> None:
     (tmp_path / "models/m/model.toml").write_text("[batching]\ninstances = 2\n")
     assert copy("m/1", "other") == 0
-    assert "other has no model.toml, so it is served by the defaults" in capsys.readouterr().out
+    assert "other has no model.toml, so the defaults apply" in capsys.readouterr().out
 
 
 def test_the_difference_to_a_copy_is_its_origin(copy: Copy, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -200,6 +200,6 @@ def test_a_pipeline_without_an_example_needs_rows(
 ) -> None:
     directory = sklearn_model(tmp_path / "saved", "model.skops")
     assert command(directory) == 2
-    assert "no input example to verify it on: give rows that it takes (--sample)" in capsys.readouterr().err
+    assert "no input example to verify it with: give sample rows (--sample)" in capsys.readouterr().err
     np.savez(tmp_path / "rows.npz", X=ROWS)
     assert command(directory, "--sample", str(tmp_path / "rows.npz")) == 0

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from skylane.convert.errors import BadRows
-from skylane.convert.importing.sample import fitted, random_rows
+from skylane.convert.importing.sample import inputs_of_sample, random_rows
 from skylane.dtypes import DTYPES, NUMPY, DType
 from skylane.manifest import TensorSpec
 
@@ -38,7 +38,7 @@ FOUR = np.arange(8.0).reshape(2, 4)
     ],
 )
 def test_what_fits(sample: Any, inputs: Sequence[TensorSpec], rows: Any) -> None:
-    (array,) = fitted(sample, inputs, "rows").arrays.values()
+    (array,) = inputs_of_sample(sample, inputs, "rows").arrays.values()
     assert array.dtype == NUMPY[inputs[0].dtype]
     assert array.tolist() == np.asarray(rows).astype(array.dtype).tolist()
 
@@ -55,11 +55,11 @@ def test_what_fits(sample: Any, inputs: Sequence[TensorSpec], rows: Any) -> None
             {"x": FOUR, "z": FOUR[:1]}, [spec(), spec("z")], "the same number of rows, at least 1, for every input; "
             "'x' has 2, 'z' has 1", id="rows that differ in number",
         ),
-        pytest.param({"x": FOUR + 0.5}, [spec(dtype="int64")], "values that it cannot hold", id="fractions"),
-        pytest.param({"x": FOUR * 100}, [spec(dtype="int8")], "values that it cannot hold", id="out of range"),
-        pytest.param({"x": FOUR * np.nan}, [spec(dtype="int64")], "values that it cannot hold", id="gaps in integers"),
+        pytest.param({"x": FOUR + 0.5}, [spec(dtype="int64")], "values that it cannot represent", id="fractions"),
+        pytest.param({"x": FOUR * 100}, [spec(dtype="int8")], "values that it cannot represent", id="out of range"),
+        pytest.param({"x": FOUR * np.nan}, [spec(dtype="int64")], "it cannot represent", id="gaps in integers"),
         pytest.param(
-            {"x": np.array([["a", None]], object)}, [spec(dtype="string", shape=(None, 2))], "it has gaps", id="no text"
+            {"x": np.array([["a", None]], object)}, [spec(dtype="string", shape=(None, 2))], "missing values", id="text"
         ),
         pytest.param(
             pd.DataFrame(FOUR), [spec(), spec("z")], "give an .npz file with an array for each", id="several inputs"
@@ -68,7 +68,7 @@ def test_what_fits(sample: Any, inputs: Sequence[TensorSpec], rows: Any) -> None
 )  # fmt: skip
 def test_what_does_not_fit(sample: Mapping[str, Any], inputs: Sequence[TensorSpec], message: str) -> None:
     with pytest.raises(BadRows) as refused:
-        fitted(sample, inputs, "rows.npz")
+        inputs_of_sample(sample, inputs, "rows.npz")
     assert str(refused.value).startswith("rows.npz: ")
     assert message in str(refused.value)
 

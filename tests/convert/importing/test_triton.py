@@ -163,7 +163,9 @@ def file(path: str, content: str = "") -> Callable[[Path], None]:
         ),
         pytest.param(file("none/x"), "none", "it has no version: expected none/<number>/model.onnx", id="no version"),
         pytest.param(file("lone.onnx"), "lone.onnx", "--name lone` imports the file", id="no model's directory"),
-        pytest.param(file("my model/1/x"), "my model", "its name cannot be a model's", id="a name that cannot be"),
+        pytest.param(
+            file("my model/1/x"), "my model", "its name is not a valid model name", id="a name that cannot be"
+        ),
         pytest.param(
             file("bad/config.pbtxt", "name: {"), "bad", "config.pbtxt: 1:8", id="a configuration that is malformed"
         ),

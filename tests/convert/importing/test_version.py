@@ -157,7 +157,7 @@ def test_answers_of_infinity_are_no_golden_rows(importing: Importing) -> None:
         pytest.param(graphs.summed, "output 'y' has the shape [] for 1 row, not a row each", id="one for all rows"),
         pytest.param(graphs.centred, "a row's answer depends on the other rows of its batch", id="rows depend"),
         pytest.param(graphs.quantized, "it is quantized dynamically", id="rows depend by quantization: why"),
-        pytest.param(graphs.noisy, "output 'y' differs from run to run for the same rows", id="random numbers"),
+        pytest.param(graphs.noisy, "output 'y' differs between runs on the same rows", id="random numbers"),
     ],
 )
 def test_graphs_that_cannot_share_batches_are_refused(made: Made, message: str, importing: Importing) -> None:
@@ -193,7 +193,7 @@ def test_a_sample_of_one_row_verifies_no_independence_and_says_so(importing: Imp
 def test_a_number_that_is_taken_is_not_published_over(importing: Importing) -> None:
     assert importing(graphs.affine(), version=3).version == 3
     assert not importing(graphs.affine(), version=3).created
-    with pytest.raises(BadArgument, match="m version 3 exists already, with other content"):
+    with pytest.raises(BadArgument, match="m version 3 already exists with different content"):
         importing(graphs.affine(scale=9.0), version=3)
 
 

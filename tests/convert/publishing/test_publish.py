@@ -280,7 +280,7 @@ def test_required_quantization_without_a_matrix_product_is_refused(publish_to: P
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        pytest.param({"name": "../up"}, BadArgument, "cannot be a model's name", id="a name that is a path"),
+        pytest.param({"name": "../up"}, BadArgument, "is not a valid model name", id="a name that is a path"),
         pytest.param({"tolerance": "loose"}, BadArgument, "choose exact, close or quantized", id="unknown tolerance"),
         pytest.param({"quantize": "yes"}, BadArgument, "choose auto, never or require", id="unknown quantize"),
         pytest.param({"data_sha256": "abc"}, BadArgument, "expected 64 digits", id="a sum that is none"),

@@ -123,7 +123,7 @@ def test_publishers_at_once_get_numbers_of_their_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "..", "../up", ".hidden", "a/b", "ü", "x" * 101])
 def test_a_name_that_is_no_folder_of_ours_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(BadArgument, match="cannot be a model's name"):
+    with pytest.raises(BadArgument, match="is not a valid model name"):
         store.versions(tmp_path, name)
 
 

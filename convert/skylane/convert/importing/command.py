@@ -1,4 +1,4 @@
-"""`skylane import`: models of other servers and tools → published versions. Reads the command line."""
+"""The command `skylane import`: publishes ONNX files, Triton repositories and MLflow models as versions."""
 
 import argparse
 import sys
@@ -15,31 +15,32 @@ from skylane.convert.errors import BadArgument, ConversionError
 from skylane.convert.importing import report as reports
 from skylane.convert.importing.copying import version_number
 from skylane.convert.importing.mlflow import UNNAMED, MlflowModel, is_mlflow, read_mlflow
-from skylane.convert.importing.sample import Rows, Sample, fitted, read_rows
+from skylane.convert.importing.sample import Rows, Sample, inputs_of_sample, read_rows
 from skylane.convert.importing.triton import ModelReport, import_model, import_repository, is_model, write_policy
 from skylane.convert.importing.version import ImportedVersion, RowsOf, Source, import_graph
 from skylane.convert.publishing.store import versions
 from skylane.manifest import TensorSpec
 
 DESCRIPTION: Final = """\
-Publish models that were made elsewhere: an ONNX file of any library, a Triton model
-repository, or a model that MLflow saved.
+Publish existing models: an ONNX file from any library, a Triton model repository, or a
+model saved by MLflow.
 
-The graph's own inputs and outputs become the interface. It is run on your rows, or on
-random ones: rows must get the same answers alone and in a batch, because requests of
-several callers share batches. The answers are kept, and a server that gives others
-refuses the version. Where needed the graph is changed: weights in files beside it are
-embedded, a ZipMap becomes a tensor with a column for each class, and a batch dimension
-of a fixed size is opened."""
+The inputs and outputs of the graph become the model's interface. The graph is run on your
+sample rows, or on random ones. Each row must get the same answer alone and in a batch,
+because requests of several callers share batches. Some answers are stored with the
+version; a server that computes different ones refuses to serve it. The graph is changed
+where necessary: external weights are embedded, a ZipMap is replaced by a tensor with a
+column for each class, and a fixed batch dimension is made dynamic."""
 
 EPILOG: Final = """\
-what is imported:
-  FILE.onnx     one graph; --name says as which model
-  DIRECTORY     with MLmodel: MLflow's onnx flavor as it is, its sklearn flavor converted
-                with config.pbtxt, or VERSION/model.onnx: one model of Triton
-                with such directories in it: a whole Triton repository. Versions keep
-                their numbers, and config.pbtxt becomes model.toml; what cannot be kept
-                is listed
+what can be imported:
+  FILE.onnx     one graph; --name is the model's name
+  DIRECTORY     with MLmodel: an MLflow model; the onnx flavor is published unchanged, the
+                sklearn flavor is converted as by skylane convert
+                with config.pbtxt or VERSION/model.onnx: one Triton model
+                with such directories in it: a Triton model repository. Versions keep
+                their numbers, and config.pbtxt is translated to model.toml; settings
+                without an equivalent are listed
 
 examples:
   skylane import model.onnx --name churn --sample rows.csv
@@ -47,25 +48,25 @@ examples:
   skylane import triton-repository/ --models models --sample rows/   # rows/<model>.npz
   skylane import mlruns/1/models/m-4a/artifacts --name churn
 
-exit codes: 0 published, or already there; 2 wrong arguments or files; 3 not trusted;
-  4 a graph that cannot be served; 6 repository not writable. Of a Triton repository
-  the other models are imported all the same"""
+exit codes: 0 published, or already published; 2 invalid arguments or files;
+  3 file not trusted; 4 graph cannot be served; 6 repository not writable. If a model of a
+  Triton repository fails, the others are still imported"""
 
-PIPELINE: Final = "a fitted pipeline is converted, by `skylane convert`"
-TORCH: Final = "a PyTorch model is exported first, by torch.onnx.export"
-KERAS: Final = "a Keras model is converted first, by `python -m tf2onnx.convert --keras`"
+PIPELINE: Final = "not an ONNX file; convert a fitted pipeline with `skylane convert`"
+TORCH: Final = "not an ONNX file; export a PyTorch model with torch.onnx.export first"
+KERAS: Final = "not an ONNX file; convert a Keras model with `python -m tf2onnx.convert --keras` first"
 OTHER_FILES: Final = {
     ".skops": PIPELINE, ".pkl": PIPELINE, ".pickle": PIPELINE, ".joblib": PIPELINE, ".pt": TORCH, ".pth": TORCH,
     ".keras": KERAS, ".h5": KERAS,
 }  # fmt: skip
-"""Files that are no graphs → what makes one of them."""
+"""File name suffix of another format → how to get an ONNX file from it."""
 
 SAMPLES: Final = (".npz", ".parquet", ".csv", ".arrow")
 NO_BATCHING: Final = "# Made by skylane import --no-batching.\n[batching]\nmax_batch_rows = 1\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Import and publish. Returns the exit code; raises SystemExit for wrong arguments."""
+    """Import and publish. Returns the exit code; raises SystemExit for invalid arguments."""
     options = _parser().parse_args(list(sys.argv[1:] if argv is None else argv))
     try:
         return _import(options)
@@ -73,14 +74,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("error: stopped", file=sys.stderr)
+        print("error: interrupted", file=sys.stderr)
         return 130
 
 
 def _import(options: argparse.Namespace) -> int:
     path: Path = options.path
     if options.sample is not None and not options.sample.exists():
-        raise BadArgument(f"--sample {options.sample}: there is no such file or directory")
+        raise BadArgument(f"--sample {options.sample}: no such file or directory")
     if is_mlflow(path):
         return _mlflow(options)
     if path.name == "MLmodel":
@@ -90,8 +91,8 @@ def _import(options: argparse.Namespace) -> int:
         return _file(options)
     if (path / "saved_model.pb").exists():
         raise BadArgument(
-            f"{path}: a TensorFlow model: convert it first with `python -m tf2onnx.convert --saved-model {path} "
-            f"--output model.onnx`, and import that file"
+            f"{path}: this is a TensorFlow model; convert it with `python -m tf2onnx.convert --saved-model {path} "
+            f"--output model.onnx`, then import model.onnx"
         )
     return _triton(options)
 
@@ -108,9 +109,9 @@ def _file(options: argparse.Namespace) -> int:
 
 
 def _named(options: argparse.Namespace) -> str:
-    """The name that was given; one that cannot be fails before the work, not after it."""
+    """The model's name. An invalid one fails before the work, not after it."""
     if options.name is None:
-        raise BadArgument("--name is missing: as which model is it to be served?")
+        raise BadArgument("--name is required: the name of the model to publish")
     name: str = options.name
     versions(options.models, name)
     return name
@@ -161,7 +162,7 @@ def _mlflow(options: argparse.Namespace) -> int:
 
 
 def _example_rows(model: MlflowModel, sample: Sample, inputs: Sequence[TensorSpec]) -> Rows:
-    return fitted(sample, inputs, str(model.directory / (model.example or "")))
+    return inputs_of_sample(sample, inputs, str(model.directory / (model.example or "")))
 
 
 def _pipeline(options: argparse.Namespace, model: MlflowModel, name: str) -> int:
@@ -170,7 +171,8 @@ def _pipeline(options: argparse.Namespace, model: MlflowModel, name: str) -> int
 
     if options.version is not None or options.no_batching or options.allow_dependent_rows:
         raise BadArgument(
-            "--version, --no-batching and --allow-dependent-rows are for graphs; this is a pipeline, which is converted"
+            "--version, --no-batching and --allow-dependent-rows apply to graphs; this is a scikit-learn pipeline"
+            ", which is converted"
         )
     argv = [str(model.file), "--name", name, "--models", str(options.models)]
     argv += ["--trust"] if options.trust else []
@@ -179,13 +181,13 @@ def _pipeline(options: argparse.Namespace, model: MlflowModel, name: str) -> int
         return convert_main([*argv, "--data", str(options.sample)])
     sample = model.sample()
     if sample is None:
-        raise BadArgument("the model has no input example to verify it on: give rows that it takes (--sample)")
+        raise BadArgument("the model has no input example to verify it with: give sample rows (--sample)")
     with tempfile.TemporaryDirectory(prefix="skylane-") as directory:
         return convert_main([*argv, "--data", str(_written(sample, Path(directory)))])
 
 
 def _written(sample: Sample, directory: Path) -> Path:
-    """The rows as a file that the converter reads."""
+    """Write the rows to a file that the converter reads; returns its path."""
     if not isinstance(sample, pd.DataFrame) and list(sample) == [UNNAMED]:
         path = directory / "input_example.npz"
         np.savez(path, X=sample[UNNAMED])
@@ -205,10 +207,10 @@ def _triton(options: argparse.Namespace) -> int:
         )
 
     if options.version is not None:
-        raise BadArgument("--version is for a single file: versions of Triton keep their numbers")
+        raise BadArgument("--version applies to a single file: versions of a Triton model keep their numbers")
     single = is_model(options.path)
     if options.name is not None and not single:
-        raise BadArgument("--name is for a single model: those of a repository keep their names")
+        raise BadArgument("--name applies to a single model: the models of a repository keep their names")
     out = reports.console()
     done: list[ModelReport] = []
     if single:
@@ -224,7 +226,7 @@ def _triton(options: argparse.Namespace) -> int:
 
 
 def _sample_of(sample: Path | None, name: str) -> RowsOf | None:
-    """The rows for one model: the file itself, or in a directory the one with the model's name."""
+    """Sample rows for one model: from the file, or from the file with the model's name in the directory."""
     if sample is None:
         return None
     if not sample.is_dir():
@@ -241,33 +243,39 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("path", type=Path, metavar="PATH", help="an ONNX file, or a directory of Triton or MLflow")
-    parser.add_argument("--name", help="the model's name in the repository; a Triton repository has its own")
+    parser.add_argument(
+        "path", type=Path, metavar="PATH", help="an ONNX file, or a directory saved by MLflow or used by Triton"
+    )
+    parser.add_argument(
+        "--name", help="the model's name in the repository; the models of a Triton repository keep theirs"
+    )
     parser.add_argument(
         "--sample",
         type=Path,
         metavar="FILE",
-        help="rows that the model takes: .npz with an array for each input, or .csv, .parquet or .arrow; "
+        help="sample rows: .npz with an array for each input, or .csv, .parquet or .arrow; "
         "for a Triton repository, a directory with a file for each model (default: random rows)",
     )
-    parser.add_argument("--version", type=version_number, metavar="N", help="its number (default: the next one)")
-    parser.add_argument("--models", type=Path, default=Path("models"), help="the repository (default: %(default)s)")
+    parser.add_argument("--version", type=version_number, metavar="N", help="the version's number (default: the next)")
+    parser.add_argument(
+        "--models", type=Path, default=Path("models"), help="the model repository (default: %(default)s)"
+    )
     dependent = parser.add_mutually_exclusive_group()
     dependent.add_argument(
         "--no-batching",
         action="store_true",
-        help="run each request alone: for graphs in which a row's answer depends on the others",
+        help="run each request alone: for graphs in which a row's answer depends on other rows",
     )
     dependent.add_argument(
         "--allow-dependent-rows",
         action="store_true",
-        help="let requests share batches all the same: for graphs that are quantized dynamically",
+        help="batch requests even if rows affect each other's answers: for dynamically quantized graphs",
     )
     trust = parser.add_argument_group("for MLflow's sklearn flavor, as in skylane convert")
     trust.add_argument(
-        "--trust-types", metavar="A,B", help="types in a skops file that skops does not know, but you do"
+        "--trust-types", metavar="A,B", help="types in the skops file to trust although skops does not know them"
     )
-    trust.add_argument("--trust", action="store_true", help="run whatever the file asks for; needed for pickle files")
+    trust.add_argument("--trust", action="store_true", help="allow the file to run any code; required for pickle files")
     return parser
 
 

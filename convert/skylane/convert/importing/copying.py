@@ -1,4 +1,4 @@
-"""`skylane models copy`: a published version under another name, or again as the newest. Needs no server."""
+"""The command `skylane models copy`: publishes a copy of a version, for another model or as the newest version."""
 
 import argparse
 import re
@@ -11,26 +11,26 @@ import msgspec
 
 import skylane.convert.publishing.card as card
 from skylane.convert.errors import BadArgument, ConversionError, Unreadable
-from skylane.convert.publishing.store import put, put_as, versions
+from skylane.convert.publishing.store import outcome, put, put_as, versions
 from skylane.manifest import MANIFEST_FILE, MODEL_FILE, BrokenVersion, Manifest, Origin, decode, verify_files
 
 POLICY: Final = "model.toml"
 
 DESCRIPTION: Final = """\
-Publish a version again, under another name or as the newest version of its model.
+Publish a copy of a version, for another model or as the newest version of its own.
 
-The copy is the same graph with the same promises. Its manifest says what it is a copy
-of; its date and its origin stay those of the first one. How a model is served,
-model.toml, is not copied."""
+The copy has the same graph and the same interface. Its manifest records which version it
+was copied from, and keeps the original's date and lineage. model.toml, which configures
+how a model is served, is not copied."""
 
 EPILOG: Final = """\
 examples:
   skylane models copy wine/3 wine_eu              promote a version to another model
-  skylane models copy wine wine_eu --version 7    the newest version of wine, as number 7
+  skylane models copy wine wine_eu --version 7    the newest version of wine, as version 7
   skylane models copy wine/3 wine                 roll forward: version 3 as the newest again
 
-The exit code is 0; 2 if there is no such version, it is damaged, or the number is taken;
-6 if the repository cannot be written."""
+The exit code is 0; 2 if the version does not exist or is damaged, or its number is taken;
+6 if the repository is not writable."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -45,11 +45,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def copy(repository: Path, source: str, name: str, version: int | None = None) -> str:
-    """Publish a version again; without a number, as the next one. Returns what was done, in words.
+    """Publish a version again; without a number, as the next version. Returns the message to print.
 
     `source` is a model's name, for its newest version, or name/version. Raises ConversionError.
     """
-    versions(repository, name)  # a name that cannot be fails before the work, not after it
+    versions(repository, name)  # an invalid name fails before the work, not after it
     original, graph = _read(repository, source)
     origin = Origin(model=original.model, version=original.version, identity=original.identity)
     lineage = msgspec.structs.replace(original.lineage, copied_from=(*original.lineage.copied_from, origin))
@@ -59,10 +59,9 @@ def copy(repository: Path, source: str, name: str, version: int | None = None) -
     else:
         number = version
         path, created = put_as(repository, graph, manifest, card.page)
-    what = "published as" if created else "nothing new: the same content is already"
-    text = f"{original.model} version {original.version}: {what} {name} version {number} in {path}"
+    text = f"{original.model} version {original.version}: {outcome(created=created)} {name} version {number} in {path}"
     if (repository / original.model / POLICY).exists() and not (repository / name / POLICY).exists():
-        text += f"\n{name} has no {POLICY}, so it is served by the defaults; that of {original.model} was not copied"
+        text += f"\n{name} has no {POLICY}, so the defaults apply; that of {original.model} was not copied"
     return text
 
 
@@ -73,11 +72,11 @@ def _read(repository: Path, source: str) -> tuple[Manifest, bytes]:
         raise BadArgument(f"{source!r}: expected a model's name, or name/version such as wine/3")
     published = dict(versions(repository, name))
     if not published:
-        raise Unreadable(f"{repository / name}: no version is published there; name another repository with --models")
+        raise Unreadable(f"{repository / name}: no published version; choose another repository with --models")
     version = int(number) if slash else max(published)
     if version not in published:
-        known = ", ".join(map(str, sorted(published)))
-        raise Unreadable(f"{repository / name}: there is no version {version}; there are {known}")
+        existing = ", ".join(map(str, sorted(published)))
+        raise Unreadable(f"{repository / name}: there is no version {version}, only {existing}")
     directory = published[version]
     try:
         verify_files(directory)
@@ -93,10 +92,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", metavar="NAME[/VERSION]", help="what is copied (default: the newest version)")
-    parser.add_argument("name", metavar="NAME", help="the model that gets it")
-    parser.add_argument("--version", type=version_number, metavar="N", help="its number (default: the next one)")
-    parser.add_argument("--models", type=Path, default=Path("models"), help="the repository (default: %(default)s)")
+    parser.add_argument("source", metavar="NAME[/VERSION]", help="the version to copy (default: the newest)")
+    parser.add_argument("name", metavar="NAME", help="the model to publish it for")
+    parser.add_argument("--version", type=version_number, metavar="N", help="number of the copy (default: the next)")
+    parser.add_argument(
+        "--models", type=Path, default=Path("models"), help="the model repository (default: %(default)s)"
+    )
     return parser
 
 

@@ -1,4 +1,4 @@
-"""What came of an import, as people read it. Text and tables; decides nothing."""
+"""Prints the result of an import as text and tables."""
 
 import sys
 from collections.abc import Sequence
@@ -11,19 +11,20 @@ from rich.table import Table
 from skylane.convert.importing.sample import shape_text
 from skylane.convert.importing.triton import ModelReport
 from skylane.convert.importing.version import ImportedVersion
+from skylane.convert.publishing.store import outcome
 from skylane.manifest import Manifest
 
 PLAIN_WIDTH: Final = 120
-"""Columns of a line where nobody can say how wide the terminal is."""
+"""Width of a line, in characters, where the output is not a terminal."""
 
 
 def console() -> Console:
-    """Where results go: as wide as the terminal, or as a log's line."""
+    """The console for results, as wide as the terminal."""
     return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, markup=False)
 
 
 def show_version(imported: ImportedVersion, out: Console) -> None:
-    """The interface of a version, how it was verified, and where it is."""
+    """Print the interface of a version, how it was verified, and where it is."""
     manifest = imported.manifest
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("", "name", "type", "shape"):
@@ -34,24 +35,23 @@ def show_version(imported: ImportedVersion, out: Console) -> None:
     out.print(table)
     for line in (*facts(manifest), *remarks(manifest)):
         out.print(line)
-    out.print(f"{imported.name}: {where(imported)}")
+    out.print(f"{imported.name}: {location(imported)}")
 
 
-def where(imported: ImportedVersion) -> str:
-    """Whether something was published, and as what."""
-    what = "published as" if imported.created else "nothing new: the same content is already"
-    return f"{what} version {imported.version} in {imported.path}"
+def location(imported: ImportedVersion) -> str:
+    """Version and path, and whether the version is new."""
+    return f"{outcome(created=imported.created)} version {imported.version} in {imported.path}"
 
 
 def facts(manifest: Manifest) -> list[str]:
-    """What was verified and measured, a line each."""
+    """The result of the verification and the latency, as lines."""
     imported = manifest.imported
     assert imported is not None, "it was imported"
     rows = "rows of the sample" if imported.rows == "sample" else "random rows"
     independent = {
-        True: "each alone answers as in a batch",
-        False: "they depend on each other",
-        None: "whether they are independent could not be verified",
+        True: "each gets the same answer alone and in a batch",
+        False: "the answers of a batch depend on each other",
+        None: "whether rows are independent could not be verified",
     }[imported.rows_independent]
     lines = [f"verified on {imported.verified_rows} {rows}: {independent}"]
     if imported.latency_us:
@@ -61,24 +61,24 @@ def facts(manifest: Manifest) -> list[str]:
 
 
 def remarks(manifest: Manifest) -> list[str]:
-    """What was changed, and what the author should know, a line each."""
+    """Changes to the graph and notes, as lines."""
     changes = manifest.imported.changes if manifest.imported else ()
     return [*(f"changed: {change}" for change in changes), *(f"note: {note}" for note in manifest.notes)]
 
 
 def show_model(report: ModelReport, out: Console) -> None:
-    """What became of one model of a Triton repository."""
+    """Print the result for one model of a Triton repository."""
     out.rule(report.name, align="left", characters="─")
     for refused in report.refused:
         out.print(f"not imported: {refused}", style="red")
     for imported in report.versions:
-        out.print(where(imported), style="green" if imported.created else None)
+        out.print(location(imported), style="green" if imported.created else None)
         out.print(f"  {'; '.join(facts(imported.manifest))}")
     for line in dict.fromkeys(line for imported in report.versions for line in remarks(imported.manifest)):
         out.print(f"  {line}")
     if report.settings:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-        for heading in ("config.pbtxt", "", "here"):
+        for heading in ("config.pbtxt", "", "Skylane"):
             table.add_column(heading, overflow="fold")
         for setting in report.settings:
             style = None if setting.kept else "yellow"
@@ -89,9 +89,9 @@ def show_model(report: ModelReport, out: Console) -> None:
 
 
 def show_summary(reports: Sequence[ModelReport], out: Console) -> None:
-    """How many models were imported, and which were not or only in part."""
+    """Print how many models were imported, and which were not or only in part."""
     imported = [report for report in reports if report.versions]
-    short = [report.name for report in reports if report.refused]
+    incomplete = [report.name for report in reports if report.refused]
     out.print()
-    rest = f"; not imported, or not wholly: {', '.join(short)}" if short else ""
+    rest = f"; not or only partly imported: {', '.join(incomplete)}" if incomplete else ""
     out.print(f"{len(imported)} of {len(reports)} models imported{rest}")

@@ -1,4 +1,4 @@
-"""Rows for a graph that somebody else made: from a sample, or random ones. Knows its inputs, runs nothing."""
+"""Rows to verify an imported graph with: from a sample, or random ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,13 +34,13 @@ class Rows:
 
 
 def read_rows(path: Path, inputs: Sequence[TensorSpec]) -> Rows:
-    """The rows of a file. Raises Unreadable, or BadRows saying what the graph takes."""
+    """Read the rows of a file. Raises Unreadable or BadRows."""
     texts = [spec.name for spec in inputs if spec.dtype == "string"]
-    return fitted(read_file(path, texts), inputs, str(path))
+    return inputs_of_sample(read_file(path, texts), inputs, str(path))
 
 
-def fitted(sample: Sample, inputs: Sequence[TensorSpec], source: str) -> Rows:
-    """A sample as the graph's inputs. `source` is what errors call it. Raises BadRows."""
+def inputs_of_sample(sample: Sample, inputs: Sequence[TensorSpec], source: str) -> Rows:
+    """The sample as inputs of the graph. `source` names the sample in errors. Raises BadRows."""
     names: tuple[str, ...] = ()
     if isinstance(sample, pd.DataFrame):
         arrays, names = _of_frame(sample, inputs, source)
@@ -55,9 +55,9 @@ def fitted(sample: Sample, inputs: Sequence[TensorSpec], source: str) -> Rows:
 
 
 def random_rows(inputs: Sequence[TensorSpec], *, open_size: int, integers: int, rows: int = RANDOM_ROWS) -> Rows:
-    """Random rows, always the same: standard normal floats, integers below a bound, and texts of such integers.
+    """Reproducible random rows: standard normal floats, integers below a bound, and texts of such integers.
 
-    `open_size`: of each dimension that the interface leaves open, but the rows.
+    `open_size`: the size of each dynamic dimension other than the batch dimension.
     """
     random = np.random.default_rng(SEED)
     arrays = {}
@@ -71,8 +71,8 @@ def random_rows(inputs: Sequence[TensorSpec], *, open_size: int, integers: int, 
     return Rows(arrays, "random")
 
 
-def taken(inputs: Sequence[TensorSpec]) -> str:
-    """What a graph takes, in words."""
+def inputs_text(inputs: Sequence[TensorSpec]) -> str:
+    """The inputs of a graph with their types and shapes, for messages."""
     return ", ".join(f"{spec.name!r} {spec.dtype} {shape_text(spec.shape)}" for spec in inputs)
 
 
@@ -88,7 +88,9 @@ def _of_arrays(sample: Mapping[str, Array], inputs: Sequence[TensorSpec], source
         candidates = [sample[name] for name in ROWS_NAMES if name in sample] or list(sample.values())
         if len(candidates) == 1 or any(name in sample for name in ROWS_NAMES):
             return {inputs[0].name: candidates[0]}
-    raise BadRows(f"{source}: expected an array for each input ({taken(inputs)}), but there are {', '.join(sample)}")
+    raise BadRows(
+        f"{source}: expected an array for each input ({inputs_text(inputs)}), but there are {', '.join(sample)}"
+    )
 
 
 def _of_frame(
@@ -99,14 +101,14 @@ def _of_frame(
         return {spec.name: frame[spec.name].to_numpy() for spec in inputs}, ()
     if len(inputs) > 1:
         raise BadRows(
-            f"{source}: the graph takes {taken(inputs)}: give an .npz file with an array for each of these names"
+            f"{source}: the graph takes {inputs_text(inputs)}: give an .npz file with an array for each of these names"
         )
     (spec,) = inputs
     width = _width(spec)
     if width is not None and width != len(frame.columns):
         raise BadRows(
             f"{source}: the graph takes {width} columns and the sample has {len(frame.columns)} "
-            f"({', '.join(map(str, frame.columns[:20]))}): leave out what the model does not take"
+            f"({', '.join(map(str, frame.columns[:20]))}): drop the columns that the model does not use"
         )
     names = tuple(map(str, frame.columns)) if len(spec.shape) == 2 else ()
     return {spec.name: frame.to_numpy(object if spec.dtype == "string" else None)}, names
@@ -129,7 +131,8 @@ def _cast(array: Array, spec: TensorSpec, source: str) -> Array:
     if spec.dtype == "string":
         if pd.isna(shaped).any():
             raise BadRows(
-                f"{where}: it has gaps, and a tensor of texts has none: give an empty text or leave out the row"
+                f"{where}: it has missing values, which a string tensor cannot hold: use empty strings or "
+                "drop these rows"
             )
         return shaped.astype(object) if shaped.dtype.kind == "O" else shaped.astype(str).astype(object)
     try:
@@ -139,7 +142,7 @@ def _cast(array: Array, spec: TensorSpec, source: str) -> Array:
     except (ValueError, TypeError, OverflowError) as error:
         raise BadRows(f"{where}: expected {spec.dtype}: {' '.join(str(error).split())[:200]}") from error
     if cast.dtype.kind in "iub" and not np.array_equal(cast.astype(numbers.dtype), numbers):
-        raise BadRows(f"{where}: expected {spec.dtype}, but the sample has values that it cannot hold")
+        raise BadRows(f"{where}: expected {spec.dtype}, but the sample has values that it cannot represent")
     return np.ascontiguousarray(cast)
 
 
@@ -153,5 +156,5 @@ def _shaped(array: Any, spec: TensorSpec, where: str) -> Array:
         return shaped
     width = _width(spec)
     if array.ndim in (1, 2) and width is not None and array.size == len(array) * width:
-        return np.reshape(array, (len(array), *[size or 1 for size in sizes]))  # rows that were written flat
+        return np.reshape(array, (len(array), *[size or 1 for size in sizes]))  # rows stored flat
     raise BadRows(f"{where}: expected the shape {shape_text(spec.shape)}, received {tuple(array.shape)}")

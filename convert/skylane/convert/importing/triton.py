@@ -106,7 +106,9 @@ def import_model(directory: Path, name: str, repository: Path, add: Import) -> M
     report = ModelReport(name)
     try:
         if not MODEL_NAME.fullmatch(name):
-            raise Unconvertible("its name cannot be a model's: use letters, digits, '_', '-' and '.', at most 100")
+            raise Unconvertible(
+                "its name is not a valid model name: use letters, digits, '_', '-' and '.', at most 100"
+            )
         config = _config(directory)
         plan = without_config() if config is None else _plan(config, directory.name)
     except ConversionError as error:

@@ -1,6 +1,6 @@
-"""A graph and rows → whether it can be served: it runs, it answers a row each, and rows do not touch each other.
+"""Verifies that an imported graph can be served: it runs, returns a row for each row, and treats rows independently.
 
-A server puts rows of many callers into one run, so a row's answer must not depend on the others in it.
+A server runs rows of several callers in one batch, so a row's answer must not depend on the other rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ from skylane.convert.importing.sample import Rows, random_rows
 from skylane.convert.inspection.schema import Array
 
 VERIFIED_ROWS: Final = 16
-"""Rows that are answered alone and in one batch."""
+"""Rows that are run both alone and in one batch."""
 
 OPEN_SIZES: Final = (4, 32, 224)
-"""Sizes that are tried for open dimensions of random rows: a sequence, a small picture, and a usual one."""
+"""Sizes tried for dynamic dimensions of random rows: a sequence, a small image, and one of the usual size."""
 
 INTEGERS: Final = (10, 2, 1)
 """Bounds that are tried for random integers: they may be indices into a table of any length."""
@@ -36,7 +36,7 @@ FIXED_BATCH_ADVICE: Final = (
 
 @dataclass(frozen=True)
 class Verified:
-    """A graph that ran."""
+    """The result of running a graph on verified rows."""
 
     session: Session
     rows: Rows
@@ -50,7 +50,7 @@ class Verified:
 
 
 def rows_for(graph: Graph, session: Session) -> Rows:
-    """Random rows that the graph runs on. Raises BadRows if it runs on none of those that are tried."""
+    """Random rows on which the graph runs. Raises BadRows if it fails on all that are tried."""
     sizes = OPEN_SIZES if any(None in spec.shape[1:] for spec in graph.inputs) else OPEN_SIZES[:1]
     whole = any(not spec.dtype.startswith("float") for spec in graph.inputs)
     failure: Exception | None = None
@@ -63,7 +63,7 @@ def rows_for(graph: Graph, session: Session) -> Rows:
             _check_fixed_batch(graph, session, rows, error)
         else:
             return rows
-    raise BadRows(f"the graph fails on random rows: {reason(failure)}; give rows that it takes (--sample)")
+    raise BadRows(f"the graph fails on random rows: {reason(failure)}; give sample rows (--sample)")
 
 
 def _check_fixed_batch(graph: Graph, session: Session, rows: Rows, error: Exception) -> None:
@@ -89,7 +89,7 @@ def verify(graph: Graph, session: Session, rows: Rows) -> Verified:
     for name, array in together.items():
         if difference(array, again[name]) is not None:
             raise Unconvertible(
-                f"output {name!r} differs from run to run for the same rows: nothing can be promised of its answers; "
+                f"output {name!r} differs between runs on the same rows, so it cannot be verified; "
                 f"export the graph without random numbers (in PyTorch: model.eval() before the export)"
             )
     alone = [single] + [_run(graph, session, _part(chosen, place, 1), 1) for place in range(1, count)]
@@ -104,7 +104,7 @@ def verify(graph: Graph, session: Session, rows: Rows) -> Verified:
 
 
 def difference(array: Array, other: Array) -> str | None:
-    """How two answers differ by more than rounding, in words; None if they do not."""
+    """Describes a difference between two answers beyond rounding; None if there is none."""
     if array.shape != other.shape:
         return f"shape {list(array.shape)} and {list(other.shape)}"
     if array.dtype.kind != "f":
@@ -162,7 +162,7 @@ def _all_equal(array: Array) -> bool:
 
 
 def reason(error: Exception | None) -> str:
-    """The gist of ONNX Runtime's message, without the places in its own source."""
+    """The essential part of an ONNX Runtime message, without locations in its source code."""
     text = " ".join(str(error).split())
     for before in ("Status Message: ", " was false. "):
         text = text.rpartition(before)[2] or text

@@ -1,7 +1,7 @@
-"""Versions on disk: written whole or not at all, never changed, never twice. Knows files and manifests, no models.
+"""Published versions on disk: written atomically, never changed, and the same content never twice.
 
-A version is written into a hidden directory beside its place, flushed to the disk, and then renamed. The rename is the
-publication: readers see nothing or everything. It fails if the number is taken, and then the next one is tried.
+A version is written to a hidden directory next to its final one, flushed to disk, and renamed. The rename publishes it,
+so readers see either no version or a complete one. If the number is taken, the rename fails and the next one is tried.
 """
 
 import os
@@ -34,10 +34,10 @@ STAGING_PREFIX = ".staging-"
 def versions(repository: Path, name: str) -> Iterator[tuple[int, Path]]:
     """Published versions of a model, the newest first."""
     if not MODEL_NAME.fullmatch(name):
-        raise BadArgument(f"{name!r} cannot be a model's name: use letters, digits, '_', '-' and '.', at most 100")
+        raise BadArgument(f"{name!r} is not a valid model name: use letters, digits, '_', '-' and '.', at most 100")
     directory = repository / name
     names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
-    numbers = sorted((int(found) for found in names if re.fullmatch(r"[1-9][0-9]*", found)), reverse=True)
+    numbers = sorted((int(each) for each in names if re.fullmatch(r"[1-9][0-9]*", each)), reverse=True)
     return ((number, directory / str(number)) for number in numbers)
 
 
@@ -60,8 +60,13 @@ def find(repository: Path, name: str, identity: str) -> tuple[int, Path] | None:
 
 
 def numbered(manifest: Manifest, version: int) -> Manifest:
-    """The same manifest under another number."""
+    """The manifest with this version number."""
     return msgspec.structs.replace(manifest, version=version)
+
+
+def outcome(*, created: bool) -> str:
+    """How publishing went, for messages: "… version 3"."""
+    return "published as" if created else "unchanged: the same content is already published as"
 
 
 def put(
@@ -72,15 +77,15 @@ def put(
     *,
     again: bool = False,
 ) -> tuple[int, Path, bool]:
-    """Publish a graph under the next free number, unless a version with this content exists; `again`: even then.
+    """Publish a graph under the next free number, unless a version has the same content; with `again`, even then.
 
-    `page` makes the model card of the manifest, which lies beside it. Returns number, directory, and whether it is
-    new. Any number of processes may do this at once. Raises Unwritable.
+    `page` renders the model card from the manifest. Returns the number, the directory, and whether the version is new.
+    Safe to call from several processes at once. Raises Unwritable.
     """
     name = manifest.model
     try:
         while True:
-            # Content and number come from one look at the directory, so of two equal publishers only one can win.
+            # If two processes publish the same content, the rename to this number succeeds for one only.
             number = next((newest for newest, _ in versions(repository, name)), 0) + 1
             existing = None if again else find(repository, name, manifest.identity)
             if existing is not None:
@@ -95,10 +100,9 @@ def put(
 def put_as(
     repository: Path, graph: bytes, manifest: Manifest, page: Callable[[Manifest], str] | None = None
 ) -> tuple[Path, bool]:
-    """Publish a graph under the manifest's own number. Returns the directory, and whether it is new.
+    """Publish a graph under the number in its manifest. Returns the directory, and whether the version is new.
 
-    Publishing the same content under the same number again changes nothing. Raises BadArgument if the number has other
-    content, and Unwritable.
+    Does nothing if that version has the same content. Raises BadArgument if it has different content, and Unwritable.
     """
     directory = repository / manifest.model / str(manifest.version)
     try:
@@ -109,14 +113,14 @@ def put_as(
     existing = read(directory)
     if existing is None or existing.identity != manifest.identity:
         raise BadArgument(
-            f"{manifest.model} version {manifest.version} exists already, with other content: published versions never "
-            f"change; choose another number"
+            f"{manifest.model} version {manifest.version} already exists with different content; published versions "
+            f"never change: choose another number"
         )
     return directory, False
 
 
 def _publish(directory: Path, graph: bytes, manifest: Manifest, page: Callable[[Manifest], str] | None) -> bool:
-    """Write a version and give it its name. False if somebody else was first."""
+    """Write a version and rename it into place. False if its number was taken meanwhile."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     files = {MODEL_FILE: graph, MANIFEST_FILE: encode(manifest)}
     if page is not None:
@@ -125,7 +129,7 @@ def _publish(directory: Path, graph: bytes, manifest: Manifest, page: Callable[[
     try:
         for name, content in {**files, SUMS_FILE: sums_of(files)}.items():
             _write(staging / name, content)
-        staging.chmod(0o755)  # mkdtemp's own mode would lock the server out
+        staging.chmod(0o755)  # mkdtemp's mode would deny access to the server
         _flush_directory(staging)
         if directory.exists():  # rename would replace an empty directory
             return False
@@ -150,7 +154,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _flush_directory(directory: Path) -> None:
-    """Make the names in a directory survive a power cut."""
+    """Sync a directory, so that its entries survive a power failure."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
