@@ -74,9 +74,7 @@ def test_a_server_without_models(run: Run, server: FakeServer) -> None:
     server.models.clear()
     code, out, err = run("models")
     assert (code, err) == (0, "")
-    assert out.startswith(
-        f"The server at {server.address} has no models. Its log names the directories that it ignores"
-    )
+    assert out.startswith(f"The server at {server.address} has no models. Its log and `skylane doctor")
     assert run("models", "--format", "json") == (0, "[]\n", "")
 
 
@@ -199,7 +197,7 @@ def test_a_long_file_goes_out_in_pieces_and_comes_back_whole(run: Run, server: F
     file.write_text("flight,carrier,distance\n" + "".join(f"{n},UA,{n}\n" for n in range(2500)), "utf-8-sig")
     code, out, err = run("predict", "flights_late", "--csv", str(file), "--format", "csv")
     assert code == 0
-    assert err == "skylane predict: columns that the model does not take are left out: flight\n"
+    assert err == "skylane predict: ignored columns that the model does not use: flight\n"
     assert [float(row["distance"]) for row in csv.DictReader(io.StringIO(out))] == list(range(2500))
     assert [request.tensors[0].shape[0] for request in server.requests] == [1024, 1024, 452]
 
@@ -224,7 +222,7 @@ def test_a_long_file_goes_out_in_pieces_and_comes_back_whole(run: Run, server: F
             ["--row", "weekend=maybe"], "", "weekend='maybe': expected a value of type bool", id="not a boolean"
         ),
         pytest.param(["--json", "{"], "", "--json: Expecting property name", id="broken JSON"),
-        pytest.param(["--json", "rows.json"], "", "to read a file write --json - < FILE", id="a file for JSON text"),
+        pytest.param(["--json", "rows.json"], "", "to read a file, use --json - < FILE", id="a file for JSON text"),
         pytest.param(["--json", "[1, 2]"], "", "one row is [[…]], with two brackets", id="a row without brackets"),
         pytest.param(["--json", "3"], "", "expected a dict of lists", id="JSON that is no data"),
         pytest.param(["--json", "[[1]]"], "", "takes the tensors x_string, x_float32", id="rows for several tensors"),
@@ -245,13 +243,13 @@ def test_a_long_file_goes_out_in_pieces_and_comes_back_whole(run: Run, server: F
         pytest.param(
             ["--csv", "-"],
             "a,b\n1,2\n",
-            "has no column of the model's, which are carrier",
+            "has none of the model's columns (carrier",
             id="a file about something else",
         ),
         pytest.param(
             ["--csv", "-"],
             "carrier;hour\nUA;1\n",
-            "line 1, 'carrier;hour', has no column of the model's, which are carrier, distance, hour, weekend; "
+            "line 1, 'carrier;hour', has none of the model's columns (carrier, distance, hour, weekend); "
             "names and values are separated by commas",
             id="another separator",
         ),
@@ -299,8 +297,8 @@ def test_a_model_without_columns(run: Run, server: FakeServer) -> None:
         ),
         pytest.param(
             ["models", "--address", "localhost:1"],
-            "skylane: UNAVAILABLE: nothing answers at localhost:1 (Connection refused); start a server with "
-            "`skylane serve`, or name another with --address or SKYLANE_ADDRESS\n",
+            "skylane: UNAVAILABLE: cannot connect to localhost:1 (Connection refused); start a server with "
+            "`skylane serve`, or set another address with --address or SKYLANE_ADDRESS\n",
             id="nothing listens",
         ),
     ],
@@ -317,7 +315,7 @@ def test_no_answer_in_time_names_the_option(run: Run, server: FakeServer) -> Non
     assert run("predict", "never", "--row", "hour=1", "--timeout", "0.5") == (
         1,
         "",
-        "skylane: DEADLINE_EXCEEDED: no answer within the timeout; --timeout sets the seconds to wait\n",
+        "skylane: DEADLINE_EXCEEDED: no answer within the timeout; set a longer time limit with --timeout\n",
     )
 
 
@@ -364,7 +362,7 @@ def test_an_address_without_host_and_port(run: Run, address: str) -> None:
 def test_tls_to_a_server_without_it(run: Run, server: FakeServer) -> None:
     code, _, err = run("health", "--tls")
     assert code == 1
-    assert f"UNAVAILABLE: the TLS handshake with {server.address} failed: it does not use TLS" in err
+    assert f"UNAVAILABLE: TLS failed: the server at {server.address} does not use TLS" in err
 
 
 def test_a_host_that_does_not_exist(run: Run) -> None:
@@ -441,7 +439,7 @@ def test_health_where_the_models_are_a_secret(run: Run, server: FakeServer, monk
     monkeypatch.setattr(Client, "models", refused)
     code, out, _ = run("health", "loading")
     reason = "PERMISSION_DENIED: these credentials do not allow this"
-    assert (code, out) == (1, f"loading: not ready\n  the server does not say why: {reason}\n")
+    assert (code, out) == (1, f"loading: not ready\n  the reason is not available: {reason}\n")
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_a_server_that_ends_is_told_of(
         assert shown.wait(60)
     watching.join(60)
     assert ended == [1]
-    assert f"skylane top: the server at {url} has ended the connection" in capsys.readouterr().err
+    assert f"skylane top: the server at {url} closed the connection" in capsys.readouterr().err
 
 
 def test_what_cannot_be_asked_is_told_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,7 +162,7 @@ def test_what_cannot_be_asked_is_told_with_what_to_do(capsys: pytest.CaptureFixt
         free.bind(("127.0.0.1", 0))
         assert main(["top", "--once", "--url", f"http://127.0.0.1:{free.getsockname()[1]}"]) == 1
     told = capsys.readouterr().err
-    assert told.startswith("skylane top: nothing answers at http://127.0.0.1:")
+    assert told.startswith("skylane top: cannot connect to http://127.0.0.1:")
     assert "skylane serve --http-port 8501" in told
 
 
@@ -174,6 +174,6 @@ def test_a_server_with_tokens_asks_for_one(tmp_path: Path, capsys: pytest.Captur
         url = f"http://127.0.0.1:{running.http_port}"
         assert main(["top", "--once", "--url", url]) == 1
         assert capsys.readouterr().err == (
-            f"skylane top: {url} requires a token that allows metrics: pass it with --token or SKYLANE_TOKEN\n"
+            f"skylane top: {url} requires a token with access to metrics: pass it with --token or SKYLANE_TOKEN\n"
         )
         assert main(["top", "--once", "--url", url, "--token", "watcher"]) == 0

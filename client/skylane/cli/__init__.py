@@ -1,4 +1,4 @@
-"""The command `skylane`: serves, converts, and calls a running server."""
+"""The command `skylane`: runs the subcommand that its arguments name, and reports errors with an exit code."""
 
 import importlib
 import os
@@ -12,9 +12,9 @@ from skylane.client.errors import DeadlineExceeded, SkylaneError, Unauthenticate
 
 OK: Final = 0
 REFUSED: Final = 1
-"""The server refused the request, or cannot be reached."""
+"""The server refused the request or cannot be reached."""
 USAGE: Final = 2
-"""The command line, or the data given with it, is invalid."""
+"""The arguments or the data are invalid."""
 INTERRUPTED: Final = 130
 
 MODULES: Final = {
@@ -32,55 +32,54 @@ MODULES: Final = {
     "bench baselines": "skylane.bench.lab.baselines.__main__",
     "bench": "skylane.bench.lab.__main__",
 }
-"""Command → module whose `main` it is. The part of `skylane` that it lies in is the extra that installs what it needs.
-
-A command of two words comes before the one that is its first word.
-"""
+"""Command → module with its `main`; the second part of its name is the extra that installs its dependencies."""
 
 MANIFESTS: Final = "server"
-"""The extra that installs what reading manifests and drawing in a terminal take; the converter's has it as well."""
+"""The extra that installs the dependencies of modules in skylane.cli; the convert extra has them as well."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code: 0 done, 1 refused by the server, 2 wrong usage, 130 Ctrl-C."""
+    """Run the command line and return the exit code: 0 success, 1 refused by the server, 2 usage error, 130 Ctrl-C."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         for words in (2, 1):
             command = " ".join(argv[:words])
             if len(argv) >= words and command in MODULES:
                 return _delegate(command, argv[words:])
-        return _ask(argv)
+        return _call_server(argv)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has enough. Python would complain once more when it flushes at exit.
+        # The reader closed the pipe. Redirect stdout, or flushing it at exit would raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
 
 
 def _delegate(command: str, argv: Sequence[str]) -> int:
-    """Hand the rest of the line to the module's own `main`, importing it only now; it imports more when it runs."""
+    """Run the `main` of the command's module, which is imported only when it is needed."""
     part = MODULES[command].split(".")[1]
     try:
         code: int = importlib.import_module(MODULES[command]).main(argv)
     except ModuleNotFoundError as error:
         name = error.name or ""
         if name.partition(".")[0] == "skylane" and name != f"skylane.{part}":
-            raise  # ours, and not there: a broken installation, or a bug
+            raise  # our own module is missing: a broken installation, or a bug
         extra = MANIFESTS if part == "cli" else part
         print(f"skylane {command} needs the {extra} extra: pip install 'skylane[{extra}]'", file=sys.stderr)
         return USAGE
     return code
 
 
-def _ask(argv: Sequence[str]) -> int:
+def _call_server(argv: Sequence[str]) -> int:
     options = parser().parse_args(argv)
     try:
         COMMANDS[options.command](options)
     except Refused:
         return REFUSED
     except SkylaneError as error:
-        print(f"skylane: {_told(error, options.address, tls=bool(options.tls or options.tls_ca))}", file=sys.stderr)
+        print(
+            f"skylane: {_error_text(error, options.address, tls=bool(options.tls or options.tls_ca))}", file=sys.stderr
+        )
         return REFUSED
     except Unusable as error:
         print(f"skylane {options.command}: {error}", file=sys.stderr)
@@ -89,22 +88,22 @@ def _ask(argv: Sequence[str]) -> int:
     return OK
 
 
-def _told(error: SkylaneError, address: str, *, tls: bool) -> str:
-    """The error as people read it: gRPC's own text about connections names neither the address nor what to do."""
+def _error_text(error: SkylaneError, address: str, *, tls: bool) -> str:
+    """The message for an error. gRPC's own text about connections names neither the address nor a remedy."""
     unreachable = ("failed to connect", "errors resolving", "dns resolution failed", "name resolution")
     if isinstance(error, Unavailable) and any(sign in error.detail.lower() for sign in unreachable):
         if tls and "handshake failed" in error.detail.lower():
             return (
-                f"{error.code.name}: the TLS handshake with {address} failed: it does not use TLS, or its "
-                "certificate is not trusted; omit --tls, or pass its CA certificate with --tls-ca"
+                f"{error.code.name}: TLS failed: the server at {address} does not use TLS, or its certificate is not "
+                "trusted; omit --tls, or pass the CA certificate with --tls-ca"
             )
         reason = error.detail.rpartition(": ")[2].strip().rstrip(".]")
         return (
-            f"{error.code.name}: nothing answers at {address} ({reason}); start a server with `skylane serve`, "
-            "or name another with --address or SKYLANE_ADDRESS"
+            f"{error.code.name}: cannot connect to {address} ({reason}); start a server with `skylane serve`, "
+            "or set another address with --address or SKYLANE_ADDRESS"
         )
     if isinstance(error, Unauthenticated):
         return f"{error}; pass a token with --token or SKYLANE_TOKEN"
     if isinstance(error, DeadlineExceeded):
-        return f"{error}; --timeout sets the seconds to wait"
+        return f"{error}; set a longer time limit with --timeout"
     return str(error)

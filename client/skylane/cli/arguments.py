@@ -1,4 +1,4 @@
-"""The command line: options and help texts."""
+"""The argument parser of the command `skylane`, with its help texts."""
 
 import argparse
 import os
@@ -29,9 +29,9 @@ examples:
 MODELS_EPILOG: Final = """\
 examples:
   skylane models                       every model, with its versions
-  skylane models flights_late          inputs and outputs of its latest version
+  skylane models flights_late          inputs and outputs of its default version
   skylane models flights_late --label stable --format json
-  skylane models diff flights_late     what its newest version changed
+  skylane models diff flights_late     changes of its newest version
   skylane models copy flights_late/2 flights_eu    version 2 under another name
 """
 
@@ -46,7 +46,7 @@ examples:
   skylane predict diabetes --csv patients.csv
   head -9 flights.csv | skylane predict flights_late --csv - --format csv
 
-`skylane models NAME` lists the model's columns; they replace the dots.
+`skylane models NAME` lists the model's columns. Replace the dots by the rest.
   skylane predict NAME --row carrier=UA distance= ... --row carrier=B6 ...
   skylane predict NAME --json '{"carrier": ["UA", null], ...}'
   skylane predict NAME --json '[{"carrier": "UA", ...}, ...]'
@@ -54,9 +54,10 @@ examples:
 """
 
 HEALTH_EPILOG: Final = """\
-The exit code is 0 if the server, or the model, takes requests now, and 1 if it
-does not or cannot be reached. A server is ready when one of its models is, and
-a model when one of its versions is. The lines after "not ready" say why.
+The exit code is 0 if the server, or the model, is ready, and 1 if it is not or
+cannot be reached. A server is ready when at least one of its models is, and a
+model when at least one of its versions is. The lines after "not ready" give the
+reasons.
 
 examples:
   skylane health                       the server as a whole
@@ -66,7 +67,7 @@ examples:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands. The server's and the converter's are only named: their packages parse the rest."""
+    """The parser. Commands of other packages are only listed; those packages parse their arguments."""
     top = argparse.ArgumentParser(
         prog="skylane",
         description=DESCRIPTION,
@@ -77,8 +78,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
     commands.add_parser("serve", help="serve the models of a repository", add_help=False)
     commands.add_parser("token", help="create bearer tokens for the callers of a server", add_help=False)
-    commands.add_parser("doctor", help="check whether this machine can serve the models", add_help=False)
-    commands.add_parser("top", help="show live metrics of a running server", add_help=False)
+    commands.add_parser("doctor", help="check whether this machine is suitable for the models to serve", add_help=False)
+    commands.add_parser("top", help="show the live metrics of a running server", add_help=False)
     commands.add_parser("bench", help="load-test a server and write a report", add_help=False)
     commands.add_parser("convert", help="turn a pipeline into a published model", add_help=False)
     commands.add_parser("import", help="publish ONNX files, Triton repositories, MLflow models", add_help=False)
@@ -89,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_models(commands: Any) -> None:
-    models = _add(commands, "models", "[NAME]", "list what a server serves, or describe one model", MODELS_EPILOG)
+    models = _add(commands, "models", "[NAME]", "list the models of a server, or describe one", MODELS_EPILOG)
     models.add_argument("model", nargs="?", metavar="NAME", help="describe this model")
     _add_choice(models)
     _add_format(models, ("table", "json"))

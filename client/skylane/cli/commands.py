@@ -1,4 +1,4 @@
-"""What each command asks the server, and what it prints."""
+"""The commands that call a server: models, predict and health."""
 
 import io
 import sys
@@ -15,17 +15,17 @@ from skylane.client import Client, Model, Prediction
 from skylane.client.errors import SkylaneError
 
 ROWS_AT_ONCE: Final = 1024
-"""Rows of one request; longer files go out in several, because servers bound the rows of one (8192 by default)."""
+"""Rows of one request. Larger inputs are split, because servers limit the rows of a request (8192 by default)."""
 REQUESTS_AT_ONCE: Final = 4
-"""Fewer than fill a model's queue by themselves."""
+"""Requests in flight at once; too few to fill a model's queue."""
 
 
 class Refused(Exception):
-    """The answer is no, and has been printed."""
+    """The server is not ready; that has been printed already."""
 
 
 class Unusable(Exception):
-    """The command line or its data cannot be used; the text says why."""
+    """The arguments or the data are invalid; the message gives the reason."""
 
 
 def models(options: Namespace) -> None:
@@ -33,7 +33,7 @@ def models(options: Namespace) -> None:
     with _client(options) as client:
         if options.model is None:
             if options.version or options.label:
-                raise Unusable("--version and --label choose a version of one model: give its NAME, too")
+                raise Unusable("--version and --label select a version of one model: give its NAME as well")
             _list(client, options)
             return
         model = client.model(options.model, options.version, options.label)
@@ -54,8 +54,8 @@ def _list(client: Client, options: Namespace) -> None:
         return
     if not statuses:
         print(
-            f"The server at {options.address} has no models. Its log names the directories that it ignores, if any; "
-            "so does `skylane doctor --models DIR`."
+            f"The server at {options.address} has no models. Its log and `skylane doctor --models DIR` list the "
+            "directories that it ignores, if any."
         )
         return
     schemas = {key: client.model(*key) for key in ready}
@@ -71,7 +71,7 @@ def _list(client: Client, options: Namespace) -> None:
 
 
 def predict(options: Namespace) -> None:
-    """Ask one model and print its answers."""
+    """Get predictions from a model and print them."""
     with _client(options) as client:
         model = client.model(options.model, options.version, options.label)
         try:
@@ -91,7 +91,7 @@ def predict(options: Namespace) -> None:
 
 
 def _answer(client: Client, options: Namespace, model: Model, data: Any) -> Prediction:
-    # Always the version that the values were typed for, although a newer one may take over meanwhile.
+    # The version whose schema the values were converted for, even if a newer one becomes the default meanwhile.
     parts = rows.slices(data, ROWS_AT_ONCE)
     if len(parts) == 1:
         return client.predict(options.model, data, version=model.version, outputs=options.outputs)
@@ -109,14 +109,12 @@ def _data(options: Namespace, model: Model) -> Any:
     text = sys.stdin.read() if options.csv == "-" else _read("--csv", options.csv).decode("utf-8-sig")
     data, extra = rows.from_csv(io.StringIO(text, newline=""), model)
     if extra:
-        print(
-            f"skylane predict: columns that the model does not take are left out: {', '.join(extra)}", file=sys.stderr
-        )
+        print(f"skylane predict: ignored columns that the model does not use: {', '.join(extra)}", file=sys.stderr)
     return data
 
 
 def health(options: Namespace) -> None:
-    """Say whether requests are taken now."""
+    """Print whether the server, or one model, is ready."""
     with _client(options) as client:
         state = client.health(options.model)
         ready = state == "SERVING"
@@ -128,11 +126,11 @@ def health(options: Namespace) -> None:
 
 
 def _why_not_ready(client: Client, model: str | None) -> Sequence[str]:
-    """What the server says of its models, which it may not say to everybody."""
+    """Reasons from the states of the models, which the server may not show to every caller."""
     try:
         return tables.not_ready_lines(client.models(), model)
     except SkylaneError as error:
-        return [f"the server does not say why: {error}"]
+        return [f"the reason is not available: {error}"]
 
 
 COMMANDS: Final[dict[str, Callable[[Namespace], None]]] = {"models": models, "predict": predict, "health": health}

@@ -1,4 +1,4 @@
-"""A server's figures at two instants → what happened between them. Pure; the figures are JSON of /live/events."""
+"""Computes rates and latencies from two snapshots of a server's metrics, as read from /live/events. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ class Window:
 
     @property
     def saved_share(self) -> float | None:
-        """Of all requests; None where there is no cache, or nobody asked it."""
+        """Of all requests; None if there is no cache or it was not consulted."""
         return self.saved / self.requests if self.requests and self.saved + self.missed else None
 
     def percentile(self, share: float) -> float | None:
@@ -71,18 +71,18 @@ def between(now: Snapshot, before: Snapshot, model: str | None = None, version: 
     """What happened to this version, or to all and to requests that were refused before a model was asked."""
     window = Window(max(now["at"] - before["at"], 1e-9), now["bounds_s"])
     window.buckets = [0] * (len(window.bounds_s) + 1)
-    known = {(each["model"], each["version"]): each for each in before["figures"]["versions"]}
+    earlier = {(each["model"], each["version"]): each for each in before["figures"]["versions"]}
     for each in now["figures"]["versions"]:
         if model is None or (each["model"], each["version"]) == (model, version):
-            _add(window, each, known.get((each["model"], each["version"])))
+            _add(window, each, earlier.get((each["model"], each["version"])))
     if model is None:
         _add(window, _refused(now), _refused(before))
     return window
 
 
-def _refused(told: Snapshot) -> Version:
+def _refused(now: Snapshot) -> Version:
     """Predictions that no model was asked for, as if they were of a version. Health, metrics and the like are none."""
-    outcomes = [each for each in told["figures"]["rejections"] if each["protocol"] not in _OTHERS]
+    outcomes = [each for each in now["figures"]["rejections"] if each["protocol"] not in _OTHERS]
     return {**_NOTHING, "outcomes": outcomes}
 
 

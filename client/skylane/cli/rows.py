@@ -1,4 +1,4 @@
-"""What people type, as text, CSV or JSON → data for the client, typed by the model's own schema. Pure."""
+"""Parses rows from the command line, CSV or JSON into data for the client, typed by the model's schema. Pure."""
 
 import csv
 import difflib
@@ -27,14 +27,14 @@ def from_rows(rows: Sequence[Sequence[str]], model: Model) -> Columns:
             if not equals:
                 raise ValueError(f"--row {pair!r}: expected NAME=VALUE")
             if name in record:
-                raise ValueError(f"--row: {name!r} is given twice in one row; for another row write --row again")
+                raise ValueError(f"--row: {name!r} is given twice in one row; for another row, repeat --row")
             record[name] = value
         records.append(record)
     return _typed(records, model, "--row")
 
 
 def from_csv(lines: Iterable[str], model: Model) -> tuple[Columns, list[str]]:
-    """Columns of a file with a header, and the names of those that the model does not take, which are left out."""
+    """The model's columns of a file with a header, and the names of the other columns, which are ignored."""
     _check_has_columns(model, "--csv")
     reader = csv.DictReader(lines, strict=True)
     if not reader.fieldnames:
@@ -43,7 +43,7 @@ def from_csv(lines: Iterable[str], model: Model) -> tuple[Columns, list[str]]:
     extra = [name for name in reader.fieldnames if name not in known]
     if len(extra) == len(reader.fieldnames):
         raise ValueError(
-            f"CSV: line 1, {','.join(reader.fieldnames)!r}, has no column of the model's, which are {_listed(known)}; "
+            f"CSV: line 1, {','.join(reader.fieldnames)!r}, has none of the model's columns ({_listed(known)}); "
             "names and values are separated by commas"
         )
     records = []
@@ -64,7 +64,7 @@ def from_json(text: str, model: Model) -> Any:
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"--json: {error}; to read a file write --json - < FILE") from error
+        raise ValueError(f"--json: {error}; to read a file, use --json - < FILE") from error
     tensors = {tensor.name: tensor.dtype for tensor in model.tensors}
     if isinstance(data, list) and data and all(isinstance(row, list) for row in data):
         if len(tensors) != 1:

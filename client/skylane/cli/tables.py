@@ -81,10 +81,10 @@ def prediction_json(prediction: Prediction) -> dict[str, Any]:
 
 def models_json(status: ModelStatus, defaults: Collection[tuple[str, int]]) -> dict[str, Any]:
     """One model and its versions. `defaults` answer where none is asked for."""
-    told = asdict(status)
-    for version in told["versions"]:
+    described = asdict(status)
+    for version in described["versions"]:
         version["default"] = (status.name, version["version"]) in defaults
-    return told
+    return described
 
 
 def models_rows(
@@ -104,7 +104,7 @@ def models_rows(
 
 
 def not_ready_lines(statuses: Sequence[ModelStatus], model: str | None) -> list[str]:
-    """Why the server, or this model, takes no requests: one line for each version, or one for all."""
+    """Why the server, or this model, is not ready: a line for each version, or one in all."""
     asked = [status for status in statuses if model in (None, status.name)]
     if not asked and model:
         return ["it was unloaded, or it is no longer in the repository"]
@@ -124,7 +124,7 @@ def _first_line(text: str) -> str:
 
 
 def model_text(model: Model) -> str:
-    """What one version takes and gives, for people."""
+    """The inputs and outputs of a version as tables."""
     columns = [
         [column.name, column.dtype, "yes" if column.may_be_missing else "no", f"{column.tensor}[{column.index}]"]
         for column in model.columns

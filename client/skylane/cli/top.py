@@ -1,4 +1,4 @@
-"""`skylane top`: live metrics of a server in a terminal, like its live page in a browser."""
+"""The command `skylane top`: shows the live metrics of a server in a terminal."""
 
 import argparse
 import contextlib
@@ -23,21 +23,21 @@ from skylane.cli.live import Snapshot, between, bytes_text, cores, count_text, s
 
 URL: Final = "http://127.0.0.1:8501"
 RECENT_S: Final = 10.0
-"""What the figures are of."""
+"""Seconds that the figures cover."""
 EVENTS_MIN: Final = 3
-"""Shown even where the terminal has no room for them."""
+"""Events that are shown even if the terminal is too small."""
 FIGURES: Final = {
     0: ("REQ/S", "P99", "ERRORS"),
     76: ("REQ/S", "P50", "P99", "ROWS/BATCH", "WAIT", "CACHE", "ERRORS"),
     96: ("REQ/S", "P50", "P99", "ROWS/BATCH", "WAIT", "CACHE", "ERRORS", "MEMORY"),
 }
-"""Columns of a terminal, from which on → figures of a version that it has room for."""
+"""Minimum width of the terminal → the figures that are shown of each version."""
 TOTAL_WIDTH: Final = 10
-"""Columns that a figure of all takes."""
+"""Width of a figure in the totals."""
 
 EPILOG: Final = f"""\
-The metrics cover the last {RECENT_S:.0f} seconds and are read from the server's HTTP port:
-`skylane serve --http-port 8501`. Ctrl-C ends the display.
+The figures cover the last {RECENT_S:.0f} seconds. Press Ctrl-C to quit. They are read
+from the server's HTTP port: `skylane serve --http-port 8501`.
 
 examples:
   skylane top
@@ -47,16 +47,16 @@ examples:
 
 
 class Unreachable(Exception):
-    """There is nothing to show; the message says why and what to do."""
+    """The server's metrics cannot be read; the message gives the reason and the remedy."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Show until interrupted, or once. Returns the exit code: 0 shown, 1 not there or not any more, 2 wrong usage."""
+    """Show until interrupted, or once. Returns the exit code: 0 success, 1 server not reachable, 2 usage error."""
     options = _parser().parse_args(argv)
     console = Console()
     if not options.once and not console.is_terminal:
         print(
-            "skylane top: the output is not a terminal; --once prints the figures of the next two seconds",
+            "skylane top: the output is not a terminal; use --once to print the figures of the next two seconds",
             file=sys.stderr,
         )
         return 2
@@ -78,14 +78,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Unreachable as error:
         print(f"skylane top: {error}", file=sys.stderr)
         return 1
-    except StopIteration:  # before it told enough to be shown
+    except StopIteration:  # the connection ended before the second snapshot
         pass
-    print(f"skylane top: the server at {options.url} has ended the connection", file=sys.stderr)
+    print(f"skylane top: the server at {options.url} closed the connection", file=sys.stderr)
     return 1
 
 
 def snapshots(url: str, token: str = "", tls_ca: str | None = None) -> Generator[Snapshot, None, None]:
-    """The server's figures, every other second, until it ends. Raises Unreachable."""
+    """The server's metrics, every two seconds, until the connection ends. Raises Unreachable."""
     url = url if "://" in url else f"http://{url}"
     request = urllib.request.Request(f"{url.rstrip('/')}/live/events")
     if token:
@@ -97,23 +97,23 @@ def snapshots(url: str, token: str = "", tls_ca: str | None = None) -> Generator
                 if line.startswith(b"data: "):
                     yield json.loads(line[6:])
     except urllib.error.HTTPError as error:
-        raise Unreachable(_told(error, url)) from error
+        raise Unreachable(_error_text(error, url)) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise Unreachable(
-            f"nothing answers at {url} ({reason}): start a server with `skylane serve --http-port 8501`, "
-            "or name another with --url or SKYLANE_URL"
+            f"cannot connect to {url} ({reason}): start a server with `skylane serve --http-port 8501`, "
+            "or set another URL with --url or SKYLANE_URL"
         ) from error
 
 
-def _told(error: urllib.error.HTTPError, url: str) -> str:
+def _error_text(error: urllib.error.HTTPError, url: str) -> str:
     if error.code in (401, 403):
-        return f"{url} requires a token that allows metrics: pass it with --token or SKYLANE_TOKEN"
-    return f"{url} answers {error.code}: is this the HTTP port of a Skylane server?"
+        return f"{url} requires a token with access to metrics: pass it with --token or SKYLANE_TOKEN"
+    return f"{url} returned status {error.code}: is this the HTTP port of a Skylane server?"
 
 
 def frame(recent: Sequence[Snapshot], url: str, size: ConsoleDimensions) -> RenderableType:
-    """What is shown in a terminal of this size: what happened between the first and the last of these."""
+    """The screen for a terminal of this size, with what happened between the first and the last snapshot."""
     now, before = recent[-1], recent[0]
     ready = Text("ready", "green") if now["ready"] else Text("not ready", "bold red")
     workers = len(now["figures"]["processes"])
@@ -121,14 +121,14 @@ def frame(recent: Sequence[Snapshot], url: str, size: ConsoleDimensions) -> Rend
     head = Text.assemble(("Skylane", "bold"), f" {now['build']['version']} at {url}  ", ready, several)
     refused = [_refused(version) for version in now["figures"]["versions"] if version["reason"]]
     totals, versions = _totals(now, before, size.width), _versions(now, before, size.width)
-    taken = 1 + totals.row_count + 1 + versions.row_count + len(refused) + 2  # titles, and the frame of the events
-    events = [_event(event) for event in now["figures"]["events"][-max(EVENTS_MIN, size.height - taken - 1) :]]
+    used = 1 + totals.row_count + 1 + versions.row_count + len(refused) + 2  # titles, and the border of the events
+    events = [_event(event) for event in now["figures"]["events"][-max(EVENTS_MIN, size.height - used - 1) :]]
     return Group(
         head,
         totals,
         versions,
         *refused,
-        Panel(Group(*events) if events else Text("nothing yet", "dim"), title="events", title_align="left"),
+        Panel(Group(*events) if events else Text("none yet", "dim"), title="events", title_align="left"),
     )
 
 
@@ -151,7 +151,7 @@ def _totals(now: Snapshot, before: Snapshot, width: int) -> Table:
 
 
 def _versions(now: Snapshot, before: Snapshot, width: int) -> Table:
-    """Columns as the width has room for."""
+    """One row for each version, with as many figures as fit the width."""
     table = Table(expand=True, header_style="dim", box=None, padding=(0, 1, 0, 0))
     table.add_column("MODEL", overflow="ellipsis", no_wrap=True, ratio=1)
     table.add_column("STATE", no_wrap=True)
@@ -168,7 +168,7 @@ def _versions(now: Snapshot, before: Snapshot, width: int) -> Table:
             "P99": time_text(window.percentile(0.99)), "ROWS/BATCH": count_text(window.batch_rows),
             "WAIT": count_text(window.waiting), "CACHE": share_text(window.saved_share),
             "ERRORS": _share(window.error_share, window.errors),
-            "MEMORY": bytes_text(taken) if (taken := version.get("memory_bytes")) else "–",
+            "MEMORY": bytes_text(size) if (size := version.get("memory_bytes")) else "–",
         }  # fmt: skip
         shown: list[str | Text] = [values[name] for name in names]
         states = [f"{state} × {count}" if several else state for state, count in version["states"].items()]
@@ -183,8 +183,8 @@ def _versions(now: Snapshot, before: Snapshot, width: int) -> Table:
 
 def _refused(version: Snapshot) -> Text:
     """Why a version is not served."""
-    told = f"{version['model']}/{version['version']}: {version['reason']}"
-    return Text(told, "red", overflow="ellipsis", no_wrap=True)
+    line = f"{version['model']}/{version['version']}: {version['reason']}"
+    return Text(line, "red", overflow="ellipsis", no_wrap=True)
 
 
 def _share(share: float | None, count: int) -> Text:
@@ -200,7 +200,7 @@ def _event(event: Snapshot) -> Text:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="skylane top",
-        description="Show the figures of a running server, live.",
+        description="Show the live metrics of a running server.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -214,7 +214,7 @@ def _parser() -> argparse.ArgumentParser:
         "--token", default=environment("SKYLANE_TOKEN", ""), help="a bearer token (default: SKYLANE_TOKEN)"
     )
     parser.add_argument("--tls-ca", metavar="FILE", help="trust the certificates in this PEM file")
-    parser.add_argument("--once", action="store_true", help="print the figures of the next two seconds, and end")
+    parser.add_argument("--once", action="store_true", help="print the figures of the next two seconds and exit")
     return parser
 
 

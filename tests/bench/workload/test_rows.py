@@ -76,7 +76,7 @@ def test_a_csv_file_becomes_the_tensors_that_a_client_would_send(mixed: Model, t
     ("content", "said"),
     [
         pytest.param(None, "No such file", id="no file"),
-        pytest.param("x,y\n1,2\n", "has no column of the model", id="other columns"),
+        pytest.param("x,y\n1,2\n", "has none of the model's columns", id="other columns"),
         pytest.param("", "empty", id="nothing in it"),
     ],
 )
