@@ -18,16 +18,16 @@ class BadPolicy(Exception):
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Immutable; an unknown key is an error that names its path."""
+    """Base of the sections: immutable, and unknown keys are errors."""
 
 
 class Batching(_Section, frozen=True, kw_only=True):
     """How requests are grouped into runs."""
 
     max_batch_rows: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 256
-    """Rows, not requests, that one run gets at most. A single request with more rows runs alone."""
+    """Largest number of rows (not requests) of a run. A single request with more rows runs alone."""
     max_queue_delay_ms: Annotated[float, msgspec.Meta(ge=0, le=60_000)] = 0.0
-    """How long the oldest request waits for company. With 0 a batch is whatever arrived while the last one ran."""
+    """How long the oldest request waits for others. With 0, a batch is whatever arrived during the previous run."""
     max_queue_rows: Positive = 8192
     """Rows that may wait; a request that would go beyond is refused with RESOURCE_EXHAUSTED."""
     max_request_rows: Positive = 8192
@@ -37,7 +37,7 @@ class Batching(_Section, frozen=True, kw_only=True):
     fifths of it at most, and a request that is predicted to be answered later, because of those before it, is refused
     with RESOURCE_EXHAUSTED. Must be several times what a run of one request takes. Left out: no such limit."""
     instances: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
-    """Runs that may be under way at the same time."""
+    """Largest number of concurrent runs."""
 
     def __post_init__(self) -> None:
         if self.max_request_rows > self.max_queue_rows:
@@ -45,13 +45,13 @@ class Batching(_Section, frozen=True, kw_only=True):
 
 
 class Cache(_Section, frozen=True, kw_only=True):
-    """Whether answers to equal requests are kept."""
+    """Whether answers are cached for equal requests."""
 
     enabled: bool = False
     max_mb: Annotated[float, msgspec.Meta(gt=0)] = 64.0
     """Bound in MiB on keys and replies together, for each loaded version."""
     ttl_s: Annotated[float, msgspec.Meta(gt=0)] = 300.0
-    """How long an answer is kept at most."""
+    """How long an answer is cached at most."""
 
 
 class Session(_Section, frozen=True, kw_only=True):
@@ -92,7 +92,7 @@ def decode(content: bytes) -> Policy:
     try:
         return msgspec.toml.decode(content, type=Policy)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadPolicy(f"model.toml: {_told(str(error))}") from error
+        raise BadPolicy(f"model.toml: {_error_text(str(error))}") from error
 
 
 _PLACED: Final = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL)
@@ -101,26 +101,26 @@ _TYPES: Final = {
     "int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "object": "a table",
     "array": "a list",
 }  # fmt: skip
-"""msgspec's names of what it finds → as people who write TOML say."""
+"""Type name in msgspec's errors → plain English."""
 
 
-def _told(error: str) -> str:
-    """What msgspec says, with keys and types as they stand in the file."""
+def _error_text(error: str) -> str:
+    """msgspec's error, with keys and types as they are written in TOML."""
     placed = _PLACED.fullmatch(error)
     assert placed, "it takes any text"
     what, path = placed[1], placed[2] or ""
     section, _, key = path.partition(".")
     if unknown := _UNKNOWN.fullmatch(what):
         return _unknown(unknown[1], section)
-    what = re.sub(r"`([a-z |]+)`", _typed, what)
+    what = re.sub(r"`([a-z |]+)`", _type_text, what)
     for theirs, ours in (("Expected", "expected"), (", got ", ", received "), ("Invalid enum value", "unknown value")):
         what = what.replace(theirs, ours)
     place = f"[{section}] {key}".rstrip()
     return f"{place}: {what}" if path else what
 
 
-def _typed(found: re.Match[str]) -> str:
-    return " or ".join(_TYPES.get(name, name) for name in found[1].split(" | ") if name != "null")
+def _type_text(match: re.Match[str]) -> str:
+    return " or ".join(_TYPES.get(name, name) for name in match[1].split(" | ") if name != "null")
 
 
 def _unknown(name: str, section: str) -> str:

@@ -182,7 +182,7 @@ class AsyncClient:
         return await self._run(connection, connection.calls.model(name, version, label, timeout_s))
 
     async def health(self, model: str | None = None, *, timeout_s: float | None = None) -> Health:
-        """What the standard health service says of the server or of one model. Raises NotFound and Unavailable."""
+        """The state of the server or of one model, from the gRPC health service. Raises NotFound and Unavailable."""
         connection = self._connected()
         return await self._run(connection, connection.calls.health(model, timeout_s))
 

@@ -1,4 +1,4 @@
-"""What callers hold in one column, told apart and made ready for the wire. Pure; knows neither messages nor pandas.
+"""Recognizes the kind of values in a column of the caller's data, and converts them to arrays for encoding. Pure.
 
 A column ends up as one of four kinds: numbers or booleans in a little-endian array, strings, either of them with gaps
 beside it, or nothing but gaps, in which case only the model's schema can say what they are gaps of.
@@ -32,7 +32,7 @@ class Values:
     array: Array
     """Numbers and booleans: little-endian and contiguous. Strings: objects, every one a `str`."""
     missing: list[int] = field(default_factory=list)
-    """Rows whose value is a gap that the array cannot say by itself, in order. NaN needs no mention."""
+    """Rows, in order, whose value is missing although the array cannot show it. NaN is not listed."""
     untyped: bool = False
     """True if there is no value at all, only gaps, so that `array` is a guess."""
 
@@ -178,8 +178,8 @@ def _read_objects(name: str, array: Array, dtype: Any) -> Values:
         return Values(name, _integers(name, _filled(items, gaps, 0)), gaps)
     if kinds <= {"int", "float"}:
         return Values(name, np.array(_filled(items, gaps, np.nan), dtype="<f8"))
-    found = ", ".join(sorted(cls.__name__ for cls in types))
-    raise TypeError(f"{name!r} is {dtype} holding {found}: expected {ACCEPTED}, one kind for the whole column")
+    type_names = ", ".join(sorted(cls.__name__ for cls in types))
+    raise TypeError(f"{name!r} is {dtype} holding {type_names}: expected {ACCEPTED}, one kind for the whole column")
 
 
 def _kind_of(cls: type) -> str:

@@ -20,16 +20,15 @@ from skylane.dtypes import NUMPY, TO_PROTO, dtype_of
 from skylane.v1 import prediction_pb2 as pb
 
 NAMES_MAX: Final = 20
-"""Names of columns or models in a message."""
+"""Largest number of column or model names in a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One question to one model."""
+    """One prediction request; `data` takes the forms that `Client.predict` takes."""
 
     model: str
     data: Any
-    """See `Client.predict`."""
     version: int | None = None
     label: str | None = None
     outputs: Sequence[str] = ()

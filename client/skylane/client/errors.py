@@ -34,7 +34,7 @@ class Cancelled(SkylaneError):
 
 
 class Unknown(SkylaneError):
-    """Something answered without saying what is wrong."""
+    """The server, or a proxy, failed without a reason."""
 
     code = grpc.StatusCode.UNKNOWN
 
@@ -64,7 +64,7 @@ class AlreadyExists(SkylaneError):
 
 
 class PermissionDenied(SkylaneError):
-    """The caller is known and may not."""
+    """The caller is authenticated, but not allowed to do this."""
 
     code = grpc.StatusCode.PERMISSION_DENIED
 
@@ -122,7 +122,7 @@ class DataLoss(SkylaneError):
 
 
 class Unauthenticated(SkylaneError):
-    """The caller is not known: credentials are missing or wrong."""
+    """The caller is not authenticated: credentials are missing or wrong."""
 
     code = grpc.StatusCode.UNAUTHENTICATED
 
@@ -170,10 +170,10 @@ def error_of_rpc(error: grpc.RpcError) -> SkylaneError:
 
 
 def _pushback_ms(metadata: Iterable[Any]) -> int | None:
-    found = {key: value for key, value in metadata if key in _PUSHBACK_KEYS}
+    pushback = {key: value for key, value in metadata if key in _PUSHBACK_KEYS}
     for key in _PUSHBACK_KEYS:
         try:
-            return int(found[key])
+            return int(pushback[key])
         except (KeyError, ValueError):
             continue
     return None

@@ -1,4 +1,4 @@
-"""What the server says about its models, as plain frozen data."""
+"""Descriptions of a server's models as frozen dataclasses, decoded from its replies."""
 
 import json
 from dataclasses import dataclass, field

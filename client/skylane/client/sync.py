@@ -194,7 +194,7 @@ class Client:
         return self._run(self._calls.model(name, version, label, timeout_s))
 
     def health(self, model: str | None = None, *, timeout_s: float | None = None) -> Health:
-        """What the standard health service says of the server or of one model. Raises NotFound and Unavailable."""
+        """The state of the server or of one model, from the gRPC health service. Raises NotFound and Unavailable."""
         return self._run(self._calls.health(model, timeout_s))
 
     def ready(self, model: str | None = None, *, timeout_s: float | None = None) -> bool:
