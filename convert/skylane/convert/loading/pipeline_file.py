@@ -1,7 +1,7 @@
-"""A pipeline's file → the fitted estimator. The only module that unpacks somebody else's objects.
+"""Loads a fitted estimator from a file. The only module that deserializes untrusted objects.
 
-skops files name the types inside, so they can be looked at before anything runs. Pickle and joblib files are programs:
-they are loaded only when the author says so.
+skops files list the types in them, so they are checked before any code runs. Pickle and joblib files can run any code:
+they are loaded only with the author's explicit consent.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from skylane.convert.loading.sandbox import how_loaded
 from skylane.convert.loading.untrusted_types import steps_of
 
 INSTALLED: Final = ("sklearn.", "scipy.sparse.", "scipy.interpolate.", "scipy.spatial.")
-"""Packages whose classes are made without being asked about: they are installed here, not the file's own."""
+"""Packages whose classes are trusted: their code is that of the installation, not of the file."""
 
 KEPT_OUT: Final = frozenset({"tests", "conftest", "_testing", "externals", "datasets"})
 """Modules of theirs that write files or load them."""
@@ -141,7 +141,7 @@ def _pickle(path: Path, content: bytes, trust: bool) -> Any:
 
 
 def _advice(error: Exception) -> str | None:
-    """What to do where the code is missing that made the file."""
+    """The remedy if the code that the file refers to is missing."""
     if isinstance(error, ModuleNotFoundError):
         return f"install {error.name!r}, or put the folder that has it into PYTHONPATH"
     if isinstance(error, AttributeError) and "__main__" in str(error):

@@ -15,10 +15,10 @@ ROWS_NAMES = ("X", "rows", "features", "x")
 TARGET_NAMES = ("y", "target", "labels")
 
 SHOWN = 20
-"""Columns that are named where one is not known."""
+"""Largest number of column names in a message."""
 
 ARROW_FILE = b"ARROW1"
-"""With which a file of Arrow's begins, and a stream does not."""
+"""The magic bytes of an Arrow file; an Arrow stream does not have them."""
 
 Reader = Callable[[Path, Collection[str]], pd.DataFrame | dict[str, Array]]
 
@@ -51,21 +51,25 @@ def read_file(path: Path, texts: Collection[str] = ()) -> pd.DataFrame | dict[st
     try:
         return reader(path, texts)
     except (ImportError, OSError, ValueError, KeyError) as error:  # pandas' and numpy's own errors are ValueErrors
-        raise Unreadable(f"{path}: the rows cannot be read: {_said(error)}") from error
+        raise Unreadable(f"{path}: the rows cannot be read: {_error_text(error)}") from error
 
 
-def near(name: str, known: Sequence[str]) -> str:
-    """What to say of a name that is not known: the one that was probably meant, else some of those there are."""
-    lower = {one.lower(): one for one in reversed(known)}
+def near(name: str, existing: Sequence[str]) -> str:
+    """The end of a message about an unknown name: a suggestion, or some of the existing names."""
+    lower = {one.lower(): one for one in reversed(existing)}
     alike = difflib.get_close_matches(name.lower(), lower, n=1)
     if alike:
         return f": did you mean {lower[alike[0]]!r}?"
-    shown = ", ".join(known[:SHOWN])
-    return f"; there are {shown}" + (f" and {len(known) - SHOWN} more" if len(known) > SHOWN else "") if known else ""
+    shown = ", ".join(existing[:SHOWN])
+    return (
+        f"; there are {shown}" + (f" and {len(existing) - SHOWN} more" if len(existing) > SHOWN else "")
+        if existing
+        else ""
+    )
 
 
 def holds_rows(path: Path) -> bool:
-    """Whether the file, by its name, is of a kind that is read here."""
+    """Whether the file name has the suffix of a supported format."""
     return _reader(path) is not None
 
 
@@ -119,7 +123,7 @@ def _from_arrays(path: Path, arrays: dict[str, Array], target: str | None) -> tu
     return rows, None if named is None else arrays[named]
 
 
-def _said(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     if isinstance(error, ImportError) and "pyarrow" in str(error):
         return "Parquet and Arrow need pyarrow: pip install 'skylane[convert]', or give the rows as .csv or .npz"
     if isinstance(error, OSError) and error.strerror:

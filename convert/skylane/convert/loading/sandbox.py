@@ -47,7 +47,7 @@ def run_apart(module: str, arguments: Sequence[str]) -> int:
         while True:
             try:
                 return process.wait()
-            except KeyboardInterrupt:  # it was told as well, by the terminal: it says so and ends
+            except KeyboardInterrupt:  # the terminal sent it to the child as well, which reports it and exits
                 continue
 
 

@@ -1,4 +1,4 @@
-"""From an estimator to candidates that are built, verified and timed. Knows the steps' order; writes nothing."""
+"""Runs the steps of a conversion in order: infer the schema, build, verify and time the candidates, choose one."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Tried:
-    """One candidate that runs."""
+    """A candidate whose graph loads, with its session."""
 
     recipe: Recipe
     built: Built
@@ -40,7 +40,7 @@ class Tried:
 
 @dataclass(frozen=True)
 class Conversion:
-    """Everything found out about one pipeline."""
+    """The result of a conversion: candidates, their verdicts, and the choice."""
 
     estimator: Any
     layout: Layout
@@ -80,7 +80,7 @@ def convert(
     check_size(estimator, available_bytes())
     target = None if task == "transformer" else truth_of(target, task)  # what is transformed has none
     layout, frame = infer(estimator, rows)
-    say(f"asking scikit-learn about {len(frame)} held-out rows")
+    say(f"predicting {len(frame)} held-out rows with scikit-learn")
     expected = expected_of(estimator, layout, frame, task)
     if expected.label is not None and expected.label.ndim > 1:  # a network takes several labels without saying so
         raise Unconvertible(SEVERAL_QUESTIONS)
@@ -90,7 +90,7 @@ def convert(
     say(f"exporting the graph: {source.large}" if source.large else "exporting the graph")
     first, session, numbers = _first_graph(source)
     layout, notes = settle(estimator, layout, frame, task, _asking(session, numbers), limits.max_difference)
-    say("building candidates")
+    say("building candidate graphs")
     source = replace(source, layout=layout)
     built, skipped = _build(source, quantize, {first: session})
     if quantize == "require" and not any(item.recipe.quantized for item in built):
@@ -103,7 +103,7 @@ def convert(
     known = None if target is None else metric(expected, target)
     if target is not None:
         notes += doubts(expected, target)
-    say("timing them on this machine")
+    say("timing the candidates on this machine")
     times = latencies(
         [(item.session.run, layout.tensors(frame.head(CHUNK_ROWS), item.built.numbers)) for item in tried],
         batches.sizes,

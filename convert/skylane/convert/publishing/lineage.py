@@ -1,4 +1,4 @@
-"""Who made a version, from what, when. Reads the clock, the installed packages and git; decides nothing."""
+"""Collects the lineage of a version: time, library versions, git revision, machine and hashes."""
 
 import datetime
 import hashlib

@@ -1,4 +1,4 @@
-"""The whole way, from a fitted pipeline to a published version. What authors call from Python."""
+"""The Python API: convert_pipeline, the report that it returns, and publish."""
 
 import re
 from collections.abc import Mapping
@@ -31,32 +31,32 @@ from skylane.profile import Profile
 Rows = pd.DataFrame | Array
 
 UNNAMED: Final = "unnamed"
-"""What a model is called in a report before it is published."""
+"""The model's name in a report before it is published."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """A version that is in the repository now."""
+    """The published version."""
 
     version: int
     path: Path
     created: bool
-    """False if a version with the same content was there already: that one is meant."""
+    """False if a version with the same content already existed; `version` and `path` are then its own."""
     manifest: Manifest
     """As published; if the version is an older one, as it would have been."""
     conversion: Conversion
     before: Manifest | None = None
-    """Of the newest version before, if there was one."""
+    """Manifest of the previous newest version, if there was one."""
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
-        """All graphs that were tried, losers too."""
+        """All candidate graphs, including those that were not chosen."""
         return self.manifest.candidates
 
 
 @dataclass(frozen=True)
 class Report:
-    """What came of a conversion; nothing is published yet. In a notebook it shows itself as the model card."""
+    """The result of a conversion, not published yet. In a notebook it is displayed as the model card."""
 
     conversion: Conversion
     lineage: Lineage
@@ -64,17 +64,17 @@ class Report:
 
     @cached_property
     def manifest(self) -> Manifest:
-        """All that was found out, as it would be published."""
+        """The manifest as it would be published."""
         return describe(self.conversion, UNNAMED, self.lineage, self.profile)
 
     @property
     def graph(self) -> bytes:
-        """The chosen candidate, an ONNX file."""
+        """The chosen graph as the content of an ONNX file."""
         return self.conversion.tried[self.conversion.chosen].built.content
 
     @property
     def table(self) -> pd.DataFrame:
-        """A row for each candidate, losers too: size, times, differences, and what came of it."""
+        """A row for each candidate: size, times, differences, and the result."""
         return pd.DataFrame([_flat(candidate) for candidate in self.manifest.candidates]).set_index("name")
 
     def explain(self) -> str:
@@ -127,8 +127,8 @@ def convert_pipeline(
     without them, of the held-out rows. `tolerance` is "exact", "close" or "quantized"; "quantized:0.01" lets it cost so
     much of accuracy or R². `quantize` is "auto", "never" or "require". `batches` are the sizes that callers send,
     "1,64" or with shares "1:80,64:20": the fastest graph for them is chosen. `metrics` are the task's own figures, for
-    the record, as are the sums and `loaded`, how the pipeline came into memory. `say` is told each step as it begins.
-    Takes seconds; raises ConversionError.
+    the record, as are the sums and `loaded`, how the pipeline came into memory. `say` is called
+    with a description of each step as it begins. Takes seconds; raises ConversionError.
     """
     _check(quantize, data_sha256)
     preset, max_metric_drop = preset_of(tolerance)
@@ -151,7 +151,7 @@ def convert_pipeline(
         max_metric_drop=max_metric_drop,
         batches=sizes,
     )
-    say("taking the profile of the inputs")
+    say("profiling the inputs")
     return Report(
         conversion,
         lineage.lineage(
@@ -176,7 +176,7 @@ def publish(
     **options: Any,
 ) -> Published:
     """`convert_pipeline`, with its options, and `Report.publish` in one call. Raises ConversionError."""
-    versions(repository, name)  # a name that cannot be fails before the work, not after it
+    versions(repository, name)  # an invalid name fails before the work, not after it
     report = convert_pipeline(estimator, rows, say=say, **options)
     say("publishing")
     return report.publish(name, repository)

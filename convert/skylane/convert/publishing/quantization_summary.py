@@ -1,4 +1,4 @@
-"""What quantization bought, in one sentence, also when that is nothing. Decides nothing."""
+"""Summarizes in one sentence what quantization gained, or why it gained nothing."""
 
 from skylane.convert.publishing.conversion import Conversion
 from skylane.convert.verification.choose import Verdict, why_outside

@@ -1,4 +1,4 @@
-"""Of all reasons why no graph came of a pipeline, the one that its author can do something about."""
+"""Selects the error to raise when no graph can be built: the reason that the pipeline's author can act on."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -14,11 +14,11 @@ ASIDE: Final = (
     "doubles would gain nothing",
     "skl2onnx splits words",
 )
-"""Reasons why one way was not taken: true, but no obstacle where there was another."""
+"""Parts of messages that explain why one way of export does not apply; others may still have worked."""
 
 
 def most_telling(failures: Sequence[Unconvertible], estimator: Any) -> Unconvertible:
-    """The error to raise. What the tools said in their own words is its cause, not its message."""
+    """The error to raise. Errors of the export tools become its cause, not its message."""
     clear = [error for error in failures if not isinstance(error, Defective)]
     ranked = sorted(clear, key=_rank)  # of equals, the first
     if ranked and _rank(ranked[0]) < ASIDE_RANK:
@@ -35,10 +35,10 @@ ASIDE_RANK: Final = 2
 
 
 def _rank(error: Unconvertible) -> int:
-    said = str(error)
-    if any(reason in said for reason in ASIDE):
+    message = str(error)
+    if any(reason in message for reason in ASIDE):
         return ASIDE_RANK
-    return 0 if "step" in said else 1
+    return 0 if "step" in message else 1
 
 
 def _described(estimator: Any) -> str:

@@ -1,4 +1,4 @@
-"""What the author sees: every candidate, losers too, and what quantization bought. Text and tables; decides nothing."""
+"""Prints the result of a conversion: a table of all candidates, and remarks on each."""
 
 import io
 from typing import Final

@@ -26,7 +26,7 @@ class Answers:
 
 
 def by_estimator(estimator: Any, layout: Layout, frame: pd.DataFrame, task: Task) -> Answers:
-    """What scikit-learn says, in float64. Raises whatever the pipeline raises for rows that it refuses."""
+    """The answers of scikit-learn, in float64. Raises whatever the pipeline raises for rows that it refuses."""
     rows = layout.native(frame)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # an unseen category is worth a warning to scikit-learn, and is meant here
@@ -43,7 +43,7 @@ def by_estimator(estimator: Any, layout: Layout, frame: pd.DataFrame, task: Task
 
 
 def by_graph(outputs: Mapping[str, Array]) -> Answers:
-    """What a graph said, from its outputs by name."""
+    """The answers of a graph, from its outputs by name."""
     label = outputs.get("label")
     numbers = next((values for name, values in outputs.items() if name != "label"), None)
     return Answers(None if label is None else label.reshape(-1), _block(numbers))

@@ -132,8 +132,8 @@ def expected_of(estimator: Any, layout: Layout, frame: pd.DataFrame, task: Task)
     except NotFittedError as error:
         raise Unconvertible("the pipeline is not fitted: train it first, with fit") from error
     except Exception as error:  # whatever the pipeline says to rows that it does not like
-        said = " ".join(str(error).split())
-        raise BadRows(f"the pipeline itself refuses the held-out rows: {said[:240]}") from error
+        reason = " ".join(str(error).split())
+        raise BadRows(f"the pipeline itself refuses the held-out rows: {reason[:240]}") from error
 
 
 def scale_of(expected: Answers, task: Task) -> float:

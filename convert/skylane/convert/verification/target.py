@@ -24,8 +24,8 @@ def truth_of(target: Array | None, task: Task) -> Array | None:
     try:
         return target if labels_as_they_are else target.astype(object).astype(np.float64)
     except (TypeError, ValueError) as error:
-        said = " ".join(str(error).split())
-        raise BadRows(f"the target is not of numbers: {said}; is it the right column?") from error
+        reason = " ".join(str(error).split())
+        raise BadRows(f"the target is not of numbers: {reason}; is it the right column?") from error
 
 
 def doubts(expected: Answers, target: Array) -> list[str]:
