@@ -36,6 +36,8 @@ DTYPE_OF: Final[dict[str, DType]] = {datatype: dtype for dtype, datatype in DATA
 
 
 _LENGTH: Final = struct.Struct("<I")
+LENGTH_PREFIX_BYTES: Final = _LENGTH.size
+"""Before each string among raw bytes."""
 
 
 def read_dtype(name: str, datatype: str) -> DType:

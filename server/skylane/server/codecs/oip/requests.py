@@ -2,7 +2,7 @@
 skylane.server.codecs.request_templates.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from skylane.dtypes import NUMPY, DType
 from skylane.server.codecs import protobuf_wire
+from skylane.server.codecs.element_limits import LENGTH_PREFIXED_WEIGHT, check_elements, lengths_of_lists
 from skylane.server.codecs.grpc_status import status_of
 from skylane.server.codecs.oip.inputs import check_parameters, read_inputs
 from skylane.server.codecs.oip.messages import (
@@ -23,7 +24,7 @@ from skylane.server.codecs.oip.messages import (
 from skylane.server.codecs.oip.replies import id_field, reply_form
 from skylane.server.codecs.payload_tasks import ArraysTask
 from skylane.server.codecs.request_templates import AnyTemplate, Named, OnlyTensor, TemplatingDecoder, learn_numbers
-from skylane.server.codecs.tensor_bytes import DTYPE_OF
+from skylane.server.codecs.tensor_bytes import DTYPE_OF, LENGTH_PREFIX_BYTES
 from skylane.server.core import input_binding
 from skylane.server.core.batch_task import Bound, RequestGroup
 from skylane.server.core.errors import BadRequest, ServingError
@@ -79,6 +80,7 @@ class InferDecoder(TemplatingDecoder):
             request = ModelInferRequest.FromString(payload)
         except DecodeError as error:
             raise BadRequest(f"the message is not an inference.ModelInferRequest: {error}") from error
+        check_elements(payload, request, _lengths)
         if len(request.id.encode()) > ID_BYTES_MAX:
             raise BadRequest(f"id: expected at most {ID_BYTES_MAX} bytes")
         if request.id:
@@ -87,6 +89,16 @@ class InferDecoder(TemplatingDecoder):
         if timeout_s is not None:
             call.deadline = min(call.deadline, self._clock() + timeout_s)
         return InferAsk(call, request), _learn(payload, request)
+
+
+def _lengths(request: Any) -> Iterator[int]:
+    """See check_elements."""
+    for tensor in request.inputs:
+        yield from lengths_of_lists(tensor)
+        yield from lengths_of_lists(tensor.contents)
+    for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=False):
+        if tensor.datatype == "BYTES":
+            yield LENGTH_PREFIXED_WEIGHT * (len(raw) // LENGTH_PREFIX_BYTES)
 
 
 def stream_message(call: Call, result: bytes | ServingError) -> bytes:

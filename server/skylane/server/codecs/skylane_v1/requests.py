@@ -2,12 +2,14 @@
 skylane.server.codecs.request_templates.
 """
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
 from google.protobuf.message import DecodeError
 
 from skylane.dtypes import FROM_PROTO
+from skylane.server.codecs.element_limits import check_elements, lengths_of_lists
 from skylane.server.codecs.payload_tasks import ArraysTask
 from skylane.server.codecs.request_templates import AnyTemplate, Named, OnlyTensor, TemplatingDecoder, learn_numbers
 from skylane.server.codecs.skylane_v1.inputs import read_columns, read_tensors
@@ -55,11 +57,22 @@ class RequestDecoder(TemplatingDecoder):
             request = PredictRequest.FromString(payload)
         except DecodeError as error:
             raise BadRequest(f"the message is not a skylane.v1.PredictRequest: {error}") from error
+        check_elements(payload, request, _lengths)
         if len(request.request_id.encode()) > REQUEST_ID_BYTES_MAX:
             raise BadRequest(f"request_id: expected at most {REQUEST_ID_BYTES_MAX} bytes")
         if request.request_id:
             call.tail = request_id_field(request.request_id.encode())
         return MessageAsk(call, request), _learn(payload, request)
+
+
+def _lengths(request: PredictRequest) -> Iterator[int]:
+    """See check_elements."""
+    for tensor in request.tensors:
+        yield from lengths_of_lists(tensor)
+    for column in request.columns:
+        yield from lengths_of_lists(column)
+        if which := column.WhichOneof("values"):
+            yield len(getattr(column, which).values)
 
 
 def _learn(payload: bytes, request: PredictRequest) -> AnyTemplate | None:

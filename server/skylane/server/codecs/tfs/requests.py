@@ -1,12 +1,13 @@
 """Bytes of TensorFlow Serving's PredictRequest → batch tasks for the engine, and outputs → bytes of its response."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import repeat
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
+from skylane.server.codecs.element_limits import check_elements, lengths_of_lists
 from skylane.server.codecs.payload_tasks import ArraysTask
 from skylane.server.codecs.request_templates import AnyTemplate, OnlyTensor, TemplatingDecoder, learn_numbers
 from skylane.server.codecs.tfs import tensors
@@ -46,7 +47,14 @@ class PredictDecoder(TemplatingDecoder):
             request = PredictRequest.FromString(payload)
         except DecodeError as error:
             raise BadRequest(f"the message is not a tensorflow.serving.PredictRequest: {error}") from error
+        check_elements(payload, request, _lengths)
         return PredictAsk(call, request), _learn(payload, request)
+
+
+def _lengths(request: Any) -> Iterator[int]:
+    """See check_elements."""
+    for tensor in request.inputs.values():
+        yield from lengths_of_lists(tensor)
 
 
 def route_of(spec: Any) -> Route:
