@@ -41,7 +41,7 @@ settings = Settings(models=Path(sys.argv[1]), transport=sys.argv[3], http_port=0
 {run}
 """
 ALONE = SCRIPT.format(
-    imports="from skylane.server.app import serve", workers=1, run="asyncio.run(serve(settings, load))"
+    imports="from skylane.server.lifecycle import serve", workers=1, run="asyncio.run(serve(settings, load))"
 )
 WORKER = """
 import dataclasses

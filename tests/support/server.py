@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from skylane.policy import Policy
-from skylane.server.app import App, running
+from skylane.server.app import App
 from skylane.server.core.settings import Settings, Transport
 from skylane.server.core.types import Array
 from skylane.server.engine.cost import CostModel
 from skylane.server.engine.served_version import LoadedModel
+from skylane.server.lifecycle import running
 from skylane.server.repository import loader
 
 

@@ -59,7 +59,7 @@ def _run(settings: Settings, argv: Sequence[str]) -> Coroutine[Any, Any, None]:
         from skylane.server.process.supervisor import supervise
 
         return supervise(settings, argv)
-    from skylane.server.app import serve
+    from skylane.server.lifecycle import serve
 
     return serve(settings)
 

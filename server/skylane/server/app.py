@@ -16,9 +16,12 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+
+import grpc
 
 from skylane.server.admin import cpu_demand
 from skylane.server.admin.model_control import ModelControl
@@ -35,13 +38,13 @@ from skylane.server.engine.observer import all_of
 from skylane.server.engine.routes import Routes
 from skylane.server.engine.worker_pool import LoopWorkers
 from skylane.server.grpc.base.method_protocols import protocol_of
+from skylane.server.grpc.base.method_table import BatchedMethods
 from skylane.server.grpc.base.traced_methods import traced
 from skylane.server.grpc.grpcio.model_service import ModelService
 from skylane.server.grpc.grpcio.permission import Permission
 from skylane.server.grpc.grpcio.server import HotServices, make_server
 from skylane.server.grpc.listener import CannotListen, Listener, listen
 from skylane.server.grpc.registry import Service, batched_methods, services
-from skylane.server.host import exits, signals
 from skylane.server.host.addresses import all_shown, shown
 from skylane.server.host.daemons import check_repository, run_in_daemon, try_in_daemon
 from skylane.server.host.reuseport_ebpf import share_in_turn
@@ -50,7 +53,7 @@ from skylane.server.observability.collector import Collector
 from skylane.server.observability.metrics_service import MetricsService
 from skylane.server.observability.snapshot import PortSnapshot, SpanSnapshot
 from skylane.server.observability.tracing.setting import tracing_of
-from skylane.server.observability.tracing.tracer import FollowedEngine
+from skylane.server.observability.tracing.tracer import FollowedEngine, Tracer
 from skylane.server.observability.unrouted_requests import UnroutedRequests
 from skylane.server.repository import loader
 from skylane.server.repository.loading import LoadLimits
@@ -64,8 +67,8 @@ log = logging.getLogger(__name__)
 _STATUSES = {error.__name__: code.name for error, code in STATUS_OF.items()}
 _CODES = {error.__name__: int(code.value[0]) for error, code in STATUS_OF.items()}
 
-DRAIN_LOOK_S = 0.01
-"""How often a draining server looks whether the last reply is out."""
+DRAIN_POLL_S = 0.01
+"""How often a draining server checks whether the last reply is out."""
 HEARD_S_MAX = 1.0
 """What clients get to hear that a server drains, which takes them a round trip; it goes on answering meanwhile."""
 LOADING_POLL_S = 1.0
@@ -78,6 +81,29 @@ OTHERS_END_S_MAX = 1.0
 """What tasks of others get to notice that the server has closed. They take a turn of the loop or two."""
 
 
+@dataclass(frozen=True)
+class _Listeners:
+    """The ports of one server, bound."""
+
+    grpc: Listener
+    http: "HttpListener | None"
+    """None where HTTP is not configured."""
+
+    def all(self) -> "tuple[Listener | HttpListener, ...]":
+        """Those that there are."""
+        return (self.grpc, self.http) if self.http else (self.grpc,)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an answer is still on its way."""
+        return any(each.busy for each in self.all())
+
+    async def close(self) -> None:
+        """Close every connection at once."""
+        for each in self.all():
+            await each.close()
+
+
 class App:
     """One server: everything built and wired, nothing started."""
 
@@ -87,96 +113,132 @@ class App:
         `load`: None for the server's own. `waits`: whether it is ready only when `go` is called, though its models are
         loaded.
         """
-        self._settings = settings
+        self._settings, self._waits = settings, waits
         self._loop = asyncio.get_running_loop()
         self._workers = LoopWorkers(self._loop)
         self._tracing = tracing_of(settings, time.monotonic, _CODES)
         self._tracer = tracer = self._tracing.tracer if self._tracing else None
         self._trace_of = tracer.trace_of if tracer else None
         access = AccessLog(time.monotonic, _STATUSES) if settings.access_log else None
-        rejections = RejectionCounter()
-        self._doors = UnroutedRequests(rejections, protocol_of, access)
-        self._engine = Engine(self._workers, time.monotonic, rejections, observer=all_of(tracer, access))
+        self._rejections = RejectionCounter()
+        self._unrouted = UnroutedRequests(self._rejections, protocol_of, access)
+        self._engine = Engine(self._workers, time.monotonic, self._rejections, observer=all_of(tracer, access))
         self._answerer = FollowedEngine(self._engine, tracer) if tracer else self._engine
+        self._methods = self._batched_methods(tracer, access)
         self._authenticator = Authenticator(settings.tokens)
         self._routes = Routes()
-        self._collector = Collector(rejections.counted)
+        self._readiness = Readiness()
+        self._collector = Collector(self._rejections.counted)
         load = load or partial(loader.load, time_limit_s=settings.load_timeout_s)
         self._repository = Repository(
             settings.models, self._collector.timed(load), self._serve, settings.shared, _limits_of(settings)
         )
         self._refreshing = asyncio.Lock()
-        """One look at the repository at a time, whether it is time for one or somebody loads a model."""
-        self._readiness = Readiness()
-        own_front = settings.transport == "native"
-        self._secret = secrets.token_hex(16) if own_front else ""
-        permission = Permission(self._authenticator, None if own_front else self._doors.ended, self._secret)
-        self._about = ModelService(self._readiness, permission)
-        self._directory = ModelControl(
-            routes=lambda: self._routes,
+        """One refresh at a time, whether it is time for one or somebody loads a model."""
+        self._metrics = self._metrics_service()
+        self._model_control = ModelControl(
+            routes=self._current_routes,
             repository=self._repository,
             readiness=self._readiness,
-            figures=lambda: self._telling.figures(),
+            figures=self._metrics.figures,
             refresh=self.refresh,
             anyone_administrates=settings.allow_admin,
             shares_port=settings.supervised,
         )
-        self._telling = MetricsService(
-            self._collector,
-            self._directory.status,
-            _STATUSES,
-            ports=self._ports,
-            spans=lambda: self._tracing.spans if self._tracing else SpanSnapshot(),
-            transport=settings.transport,
-            directory=settings.shared,
-            triton_names=settings.triton_metrics,
+        is_native = settings.transport == "native"
+        self._secret = secrets.token_hex(16) if is_native else ""
+        self._permission = Permission(self._authenticator, None if is_native else self._unrouted.ended, self._secret)
+        self._model_service = ModelService(self._readiness, self._permission)
+        self._prediction = HotServices(self._methods, self._permission, time.monotonic, self._trace_of)
+        self._services: tuple[Service, ...] = (
+            self._prediction,
+            self._model_service,
+            *services(self._model_control, self._permission),
         )
-        self._hot = batched_methods(self._answerer, time.monotonic, settings.message_bytes_max, rejections)
-        for watcher in (tracer, access):
-            if watcher:
-                self._hot = traced(self._hot, watcher.arrive)
-        self._prediction = HotServices(self._hot, permission, time.monotonic, self._trace_of)
-        self._server = make_server(
-            settings.message_bytes_max,
-            permission,
-            share_port=settings.supervised,
-            connection_age_s=0.0 if own_front else settings.max_connection_age_s,
-        )
-        told: tuple[Service, ...] = (self._prediction, self._about, *services(self._directory, permission))
-        self._direct = {path: answer for service in told for path, answer in service.direct.items()}
-        for service in told:
-            service.add_to(self._server)
-        self._waits = waits
+        self._server = self._grpcio_server()
         self._reloading: asyncio.Task[None] | None = None
         self._announcing: asyncio.Task[None] | None = None
-        self._bound = self._receiving = False
-        self.listener: Listener
-        self.http: HttpListener | None = None
-        """None where HTTP is not configured."""
+        self._listeners: _Listeners | None = None
+        """None until the ports are bound."""
+        self._receiving = False
         if not settings.replaces:
-            self._bind()
+            self._listeners = self._bind()
 
-    def _bind(self) -> None:
-        """Bind, which lets the kernel queue connections from now on."""
-        if self._settings.http_port is not None:
-            self.http = self._bind_http()
+    @property
+    def listener(self) -> Listener:
+        """Where gRPC is received. Of a worker that replaces another, only when its models are loaded."""
+        assert self._listeners is not None, "not bound"
+        return self._listeners.grpc
+
+    @property
+    def http(self) -> "HttpListener | None":
+        """Where HTTP is received; None where it is not configured, or not bound yet."""
+        return self._listeners.http if self._listeners else None
+
+    # --- Parts, made once --------------------------------------------------------------------------------------------
+
+    def _batched_methods(self, tracer: Tracer | None, access: AccessLog | None) -> BatchedMethods:
+        """The methods whose calls are answered in batches, and whoever observes their calls."""
+        methods = batched_methods(self._answerer, time.monotonic, self._settings.message_bytes_max, self._rejections)
+        for observer in (tracer, access):
+            if observer:
+                methods = traced(methods, observer.arrive)
+        return methods
+
+    def _metrics_service(self) -> MetricsService:
+        return MetricsService(
+            self._collector,
+            self._model_status,
+            _STATUSES,
+            ports=self._ports,
+            spans=self._spans,
+            transport=self._settings.transport,
+            directory=self._settings.shared,
+            triton_names=self._settings.triton_metrics,
+        )
+
+    def _grpcio_server(self) -> grpc.aio.Server:
+        """The server of grpcio with all services, not yet bound."""
+        settings = self._settings
+        server = make_server(
+            settings.message_bytes_max,
+            self._permission,
+            share_port=settings.supervised,
+            connection_age_s=0.0 if settings.transport == "native" else settings.max_connection_age_s,
+        )
+        for service in self._services:
+            service.add_to(server)
+        return server
+
+    def _current_routes(self) -> Routes:
+        return self._routes
+
+    def _model_status(self) -> Mapping[str, ModelStatus]:
+        return self._repository.status
+
+    def _spans(self) -> SpanSnapshot:
+        return self._tracing.spans if self._tracing else SpanSnapshot()
+
+    def _bind(self) -> "_Listeners":
+        """Bind, which lets the kernel queue connections from now on. Raises CannotStart."""
+        http = self._bind_http() if self._settings.http_port is not None else None
         try:
-            self.listener = listen(
+            grpc_listener = listen(
                 self._settings,
                 self._server,
-                self._hot,
+                self._methods,
                 self._authenticator,
                 self._secret,
                 self._trace_of,
-                self._doors.ended,
-                self._direct,
-                self._about.health,
+                self._unrouted.ended,
+                {path: answer for service in self._services for path, answer in service.direct.items()},
+                self._model_service.health,
             )
         except CannotListen as error:
-            if self.http:
-                self.http.release()
+            if http:
+                http.release()
             raise CannotStart(str(error)) from error
-        self._bound = True
+        return _Listeners(grpc_listener, http)
 
     def _bind_http(self) -> "HttpListener":
         from skylane.server.http.server import bind  # only now: it costs memory that gRPC alone does not need
@@ -186,24 +248,22 @@ class App:
             self._answerer,
             time.monotonic,
             authenticator=self._authenticator,
-            directory=self._directory,
-            too_large=self._hot.unary[PREDICT].too_large,
-            metrics=self._telling.pages(),
+            directory=self._model_control,
+            too_large=self._methods.unary[PREDICT].too_large,
+            metrics=self._metrics.pages(),
             live=self._live,
             tracer=self._tracer,
-            http_requests=self._doors,
+            http_requests=self._unrouted,
         )
 
     def _ports(self) -> Iterator[PortSnapshot]:
-        """Those that tell of their connections."""
-        for each in (self.listener, self.http) if self._bound else ():
-            if each is not None and each.refused_connections is not None:
-                yield PortSnapshot(
-                    each.refused_connections.port, each.connections or 0, each.refused_connections.refused
-                )
+        """Those whose connections are counted."""
+        for each in self._listeners.all() if self._listeners else ():
+            if (refused := each.refused_connections) is not None:
+                yield PortSnapshot(refused.port, each.connections or 0, refused.refused)
 
     async def _live(self) -> bytes:
-        return await self._telling.snapshot(ready=self._readiness.whole)
+        return await self._metrics.snapshot(ready=self._readiness.whole)
 
     def _serve(self, routes: Routes) -> None:
         self._routes = routes
@@ -220,10 +280,10 @@ class App:
 
     async def start(self) -> None:
         """Receive requests, though no model is loaded yet, unless other workers answer them. Raises CannotStart."""
-        await self._telling.start()
+        await self._metrics.start()
         self._serve(Routes(is_starting=True))
-        if not self._settings.replaces:
-            await self._receive()
+        if self._listeners:
+            await self._receive(self._listeners)
 
     def _urls(self) -> list[str]:
         """Where HTTP is, if anywhere."""
@@ -231,15 +291,14 @@ class App:
             return []
         return [f"{self.http.scheme}://{shown(host, self.http.port)}" for host in internet(self._settings.host)]
 
-    async def _receive(self) -> None:
+    async def _receive(self, listeners: "_Listeners") -> None:
         await self._announce()
         if self._settings.supervised:
-            ports = [self.listener.port, *([self.http.port] if self.http else [])]
-            told = [share_in_turn(port, self._settings.workers) for port in ports]
-            log.debug("connections are shared %s", "in turn" if all(told) else "by the kernel's hash")
-        await self.listener.start()
-        if self.http:
-            await self.http.start()
+            ports = [each.port for each in listeners.all()]
+            shared = [share_in_turn(port, self._settings.workers) for port in ports]
+            log.debug("connections are shared %s", "in turn" if all(shared) else "by the kernel's hash")
+        for each in listeners.all():
+            await each.start()
         self._receiving = True
 
     async def load(self) -> None:
@@ -247,23 +306,33 @@ class App:
         started_at = time.monotonic()
         await check_repository(self._settings.models)
         if self._receiving:
-            http = f", {', '.join(self._urls())} for HTTP" if self.http else ""
-            where = all_shown(self._settings.host, self.listener.port)
-            log.info("listening on %s for gRPC%s; ready when the models are loaded", where, http)
-        if not self._settings.supervised:  # else the supervisor has told it for all
-            await try_in_daemon(lambda: cpu_demand.tell(self._settings), "budget")
+            self._log_listening()
+        if not self._settings.supervised:  # else the supervisor has logged it for all
+            await try_in_daemon(partial(cpu_demand.tell, self._settings), "budget")
+        await self._load_models()
+        _set_apart_what_stays()
+        if self._listeners is None:
+            self._listeners = self._bind()
+            await self._receive(self._listeners)
+        self._log_serving(time.monotonic() - started_at)
+
+    async def _load_models(self) -> None:
+        """Refresh until every load of the first scan has ended."""
         await self.refresh()
         stopped = threading.Event()
         try:
             while self._repository.is_loading and not self._repository.refreshed:
-                await run_in_daemon(lambda: self._wait_until_stale(stopped), "poll")
+                await run_in_daemon(partial(self._wait_until_stale, stopped), "poll")
                 await self.refresh()
         finally:
             stopped.set()
-        _set_apart_what_stays()
-        if not self._bound:
-            self._bind()
-            await self._receive()
+
+    def _log_listening(self) -> None:
+        http = f", {', '.join(self._urls())} for HTTP" if self.http else ""
+        where = all_shown(self._settings.host, self.listener.port)
+        log.info("listening on %s for gRPC%s; ready when the models are loaded", where, http)
+
+    def _log_serving(self, seconds: float) -> None:
         if not self._repository.status:
             root = self._settings.models
             log.warning("%s has no model: expected %s/<name>/<version>/manifest.json", root, root)
@@ -273,7 +342,7 @@ class App:
             _counted(self._repository.status),
             all_shown(self._settings.host, self.listener.port),
             self.listener.name,
-            time.monotonic() - started_at,
+            seconds,
         )
         if urls := self._urls():
             log.info("HTTP on %s; live page: %s/, API: %s/docs", ", ".join(urls), urls[0], urls[0])
@@ -298,8 +367,8 @@ class App:
 
     async def _reload(self) -> None:
         polls = [self._authenticator.poll]
-        if self._bound:
-            polls += [self.listener.poll_certificates, *([self.http.poll_certificates] if self.http else [])]
+        if self._listeners:
+            polls += [each.poll_certificates for each in self._listeners.all()]
         for poll in polls:
             await run_in_daemon(poll, "reload")
         await self.refresh()
@@ -309,14 +378,14 @@ class App:
         stopped = threading.Event()
         try:
             while self._settings.poll_s or self._repository.is_loading:
-                await run_in_daemon(lambda: self._wait_until_stale(stopped), "poll")
+                await run_in_daemon(partial(self._wait_until_stale, stopped), "poll")
                 await self.refresh()
         finally:
             stopped.set()
 
     def _wait_until_stale(self, stopped: threading.Event) -> None:
-        """Look at the repository now and then. On a thread: a disk that hangs must not stop the loop, and a loop that
-        is not woken costs nothing."""
+        """Poll the repository until it has changed. On a thread: a disk that hangs must not stop the loop, and a loop
+        that is not woken costs nothing."""
         while not stopped.wait(self._settings.poll_s or LOADING_POLL_S):
             if self._repository.is_stale(time.monotonic()):
                 return
@@ -331,7 +400,7 @@ class App:
         """Tell every health service what is ready."""
         complete = self._repository.refreshed and not self._waits
         self._readiness.tell(self._repository.status, complete=complete, progress=self._repository.progress)
-        await self._about.tell(self._repository.status, self._routes)
+        await self._model_service.tell(self._repository.status, self._routes)
 
     async def drain(self) -> None:
         """Answer what is in flight, for the grace period at most, and close."""
@@ -340,93 +409,47 @@ class App:
         if self._reloading is not None:
             self._reloading.cancel()
         self._readiness.drain()
-        await self._about.drain()
+        await self._model_service.drain()
         await asyncio.sleep(settings.linger_s)
         self._prediction.drain()
-        if self._bound:
-            self.listener.drain()
-            heard_by = time.monotonic() + HEARD_S_MAX
-            while not self.listener.heard and time.monotonic() < heard_by:
-                await asyncio.sleep(DRAIN_LOOK_S)
+        if self._listeners:
+            await _send_clients_away(self._listeners.grpc)
         self._engine.stop()
-        ends_at = time.monotonic() + settings.grace_s
-        while (busy := self._busy()) and time.monotonic() < ends_at:
-            await asyncio.sleep(DRAIN_LOOK_S)
-        if busy:
-            log.warning("the grace period is over; requests still in flight are aborted")
+        await self._finish()
         self._receiving = False
-        if self._bound:
-            await self.listener.close()
-        if self.http:
-            await self.http.close()
+        if self._listeners:
+            await self._listeners.close()
         if self._tracing:
             await asyncio.to_thread(self._tracing.close)
-        await self._telling.close()
+        await self._metrics.close()
         self._workers.close()
         await _others_end()
         log.info("closed after %.2f s", time.monotonic() - began_at)
 
+    async def _finish(self) -> None:
+        """Wait for what is in flight, for the grace period at most."""
+        ends_at = time.monotonic() + self._settings.grace_s
+        while (busy := self._busy()) and time.monotonic() < ends_at:
+            await asyncio.sleep(DRAIN_POLL_S)
+        if busy:
+            log.warning("the grace period is over; requests still in flight are cut off")
+
     async def abandon(self) -> None:
         """Let go of what is bound, by a server that cannot start."""
-        await self._telling.close()
-        if self._bound:
-            await self.listener.close()
-            if self.http:
-                await self.http.close()
+        await self._metrics.close()
+        if self._listeners:
+            await self._listeners.close()
 
     def _busy(self) -> bool:
-        return (
-            not self._engine.idle
-            or self._prediction.open > 0
-            or (self._bound and self.listener.busy)
-            or bool(self.http and self.http.busy)
-        )
+        return not self._engine.idle or self._prediction.open > 0 or bool(self._listeners and self._listeners.busy)
 
 
-@contextlib.asynccontextmanager
-async def running(
-    settings: Settings,
-    load: Load | None = None,
-    *,
-    asked_to_stop: asyncio.Event | None = None,
-    waits: bool = False,
-) -> AsyncIterator[App]:
-    """A server that has loaded its models and serves inside the block, and drains at its end. Raises CannotStart.
-
-    `asked_to_stop`: if it is set while models are loaded, the block begins at once. `waits`: see App.
-    """
-    app = App(settings, load, waits=waits)
-    await app.start()
-    if asked_to_stop is not None:
-        signals.on_reload(app.reload)
-    following = asyncio.create_task(app.load())
-    stopping = asyncio.create_task((asked_to_stop or asyncio.Event()).wait())
-    await asyncio.wait([following, stopping], return_when=asyncio.FIRST_COMPLETED)
-    if following.done():
-        try:
-            following.result()
-        except CannotStart:
-            await app.abandon()
-            raise
-        following = asyncio.create_task(app.watch())
-    else:
-        log.info("stopped before it was ready")
-    try:
-        yield app
-    finally:
-        if asked_to_stop is not None:
-            exits.leave_after(settings.linger_s + HEARD_S_MAX + settings.grace_s + exits.MARGIN_S)
-        stopping.cancel()
-        following.cancel()
-        await app.drain()
-
-
-async def serve(settings: Settings, load: Load | None = None) -> None:
-    """Serve until a signal, then drain. Raises CannotStart."""
-    asked_to_stop = signals.asked_to_stop()
-    async with running(settings, load, asked_to_stop=asked_to_stop):
-        await asked_to_stop.wait()
-    signals.ignore_all()
+async def _send_clients_away(listener: Listener) -> None:
+    """Ask clients to go elsewhere, and give them time to hear it."""
+    listener.drain()
+    heard_by = time.monotonic() + HEARD_S_MAX
+    while not listener.heard and time.monotonic() < heard_by:
+        await asyncio.sleep(DRAIN_POLL_S)
 
 
 async def _others_end() -> None:

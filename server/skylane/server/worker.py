@@ -14,10 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from skylane.server.app import App, running
+from skylane.server.app import App
 from skylane.server.core.errors import CannotStart
 from skylane.server.core.settings import Settings
 from skylane.server.host import signals
+from skylane.server.lifecycle import running
 from skylane.server.process.heartbeat import EVERY_S
 from skylane.server.process.worker_process import BEAT, CANNOT_START, READY
 from skylane.server.repository.repository import Load

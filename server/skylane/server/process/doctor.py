@@ -258,7 +258,7 @@ def _version(distribution: str) -> str | None:
 
 def _models(root: Path) -> tuple[list[Finding], int, int]:
     """Findings for each version that would be loaded, the bytes of their graphs, and of their caches when full."""
-    importlib.import_module("skylane.server.app")  # a worker has it in memory, so what is measured here should as well
+    importlib.import_module("skylane.server.lifecycle")  # a worker has it in memory, so it belongs to what is measured
     try:
         seen = survey(root)
     except OSError as error:
