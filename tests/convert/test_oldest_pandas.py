@@ -14,7 +14,7 @@ import pytest
 OLDEST: Final = ("pandas==2.2.*", "pytz")
 """And what it needs beyond the newest."""
 
-TESTS: Final = Path(__file__).parent / "test_gaps.py"
+TESTS: Final = Path(__file__).parent / "verification" / "test_gaps.py"
 
 
 @pytest.fixture(scope="module")
