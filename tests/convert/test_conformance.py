@@ -20,7 +20,7 @@ from skylane.convert import ConversionError
 from support.examined import examined
 from support.families import FAMILIES, KINDS, Drawn, Family, Rows, drawn
 
-pytestmark = pytest.mark.usefixtures("untimed")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("untimed")]
 
 DRAWINGS: Final = 5
 INTRODUCTION: Final = """\

@@ -34,6 +34,8 @@ from skylane.server.repository.loader import load
 from skylane.v1.prediction_pb2 import PredictRequest, PredictResponse
 from support.calls import Array, array_of, tensor
 
+pytestmark = pytest.mark.slow
+
 EXACT = 2e-6
 """Sums of float32 in another order differ in their last bits."""
 

@@ -23,6 +23,8 @@ from skylane.bench.workload.wire import WAYS
 from support import models
 from support.server import Gate, RunningServer, serving
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 TOGETHER = 4
 """Runs side by side: most of the time they start, or wait."""
