@@ -164,11 +164,18 @@ def test_a_server_that_can_write_nowhere(small_models: Path, transport: Transpor
     assert ("let TMPDIR name a directory" in said) == (workers == "2")
 
 
+def names_of_sockets() -> set[str]:
+    """Of the sockets without a file that servers of this process listen on."""
+    with open("/proc/net/unix") as sockets:
+        return {line.split()[-1] for line in sockets if f"@skylane-{os.getpid()}-" in line}
+
+
 @pytest.fixture
 def behind(small_models: Path) -> Iterator[str]:
     """The socket between the native front and grpcio."""
-    with serving(small_models, "native"), open("/proc/net/unix") as sockets:
-        (name,) = {line.split()[-1] for line in sockets if f"@skylane-{os.getpid()}-" in line}
+    others = names_of_sockets()  # of servers that other tests share
+    with serving(small_models, "native"):
+        (name,) = names_of_sockets() - others
         yield f"unix-abstract:{name[1:]}"
 
 
