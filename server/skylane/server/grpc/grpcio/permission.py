@@ -12,7 +12,7 @@ import grpc
 from skylane.server.auth.authenticator import Authenticator
 from skylane.server.codecs.grpc_status import status_of
 from skylane.server.core import request_ids
-from skylane.server.core.errors import NotHere, ServingError, Unauthenticated
+from skylane.server.core.errors import NotHere, PermissionDenied, ServingError, Unauthenticated
 from skylane.server.core.grant import Grant
 from skylane.server.core.text import quoted
 from skylane.server.grpc.base.method_protocols import PROTOCOLS
@@ -64,6 +64,8 @@ class Permission(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "Handler | None":
         details = handler_call_details
+        if self._secret and not self._is_ours(details):
+            return _refusing(PermissionDenied("this socket is for the server itself: call its gRPC port"))
         if self._authenticator.required and not is_open(details.method):
             authorization = _value(details.invocation_metadata, "authorization")
             try:
