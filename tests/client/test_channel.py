@@ -74,7 +74,7 @@ def test_the_callers_options_win() -> None:
 
 
 def test_pauses_between_attempts_to_connect_are_short() -> None:
-    """What comes of it: tests/skylane/test_outage.py."""
+    """What comes of it: tests/client/test_outage.py."""
     options = dict(channel_options("x:1", "0.1", 5, ()))
     assert options["grpc.initial_reconnect_backoff_ms"] == 100
     assert options["grpc.max_reconnect_backoff_ms"] == 1000

@@ -54,11 +54,11 @@ def verdict_text(verdict: Verdict, goal: Goal) -> str:
         case "capacity":
             return f"{rate} with {kept}; no longer at {above}"
         case "at least":
-            return f"at least {rate} with {kept}: the generator is the limit here, what the server can do is not facts"
+            return f"at least {rate} with {kept}: the load generator is the limit; the server's is unknown"
         case "none":
             return f"not even {above} with {kept}"
         case "unknown":
-            return f"nothing is facts: the generator was the limit even at {above}"
+            return f"unknown: the load generator was the limit even at {above}"
         case "unsettled":
             guess = f"the best guess is {rate}" if rate else "no rate was kept more often than not"
             return f"not settled, {guess}: the measurements contradict each other, or they were too few"

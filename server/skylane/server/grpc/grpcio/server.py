@@ -67,7 +67,7 @@ class HotServices:
 
     @property
     def direct(self) -> DirectMethods:
-        """See protocols.Service. Our own front has intakes for these."""
+        """See registry.Service. The native front has method handlers for these."""
         return {}
 
     def add_to(self, server: grpc.aio.Server) -> None:

@@ -92,7 +92,7 @@ def _hand_over(calls: Sequence[Call], results: Sequence[bytes | ServingError]) -
 
 
 class CallStream:
-    """One stream. See requests.Tunnel for the side of the connection."""
+    """One stream. See receiving_stream.Tunnel for the connection's side."""
 
     def __init__(
         self,

@@ -45,7 +45,7 @@ class Connection(Answering):
         )
 
     def feed(self, data: bytes, now: float) -> None:
-        """See Reader. Calls go to their inbox, answers of the protocol to the outbox."""
+        """See FrameReader. Calls go to their call buffers, protocol replies to the send buffer."""
         if now >= self._known_until:  # whom a token lets in may have changed
             self._heads.forget()
             self._known_until = now + KNOWN_S
@@ -277,7 +277,8 @@ class Connection(Answering):
             self.keep(head.call_buffer, len(whole))
 
     def keep(self, call_buffer: CallBuffer, size: int) -> None:
-        """Count the payload that was put into this inbox last as ours until it is handed over: now, if we hold as much
+        """Count the payload that was put into this call buffer last as ours until it is handed over: now, if we hold
+        as much
         as we may."""
         if self._share.take(size):
             call_buffer.hold(self._share, size)

@@ -65,7 +65,7 @@ class FrameReader(ABC):
         """The peer knows that it should begin nothing new, and all that it began before is here."""
 
     def feed(self, data: bytes, now: float) -> None:
-        """Take what the peer sent; calls go to their inbox, answers of the protocol to the outbox. Raises
+        """Take what the peer sent; calls go to their buffers, protocol replies to the send buffer. Raises
         ConnectionFault, after which the connection is of no more use."""
         before = len(self._rest)
         if before:

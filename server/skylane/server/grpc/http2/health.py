@@ -95,7 +95,7 @@ class Watches:
 
 
 class Watch:
-    """One call. See requests.Tunnel."""
+    """One call. See receiving_stream.Tunnel."""
 
     def __init__(self, watches: Watches, health: Health, connection: Connection, stream_id: int) -> None:
         self._watches, self._health = watches, health

@@ -1,7 +1,7 @@
 """Header fields of a request, judged one by one: RFC 9113, section 8, and gRPC's use of it. Pure.
 
 No value is split or decoded to judge it, so that a few bytes that name a large entry of the table again and again cost
-no more than their number says. heads.py has judged the size of all fields and their number before.
+no more than their number says. request_headers.py has checked the number and size of all fields before.
 """
 
 import re

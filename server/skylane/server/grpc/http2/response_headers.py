@@ -1,6 +1,6 @@
 """Header fields that we send: literals that change no state, so that they are bytes made once. RFC 7541, section 6.2.2.
 
-What we receive is decoded by the hpack library; see heads.py.
+Received header blocks are decoded by hpack_decoder.py; see request_headers.py.
 """
 
 from base64 import b64encode

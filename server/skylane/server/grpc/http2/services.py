@@ -35,7 +35,7 @@ class Services:
     budget: Budget
     trace_of: TraceOf | None = None
     ended: CallEnded | None = None
-    """Told of requests that end without an intake or a stream of ours."""
+    """Called for requests that end without reaching a method handler or a stream."""
     is_open: Callable[[str], bool] = frozenset[str]().__contains__
     """Whether this path needs no token."""
     place_of: Callable[[str], Places | None] = dict[str, Places]().get

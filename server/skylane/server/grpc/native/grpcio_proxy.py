@@ -68,7 +68,7 @@ class GrpcioProxy:
 
 
 class GrpcTunnel:
-    """One call, passed on. See requests.Tunnel for the side of the front."""
+    """One call, passed on. See receiving_stream.Tunnel for the connection's side."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, post: Post, connection: Connection, stream_id: int) -> None:
         self.task: asyncio.Task[None] | None = None

@@ -1,6 +1,7 @@
 """Notes what happens to the calls that are recorded, on the way of all calls; knows nothing of OpenTelemetry.
 
-Costs nothing where no tracer is made: transports then have intakes without it, and the engine no observer. Where there
+Costs nothing where no tracer is made: transports then have method handlers without it, and the engine no observer.
+Where there
 is one, calls that are not recorded cost a comparison for each list of them, and a look at each call's `trace` for its
 parent. Everything else is done for recorded calls alone, or where there are any.
 """
