@@ -161,7 +161,7 @@ def test_a_server_that_can_write_nowhere(small_models: Path, transport: Transpor
         assert served.process.wait(60) == 0
         said = served.rest()
     assert "Traceback" not in said
-    assert ("let TMPDIR name a directory" in said) == (workers == "2")
+    assert ("set TMPDIR to a writable directory" in said) == (workers == "2")
 
 
 def names_of_sockets() -> set[str]:
