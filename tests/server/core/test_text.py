@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skylane.server.core.text import KNOWN_MAX, listed, meant, quoted
+from skylane.server.core.text import CANDIDATES_MAX, listed, quoted, suggestion
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ def test_listed(names: list[object], limit: int, text: str) -> None:
         pytest.param("cat", ["dog", "horse"], "", id="nothing is close"),
         pytest.param("cat", [], "", id="nothing is known"),
         pytest.param("a" * 100_000, ["a" * 99], f"did you mean {'a' * 99!r}? ", id="a huge name is cut first"),
-        pytest.param("x1", [f"x{i}" for i in range(2, 2 + KNOWN_MAX)], "did you mean 'x91'? ", id="among many"),
-        pytest.param("x1", [f"x{i}" for i in range(1, 2 + KNOWN_MAX)], "", id="among too many nobody searches"),
+        pytest.param("x1", [f"x{i}" for i in range(2, 2 + CANDIDATES_MAX)], "did you mean 'x91'? ", id="among many"),
+        pytest.param("x1", [f"x{i}" for i in range(1, 2 + CANDIDATES_MAX)], "", id="among too many nobody searches"),
     ],
 )
-def test_meant(name: str, known: list[str], hint: str) -> None:
-    assert meant(name, known) == hint
+def test_suggestion(name: str, known: list[str], hint: str) -> None:
+    assert suggestion(name, known) == hint

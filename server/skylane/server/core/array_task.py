@@ -1,4 +1,4 @@
-"""Batch tasks whose arrays are stacked already, whatever protocol they came by. Pure."""
+"""Tasks whose inputs are already NumPy arrays, for every protocol. Pure."""
 
 import sys
 from abc import abstractmethod
@@ -12,18 +12,18 @@ from skylane.server.core.types import Array, Call
 
 
 class ReplyForm(Protocol):
-    """How a protocol writes replies with certain outputs of one model."""
+    """Encodes a protocol's replies with certain outputs of one model."""
 
     @property
     def outputs(self) -> Hashable:
-        """What makes two replies to the same inputs differ: the outputs wanted, and how they are written."""
+        """The part of the cache key for the reply: the requested outputs, and how they are encoded."""
 
     def encode(self, outputs: Sequence[Array], calls: int, rows_each: int) -> list[bytes]:
         """Replies for `calls` calls of `rows_each` rows, from all of the model's outputs for their rows."""
 
 
 class StackedTask(BatchTask):
-    """Calls with their arrays; a protocol adds how it marks a reply as cached."""
+    """Calls with their arrays. A protocol's subclass adds how it marks a reply as cached."""
 
     __slots__ = ("_arrays", "_reply")
 
@@ -57,7 +57,7 @@ class StackedTask(BatchTask):
 
 
 _ARRAY_BYTES = 150
-"""What Python's own objects take for one array of a key beside its elements; cache/test_replies.py measures it."""
+"""Memory of the Python objects for one array of a key besides its elements; measured in `test_reply_cache.py`."""
 
 
 def _content(array: Array) -> Hashable:
@@ -66,5 +66,5 @@ def _content(array: Array) -> Hashable:
 
 def _content_bytes(array: Array) -> int:
     if array.dtype == object:
-        return sum(sys.getsizeof(text) + 16 for text in array.ravel().tolist())  # a pointer, and what malloc rounds up
+        return sum(sys.getsizeof(text) + 16 for text in array.ravel().tolist())  # plus a pointer and malloc's rounding
     return int(array.nbytes)

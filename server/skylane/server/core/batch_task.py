@@ -1,7 +1,8 @@
-"""Batch tasks: calls whose inputs have one shape, handled as one from the socket to the reply.
+"""Groups of calls whose inputs have the same shape, processed together from the socket to the reply.
 
-A transport's codec implements both classes; the engine knows only what stands here. That is how one engine serves
-several protocols, and how nothing on the request path is done per request that can be done per task.
+Each protocol's codec implements `RequestGroup` (decoded) and `BatchTask` (checked against a model); the engine depends
+only on these classes. So one engine serves several protocols, and work on the request path is done per group instead of
+per request.
 """
 
 from abc import ABC, abstractmethod
@@ -13,7 +14,7 @@ from skylane.server.core.types import Array, Call, Interface, Route, Sink
 
 
 class RequestGroup(ABC):
-    """Decoded calls for one route, not yet held against the model that will answer."""
+    """Decoded calls for one route, not yet checked against a model."""
 
     __slots__ = ("calls", "route", "sink")
 
@@ -32,7 +33,7 @@ class RequestGroup(ABC):
 
 
 class BatchTask(ABC):
-    """Calls bound to a model, with the same number of rows each."""
+    """Calls whose inputs match a model, with the same number of rows each."""
 
     __slots__ = ("calls", "rows", "rows_each")
 
@@ -44,16 +45,16 @@ class BatchTask(ABC):
 
     @property
     def protocol(self) -> str:
-        """By which its calls came."""
+        """The protocol of its calls."""
         return self.calls[0].protocol
 
     @abstractmethod
     def keys(self) -> list[Hashable]:
-        """One for each call; two are equal if and only if inputs and wanted outputs are equal, byte for byte."""
+        """One key per call. Two are equal if and only if inputs and requested outputs are equal, byte for byte."""
 
     @abstractmethod
     def key_bytes(self) -> int:
-        """How much memory one call's key takes, its bytes without Python's own overhead."""
+        """Memory of one call's key, without the overhead that `ENTRY_BYTES` of the cache covers."""
 
     @abstractmethod
     def arrays(self) -> Sequence[Array]:
@@ -61,15 +62,15 @@ class BatchTask(ABC):
 
     @abstractmethod
     def select(self, places: Sequence[int]) -> Self:
-        """The same task with only the calls at these places."""
+        """A task with only the calls at these indexes."""
 
     @abstractmethod
     def encode(self, outputs: Sequence[Array]) -> list[bytes]:
-        """Replies, one for each call, from all the model's outputs for this task's rows; without the calls' tails."""
+        """One reply per call, without its tail, from all of the model's outputs for this task's rows."""
 
     @abstractmethod
     def mark_cached(self, reply: bytes) -> bytes:
-        """The reply as it goes to a caller for whom the model did not run."""
+        """The reply with the protocol's mark that it came from the cache."""
 
 
 Rejection: TypeAlias = tuple[Sequence[Call], ServingError]
@@ -80,7 +81,7 @@ yet."""
 
 
 class Answerer(Protocol):
-    """The engine, as transports see it."""
+    """The engine's interface for the transports."""
 
     def submit(self, groups: Iterable[RequestGroup]) -> None:
         """Answer these calls, now or later."""

@@ -1,48 +1,49 @@
-"""What can go wrong with a request, and who can act on it. Knows no protocol: codecs/grpc_status.py maps these."""
+"""The errors of a request, independent of the protocol. codecs/grpc_status.py and http/error_responses.py map them to
+status codes."""
 
 
 class CannotStart(Exception):
-    """The server cannot be what the settings say; the message says why and what to do. For operators, not callers."""
+    """The server cannot start with these settings. The message tells the operator why, and what to do."""
 
 
 class StoppedEarly(Exception):
-    """The server was asked to stop before it began to serve, as while it waits for a disk. Nothing is to be drained."""
+    """The server received a signal to stop before it began to serve, so there are no requests to wait for."""
 
 
 class ServingError(Exception):
-    """A request was not answered, through no fault of ours unless the class says so. Its text goes to the caller."""
+    """A request was refused or failed. The text is sent to the caller."""
 
 
 class BadRequest(ServingError):
-    """The message itself cannot be read, or lacks what every request needs. The caller must fix it."""
+    """The message cannot be decoded, or lacks a required field. The caller must fix it."""
 
 
 class InputMismatch(ServingError):
-    """The inputs are not what the model takes; names the input, what was expected and what came."""
+    """The inputs do not match the model's. The text names the input, what was expected and what was received."""
 
 
 class TooManyRows(ServingError):
-    """The request alone is over the model's `max_request_rows`. The caller must split it."""
+    """The request has more rows than the model's `max_request_rows`. The caller must split it."""
 
 
 class ModelNotFound(ServingError):
-    """No such model, version or label; names those that exist."""
+    """No such model, version or label. The text names those that exist."""
 
 
 class Unauthenticated(ServingError):
-    """The credentials are missing, unknown or expired; the message does not tell which."""
+    """The credentials are missing, invalid or expired. The text does not reveal which."""
 
 
 class PermissionDenied(ServingError):
-    """The credentials do not cover this; the message does not tell whether it exists."""
+    """The credentials do not allow this. The text does not reveal whether the model exists."""
 
 
 class NotHere(ServingError):
-    """This server does not do that, as it is set up; says what to do instead."""
+    """The server's configuration does not support this. The text says what to do instead."""
 
 
 class MessageTooLarge(ServingError):
-    """The message is over the listener's limit. It was not decoded."""
+    """The message exceeds the listener's size limit. It was not decoded."""
 
 
 class Overloaded(ServingError):
@@ -58,7 +59,7 @@ class DeadlineExpired(ServingError):
 
 
 class CallCancelled(ServingError):
-    """The caller went away before the model ran, so it did not run. Nobody reads this."""
+    """The caller cancelled or disconnected before the model ran, so it did not run."""
 
 
 class ShuttingDown(ServingError):
@@ -66,8 +67,8 @@ class ShuttingDown(ServingError):
 
 
 class StillLoading(ServingError):
-    """The model is in the repository and not loaded yet. Nothing ran, so the same request may be sent again."""
+    """The model is in the repository but not loaded yet. Nothing ran, so the same request may be sent again."""
 
 
 class ModelFailed(ServingError):
-    """Ours: the model failed on these rows although they matched its inputs."""
+    """The model failed on these rows although they match its inputs, or the server had an internal error."""

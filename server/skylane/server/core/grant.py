@@ -1,4 +1,4 @@
-"""What a caller may do: a grant, which every call carries. Tokens and their file are in `auth`. Pure."""
+"""Grants: what a caller may do. Every call carries one. Tokens and the token file are in `auth`. Pure."""
 
 import math
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
 
 @dataclass(frozen=True)
 class Grant:
-    """What one caller may do. Scopes alone: that it has not expired is seen when it is given out."""
+    """What one caller may do. Expiry is checked when the grant is issued, not here."""
 
     name: str
-    """The token's name in the file; empty where no token is asked for."""
+    """The token's name in the token file; empty if the server requires no tokens."""
     actions: frozenset[Action]
     models: tuple[str, ...]
     ends_at: float = math.inf
     """Seconds since the epoch."""
 
     def may(self, action: Action, model: str = "") -> bool:
-        """Whether this is allowed; `model` is empty for what concerns no single one. Admins may do everything."""
+        """Whether this is allowed; `model` is empty for actions on no single model. Admins may do every action."""
         if action not in self.actions and "admin" not in self.actions:
             return False
         return not model or any(fnmatchcase(model, pattern) for pattern in self.models)
@@ -36,4 +36,4 @@ class Grant:
 
 
 ANYONE: Final = Grant("", frozenset(("predict", "metrics")), ("*",))
-"""Everybody's, where no tokens are set. Admin methods need a token that allows them."""
+"""The grant of every caller if no tokens are configured."""

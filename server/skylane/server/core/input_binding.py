@@ -1,6 +1,6 @@
-"""Named arrays from a request → the model's inputs, or an error that says what is wrong with which.
+"""Converts named arrays of a request to the model's inputs, or raises an error that names the input at fault.
 
-Knows nothing of how the arrays travelled: every protocol's codec comes here. Pure.
+Independent of the protocol: every codec uses it. Pure.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,16 +11,16 @@ import numpy as np
 from skylane.dtypes import NUMPY, dtype_of
 from skylane.manifest import ColumnSpec, TensorSpec
 from skylane.server.core.errors import InputMismatch
-from skylane.server.core.text import listed, meant, quoted
+from skylane.server.core.text import listed, quoted, suggestion
 from skylane.server.core.types import Array, Interface
 
 Shape = tuple[int, ...]
 
 
 def bind(interface: Interface, inputs: Mapping[str, Array], *, only_columns: bool = False) -> list[Array]:
-    """The model's inputs in the interface's order, from tensors under their own names or columns under theirs.
+    """The model's inputs in the interface's order, from arrays named like its tensors or like its columns.
 
-    Raises InputMismatch naming the input, what was expected and what came.
+    Raises InputMismatch naming the input, what was expected and what was received.
     """
     if not inputs:
         raise InputMismatch(f"the request has no inputs: {_takes(interface)}")
@@ -37,14 +37,14 @@ def bind(interface: Interface, inputs: Mapping[str, Array], *, only_columns: boo
 
 
 def output_places(interface: Interface, wanted: Sequence[str]) -> list[int]:
-    """Where the wanted outputs stand among the model's; no name means all. Raises InputMismatch for one not known."""
+    """The indexes of the requested outputs; all if none is named. Raises InputMismatch for an unknown name."""
     return [_output_place(interface, name) for name in wanted] or list(range(len(interface.outputs)))
 
 
 def _output_place(interface: Interface, name: str) -> int:
     place = interface.outputs_by_name.get(name)
     if place is None:
-        hint = meant(name, interface.outputs_by_name)
+        hint = suggestion(name, interface.outputs_by_name)
         raise InputMismatch(
             f"outputs: {quoted(name)} is not known: {hint}the model has {listed(interface.outputs_by_name)}"
         )
@@ -52,7 +52,7 @@ def _output_place(interface: Interface, name: str) -> int:
 
 
 def are_columns(interface: Interface, names: Iterable[str]) -> bool:
-    """Whether inputs of these names are the model's columns. Of a tensor and a column of one name, the column."""
+    """Whether these names are the model's columns. A name of both a column and a tensor means the column."""
     return bool(interface.columns) and set(names) == interface.columns_by_name.keys()
 
 
@@ -79,7 +79,7 @@ def check_tensor(spec: TensorSpec, dtype: str, shape: Shape) -> None:
 
 
 def bind_columns(interface: Interface, inputs: Mapping[str, Array]) -> list[Array]:
-    """Columns, cast where nothing is lost that the model could see, and laid into the model's tensors."""
+    """Columns, cast where the model's result cannot change, and copied into the model's tensors."""
     rows = _check_rows({name: _column_rows(name, array) for name, array in inputs.items()})
     arrays: dict[str, Array] = {}
     for tensor in interface.tensors:
@@ -100,7 +100,7 @@ def _column_rows(name: str, array: Array) -> int:
 
 
 def _check_rows(rows: Mapping[str, int]) -> int:
-    """All inputs have one number of rows; returns it."""
+    """Check that all inputs have the same number of rows, and return it."""
     first, *others = rows.items()
     for name, count in others:
         if count != first[1]:
@@ -132,7 +132,7 @@ def _cast(column: ColumnSpec, values: Array) -> Array:
 
 def _check_range(column: ColumnSpec, values: Array, wanted: "np.dtype[np.generic]") -> None:
     low, high = (0, 1) if wanted.kind == "b" else (np.iinfo(wanted).min, np.iinfo(wanted).max)  # type: ignore[type-var]
-    if values.min().item() < low or values.max().item() > high:  # numbers of Python: they compare exactly
+    if values.min().item() < low or values.max().item() > high:  # as Python numbers, which compare exactly
         raise InputMismatch(
             f"column {column.name!r}: expected {column.dtype}, received a value outside {low} to {high}"
         )
@@ -149,7 +149,7 @@ def _gaps(values: Array) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
 
 
 def _fill_gaps(column: ColumnSpec, values: Array) -> Array:
-    """Put in each gap what stands for one in the model's tensor. Raises InputMismatch where gaps are not accepted."""
+    """Fill gaps with the model's value for missing ones. Raises InputMismatch if the column accepts no gaps."""
     gaps = _gaps(values)
     if not gaps.any():
         return values
@@ -167,7 +167,7 @@ def _fill_gaps(column: ColumnSpec, values: Array) -> Array:
 
 
 def _misnamed(interface: Interface, inputs: Mapping[str, Array], only_columns: bool) -> InputMismatch:
-    """Which names are missing, unknown or misspelt, told in the vocabulary that the request seems to use."""
+    """The error for missing, unknown or misspelt names, compared with columns or tensors, whichever are closer."""
     closest = list(interface.columns_by_name) if only_columns else _closest_vocabulary(interface, inputs)
     missing = [name for name in closest if name not in inputs]
     unknown = [name for name in inputs if name not in closest]
@@ -175,19 +175,19 @@ def _misnamed(interface: Interface, inputs: Mapping[str, Array], only_columns: b
     if missing:
         parts.append(f"{listed(map(repr, missing))} {'is' if len(missing) == 1 else 'are'} missing")
     if unknown:
-        hint = meant(unknown[0], missing).rstrip()
-        told = f" ({hint})" if hint else ""
-        parts.append(f"{listed(map(quoted, unknown))} {'is' if len(unknown) == 1 else 'are'} not known{told}")
+        hint = suggestion(unknown[0], missing).rstrip()
+        note = f" ({hint})" if hint else ""
+        parts.append(f"{listed(map(quoted, unknown))} {'is' if len(unknown) == 1 else 'are'} not known{note}")
     return InputMismatch(f"inputs: {', and '.join(parts)}; {_takes(interface)}")
 
 
 def _closest_vocabulary(interface: Interface, inputs: Mapping[str, Array]) -> Sequence[str]:
-    """Column names if the request shares more with them, or as many and looks like columns; else tensor names."""
+    """Column names if the request shares more of them, or equally many and has column shapes; else tensor names."""
     tensors, columns = interface.tensors_by_name, interface.columns_by_name
     if not columns:
         return list(tensors)
-    looks_so = len(inputs) > len(tensors) or all(array.shape[1:] in ((), (1,)) for array in inputs.values())
-    by_column = len(inputs.keys() & columns.keys()), looks_so
+    has_column_shapes = len(inputs) > len(tensors) or all(array.shape[1:] in ((), (1,)) for array in inputs.values())
+    by_column = len(inputs.keys() & columns.keys()), has_column_shapes
     return list(columns) if by_column > (len(inputs.keys() & tensors.keys()), False) else list(tensors)
 
 

@@ -1,21 +1,21 @@
-"""Types and actions of options that several commands have."""
+"""argparse types and actions of options that several commands have."""
 
 import argparse
 from typing import Any
 
 
 def hosts(text: str) -> tuple[str, ...]:
-    """The hosts of a list with commas, as an option or the environment has it."""
+    """A comma-separated list of hosts, from an option or the environment."""
     return tuple(part.strip() for part in text.split(","))
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """Whole numbers with commas between."""
+    """Comma-separated integers."""
     return tuple(map(int, text.split(",")))
 
 
 class EachHost(argparse.Action):
-    """Collects what every `--host` says; the first one replaces the default."""
+    """Collects the hosts of every `--host`; the first one replaces the default."""
 
     def __call__(
         self,

@@ -1,7 +1,6 @@
-"""Requests that were answered without a model: refused before one was found, or never meant for one. Plain data.
+"""Counts requests that reached no model: refused before the route was resolved, or not for a model at all.
 
-Those that a model was asked for are counted with it, see server/skylane/server/engine/statistics.py; together they are
-all requests.
+Requests that reached a model are counted in engine/statistics.py; both together are all requests.
 """
 
 from collections import Counter
@@ -10,18 +9,18 @@ from threading import Lock
 
 
 class RejectionCounter:
-    """How such requests ended. Thread-safe. Labels are the server's own words, so a stranger cannot make it grow."""
+    """Requests by protocol and outcome. Thread-safe. Clients cannot choose the labels, so its size is bounded."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._counted: Counter[tuple[str, str]] = Counter()
+        self._counts: Counter[tuple[str, str]] = Counter()
 
-    def add(self, protocol: str, ended: str, requests: int = 1) -> None:
-        """So many ended so: `ended` is the name of an error's class or of a status, and nothing for an answer."""
+    def add(self, protocol: str, outcome: str, requests: int = 1) -> None:
+        """Count requests. `outcome`: the name of an error's class or of a status, empty for an answer."""
         with self._lock:
-            self._counted[protocol, ended] += requests
+            self._counts[protocol, outcome] += requests
 
     def counted(self) -> Mapping[tuple[str, str], int]:
-        """(protocol, how it ended) → requests."""
+        """(protocol, outcome) → requests."""
         with self._lock:
-            return dict(self._counted)
+            return dict(self._counts)

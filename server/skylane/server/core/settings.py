@@ -29,68 +29,69 @@ class Settings:
     models: Path = Path("models")
     """The model repository."""
     host: str | tuple[str, ...] = "127.0.0.1"
-    """Addresses to listen on, see host/addresses.py. The default is reachable from this machine alone."""
+    """Addresses to listen on, see host/addresses.py. The default is reachable only from this machine."""
     port: int = 8500
-    """0 picks a free one."""
+    """Port for gRPC; 0 picks a free one."""
     http_port: int | None = None
     """Port for HTTP beside gRPC; 0 picks a free one, None: no HTTP."""
     allowed_hosts: tuple[str, ...] = ()
-    """Names besides localhost under which the HTTP port may be asked; `*`: any. Without any, a port on another than a
-    loopback address answers under every name."""
+    """Host names besides localhost that the HTTP port accepts; `*`: any. If empty, a port on an address other than
+    loopback accepts every name."""
     allowed_origins: tuple[str, ...] = ()
-    """Origins of pages elsewhere that may ask the HTTP port from a browser, as `https://app.example`; `*`: any."""
+    """Origins of web pages that may call the HTTP port from a browser, such as `https://app.example`; `*`: any."""
     tokens: Path | None = None
-    """File of bearer tokens, see server/skylane/server/auth/tokens.py; None: nobody is asked for one."""
+    """File of bearer tokens, see auth/tokens.py; None: no token is required."""
     allow_admin: bool = False
-    """Whether anybody may load and unload models where no tokens are set. With tokens, theirs say who may."""
+    """Whether any caller may load and unload models if no tokens are configured. With tokens, their scopes decide."""
     tls_cert: Path | None = None
     """Certificate chain in PEM; None: no TLS."""
     tls_key: Path | None = None
     """Its private key."""
     tls_client_ca: Path | None = None
-    """Authority whose clients alone are let in; None: clients need no certificate."""
+    """Clients must have a certificate of this authority; None: clients need no certificate."""
     transport: Transport = "native"
-    """Who speaks HTTP/2: `native`, our own front, with grpcio behind it for what is not hot; or `grpcio` alone."""
+    """The HTTP/2 implementation: `native`, our own, with grpcio behind it for the rarer methods; or `grpcio` alone."""
     workers: int = 1
     """Processes that share the port, each with every model."""
     supervised: bool = False
-    """This process is one of several workers: it shares the port. Set by the supervisor alone."""
+    """This process is one of several workers that share the port. Set only by the supervisor."""
     replaces: bool = False
-    """This worker takes the place of another, while others answer: it listens only once its models are loaded. Set by
-    the supervisor alone."""
+    """This worker replaces another while the others serve: it listens only once its models are loaded. Set only by
+    the supervisor."""
     inherited: tuple[int, ...] = ()
-    """Open files of Unix domain sockets that the supervisor has bound. Set by the supervisor alone."""
+    """File descriptors of Unix domain sockets that the supervisor has bound. Set only by the supervisor."""
     shared: Path | None = None
-    """A directory that the workers of one server have to themselves: each other's figures, for metrics that tell of
-    all; the last policies that could be used; their sockets. Set by the supervisor alone."""
+    """A private directory of the workers of one server: their snapshots, so that metrics cover all workers; the last
+    valid policies; their sockets. Set only by the supervisor."""
     triton_metrics: bool = False
-    """Whether /metrics tells the figures under NVIDIA Triton's names too."""
+    """Whether /metrics also has the metrics under NVIDIA Triton's names."""
     access_log: bool = False
-    """Whether the log has a line for each request."""
+    """Whether each request is logged."""
     traces: Traces = "off"
-    """Where spans of OpenTelemetry go: to a collector, as its own environment variables say, or to standard output."""
+    """Where OpenTelemetry spans are exported: to a collector set by the OTEL_* variables, or to standard output."""
     trace_sample: float = 0.01
-    """How many of the requests without a parent are traced, 0 to 1. Others do as their parent."""
+    """The share of requests without a parent span that are traced, 0 to 1. Others follow their parent's decision."""
     max_message_mb: int = 64
     """Largest request in MiB."""
     max_connections: int = 10_000
-    """Connections to the gRPC port of one process; further ones are closed at once. `native` only."""
+    """Most connections to the gRPC port of one process; further ones are closed at once. `native` only."""
     max_streams: int = 1024
-    """Requests in flight on one gRPC connection; further ones are refused. `native` only."""
+    """Most requests in flight on one gRPC connection; further ones are refused. `native` only."""
     max_connection_age_s: float = 0.0
-    """Seconds after which clients are asked to connect anew, give or take a tenth, so that workers that were replaced
-    and servers that were added get their share; what is under way ends as it would. 0: never."""
+    """Seconds after which clients must reconnect, randomly varied by a tenth, so that replaced workers and added
+    servers receive connections too. Requests in flight are finished. 0: never."""
     poll_s: float = 1.0
-    """Seconds between two looks at the model repository; 0 looks only at the start."""
+    """Seconds between two polls of the model repository; 0: it is read only at the start."""
     load_timeout_s: float = 120.0
-    """Seconds after which a version that is still loading is refused: a disk that hangs, a graph that never ends."""
+    """Seconds after which a version that is still loading is refused."""
     grace_s: float = 30.0
-    """After SIGTERM: seconds that requests in flight get to finish."""
+    """Seconds that requests in flight may take to finish after SIGTERM."""
     linger_s: float = 0.0
-    """After SIGTERM: seconds to serve on as not-serving, so that balancers notice before requests are refused."""
+    """Seconds after SIGTERM in which the server reports itself as not serving but still answers requests, so that load
+    balancers notice."""
 
     def __post_init__(self) -> None:
-        if self.transport not in get_args(Transport):  # argparse checks what is typed, not what the environment says
+        if self.transport not in get_args(Transport):  # argparse checks options, not environment variables
             raise ValueError(f"transport: expected one of {listed(get_args(Transport))}, received {self.transport!r}")
         if self.traces not in get_args(Traces):
             raise ValueError(f"traces: expected one of {listed(get_args(Traces))}, received {self.traces!r}")

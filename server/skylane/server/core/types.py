@@ -1,4 +1,4 @@
-"""Plain data shared by everything in the server. Knows no protocol, no ONNX Runtime, no files."""
+"""Data types shared by the whole server, independent of protocols, ONNX Runtime and files."""
 
 import math
 from collections.abc import Hashable, Sequence
@@ -18,7 +18,7 @@ NO_DEADLINE = math.inf
 
 
 class Call:
-    """One request, from its arrival until its reply is with the transport."""
+    """One request, from its arrival until its reply is handed to the transport."""
 
     __slots__ = (
         "cancelled",
@@ -46,36 +46,36 @@ class Call:
         request_id: str = "",
     ) -> None:
         self.handle = handle
-        """What the transport needs to find the caller again."""
+        """What the transport needs to send the reply."""
         self.sink = sink
         self.deadline = deadline
-        """Instant on the engine's clock after which nobody waits."""
+        """Instant on the engine's clock after which the caller no longer waits."""
         self.tail = tail
-        """Bytes that belong at the end of this caller's reply and no other's: the id that its message had."""
+        """Bytes appended to this call's reply only: the id of its message."""
         self.grant = grant
         """What the caller's credentials allow."""
         self.cancelled = False
-        """Set by the transport when the caller has disconnected."""
+        """Set by the transport when the caller has cancelled or disconnected."""
         self.done = False
-        """Set by the sink when a reply or an error was handed over."""
+        """Set by the sink when it has received a reply or an error."""
         self.key: Hashable = None
-        """Under which the reply is kept, while a cache waits for it."""
+        """The cache key, if the reply is to be cached."""
         self.followers: list[Call] | None = None
-        """Equal calls that wait for this one's answer."""
+        """Equal calls that receive this one's answer."""
         self.protocol = ""
-        """By which protocol it came; whoever reads the request says so."""
+        """The protocol of the request, set by its decoder."""
         self.request_id = request_id
-        """By which its caller knows it, from `x-request-id`; see core/request_ids.py. Nothing if none was sent."""
+        """The caller's id from `x-request-id`, see core/request_ids.py; empty if none was sent."""
         self.trace = trace
-        """What a tracer knows of it, and nobody else reads; None where nobody traces."""
+        """The tracer's own data; None if tracing is off."""
 
     def is_live(self, now: float) -> bool:
-        """Whether somebody still waits for the answer."""
+        """Whether the caller still waits for the answer."""
         return not self.cancelled and now < self.deadline
 
 
 class Sink(Protocol):
-    """Where replies go: one for each transport. Thread-safe; never raises, even if the caller has disconnected."""
+    """Receives the replies for one transport. Thread-safe. Never raises, even if the caller has disconnected."""
 
     def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
         """Hand over one reply for each call."""
@@ -95,7 +95,7 @@ class Route:
 
 @dataclass(frozen=True, eq=False)
 class Interface:
-    """What one loaded version takes and gives. Compared by identity: every load makes a new one."""
+    """The inputs and outputs of one loaded version. Compared by identity: every load creates a new one."""
 
     model: str
     version: int
@@ -105,7 +105,7 @@ class Interface:
     columns_by_name: dict[str, ColumnSpec] = field(init=False)
     tensors_by_name: dict[str, TensorSpec] = field(init=False)
     outputs_by_name: dict[str, int] = field(init=False)
-    """Output name → its place."""
+    """Output name → its index."""
     limits: ValueLimits = field(init=False)
 
     def __post_init__(self) -> None:
@@ -116,5 +116,5 @@ class Interface:
 
     @classmethod
     def of(cls, manifest: Manifest) -> "Interface":
-        """The interface that a manifest promises."""
+        """The interface that a manifest declares."""
         return cls(manifest.model, manifest.version, manifest.tensors, manifest.columns, manifest.outputs)

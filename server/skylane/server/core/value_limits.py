@@ -1,7 +1,7 @@
-"""Which values a pipeline refuses that its graph would answer: gaps and infinities. Pure.
+"""Refuses missing and infinite values that the pipeline would refuse but its graph would not. Pure.
 
-scikit-learn raises on most of them; a graph computes on and gives some answer. So they are looked for here, in the
-tensors as they go to the graph, however they were sent.
+scikit-learn raises on most of them, while a graph computes some result. So the server checks for them, in the tensors
+as they are passed to the graph, for every protocol.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class _Limit:
-    """What one tensor may not hold, and where along its second dimension."""
+    """A kind of value that one tensor may not contain, and the indexes of its second dimension where it may not."""
 
     tensor: int
     what: str
@@ -27,9 +27,9 @@ class _Limit:
 
     def violations(self, array: Array) -> Array:
         """(rows, places) True where a value is refused."""
-        looked_at = array if self.everywhere else array[:, self.places]
-        found: Array = np.isnan(looked_at) if self.what == "gap" else np.isinf(looked_at)
-        return found
+        checked = array if self.everywhere else array[:, self.places]
+        violations: Array = np.isnan(checked) if self.what == "gap" else np.isinf(checked)
+        return violations
 
 
 class ValueLimits:
@@ -44,23 +44,23 @@ class ValueLimits:
             if not tensor.dtype.startswith("float") or len(tensor.shape) != 2:
                 continue
             gapless = {column.index for column in columns if column.tensor == tensor.name and column.missing is None}
-            made = [
+            limits = [
                 _Limit(number, what, tuple(sorted(places)), len(places) == tensor.shape[1])
                 for what, places in (("gap", gapless | set(tensor.no_nan)), ("infinity", set(tensor.no_inf)))
                 if places
             ]
-            self._limits += made
-            if len(made) == 2 and made[0].everywhere and made[1].everywhere:
-                self._finite.append(number)  # one look instead of two
+            self._limits += limits
+            if len(limits) == 2 and limits[0].everywhere and limits[1].everywhere:
+                self._finite.append(number)  # one check instead of two
             else:
-                self._partial += made
+                self._partial += limits
 
     def __bool__(self) -> bool:
         """Whether there are any."""
         return bool(self._limits)
 
     def hold(self, arrays: Sequence[Array]) -> bool:
-        """Whether nothing in these inputs is refused."""
+        """Whether all values of these inputs are allowed."""
         for number in self._finite:
             array = arrays[number]
             if np.count_nonzero(np.isfinite(array)) < array.size:  # half the time of `all` for a few rows
@@ -70,9 +70,9 @@ class ValueLimits:
     def check(self, arrays: Sequence[Array]) -> None:
         """Raise InputMismatch naming the first value that is refused."""
         for limit in self._limits:
-            found = limit.violations(arrays[limit.tensor])
-            if found.any():
-                row, place = (int(index) for index in np.argwhere(found)[0])
+            violations = limit.violations(arrays[limit.tensor])
+            if violations.any():
+                row, place = (int(index) for index in np.argwhere(violations)[0])
                 raise InputMismatch(self._text(limit, row, limit.places[place]))
 
     def _text(self, limit: _Limit, row: int, place: int) -> str:

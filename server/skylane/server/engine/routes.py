@@ -7,7 +7,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from skylane.server.core.errors import ModelNotFound, StillLoading
-from skylane.server.core.text import listed, meant, quoted
+from skylane.server.core.text import listed, quoted, suggestion
 from skylane.server.core.types import Route
 from skylane.server.engine.served_version import ServedVersion
 
@@ -47,7 +47,7 @@ class Routes:
         if model is None and route.model in self.refused:
             raise ModelNotFound(f"no version of model {quoted(route.model)} serves: {self.refused[route.model]}")
         if model is None:
-            available = f"{meant(route.model, self.models)}this server has {listed(self.models)}"
+            available = f"{suggestion(route.model, self.models)}this server has {listed(self.models)}"
             raise ModelNotFound(
                 f"there is no model {quoted(route.model)}: {available if self.models else 'no model is ready yet'}"
             )
