@@ -18,7 +18,7 @@ from skylane.server.engine.cost import CostModel
 from skylane.server.engine.routes import Routes
 from skylane.server.engine.served_version import LoadedModel, ServedVersion
 from skylane.server.repository.loading import LoadLimits
-from skylane.server.repository.repository import MISPLACED_TOLD_MAX, Repository, State
+from skylane.server.repository.repository import MISPLACED_LOGGED_MAX, Repository, State
 from skylane.server.repository.scan_schedule import SETTLE_S
 from skylane.server.repository.scanner import POLICY_BYTES_MAX
 
@@ -381,10 +381,10 @@ def test_what_an_operator_may_have_meant_as_a_model_is_warned_of_once(
 
 
 def test_of_very_many_only_so_many_are_named(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    for number in range(MISPLACED_TOLD_MAX + 3):
+    for number in range(MISPLACED_LOGGED_MAX + 3):
         (bench.root / f"empty{number}").mkdir()
     bench.refresh()
-    assert len(caplog.records) == MISPLACED_TOLD_MAX + 1
+    assert len(caplog.records) == MISPLACED_LOGGED_MAX + 1
     assert caplog.records[-1].getMessage() == "models: 3 more directories are ignored"
 
 

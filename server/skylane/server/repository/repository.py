@@ -1,8 +1,8 @@
-"""Keeps what is served equal to what is on disk.
+"""Keeps the served versions in step with the model repository on disk.
 
-`refresh` compares the two and mends the difference: a new version is verified, loaded and warmed up beside the one
-that serves, and takes its place only when it is ready; a broken one is refused with its reason, and the one before
-serves on. Call it as often as you like, from one thread at a time. It waits a while for each load, see loading.py.
+`refresh` compares the two and applies the difference: a new version is verified, loaded and warmed up while the old one
+serves, and replaces it only when it is ready; a broken version is refused with its reason, and the old one stays. Call
+it as often as needed, from one thread at a time. It waits a limited time for each load, see loading.py.
 """
 
 import logging
@@ -30,11 +30,11 @@ from skylane.server.repository.version_loader import VersionLoader
 
 log = logging.getLogger(__name__)
 
-MISPLACED_TOLD_MAX: Final = 20
-"""Lines in the log for directories that are found at once and ignored."""
+MISPLACED_LOGGED_MAX: Final = 20
+"""Most log lines for ignored directories in one scan."""
 
 TABLES_AT_START: Final = 50
-"""How often models that are loaded already begin to serve while the others are still loaded at the start."""
+"""How many times at the start the routes are published while other models are still loading."""
 
 Load = Callable[[Path, str, int, Policy], LoadedModel]
 """(directory, model, version, policy) → a model that may serve. Raises BrokenVersion."""
@@ -67,7 +67,7 @@ class Repository:
         self._policies = PolicyTracker(shared)
         self._loads = Loads(limits or LoadLimits(), start, clock)
         self._under_way: Sequence[LoadUnderWay] = ()
-        """Loads that go on beside others, as of the last look."""
+        """Loads still running in the background after the last poll."""
         self._loader = VersionLoader(
             lambda name, version, policy: load(root / name / str(version), name, version, policy),
             self._policies,
@@ -76,21 +76,21 @@ class Repository:
             wall_clock,
         )
         self.withheld: frozenset[str] = frozenset()
-        """Models that are not served although they are there."""
+        """Models that are in the repository but unloaded on request."""
         self._status: dict[str, ModelStatus] = {}
         self.refreshed = False
         """Whether everything that was on disk at the start has been loaded or refused."""
         self._gives_each = False
-        """Whether routes are given after each change; at the start only now and then, since each table names all."""
+        """Whether routes are published after each change. Not so at the start: each table holds all models."""
         self._not_loaded = set[str]()
-        """Models that are on disk and have not been looked at yet."""
+        """Models that are on disk and have not been processed yet."""
         self.progress = (0, 0)
-        """How many of the models on disk were loaded or refused at the last look, and how many there are."""
-        self._looks = ScanSchedule()
+        """Models on disk that were loaded or refused by the last poll, and all models on disk."""
+        self._schedule = ScanSchedule()
         self._watched: tuple[str, ...] = (str(root),)
-        """Where a change shows itself at a glance, as of the last look."""
+        """Paths whose time stamps reveal changes, as of the last poll."""
         self._restless = False
-        """Whether the next look may find something new although nothing changes on disk."""
+        """Whether the next poll may have work to do even if nothing changes on disk."""
 
     @property
     def status(self) -> Mapping[str, ModelStatus]:
@@ -99,27 +99,27 @@ class Repository:
 
     @property
     def is_loading(self) -> bool:
-        """Whether a load goes on beside the others. Safe to read from any thread."""
+        """Whether a load is running in the background. Safe to read from any thread."""
         return bool(self._under_way)
 
     def served_version(self, model: str, version: int) -> ServedVersion | None:
-        """The served version with this number."""
+        """The served version, or None if it is not served."""
         served = self._models.get(model)
         return served.served_versions.get(version) if served else None
 
     def is_stale(self, now: float) -> bool:
-        """Whether `refresh` may find something to do: it is not, for nearly all of the time, and this costs a tenth.
+        """Whether `refresh` may have something to do. Mostly it has not, and this check takes a tenth of its time.
 
         `now`: seconds of any clock that does not run back. For one thread; another may be in `refresh`.
         """
         paths = self._watched
         seen = self._reader.glance(paths)
-        if seen is None or self._looks.is_due(paths, seen, now) or self._restless:
+        if seen is None or self._schedule.is_due(paths, seen, now) or self._restless:
             return True
         return any(load.has_ended or self._loads.is_overdue(load) for load in self._under_way)
 
     def refresh(self) -> None:
-        """Make what is served equal to what is on disk. Never raises for what is wrong there: it is logged and told."""
+        """Apply changes on disk. Never raises for errors there: they are logged and reported in the status."""
         try:
             seen = self._reader.survey()
         except OSError as error:
@@ -135,7 +135,7 @@ class Repository:
             for served in self._models.values():
                 served.unfollowed = ""
         self._unreadable = ""
-        self._tell_of_misplaced(seen.misplaced)
+        self._warn_of_misplaced(seen.misplaced)
         was_full, self._loader.is_full = self._loader.is_full, False
         found = {name: model for name, model in seen.models.items() if name not in self.withheld}
         for name in self._models.keys() - found.keys():
@@ -160,10 +160,10 @@ class Repository:
         ) or any(model.unreadable for model in found.values())
         self._watched = self._paths_of(seen)
         self.refreshed = self.refreshed or all(load.is_given_up for load in self._under_way)
-        self._tell()
+        self._publish_status()
 
     def _bring_up(self, found: Mapping[str, ModelOnDisk]) -> None:
-        """Serve each model by what is on disk. Callers of new ones hear meanwhile that they are not loaded yet."""
+        """Apply each model's state on disk. Calls to new models get StillLoading until those are loaded."""
         self._not_loaded = found.keys() - self._models.keys()
         is_changed = bool(self._not_loaded) or not self._gives_each
         if is_changed:
@@ -185,19 +185,19 @@ class Repository:
             self._give_routes()
 
     def _is_suddenly_empty(self, seen: Survey) -> bool:
-        """Whether everything has gone at once, which nobody said is meant. What is unloaded does not count."""
+        """Whether all models vanished at once without a file that marks it as intended. Unloaded ones do not count."""
         return seen.is_empty and any(
             served.served_versions for name, served in self._models.items() if name not in self.withheld
         )
 
-    def _serve_on(self, what: str, details: str, told: str) -> None:
-        """Let everything serve on, since nothing is known of it. Logged once."""
+    def _serve_on(self, what: str, details: str, reason: str) -> None:
+        """Keep serving everything as it is, since its state on disk is unknown. Logged once."""
         if (text := f"{what}, all versions stay in service: {details}") != self._unreadable:
             log.error("%s", text)
         self._unreadable, self._restless = text, True
         for served in self._models.values():
-            served.unfollowed = told
-        self._tell()
+            served.unfollowed = reason
+        self._publish_status()
 
     def _paths_of(self, seen: Survey) -> tuple[str, ...]:
         """The directories, whose times tell of what came and went; the policies; and the files of refused versions,
@@ -213,17 +213,17 @@ class Repository:
             ),
         )
 
-    def _tell_of_misplaced(self, found: Mapping[str, str]) -> None:
-        """Warn once of what an operator may have meant as a model or a version."""
+    def _warn_of_misplaced(self, found: Mapping[str, str]) -> None:
+        """Warn once of directories that may be intended as a model or a version."""
         new = {path: expected for path, expected in found.items() if path not in self._misplaced}
-        for path, expected in list(new.items())[:MISPLACED_TOLD_MAX]:
+        for path, expected in list(new.items())[:MISPLACED_LOGGED_MAX]:
             log.warning("models: %s is ignored: %s", quoted(path), expected)
-        if len(new) > MISPLACED_TOLD_MAX:
-            log.warning("models: %d more directories are ignored", len(new) - MISPLACED_TOLD_MAX)
+        if len(new) > MISPLACED_LOGGED_MAX:
+            log.warning("models: %d more directories are ignored", len(new) - MISPLACED_LOGGED_MAX)
         self._misplaced = found
 
     def _leave(self, name: str, why: str, details: str) -> None:
-        """Let a model serve on as it is, since nothing is known of it. Logged once. Callers hear no details."""
+        """Keep serving a model as it is, since its state on disk is unknown. Logged once; callers get no details."""
         served = self._models.setdefault(name, Served())
         if why != served.unfollowed:
             log.error("%s: %s, and its versions stay in service: %s", name, why, details)
@@ -257,16 +257,16 @@ class Repository:
                 for v, served_version in before.items()
                 if served.served_versions.get(v) is not served_version
             }
-            _tell_of_names(name, served)
+            _log_names(name, served)
         elif not served.served_versions and served.reasons() != before_reasons:
-            self._give_routes()  # for its callers, to hear why
+            self._give_routes()  # so that callers get the new reason
 
     def _is_loading(self, name: str, served: Served) -> None:
-        """A load begins, which may take a while."""
+        """Update the status when a load begins, which may take a while."""
         self._status = {**self._status, name: served.status(self._policies.refused(name))}
 
     def _give_routes(self, *, at_once: bool = False) -> None:
-        """Serve by what there is now."""
+        """Publish routes for the versions served now."""
         if not (self._gives_each or at_once):
             return
         models = {name: served.routes() for name, served in self._models.items() if served.served_versions}
@@ -275,15 +275,15 @@ class Repository:
         coming = {name for name, served in self._models.items() if served.is_coming}
         self._serve(Routes(models, refused, loading=frozenset(self._not_loaded | coming)))
 
-    def _tell(self) -> None:
+    def _publish_status(self) -> None:
         """Publish a new status."""
         self._status = {
             name: served.status(self._policies.refused(name)) for name, served in sorted(self._models.items())
         }
 
 
-def _tell_of_names(name: str, served: Served) -> None:
-    """Log which version answers by default, and warn of names that lead nowhere, as a typo in a roll-back does."""
+def _log_names(name: str, served: Served) -> None:
+    """Log the default version, and warn of labels that name a version that is not served."""
     if not served.served_versions:
         return
     versions = served.policy.versions

@@ -1,4 +1,4 @@
-"""When the repository is worth a full look, which costs a millisecond, where a glance costs a tenth. Pure."""
+"""Decides when to scan the repository in full (a millisecond) and when to check time stamps (a tenth). Pure."""
 
 import math
 from collections.abc import Sequence
@@ -7,14 +7,14 @@ from typing import Final
 from skylane.server.repository.scanner import Glance
 
 FULL_S: Final = 30.0
-"""Longest between two full looks: some mounted object stores and network file systems keep no times of directories."""
+"""Longest time between two full scans: some object stores and network file systems keep no times of directories."""
 SETTLE_S: Final = 3.0
-"""For so long after a change every look is full: what changes twice within one tick of the file system's clock, which
-may be two seconds, looks the same the second time."""
+"""Every poll within this time after a change is a full scan: a second change within one tick of the file system's
+clock, which may be two seconds, leaves the time stamps as they are."""
 
 
 class ScanSchedule:
-    """Decides between a glance and a full look. Times are seconds on the caller's clock."""
+    """Decides between a check of time stamps and a full scan. Times are seconds on the caller's clock."""
 
     def __init__(self) -> None:
         self._paths: Sequence[str] = ()
@@ -22,7 +22,7 @@ class ScanSchedule:
         self._settled_at = self._full_at = -math.inf
 
     def is_due(self, paths: Sequence[str], glance: Glance, now: float) -> bool:
-        """Whether to look in full now, after this glance at these paths. Ask before each look, and obey."""
+        """Whether to scan in full now, given the time stamps of these paths. If True, the caller must scan."""
         if (paths, glance) != (self._paths, self._glance):
             self._paths, self._glance = paths, glance
             self._settled_at = now + SETTLE_S
