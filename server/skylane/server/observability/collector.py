@@ -1,7 +1,7 @@
-"""The figures of this process: of every version that it has served, read when metrics are requested.
+"""Collects the statistics of all versions that this process serves or has served, when a snapshot is requested.
 
-A served version that is gone, because it was replaced or its policy changed, leaves its statistics here; they are
-added up once nothing can change them any more. Nothing here is on the way of a request.
+The statistics of a retired version are added up here once they can no longer change, so totals never decrease.
+Nothing here runs on the request path.
 """
 
 import os
@@ -35,17 +35,17 @@ ROWS_BOUNDS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8
 """Upper bounds of the buckets of batch sizes; one more is for larger ones."""
 
 REASON_MAX: Final = 500
-"""Characters that are told of why a version is not served."""
+"""Most characters of the reason why a version is not served."""
 
 GONE_MAX: Final = 1000
-"""Versions that are served no more and still told of; beyond it the oldest are forgotten."""
+"""Most versions that are no longer served and still reported. Beyond that, the oldest are dropped."""
 
 
 class Collector:
-    """Follows the versions from their first route to their end. Thread-safe."""
+    """Tracks each served version from its first route until it is freed. Thread-safe."""
 
     def __init__(self, rejections: Callable[[], Mapping[tuple[str, str], int]]) -> None:
-        """`rejections`: (protocol, how they ended) → requests that no model was asked for."""
+        """`rejections`: (protocol, outcome) → requests that reached no model."""
         self._rejections = rejections
         self._lock = Lock()
         self._served_versions: dict[weakref.ref[ServedVersion], tuple[str, int, Statistics]] = {}
@@ -54,7 +54,7 @@ class Collector:
         self._started_at = time.time()
 
     def follow(self, routes: Routes) -> None:
-        """These versions serve from now on. Holds none of them in memory."""
+        """Track the versions of these routes, without keeping them in memory."""
         with self._lock:
             for name, model in routes.models.items():
                 for version, served_version in model.versions.items():
@@ -64,7 +64,7 @@ class Collector:
             self._fold()
 
     def timed(self, load: Load, clock: Callable[[], float] = time.monotonic) -> Load:
-        """The same function, counted."""
+        """The same function, with its loads counted and timed."""
 
         def counted(directory: Path, name: str, version: int, policy: Policy) -> LoadedModel:
             began_at, failures = clock(), 1
@@ -73,19 +73,19 @@ class Collector:
                 failures = 0
             finally:
                 with self._lock:
-                    told = self._loads.setdefault(name, LoadSnapshot(name))
-                    told.add(LoadSnapshot(name, 1 - failures, 0.0 if failures else clock() - began_at, failures))
+                    loads = self._loads.setdefault(name, LoadSnapshot(name))
+                    loads.add(LoadSnapshot(name, 1 - failures, 0.0 if failures else clock() - began_at, failures))
             return model
 
         return counted
 
     def figures(self, status: Mapping[str, ModelStatus]) -> Snapshot:
-        """Everything, now."""
+        """A snapshot of this process."""
         with self._lock:
             self._fold()
-            served_versions = [(told, ref()) for ref, told in self._served_versions.items()]
+            served_versions = [(*counted, ref()) for ref, counted in self._served_versions.items()]
             gone, loads = list(self._gone.values()), list(self._loads.values())
-        versions = [*gone, *_now([(*told, served_version) for told, served_version in served_versions], status)]
+        versions = [*gone, *_now(served_versions, status)]
         rejections = [Outcome(*key, requests) for key, requests in sorted(self._rejections().items())]
         policies = [
             PolicySnapshot(name, int(bool(model.policy_refused)), int(bool(model.unfollowed)))
@@ -104,7 +104,7 @@ class Collector:
         )
 
     def _fold(self) -> None:
-        """With the lock held: add up what can change no more."""
+        """With the lock held: add up the statistics of freed versions, which no longer change."""
         for ref in [ref for ref in self._served_versions if ref() is None]:
             name, version, statistics = self._served_versions.pop(ref)
             so_far, last = self._gone.pop((name, version), None), _of(name, version, statistics, None)
@@ -117,84 +117,83 @@ class Collector:
         return ProcessSnapshot(os.getpid(), self._started_at, resident_bytes(), times.user + times.system)
 
 
-def _of(name: str, version: int, told: Statistics, served_version: ServedVersion | None) -> VersionSnapshot:
-    """What a version counted, and how it is, if it is still there."""
+def _of(name: str, version: int, statistics: Statistics, served_version: ServedVersion | None) -> VersionSnapshot:
+    """What a served version counted, and its queue and cache if it still exists."""
     if served_version is None:
-        told.fold()
-        return _counted(name, version, told)
+        statistics.fold()
+        return _counted(name, version, statistics)
     with served_version.lock:
-        told.fold()
-        found = _counted(name, version, told)
-        found.queue_rows = served_version.queue.rows
-        found.cache_bytes = (
+        statistics.fold()
+        snapshot = _counted(name, version, statistics)
+        snapshot.queue_rows = served_version.queue.rows
+        snapshot.cache_bytes = (
             served_version.cache.used_bytes if served_version.cache and not served_version.retired else 0
         )
-    return found
+    return snapshot
 
 
-def _counted(name: str, version: int, told: Statistics) -> VersionSnapshot:
-    if not told.outcomes:  # nobody asked it: most of a thousand models
+def _counted(name: str, version: int, statistics: Statistics) -> VersionSnapshot:
+    if not statistics.outcomes:  # no requests yet: most of a thousand models
         return VersionSnapshot(model=name, version=version)
     return VersionSnapshot(
         model=name,
         version=version,
-        outcomes=[Outcome(*key, requests) for key, requests in told.outcomes.items()],
-        total=_histogram(told.total),
-        queue=_histogram(told.queue),
-        run=_histogram(told.run),
-        batch_rows=_rows(told),
-        gather_s=told.gather_s,
-        run_s=told.run_s,
-        reply_s=told.reply_s,
-        hits=told.hits,
-        hit_s=told.hit_s,
-        misses=told.total.count if told.caches else 0,
-        coalesced=told.coalesced,
+        outcomes=[Outcome(*key, requests) for key, requests in statistics.outcomes.items()],
+        total=_histogram(statistics.total),
+        queue=_histogram(statistics.queue),
+        run=_histogram(statistics.run),
+        batch_rows=_rows(statistics),
+        gather_s=statistics.gather_s,
+        run_s=statistics.run_s,
+        reply_s=statistics.reply_s,
+        hits=statistics.hits,
+        hit_s=statistics.hit_s,
+        misses=statistics.total.count if statistics.caches else 0,
+        coalesced=statistics.coalesced,
         sizes=[
             SizeSnapshot(rows, size.executions, size.gather_s, size.run_s, size.reply_s)
-            for rows, size in told.batches.items()
+            for rows, size in statistics.batches.items()
         ],
-        last_at=time.time() - time.monotonic() + told.last_at if told.last_at else 0.0,
+        last_at=time.time() - time.monotonic() + statistics.last_at if statistics.last_at else 0.0,
     )
 
 
-def _histogram(told: Histogram) -> HistogramSnapshot:
-    return HistogramSnapshot(list(told.buckets), told.seconds)
+def _histogram(histogram: Histogram) -> HistogramSnapshot:
+    return HistogramSnapshot(list(histogram.buckets), histogram.seconds)
 
 
-def _rows(told: Statistics) -> HistogramSnapshot:
+def _rows(statistics: Statistics) -> HistogramSnapshot:
     buckets = [0] * (len(ROWS_BOUNDS) + 1)
-    for rows, size in told.batches.items():
+    for rows, size in statistics.batches.items():
         buckets[bisect_left(ROWS_BOUNDS, rows)] += size.executions
-    return HistogramSnapshot(buckets, float(told.rows))
+    return HistogramSnapshot(buckets, float(statistics.rows))
 
 
 def _now(
     served_versions: Sequence[tuple[str, int, Statistics, ServedVersion | None]], status: Mapping[str, ModelStatus]
 ) -> list[VersionSnapshot]:
-    """What versions counted, and how each version is: in as few parts as there can be, since each takes time to add."""
+    """Snapshots with counts and states of all versions, in as few parts as possible, since adding each takes time."""
     parts, latest = list[VersionSnapshot](), dict[tuple[str, int], VersionSnapshot]()
     sessions = set[int]()
     for name, version, statistics, served_version in served_versions:
-        found = latest[name, version] = _of(name, version, statistics, served_version)
-        if (
-            served_version and id(served_version.model) not in sessions
-        ):  # where a policy changed, two versions have one session for a while
+        snapshot = latest[name, version] = _of(name, version, statistics, served_version)
+        # After a change of policy, two served versions share one session for a while.
+        if served_version and id(served_version.model) not in sessions:
             sessions.add(id(served_version.model))
-            found.memory_bytes = served_version.model.memory_bytes
-        parts.append(found)
+            snapshot.memory_bytes = served_version.model.memory_bytes
+        parts.append(snapshot)
     for name, model in status.items():
-        for version, told in model.versions.items():
+        for version, version_status in model.versions.items():
             if (name, version) not in latest:
                 latest[name, version] = VersionSnapshot(model=name, version=version)
                 parts.append(latest[name, version])
-            latest[name, version].states = {told.state.value: 1}
-            latest[name, version].reason = told.reason[:REASON_MAX]
+            latest[name, version].states = {version_status.state.value: 1}
+            latest[name, version].reason = version_status.reason[:REASON_MAX]
     return parts
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM; 0 where the system does not tell."""
+    """Resident memory of this process; 0 where the system does not report it."""
     try:
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     except OSError:
