@@ -153,6 +153,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--models", type=Path, default=Path("models"), help="the model repository (default: %(default)s)"
     )
+    for add in (_add_acceptance, _add_trust, _add_record):
+        add(parser)
+    return parser
+
+
+def _add_acceptance(parser: argparse.ArgumentParser) -> None:
     gate = parser.add_argument_group("acceptance")
     gate.add_argument(
         "--tolerance",
@@ -177,6 +183,9 @@ def _parser() -> argparse.ArgumentParser:
     gate.add_argument(
         "--force", action="store_true", help="publish the most accurate graph even if it is outside the tolerance"
     )
+
+
+def _add_trust(parser: argparse.ArgumentParser) -> None:
     trust = parser.add_argument_group("trust")
     trust.add_argument(
         "--trust-types",
@@ -188,6 +197,9 @@ def _parser() -> argparse.ArgumentParser:
     trust.add_argument(
         "--trust", action="store_true", help="allow the file to run any code; required for pickle and joblib files"
     )
+
+
+def _add_record(parser: argparse.ArgumentParser) -> None:
     record = parser.add_argument_group("recorded in the manifest")
     record.add_argument(
         "--training",
@@ -203,7 +215,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="a metric that you measured, such as auc=0.81; may be repeated",
     )
-    return parser
 
 
 class _Once(argparse.Action):
