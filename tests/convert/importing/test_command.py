@@ -142,7 +142,7 @@ def test_one_model_of_a_repository_may_get_another_name(command: Command, tmp_pa
     [
         pytest.param(["net.onnx"], "--name is required", id="no name"),
         pytest.param(["net.onnx", "--name", "a b"], "'a b' is not a valid model name", id="a name that cannot be"),
-        pytest.param(["absent.onnx", "--name", "a"], "absent.onnx: cannot be read", id="no file"),
+        pytest.param(["absent.onnx", "--name", "a"], "absent.onnx: no such file or directory", id="no file"),
         pytest.param(["triton", "--sample", "absent.npz"], "--sample absent.npz: no such file", id="no sample"),
         pytest.param(["triton", "--name", "a"], "--name applies to a single model", id="a name for many models"),
         pytest.param(["triton", "--version", "2"], "--version applies to a single file", id="a number for many models"),
@@ -160,8 +160,52 @@ def test_wrong_usage(
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved/saved_model.pb").touch()
     (tmp_path / "empty").mkdir()
+    for other in ("m.skops", "m.pt"):
+        (tmp_path / other).touch()
     assert command(tmp_path / arguments[0], *arguments[1:]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["nope", "nope.onnx"])
+def test_a_path_that_is_not_there_is_named(path: str, command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(path) == 2
+    assert capsys.readouterr().err == f"error: {path}: there is no such file or directory\n"
+
+
+def test_a_directory_with_a_graph_but_without_versions_says_what_to_import(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flat, version = tmp_path / "net", tmp_path / "triton/net/1"
+    file = graphs.save(graphs.affine(), flat / "model.onnx")
+    graphs.save(graphs.affine(), version / "model.onnx")
+    assert command(flat) == 2
+    assert f"import the file: `skylane import {file} --name net`" in capsys.readouterr().err
+    assert command(version) == 2
+    assert f"it is a version: import its model, `skylane import {version.parent}`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["models", "models/net"])
+def test_nothing_is_published_into_the_repository_of_triton_itself(
+    path: str, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graphs.save(graphs.affine(), tmp_path / "models/net/1/model.onnx")
+    (tmp_path / "models/net/config.pbtxt").write_text("max_batch_size: 8 dynamic_batching {}")
+    assert command(tmp_path / path) == 2
+    assert "it is Triton's repository itself: name another directory" in capsys.readouterr().err
+    assert not (tmp_path / "models/net/model.toml").exists()
+
+
+def test_a_model_without_a_file_among_the_samples_is_reported(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        graphs.save(graphs.affine(), tmp_path / "triton" / name / "1/model.onnx")
+    (tmp_path / "rows").mkdir()
+    np.savez(tmp_path / "rows/a.npz", x=np.ones((4, 4), np.float32))
+    assert command(tmp_path / "triton", "--sample", tmp_path / "rows") == 0
+    message = " ".join(capsys.readouterr().out.split())
+    assert "expected b.npz, .parquet, .csv or .arrow there, found none" in message
+    assert "expected a.npz" not in message
 
 
 def test_help_shows_the_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from rich.console import Console
 
 from skylane.convert.errors import BadArgument, ConversionError
 from skylane.convert.importing import report as reports
@@ -80,6 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _import(options: argparse.Namespace) -> int:
     path: Path = options.path
+    if not path.exists():
+        raise BadArgument(f"{path}: no such file or directory")
     if options.sample is not None and not options.sample.exists():
         raise BadArgument(f"--sample {options.sample}: no such file or directory")
     if is_mlflow(path):
@@ -211,16 +214,24 @@ def _triton(options: argparse.Namespace) -> int:
     single = is_model(options.path)
     if options.name is not None and not single:
         raise BadArgument("--name applies to a single model: the models of a repository keep their names")
+    target: Path = options.models / (options.name or options.path.resolve().name) if single else options.models
+    if target.resolve() == options.path.resolve():
+        raise BadArgument(
+            f"--models {options.models}: expected another directory than Triton's own: versions are published beside the "
+            "original, not over it"
+        )
     out = reports.console()
     done: list[ModelReport] = []
     if single:
         name = options.name or options.path.resolve().name
         done.append(import_model(options.path, name, options.models, add))
         reports.show_model(done[-1], out)
+        _say_without_sample(options.sample, done[-1], out)
     else:
         for report in import_repository(options.path, options.models, add):
             done.append(report)
             reports.show_model(report, out)
+            _say_without_sample(options.sample, report, out)
         reports.show_summary(done, out)
     return next((report.exit_code for report in done if report.exit_code), 0)
 
@@ -231,9 +242,19 @@ def _sample_of(sample: Path | None, name: str) -> RowsOf | None:
         return None
     if not sample.is_dir():
         return partial(read_rows, sample)
-    files = [sample / f"{name}{suffix}" for suffix in SAMPLES]
-    file = next((path for path in files if path.is_file()), None)
+    file = _sample_file(sample, name)
     return None if file is None else partial(read_rows, file)
+
+
+def _sample_file(directory: Path, name: str) -> Path | None:
+    return next((path for suffix in SAMPLES if (path := directory / f"{name}{suffix}").is_file()), None)
+
+
+def _say_without_sample(sample: Path | None, report: ModelReport, out: Console) -> None:
+    """A directory of samples without one for a model may be a mistake: random rows took its place."""
+    if sample is None or not sample.is_dir() or not report.versions or _sample_file(sample, report.name):
+        return
+    out.print(f"--sample {sample}: expected {report.name}{', '.join(SAMPLES[:-1])} or {SAMPLES[-1]} there, found none")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,7 +6,7 @@ The layout is <model>/config.pbtxt, which may be missing, and <model>/<version>/
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -91,7 +91,10 @@ def import_repository(root: Path, repository: Path, add: Import) -> Iterator[Mod
         raise Unreadable(f"{root}: cannot be read: {error.strerror}") from error
     directories = [path for path in children if path.is_dir()]
     if not directories:
-        raise Unreadable(f"{root}: expected a Triton repository, <model>/<version>/{MODEL}, but it has no directories")
+        raise Unreadable(
+            f"{root}: expected a Triton repository, <model>/<version>/{MODEL}, but it has no directories"
+            f"{_instead(root, children)}"
+        )
     for path in children:
         if path.is_dir():
             yield import_model(path, path.name, repository, add)
@@ -99,6 +102,17 @@ def import_repository(root: Path, repository: Path, add: Import) -> Iterator[Mod
             lone = ModelReport(path.name)
             lone.refuse(f"it lies in no model's directory: `skylane import {path} --name {path.stem}` imports the file")
             yield lone
+
+
+def _instead(root: Path, files: Sequence[Path]) -> str:
+    """What to import instead of a directory that has an ONNX file itself, as that of a version or without one."""
+    graph = next((path for path in files if path.suffix == ".onnx"), None)
+    if graph is None:
+        return ""
+    place = root.resolve()
+    if place.name.isdecimal():
+        return f"; it is a version: import its model, `skylane import {root.parent if root.name else place.parent}`"
+    return f"; import the file: `skylane import {graph} --name {place.name}`"
 
 
 def import_model(directory: Path, name: str, repository: Path, add: Import) -> ModelReport:
