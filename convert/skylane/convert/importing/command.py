@@ -217,8 +217,8 @@ def _triton(options: argparse.Namespace) -> int:
     target: Path = options.models / (options.name or options.path.resolve().name) if single else options.models
     if target.resolve() == options.path.resolve():
         raise BadArgument(
-            f"--models {options.models}: expected another directory than Triton's own: versions are published beside the "
-            "original, not over it"
+            f"--models {options.models}: expected another directory than Triton's own: versions are published "
+            "beside the original, not over it"
         )
     out = reports.console()
     done: list[ModelReport] = []
