@@ -186,6 +186,16 @@ def test_a_block_is_known_from_its_second_time_on() -> None:
     assert heads.known == {blocks[2]: head}
 
 
+def test_a_block_with_a_content_length_is_remembered_with_it() -> None:
+    """Load generators send one with every request."""
+    heads, encoder = made(), Encoder()
+    first, again, third = (encoder.encode(fields_of(HOT, ("content-length", "7"))) for _ in range(3))
+    heads.decode(first)
+    head = heads.decode(again)
+    assert heads.known == {third: head}
+    assert (head.may_have(7), head.may_have(6)) == (True, False)
+
+
 def test_a_value_that_is_another_each_time_is_all_that_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a client that puts it into the table."""
     heads, encoder = made(), Encoder()
