@@ -1,0 +1,1 @@
+"""What was asked and answered: Arrow segments that the server writes and everything in the loop reads."""

@@ -1,0 +1,1 @@
+"""Reads journal and outcomes, and reports how each model does: performance, drift, alarms, pages."""
