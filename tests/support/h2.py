@@ -9,7 +9,7 @@ from hpack import Decoder, Encoder
 
 from fakes import Nobody
 from skylane.server.core.errors import MessageTooLarge
-from skylane.server.core.grant import ANYONE, Grant
+from skylane.server.core.token_scope import ANYONE, Grant
 from skylane.server.core.types import Call, Sink
 from skylane.server.grpc.http2 import frames
 from skylane.server.grpc.http2.call_buffer import CallBuffer

@@ -17,7 +17,7 @@ from skylane.server.auth.tls import TlsFiles, files_of
 from skylane.server.core.hosts import UNIX, Hosts, internet, unix_paths
 from skylane.server.core.settings import Settings
 from skylane.server.grpc.base.method_table import BatchedMethods, CallEnded, TraceOf
-from skylane.server.grpc.grpcio.permission import TUNNEL_KEY, is_open
+from skylane.server.grpc.grpcio.auth_interceptor import PROXY_KEY, is_open
 from skylane.server.grpc.http2.direct_methods import DirectIntake, DirectMethods
 from skylane.server.grpc.http2.health import Health
 from skylane.server.grpc.http2.limits import Limits
@@ -84,9 +84,9 @@ def listen(
 ) -> Listener:
     """Bind as the settings say; `server` has all methods already. Raises CannotListen or CannotStart.
 
-    `secret`: see Permission. `trace_of`: None where nobody traces. `ended`: told by our own front of requests that no
-    method has counted; of
-    grpcio's, Permission tells. `direct` and `health`: what our own front answers itself, beside what is hot.
+    `secret`: see AuthInterceptor. `trace_of`: None if tracing is not configured. `ended` is called by the native
+    transport for requests that no method has counted; on the grpcio transport AuthInterceptor calls it. `direct` and
+    `health`: what the native transport answers itself, in addition to the batched methods.
     """
     address = all_shown(settings.host, settings.port)
     tls = files_of(settings, "h2")
@@ -167,7 +167,7 @@ class FrontListener:
         direct: DirectMethods = MappingProxyType({}),
         health: Health | None = None,
     ) -> None:
-        """Bind. Raises OSError if the port cannot be bound. `secret`: see Permission."""
+        """Bind. Raises OSError if the port cannot be bound. `secret`: see AuthInterceptor."""
         self._bound = bind(settings.host, settings.port, share_port=settings.supervised, inherited=settings.inherited)
         self.port = self._bound.port
         self._tls = tls
@@ -179,7 +179,7 @@ class FrontListener:
         self._server = server
         self._server.add_insecure_port(target)
         self._tunnels = GrpcioProxy(
-            target, lambda connection, job: self._reactor.change(connection, job), ((TUNNEL_KEY, secret),)
+            target, lambda connection, job: self._reactor.change(connection, job), ((PROXY_KEY, secret),)
         )
         limits = Limits(
             message_bytes=settings.message_bytes_max,

@@ -7,7 +7,7 @@ from grpc import StatusCode
 from grpc_health.v1 import health_pb2
 
 from skylane.server.core.errors import BadRequest, ModelNotFound
-from skylane.server.core.grant import ANYONE
+from skylane.server.core.token_scope import ANYONE
 from skylane.server.grpc.http2 import frames
 from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.http2.frames import Code, Kind, Setting

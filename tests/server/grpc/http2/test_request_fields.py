@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fakes import Nobody
 from skylane.server.core.errors import Unauthenticated
-from skylane.server.core.grant import ANYONE, Grant
+from skylane.server.core.token_scope import ANYONE, Grant
 from skylane.server.grpc.http2 import request_fields
 from skylane.server.grpc.http2.call_buffer import CallBuffer
 from skylane.server.grpc.http2.frames import ConnectionFault

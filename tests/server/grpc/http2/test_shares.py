@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from skylane.server.codecs.grpc_status import Status
 from skylane.server.core.errors import Unauthenticated
-from skylane.server.core.grant import ANYONE, Grant
+from skylane.server.core.token_scope import ANYONE, Grant
 from skylane.server.grpc.http2 import frames
 from skylane.server.grpc.http2.call_buffer import HANDED_OVER_BYTES, CallBuffer
 from skylane.server.grpc.http2.flood_guard import IDLE_FRAMES_FORGIVEN

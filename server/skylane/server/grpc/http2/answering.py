@@ -9,7 +9,7 @@ from grpc import StatusCode
 
 from skylane.server.codecs.grpc_status import Status, status_of
 from skylane.server.core.errors import Unauthenticated
-from skylane.server.core.grant import Grant
+from skylane.server.core.token_scope import Grant
 from skylane.server.core.types import Call
 from skylane.server.grpc.http2 import frames, response_headers
 from skylane.server.grpc.http2.flood_guard import ABANDONED, ClosedStreams, FloodGuard, StallGuard

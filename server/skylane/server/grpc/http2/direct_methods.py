@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from skylane.server.codecs.grpc_status import STATUS_OF
 from skylane.server.core.errors import CallCancelled, MessageTooLarge, ModelFailed, ServingError
-from skylane.server.core.grant import Grant
+from skylane.server.core.token_scope import Grant
 from skylane.server.core.types import Call, Sink
 from skylane.server.grpc.base.method_table import CallEnded
 from skylane.server.grpc.http2.messages import message_too_large

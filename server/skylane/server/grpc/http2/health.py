@@ -14,8 +14,8 @@ from grpc_health.v1.health import SERVICE_NAME
 
 from skylane.server.codecs.grpc_status import Status, status_of
 from skylane.server.core.errors import BadRequest, ModelNotFound
-from skylane.server.core.grant import Grant
 from skylane.server.core.text import quoted
+from skylane.server.core.token_scope import Grant
 from skylane.server.grpc.http2.call_streams import Thread
 from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.http2.request_headers import RequestHeaders

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from skylane.server.core.grant import Grant
+from skylane.server.core.token_scope import Grant
 from skylane.server.core.types import Sink
 from skylane.server.grpc.base.method_table import CallEnded, TraceOf
 from skylane.server.grpc.http2.call_buffer import CallBuffer

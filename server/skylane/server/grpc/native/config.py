@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from skylane.server.core.grant import ANYONE, Grant
+from skylane.server.core.token_scope import ANYONE, Grant
 from skylane.server.grpc.base.method_table import BatchedMethod, CallEnded, TraceOf
 from skylane.server.grpc.http2.call_streams import Wrap
 from skylane.server.grpc.http2.health import Health
