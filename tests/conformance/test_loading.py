@@ -26,6 +26,7 @@ import asyncio, socket, sys
 from pathlib import Path
 from skylane.server.observability import logs
 from skylane.server.core.settings import Settings
+from skylane.server.repository.verified_loading import load_version
 {imports}
 
 def load(directory, name, version, policy):
