@@ -43,7 +43,7 @@ class Watched:
     def __init__(self) -> None:
         self.health, self.thread = Health(), Thread()
         self.watches = Watches(self.health, self.thread)
-        self.ours = Ours(open_tunnel=self.watches.open)
+        self.ours = Ours(open_stream=self.watches.open)
         self.client = Client()
 
     def watch(self, stream_id: int, service: str) -> None:

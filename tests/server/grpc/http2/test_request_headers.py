@@ -26,7 +26,7 @@ from skylane.server.grpc.http2.request_headers import (
     seconds,
 )
 from skylane.server.grpc.http2.response_headers import field
-from support.h2 import HOT, TUNNEL, Recorder, fields_of
+from support.h2 import HOT, STREAMED, Recorder, fields_of
 
 INBOX = CallBuffer(Recorder(), Nobody())
 
@@ -314,7 +314,7 @@ def test_metadata_over_the_limit_is_refused_alone_and_the_table_stays(over: int)
 
 
 def test_metadata_in_bytes() -> None:
-    fields = fields_of(TUNNEL, ("a-bin", "AAE"), ("b-bin", "AAE=,Ag=="), ("c", "text"))
+    fields = fields_of(STREAMED, ("a-bin", "AAE"), ("b-bin", "AAE=,Ag=="), ("c", "text"))
     head = made().decode(Encoder().encode(fields))
     assert head.metadata == (("a-bin", b"\0\1"), ("b-bin", b"\0\1"), ("b-bin", b"\2"), ("c", "text"))
 

@@ -22,7 +22,7 @@ _NONE_LEFT: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Acceptor:
-    """The listening sockets of a front, which belong to the front's thread once it listens."""
+    """The listening sockets of a front, which belong to the reactor's thread once it listens."""
 
     def __init__(
         self,

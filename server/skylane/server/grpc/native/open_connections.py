@@ -84,7 +84,7 @@ class OpenConnections:
                 self._end(each)
                 continue
             if self._tokens_required:
-                each.connection.end_revoked()
+                each.connection.streams.end_revoked()
                 self._touched.add(each.connection)
             if now >= each.expires_at:
                 self._expire(each, now)
