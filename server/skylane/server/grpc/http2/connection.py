@@ -1,8 +1,8 @@
 """One HTTP/2 connection, without its socket: bytes in, calls out; replies in, frames out.
 
-Optimised for many small requests: one that arrives in two frames, with headers seen before, becomes a call in under
-2 µs. Rarer cases have methods of their own. Every limit of limits.py that concerns one connection is enforced here. HTTP/2 is
-RFC 9113; how gRPC uses it is in grpc/doc/PROTOCOL-HTTP2.md.
+Optimised for many small requests: one that arrives in two frames, with headers seen before, becomes a call in under 2
+µs. Rarer cases have methods of their own. Every limit of limits.py that concerns one connection is enforced here.
+HTTP/2 is RFC 9113; how gRPC uses it is in grpc/doc/PROTOCOL-HTTP2.md.
 """
 
 from typing import Final

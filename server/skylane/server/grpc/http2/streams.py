@@ -1,8 +1,8 @@
 """All streams of one connection, each in one state at a time, and how each ends: answered, refused, reset, abandoned.
 
-States: *opened* (its headers are here, and no part of its message), *receiving* (its message comes in parts, or it is
-a stream of messages), *running* (its call was handed over and is not answered), *closed* (ended by us while the client may
-still send). What a peer may send, and which state a stream enters, is decided in connection.py.
+States: *opened* (its headers are here, and no part of its message), *receiving* (its message comes in parts, or it is a
+stream of messages), *running* (its call was handed over and is not answered), *closed* (ended by us while the client
+may still send). What a peer may send, and which state a stream enters, is decided in connection.py.
 """
 
 from grpc import StatusCode

@@ -6,8 +6,9 @@ from typing import Final
 
 from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.native.acceptor import Acceptor
+from skylane.server.grpc.native.peer_socket import ConnectionClosed
 from skylane.server.grpc.native.poller import READ, WRITE, Poller
-from skylane.server.grpc.native.socket_connection import ConnectionClosed, SocketConnection
+from skylane.server.grpc.native.socket_connection import SocketConnection
 
 log = logging.getLogger(__name__)
 
