@@ -52,9 +52,9 @@ class ReceivingStream:
         "answered",
         "began_at",
         "ended",
+        "handler",
         "headers",
         "place",
-        "handler",
         "whole",
     )
 
