@@ -1,6 +1,8 @@
 """One connection: bytes in, calls and frames out. What a client may say, in all its ways, and what is refused."""
 
+import gc
 import gzip
+import weakref
 from itertools import pairwise
 
 import pytest
@@ -535,3 +537,16 @@ def test_a_service_that_takes_nothing_stops_its_client(content: bytes) -> None:
     room += sum(frame.number for frame in ours.sent() if frame.kind == Kind.WINDOW_UPDATE)
     assert ReceivingStream.WINDOW // 2 < room <= ReceivingStream.WINDOW
     assert ours.budget.left >= Limits().partial_bytes - len(part)
+
+
+def test_a_lost_connection_is_freed_without_the_garbage_collector() -> None:
+    ours = Ours()
+    ours.connection.feed(Client.PREFACE + Client().request(1), 0.0)
+    lost = weakref.ref(ours.connection)
+    ours.connection.lose()
+    gc.disable()
+    try:
+        del ours
+        assert lost() is None
+    finally:
+        gc.enable()

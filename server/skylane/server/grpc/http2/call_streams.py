@@ -16,8 +16,9 @@ from skylane.server.codecs.grpc_status import Status, status_of
 from skylane.server.core.errors import ServingError, ShuttingDown
 from skylane.server.core.types import Call
 from skylane.server.grpc.http2.call_buffer import CallBuffer
-from skylane.server.grpc.http2.connection import KEPT_BYTES, Connection
+from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.http2.request_headers import RequestHeaders
+from skylane.server.grpc.http2.request_receiver import KEPT_BYTES
 
 UNSENT_BYTES_MAX: Final = 2**20
 """Of one stream's replies that its client has no room for; then no more calls are made."""
