@@ -25,7 +25,7 @@ from skylane.server.grpc.http2.frames import (
 )
 from skylane.server.grpc.http2.limits import Limits
 from skylane.server.grpc.http2.receiving_stream import ReceivingStream
-from support.h2 import HOT, STREAMED, Client, Frame, Ours, fields_of, message
+from support.h2 import HOT, STREAMED, Client, Frame, Ours, RecordedStream, fields_of, message
 
 FINE = Status(StatusCode.OK, "")
 
@@ -540,8 +540,8 @@ def test_a_service_that_takes_nothing_stops_its_client(content: bytes) -> None:
 
 
 def test_a_lost_connection_is_freed_without_the_garbage_collector() -> None:
-    ours = Ours()
-    ours.feed(Client().request(1))
+    ours = Ours(open_stream=lambda _connection, stream_id, headers: RecordedStream(stream_id, headers))
+    ours.feed(Client().request(1) + Client().head(3, STREAMED))
     ours.taken()
     lost = weakref.ref(ours.connection)
     ours.connection.lose()

@@ -173,7 +173,7 @@ def test_places_are_shared_by_all_connections_and_given_back(ended_by: str) -> N
         case _:
             first.connection.lose()
     second.feed(others.head(3, STREAMED))
-    assert [handler.stream_id for handler in second.grpcio_proxy] == [3]
+    assert [handler.stream_id for handler in second.opened] == [3]
 
 
 ABANDONED = [
