@@ -52,7 +52,7 @@ from skylane.server.observability.collector import Collector
 from skylane.server.observability.metrics_service import MetricsService
 from skylane.server.observability.snapshot import SpanSnapshot
 from skylane.server.observability.tracing.setting import tracing_of
-from skylane.server.observability.tracing.tracer import FollowedEngine, Tracer
+from skylane.server.observability.tracing.tracer import TracedEngine, Tracer
 from skylane.server.observability.unrouted_requests import UnroutedRequests
 from skylane.server.repository.background_loads import LoadLimits
 from skylane.server.repository.follower import RepositoryFollower
@@ -94,7 +94,7 @@ class App:
         self._rejections = RejectionCounter()
         self._unrouted = UnroutedRequests(self._rejections, protocol_of, access)
         self._engine = Engine(self._workers, time.monotonic, self._rejections, observer=all_of(tracer, access))
-        self._answerer = FollowedEngine(self._engine, tracer) if tracer else self._engine
+        self._answerer = TracedEngine(self._engine, tracer) if tracer else self._engine
         self._methods = self._batched_methods(tracer, access)
         self._authenticator = Authenticator(settings.tokens)
         self._routes = Routes()

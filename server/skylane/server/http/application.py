@@ -15,7 +15,7 @@ from skylane.server.http.bounded_protocol import HEALTH, RESERVED
 from skylane.server.http.browsers import BrowserRules, Refused
 from skylane.server.http.error_responses import response_to_misuse, wrong_method
 from skylane.server.http.handler_context import Context
-from skylane.server.observability import http_request_log as visits
+from skylane.server.observability import http_request_log
 from skylane.server.observability.http_request_log import HttpRequestListener
 
 _ID_FIELD: Final = request_ids.FIELD.encode()
@@ -55,7 +55,7 @@ class Application:
         assert scope["type"] == "http"
         fields = _fields(scope)
         sent_id = "".join(fields.get(request_ids.FIELD, ())[:1])
-        http_request, status = visits.enter(scope, request_ids.sanitized(sent_id) or request_ids.new_id()), 0
+        http_request, status = http_request_log.enter(scope, request_ids.sanitized(sent_id) or request_ids.new_id()), 0
         more = [(_ID_FIELD, http_request.request_id.encode()), _NOSNIFF]
         if scope.get(RESERVED):
             more.append(_CLOSE)
@@ -80,7 +80,7 @@ class Application:
 
     def _at_the_door(self, scope: Scope, fields: Mapping[str, list[str]], origin: str) -> Response | None:
         """The answer to a request that no route should see."""
-        path, request_id = scope["path"], visits.of(scope).request_id
+        path, request_id = scope["path"], http_request_log.of(scope).request_id
         if path in HEALTH and scope["method"] in ("GET", "HEAD"):
             return None  # a probe is answered under every name and on every connection
         if scope.get(RESERVED):
@@ -115,4 +115,4 @@ async def _misused(request: Request, error: Exception) -> Response:
         error.detail = _NO_SUCH_PATH
     elif error.status_code == 405:
         error = wrong_method(request.method, (error.headers or {}).get("Allow", ""))
-    return response_to_misuse(error, visits.of(request.scope).request_id)
+    return response_to_misuse(error, http_request_log.of(request.scope).request_id)

@@ -15,7 +15,7 @@ from skylane.server.admin.model_control import ModelControl
 from skylane.server.admin.readiness import Readiness
 from skylane.server.auth.authenticator import Authenticator
 from skylane.server.core.batch_task import Bound, RequestGroup
-from skylane.server.core.errors import BadRequest, ModelFailed, ModelNotFound, ServingError
+from skylane.server.core.errors import INTERNAL_ERROR, BadRequest, ModelFailed, ModelNotFound, ServingError
 from skylane.server.core.text import quoted
 from skylane.server.core.token_scope import Grant
 from skylane.server.core.types import NO_DEADLINE, Call, Interface, Route
@@ -26,7 +26,7 @@ from skylane.server.http.error_responses import response_to, response_to_misuse
 from skylane.server.http.packed_replies import Reply
 from skylane.server.http.request_bodies import Bodies
 from skylane.server.http.request_inputs import RequestInputs
-from skylane.server.observability import http_request_log as visits
+from skylane.server.observability import http_request_log
 from skylane.server.repository.repository import ModelStatus
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class Context:
 
     async def group(self, request: Request, make: Callable[[Call], RequestGroup], deadline: float) -> Reply:
         """The engine's answer, which counts the request from here on. Raises ServingError."""
-        http_request = visits.of(request.scope)
+        http_request = http_request_log.of(request.scope)
         http_request.counted = True
         return await self.exchange.group(
             make, deadline, lambda: gone(request), http_request.protocol, http_request.request_id
@@ -172,11 +172,11 @@ def cached_header(reply: Reply) -> dict[str, str]:
     return {CACHED_HEADER: "true"} if reply.cached else {}
 
 
-def entered(handler: Handler, protocol: str = visits.OTHERS) -> Handler:
+def entered(handler: Handler, protocol: str = http_request_log.OTHERS) -> Handler:
     """The handler as it is registered: what it raises becomes an answer. `protocol`: under which it is counted."""
 
     async def enter(request: Request) -> Response:
-        http_request = visits.of(request.scope)
+        http_request = http_request_log.of(request.scope)
         http_request.protocol = protocol
         try:
             return await handler(request)
@@ -189,6 +189,6 @@ def entered(handler: Handler, protocol: str = visits.OTHERS) -> Handler:
             told = {"request_id": http_request.request_id}
             log.exception("%s %s failed with an internal error", request.method, quoted(request.url.path), extra=told)
             http_request.error = ModelFailed.__name__
-            return response_to(ModelFailed("internal error; the log has more"), http_request.request_id)
+            return response_to(ModelFailed(INTERNAL_ERROR), http_request.request_id)
 
     return enter

@@ -8,15 +8,22 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from skylane.server.core.batch_task import Answerer, RequestGroup
-from skylane.server.core.errors import CallCancelled, MessageTooLarge, ModelFailed, PermissionDenied, ServingError
+from skylane.server.core.errors import (
+    INTERNAL_ERROR,
+    CallCancelled,
+    MessageTooLarge,
+    ModelFailed,
+    PermissionDenied,
+    ServingError,
+)
 from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.token_scope import ANYONE, Grant
 from skylane.server.core.types import Call, Sink
 
 log = logging.getLogger(__name__)
 
-TOLD_MAX: Final = 8
-"""Requests that a line of the log names, of a list that met a fault together."""
+LOGGED_IDS_MAX: Final = 8
+"""Request ids in one log line about an internal error that calls have in common."""
 
 
 class Decoder(Protocol):
@@ -52,14 +59,14 @@ class MethodHandler:
             groups = self._decode(calls, payloads, sink)
         except Exception:  # a fault of ours must not stop the thread that receives, nor leave a caller waiting
             left = [call for call in calls if not call.done]
-            ids = " ".join(call.request_id for call in left[:TOLD_MAX])
-            log.exception("%d calls met a fault of the decoder", len(calls), extra={"request_id": ids})
-            self._refuse(left, ModelFailed("internal error; the log has more"), sink)
+            ids = " ".join(call.request_id for call in left[:LOGGED_IDS_MAX])
+            log.exception("decoding %d calls failed with an internal error", len(calls), extra={"request_id": ids})
+            self._refuse(left, ModelFailed(INTERNAL_ERROR), sink)
             return
         try:
             self._engine.submit(groups)
         except Exception:  # what was taken is with the engine: refusing it here could answer it twice
-            log.exception("%d calls met a fault of the engine", len(calls))
+            log.exception("submitting %d calls failed with an internal error", len(calls))
 
     def _decode(self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink) -> list[RequestGroup]:
         if all(call.grant is ANYONE for call in calls):

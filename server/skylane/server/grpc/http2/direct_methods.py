@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from skylane.server.codecs.grpc_status import STATUS_OF
-from skylane.server.core.errors import CallCancelled, MessageTooLarge, ModelFailed, ServingError
+from skylane.server.core.errors import INTERNAL_ERROR, CallCancelled, MessageTooLarge, ModelFailed, ServingError
 from skylane.server.core.token_scope import Grant
 from skylane.server.core.types import Call, Sink
 from skylane.server.grpc.base.method_table import CallEnded
@@ -47,8 +47,8 @@ class DirectHandler:
         except ServingError as error:
             return error
         except Exception:  # a fault of ours must not stop the thread that receives
-            log.exception("%s met a fault of the server", self._path)
-            return ModelFailed("internal error; the log has more")
+            log.exception("%s failed with an internal error", self._path)
+            return ModelFailed(INTERNAL_ERROR)
 
     def too_large(self, size: int) -> MessageTooLarge:
         return message_too_large(size)

@@ -123,7 +123,7 @@ class ProxiedCall:
         except grpc.aio.AioRpcError:
             pass  # its status is what the client gets
         except Exception:  # a fault of ours, of which the client must hear as well
-            log.exception("a call to %s met a fault of the server", headers.path)
+            log.exception("a call to %s failed with an internal error", headers.path)
             call.cancel()
         finally:
             self._messages.put_nowait(None)  # whoever passes requests on must not wait for ever

@@ -60,7 +60,7 @@ class OpenConnections:
         except ConnectionClosed:
             self._end(each)
         except Exception:  # a fault of ours ends this connection, not the others
-            log.exception("a connection met a fault of the server")
+            log.exception("a connection failed with an internal error")
             self._end(each)
         else:
             if each.connection.send_buffer.frames:
@@ -117,7 +117,7 @@ class OpenConnections:
             self._end(each)
             return
         except Exception:  # see handle
-            log.exception("a connection met a fault of the server")
+            log.exception("a connection failed with an internal error")
             self._end(each)
             return
         if self._poll_for(each) or each.connection.send_buffer.unsent:

@@ -143,7 +143,7 @@ class Reactor:
             try:
                 self._turn()
             except Exception:  # a fault of ours must not end the thread that serves everybody
-                log.exception("a turn of the front met a fault of the server")
+                log.exception("a turn of the reactor failed with an internal error")
                 self.post(_nothing)  # what this turn left undone must not wait for the next event
         self._close_own()
 
@@ -170,7 +170,7 @@ class Reactor:
         try:
             job()
         except Exception:  # those behind it, and the answers of this turn, must not be lost
-            log.exception("a job of the front met a fault of the server")
+            log.exception("a job of the reactor failed with an internal error")
 
     def _wake_up(self) -> None:
         with contextlib.suppress(BlockingIOError):
