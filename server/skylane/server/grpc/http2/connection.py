@@ -44,6 +44,16 @@ class Connection(Answering):
             isinstance(it, RequestHeaders) or it.busy for it in coming
         )
 
+    @property
+    def is_proven(self) -> bool:
+        """Whether the peer has sent requests, and nothing since that they do not make up for."""
+        return self._flood_guard.frames < 0 and not self._abandoned.is_strained
+
+    @property
+    def is_flooding(self) -> bool:
+        """Whether much has come that brings no request."""
+        return self._flood_guard.is_strained or self._abandoned.is_strained
+
     def feed(self, data: bytes, now: float) -> None:
         """See FrameReader. Calls go to their call buffers, protocol replies to the send buffer."""
         if now >= self._known_until:  # whom a token lets in may have changed

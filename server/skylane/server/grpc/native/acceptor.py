@@ -11,6 +11,7 @@ from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.http2.services import Services
 from skylane.server.grpc.native.poller import READ, Poller
 from skylane.server.grpc.native.socket_connection import SocketConnection
+from skylane.server.grpc.native.throttle import Offenders, source_of
 from skylane.server.grpc.native.tls_connection import TlsConnection
 from skylane.server.host.connection_limit import RefusedConnections
 
@@ -37,6 +38,7 @@ class Acceptor:
         self.refused_connections = RefusedConnections(
             "grpc", self._connections_max, "--max-connections allows more, for each process"
         )
+        self.offenders = Offenders()
         self.accepts = False
         """Whether new connections are looked for: not while the process can open no more."""
         self._closed = False
@@ -61,7 +63,7 @@ class Acceptor:
     def _accept(self, listening: socket.socket, links: list[SocketConnection], open_links: int, now: float) -> None:
         for _ in range(ACCEPTED_MAX):
             try:
-                sock, _ = listening.accept()
+                sock, address = listening.accept()
             except BlockingIOError:
                 break
             except OSError as error:
@@ -76,7 +78,7 @@ class Acceptor:
                 sock.close()
                 continue
             try:
-                links.append(self._linked(sock, now))
+                links.append(self._linked(sock, source_of(sock.family, address), now))
             except OSError as error:  # it has gone already, or its certificate cannot be read
                 log.warning("a connection could not be set up: %s", error)
                 sock.close()
@@ -94,8 +96,11 @@ class Acceptor:
                 self._poller.unregister(each.fileno())
         self.accepts = False
 
-    def _linked(self, sock: socket.socket, now: float) -> SocketConnection:
+    def _linked(self, sock: socket.socket, source: str, now: float) -> SocketConnection:
         if self._tls is None:
-            return SocketConnection(Connection(self._services), sock, self._services.limits, now)
-        context = self._tls()
-        return TlsConnection(Connection(self._services), sock, context, self._services.limits, now)
+            link = SocketConnection(Connection(self._services), sock, self._services.limits, now)
+        else:
+            link = TlsConnection(Connection(self._services), sock, self._tls(), self._services.limits, now)
+        link.source = source
+        link.comes_from_offender = self.offenders.includes(source, now)
+        return link

@@ -12,7 +12,10 @@ from skylane.server.grpc.http2.limits import Limits
 from skylane.server.grpc.native.poller import READ, WRITE
 
 READ_BYTES: Final = 2**17
-"""Taken from a socket at once."""
+"""Taken at once from a socket at most."""
+READ_BYTES_MIN: Final = 2**14
+"""Taken from each if many have something; and from that of a new peer, and of one that sends more of what is no
+request: 128 KiB of it can take 100 ms."""
 AGE_SPREAD: Final = 0.1
 LAST_READS: Final = 8
 """Of a peer to which the last bytes have been written."""
@@ -20,6 +23,10 @@ LAST_READS: Final = 8
 
 class ConnectionClosed(Exception):
     """The peer has gone, or its connection has just been ended."""
+
+
+class PeerAtFault(ConnectionClosed):
+    """It has been ended because the peer broke the protocol or flooded."""
 
 
 class SocketConnection:
@@ -31,6 +38,12 @@ class SocketConnection:
         self.fd = sock.fileno()
         self.watched = READ
         """The events that the poller reports."""
+        self.source = ""
+        """The address of the peer; empty if it has none."""
+        self.comes_from_offender = False
+        """Whether connections from there have been ended lately for what their peers did."""
+        self.is_paused = False
+        """Whether it is not read for now, since it is throttled."""
         self._socket, self._limits = sock, limits
         self._backlog: deque[memoryview] = deque()
         self._backlog_bytes = 0
@@ -47,18 +60,25 @@ class SocketConnection:
     @property
     def events(self) -> int:
         """Those to wait for. A peer that does not read is not read from either."""
+        read = 0 if self.is_paused else READ
         if not self._backlog:
-            return READ
-        return WRITE if self._backlog_bytes > self._limits.unread_bytes else READ | WRITE
+            return read
+        return WRITE if self._backlog_bytes > self._limits.unread_bytes else read | WRITE
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether it may use only the time that is left to peers that flood."""
+        connection = self.connection
+        return connection.is_flooding or (self.comes_from_offender and not connection.is_proven)
 
     @property
     def reads_when_writable(self) -> bool:
         """Whether reading can go on only when there is room to write."""
         return False
 
-    def receive(self, now: float) -> None:
-        """Read what has come. Raises ConnectionClosed."""
-        data = self._read()
+    def receive(self, now: float, bytes_max: int = READ_BYTES) -> None:
+        """Read what has come, so many bytes at most. Raises ConnectionClosed."""
+        data = self._read(bytes_max if self.connection.is_proven else READ_BYTES_MIN)
         if data is None:
             return
         if not data:
@@ -69,7 +89,7 @@ class SocketConnection:
             self.connection.fail(fault)
             self.flush(now)
             self._hang_up()
-            raise ConnectionClosed from fault
+            raise PeerAtFault from fault
 
     def flush(self, now: float) -> None:
         """Write what is ready, as far as the peer reads it. Raises ConnectionClosed."""
@@ -141,10 +161,10 @@ class SocketConnection:
 
     # --- The socket -------------------------------------------------------------------------------------------------
 
-    def _read(self) -> bytes | None:
+    def _read(self, bytes_max: int) -> bytes | None:
         """Bytes that have come; none at the end; None if there is nothing yet."""
         try:
-            return self._socket.recv(READ_BYTES)
+            return self._socket.recv(bytes_max)
         except BlockingIOError:
             return None
         except OSError:

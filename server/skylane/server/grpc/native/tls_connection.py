@@ -27,19 +27,19 @@ class TlsConnection(SocketConnection):
     @property
     def events(self) -> int:
         """See SocketConnection. A handshake may have to write first."""
-        return READ | WRITE if self._wants_to_write else super().events
+        return READ | WRITE if self._wants_to_write and not self.is_paused else super().events
 
     @property
     def reads_when_writable(self) -> bool:
         """See SocketConnection: a handshake does."""
         return self._wants_to_write
 
-    def _read(self) -> bytes | None:
+    def _read(self, bytes_max: int) -> bytes | None:
         try:
             self._wants_to_write = False
             if not self._shaken:
                 self._shake()
-            pieces = [self._secure.recv(READ_BYTES)]
+            pieces = [self._secure.recv(bytes_max)]
             while pieces[-1] and self._secure.pending():  # what OpenSSL holds already, no event will tell of
                 pieces.append(self._secure.recv(READ_BYTES))
             return b"".join(pieces)
