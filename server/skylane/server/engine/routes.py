@@ -26,8 +26,8 @@ class ModelRoutes:
 
 
 UNKNOWN_MAX = 256
-"""Routes to nothing whose errors are kept, if their names are short, and for which similar names are looked for: that takes 20 µs and more, and
-whoever asks for what does not exist asks often."""
+"""Unknown routes with short names whose errors are kept, and for which similar names are sought: that takes 20 µs and
+more, and whoever asks for what does not exist asks often."""
 
 
 @dataclass(frozen=True)

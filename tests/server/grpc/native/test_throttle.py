@@ -13,9 +13,10 @@ from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.http2.frames import Code, Kind
 from skylane.server.grpc.http2.limits import Limits
 from skylane.server.grpc.native.open_connections import OpenConnections
+from skylane.server.grpc.native.peer_socket import READ_BYTES
 from skylane.server.grpc.native.poller import READ, Selector
 from skylane.server.grpc.native.reactor import TURN_S, Reactor
-from skylane.server.grpc.native.socket_connection import READ_BYTES, READ_BYTES_MIN, SocketConnection
+from skylane.server.grpc.native.socket_connection import READ_BYTES_MIN, SocketConnection
 from skylane.server.grpc.native.throttle import (
     BURST_S,
     OFFENCE_S,
@@ -26,7 +27,7 @@ from skylane.server.grpc.native.throttle import (
     Throttle,
     source_of,
 )
-from support.h2 import TUNNEL, Client, Ours
+from support.h2 import STREAMED, Client, Ours
 
 PING = frames.frame(Kind.PING, 0, 0, bytes(8))
 
@@ -119,7 +120,7 @@ def test_peers_without_an_address_are_not_known() -> None:
         pytest.param(PING * 101, False, True, id="a tenth of the pings that end it"),
         pytest.param(PING * 90 + Client().request(1), True, False, id="as many pings as a request makes up for"),
         pytest.param(
-            b"".join(Client().head(n, TUNNEL) + frames.reset(n, Code.CANCEL) for n in range(1, 25, 2))
+            b"".join(Client().head(n, STREAMED) + frames.reset(n, Code.CANCEL) for n in range(1, 25, 2))
             + Client().request(25),
             False,
             True,
@@ -261,7 +262,7 @@ def test_how_much_is_read_at_once(watched: Watched, said: bytes, ready: int, siz
     link, client = watched.connect()
     watched.say(client, link, Client.PREFACE + said)
     sizes: list[int] = []
-    link._read = lambda bytes_max: sizes.append(bytes_max)  # type: ignore[method-assign]
+    link._read = lambda bytes_max: sizes.append(bytes_max)
     watched.open.share_out(ready)
     watched.say(client, link, PING)
     assert sizes == [size]

@@ -7,14 +7,9 @@ from typing import Final
 
 from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.native.acceptor import Acceptor
+from skylane.server.grpc.native.peer_socket import READ_BYTES, ConnectionClosed
 from skylane.server.grpc.native.poller import READ, WRITE, Poller
-from skylane.server.grpc.native.socket_connection import (
-    READ_BYTES,
-    READ_BYTES_MIN,
-    ConnectionClosed,
-    PeerAtFault,
-    SocketConnection,
-)
+from skylane.server.grpc.native.socket_connection import READ_BYTES_MIN, PeerAtFault, SocketConnection
 from skylane.server.grpc.native.throttle import Throttle
 
 log = logging.getLogger(__name__)
@@ -140,7 +135,7 @@ class OpenConnections:
                 self._end(each)
                 continue
             if self._tokens_required:
-                each.connection.end_revoked()
+                each.connection.streams.end_revoked()
                 self._touched.add(each.connection)
             if now >= each.expires_at:
                 self._expire(each, now)

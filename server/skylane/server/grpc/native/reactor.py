@@ -63,7 +63,7 @@ class Reactor:
         """Sockets that the last turn had no time for, and their events."""
         self._drain = Drain(self._acceptor, self._connections, self._router)
         self._closing = False
-        self._thread = threading.Thread(target=self._serve, name="skylane-front", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="skylane-reactor", daemon=True)
 
     # --- From any thread --------------------------------------------------------------------------------------------
 
