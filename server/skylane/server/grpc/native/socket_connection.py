@@ -14,8 +14,8 @@ from skylane.server.grpc.native.peer_socket import READ_BYTES, ConnectionClosed,
 from skylane.server.grpc.native.poller import READ, WRITE
 
 READ_BYTES_MIN: Final = 2**14
-"""Read from each if many have something, from a new peer, and from one whose requests do not make up for the rest of what
-it sends: 128 KiB of that can take 100 ms."""
+"""Read from each if many have something, from a new peer, and from one whose requests do not make up for the rest of
+what it sends: 128 KiB of that can take 100 ms."""
 AGE_SPREAD: Final = 0.1
 """Share by which the age of connections varies, so that those accepted together do not end together."""
 LAST_READS: Final = 8
