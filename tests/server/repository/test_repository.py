@@ -1010,9 +1010,9 @@ def test_what_callers_hear_of_a_fault_has_no_path_of_the_server(bench: Bench) ->
 @pytest.mark.parametrize(
     ("path", "told"),
     [
-        pytest.param("plain.onnx", "'plain.onnx' is ignored: `skylane import plain.onnx --name …`", id="a bare file"),
+        pytest.param("plain.onnx", "'plain.onnx' is ignored: `skylane import /", id="a bare file"),
         pytest.param("b/model.onnx", "'b' is ignored: it has a plain ONNX file: make", id="a model without a version"),
-        pytest.param("b/config.pbtxt", "`skylane import triton-repository/`", id="a model of Triton"),
+        pytest.param("b/config.pbtxt", "-imported`", id="a model of Triton"),
         pytest.param("b/saved_model.pb", "TensorFlow SavedModel", id="a SavedModel"),
     ],
 )

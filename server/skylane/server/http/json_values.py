@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -15,6 +14,7 @@ from skylane.server.codecs.tensor_bytes import DIMENSIONS_MAX
 from skylane.server.core.errors import InputMismatch
 from skylane.server.core.text import quoted
 from skylane.server.core.types import Array
+from skylane.server.http.json_errors import reworded
 
 Record = Mapping[str, Any]
 
@@ -39,7 +39,8 @@ def read_tensor(name: str, dtype: DType, values: Any) -> Array:
         parts = [_converted(dtype, values[at : at + step], depth, at) for at in range(0, len(values), step)]
         return np.concatenate(parts)
     except msgspec.ValidationError as error:
-        raise InputMismatch(f"tensor {quoted(name)}: data: {error}") from error
+        separator = "" if str(error).startswith("[") else ": "
+        raise InputMismatch(f"tensor {quoted(name)}: data{separator}{error}") from error
     except OverflowError as error:
         raise InputMismatch(f"tensor {quoted(name)}: data: a value is outside the range of {dtype}") from error
     except ValueError as error:
@@ -53,8 +54,7 @@ def _converted(dtype: DType, values: list[Any], depth: int, start: int = 0) -> A
     except msgspec.ValidationError as error:
         if dtype == "string" and (decoded := _decoded(values, depth)) is not None:
             return np.array(decoded, object)
-        moved = re.sub(r"\$\[(\d+)\]", lambda place: f"$[{start + int(place[1])}]", str(error))
-        raise msgspec.ValidationError(moved) from error
+        raise msgspec.ValidationError(reworded(str(error), start)) from error
     with np.errstate(over="ignore"):  # a number too large for the type becomes infinite, as in the pipeline
         return np.array(checked, NUMPY[dtype])
 
