@@ -12,6 +12,7 @@ import numpy as np
 from skylane.dtypes import NUMPY, DType
 from skylane.server.codecs.tensor_bytes import DIMENSIONS_MAX
 from skylane.server.core.errors import InputMismatch
+from skylane.server.core.exact_floats import exact_floats
 from skylane.server.core.text import quoted
 from skylane.server.core.types import Array
 from skylane.server.http.json_errors import reworded
@@ -95,6 +96,8 @@ def read_column(name: str, values: Sequence[Any]) -> Array:
     if not (kinds == {bool} or kinds <= {int, float}):
         raise InputMismatch(f"column {quoted(name)}: {_told(values, kinds)}")
     try:
+        if gaps and kinds == {int}:
+            exact_floats(quoted(name), np.array([value for value in values if value is not None], object))
         if gaps or float in kinds:
             return np.array([np.nan if value is None else value for value in values], np.float64)
         return np.array(values, np.bool_ if kinds == {bool} else np.int64)
