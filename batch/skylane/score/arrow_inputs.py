@@ -1,6 +1,6 @@
 """Columns of Arrow → the named arrays that the server's own rules bind to a model. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from skylane.dtypes import DType
+from skylane.manifest import ColumnSpec, TensorSpec
 from skylane.server.core.errors import InputMismatch
 from skylane.server.core.text import quoted
 from skylane.server.core.types import Array, Interface
@@ -24,36 +25,40 @@ def inputs_of(
     """
     if features:
         return {interface.tensors[0].name: _stacked(interface, batch, features, texts)}
-    specs = interface.columns_by_name or interface.tensors_by_name
+    specs: Mapping[str, ColumnSpec | TensorSpec] = interface.columns_by_name or interface.tensors_by_name
     present = set(batch.schema.names)
     return {
-        name: array_of(name, _typed(name, batch.column(name), spec.dtype) if name in texts else batch.column(name))
+        name: array_of(spec, batch.column(name), is_text=name in texts)
         for name, spec in specs.items()
         if name in present
     }
 
 
-def array_of(name: str, column: Any) -> Array:
-    """One column: (rows,), or (rows, n) of fixed-size lists."""
-    kind = column.type
+def array_of(spec: ColumnSpec | TensorSpec, column: Any, *, is_text: bool = False) -> Array:
+    """One column as an array for this input: (rows,), or (rows, n) of fixed-size lists."""
+    kind, name = column.type, spec.name
+    if is_text:
+        return array_of(spec, _typed(name, column, spec.dtype))
     if isinstance(column, pa.ExtensionArray):
-        return array_of(name, column.storage)
+        return array_of(spec, column.storage)
     if pa.types.is_dictionary(kind):
-        return array_of(name, column.dictionary_decode())
+        return array_of(spec, column.dictionary_decode())
     if pa.types.is_fixed_size_list(kind):
         if column.null_count:
             raise InputMismatch(f"column {name!r}: expected a list in every row, received a gap")
-        return array_of(name, column.flatten()).reshape(len(column), kind.list_size)
+        return array_of(spec, column.flatten()).reshape(len(column), kind.list_size)
     if pa.types.is_null(kind):
         return np.full(len(column), None, object)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return _objects(column)
-    if pa.types.is_floating(kind):
-        return _numbers(column)
     if pa.types.is_decimal(kind):
         return _numbers(pc.cast(column, pa.float64()))
-    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-        return _numbers(_as_floats(name, column) if column.null_count else column)
+    if pa.types.is_boolean(kind) and column.null_count:
+        return _with_gaps(spec, pc.cast(column, pa.uint8()))
+    if pa.types.is_integer(kind) and column.null_count:
+        return _with_gaps(spec, column)
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return _numbers(column)
     raise InputMismatch(f"column {name!r}: expected numbers, booleans or strings, received {kind}")
 
 
@@ -90,8 +95,7 @@ def _stacked(interface: Interface, batch: pa.RecordBatch, features: Sequence[str
         raise InputMismatch(f"features: the data has no column {', '.join(map(repr, missing))}")
     stacked = np.empty((len(batch), len(features)), spec.dtype if spec.dtype != "string" else object)
     for place, name in enumerate(features):
-        column = batch.column(name)
-        stacked[:, place] = array_of(name, _typed(name, column, spec.dtype) if name in texts else column)
+        stacked[:, place] = array_of(spec, batch.column(name), is_text=name in texts)
     return stacked
 
 
@@ -105,13 +109,11 @@ def _objects(column: Any) -> Array:
     return array if array.dtype == object else array.astype(object)
 
 
-def _as_floats(name: str, column: Any) -> Any:
-    """Integers with gaps: as floats, if each is one exactly."""
-    if pa.types.is_boolean(column.type):
-        column = pc.cast(column, pa.uint8())
-    try:
-        return pc.cast(column, pa.float64())
-    except pa.ArrowInvalid as error:
-        raise InputMismatch(
-            f"column {name!r}: expected integers up to 2^53 in a column with gaps, received larger ones"
-        ) from error
+def _with_gaps(spec: ColumnSpec | TensorSpec, column: Any) -> Array:
+    """Integers with gaps. Each value becomes what it would without a gap beside it: none may be rounded twice."""
+    if spec.dtype in ("float16", "float32"):
+        return _numbers(pc.cast(column, pa.float32(), safe=False))
+    missing = getattr(spec, "missing", None)
+    if spec.dtype.startswith(("int", "uint")) and missing is not None:
+        return _numbers(column.fill_null(int(missing)))
+    return _numbers(pc.cast(column, pa.float64(), safe=False))

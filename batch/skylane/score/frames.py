@@ -48,7 +48,7 @@ def score(
         return answered.to_pandas()
     if _is_frame(data, "polars"):
         return type(data)(_scored_table(data.to_arrow(), scorer, rejected))
-    if isinstance(data, Iterable) and not hasattr(data, "columns"):
+    if isinstance(data, Iterator | list | tuple):
         return _iterated(iter(data), scorer, rejected)
     raise ScoreError(
         f"data: expected a table of pyarrow, a data frame of pandas or polars, or record batches, received "
