@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import numpy as np
 import pyarrow as pa
 
 from skylane.score.scorer import Scored, Scorer
@@ -109,13 +108,10 @@ def _scored_batches(
 
 def _joined(batch: pa.RecordBatch, scored: Scored, schema: pa.Schema, *, drop: bool) -> pa.RecordBatch:
     """The batch's columns beside those of the answers."""
-    answers = scored.answers
-    if scored.kept is not None and drop:
-        batch = batch.take(pa.array(scored.kept, pa.int64()))
-    elif scored.kept is not None:
-        places = np.full(len(batch), -1, np.int64)
-        places[scored.kept] = np.arange(len(scored.kept))
-        answers = answers.take(pa.array(places, pa.int64(), mask=places < 0))
+    if scored.kept is None or not drop:
+        answers = scored.answers_to_all(len(batch))
+    else:
+        batch, answers = batch.take(pa.array(scored.kept, pa.int64())), scored.answers
     return pa.RecordBatch.from_arrays([*batch.columns, *answers.columns], schema=schema)
 
 

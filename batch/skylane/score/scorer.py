@@ -41,6 +41,14 @@ class Scored:
     """The answers to these rows."""
     rejections: Sequence[Rejection]
 
+    def answers_to_all(self, rows: int) -> pa.RecordBatch:
+        """The answers to all rows of the batch, with gaps for those that were rejected."""
+        if self.kept is None:
+            return self.answers
+        places = np.full(rows, -1, np.int64)
+        places[self.kept] = np.arange(len(self.kept))
+        return self.answers.take(pa.array(places, pa.int64(), mask=places < 0))
+
 
 class Scorer:
     """Scores batches with one version. Thread-safe: any number of threads may score at once."""
