@@ -25,8 +25,8 @@ SCRIPT = """
 import asyncio, socket, sys
 from pathlib import Path
 from skylane.server.observability import logs
-from skylane.server.repository import loader
 from skylane.server.core.settings import Settings
+from skylane.server.repository.verified_loading import load_version
 {imports}
 
 def load(directory, name, version, policy):
@@ -34,7 +34,7 @@ def load(directory, name, version, policy):
         door.connect(sys.argv[2])
         door.sendall(name.encode())
         door.recv(1)  # until the test lets it go on
-    return loader.load(directory, name, version, policy)
+    return load_version(directory, name, version, policy)
 
 logs.set_up("info", "console")
 settings = Settings(models=Path(sys.argv[1]), transport=sys.argv[3], http_port=0, port=0, grace_s=0, workers={workers})

@@ -13,7 +13,7 @@ import pytest
 from skylane.policy import Policy
 from skylane.server.core.settings import Transport
 from skylane.server.engine.served_version import LoadedModel
-from skylane.server.repository import loader
+from skylane.server.repository.verified_loading import load_version
 from support import models
 from support.calls import array_of, ask, features, open_channel, predict, predict_stream
 from support.server import Gate, RunningServer, serving
@@ -240,7 +240,7 @@ def test_a_slow_model_does_not_hold_up_its_neighbour(tmp_path: Path, transport: 
     gate = Gate()
 
     def load(directory: Path, name: str, version: int, policy: Policy) -> LoadedModel:
-        return (gate.load if name == "slow" else loader.load)(directory, name, version, policy)
+        return (gate.load if name == "slow" else load_version)(directory, name, version, policy)
 
     with serving(tmp_path, transport, load=load) as server, open_channel(server.address) as channel:
         slow = predict(channel).future(ask("slow", features=features(1)))

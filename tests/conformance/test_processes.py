@@ -180,7 +180,7 @@ def behind(small_models: Path) -> Iterator[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names without a file are Linux's")
-@pytest.mark.parametrize("metadata", [(), (("x-skylane-tunnel", "guess"),)], ids=["no secret", "a guess"])
+@pytest.mark.parametrize("metadata", [(), (("x-skylane-proxy", "guess"),)], ids=["no secret", "a guess"])
 def test_the_socket_behind_the_front_is_for_the_front_alone(behind: str, metadata: Sequence[tuple[str, str]]) -> None:
     """Any user of the machine can reach it: who does goes round TLS."""
     with open_channel(behind) as channel, pytest.raises(grpc.RpcError) as refused:

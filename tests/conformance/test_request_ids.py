@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 import pytest
 
-from skylane.server.core.request_ids import LENGTH_MAX, made, told
+from skylane.server.core.request_ids import LENGTH_MAX, new_id, sanitized
 from skylane.server.core.settings import Transport
 from support import models
 from support.calls import PREDICT, ask, features, open_channel, predict, raw
@@ -34,13 +34,13 @@ BAD = ask("touchy", text=np.array([["x"]], object)).SerializeToString()
     ],
 )
 def test_what_a_stranger_sends_is_safe_to_tell(sent: str, expected: str) -> None:
-    assert told(sent) == expected == told(expected)
+    assert sanitized(sent) == expected == sanitized(expected)
 
 
 def test_ids_of_ours_differ_and_are_safe() -> None:
-    ids = [made() for _ in range(100)]
+    ids = [new_id() for _ in range(100)]
     assert len(set(ids)) == 100
-    assert all(told(each) == each for each in ids)
+    assert all(sanitized(each) == each for each in ids)
 
 
 @contextmanager

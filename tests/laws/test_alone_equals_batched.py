@@ -25,7 +25,7 @@ from skylane.server.engine.cost import CostModel
 from skylane.server.engine.engine import Engine
 from skylane.server.engine.routes import ModelRoutes, Routes
 from skylane.server.engine.served_version import LoadedModel, ServedVersion
-from skylane.server.repository.loader import load
+from skylane.server.repository.verified_loading import load_version
 from skylane.v1.prediction_pb2 import Column, DoubleList, PredictRequest, PredictResponse, StringList
 from support import models
 from support.calls import ask, features
@@ -241,7 +241,8 @@ def quiet() -> Iterator[None]:
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, LoadedModel]:
     root: Path = tmp_path_factory.mktemp("models")
     return {
-        name: replace(load(publish(root), name, 1, Policy()), manifest_json=b"") for name, publish in MODELS.items()
+        name: replace(load_version(publish(root), name, 1, Policy()), manifest_json=b"")
+        for name, publish in MODELS.items()
     }
 
 

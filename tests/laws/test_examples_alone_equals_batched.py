@@ -30,7 +30,7 @@ from skylane.server.engine.cost import CostModel
 from skylane.server.engine.engine import Engine
 from skylane.server.engine.routes import ModelRoutes, Routes
 from skylane.server.engine.served_version import LoadedModel, ServedVersion
-from skylane.server.repository.loader import load
+from skylane.server.repository.verified_loading import load_version
 from skylane.v1.prediction_pb2 import PredictRequest, PredictResponse
 from support.calls import Array, array_of, tensor
 
@@ -94,7 +94,7 @@ def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     else:
         published = small.publish_example(name, root)
         rows = small.train(name).rows
-    return Example(published.manifest, load(published.path, name, published.version, Policy()), rows)
+    return Example(published.manifest, load_version(published.path, name, published.version, Policy()), rows)
 
 
 @given(

@@ -9,7 +9,7 @@ from hpack import Decoder, Encoder
 
 from fakes import Nobody
 from skylane.server.core.errors import MessageTooLarge
-from skylane.server.core.grant import ANYONE, Grant
+from skylane.server.core.token_scope import ANYONE, Grant
 from skylane.server.core.types import Call, Sink
 from skylane.server.grpc.http2 import frames
 from skylane.server.grpc.http2.call_buffer import CallBuffer
@@ -17,10 +17,10 @@ from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.http2.frames import ACK, END_HEADERS, END_STREAM, Kind
 from skylane.server.grpc.http2.limits import Budget, Limits, Places
 from skylane.server.grpc.http2.request_headers import RequestHeaders
-from skylane.server.grpc.http2.services import OpenTunnel, Services
+from skylane.server.grpc.http2.services import OpenStream, Services
 
 HOT: Final = "/test.Service/Hot"
-TUNNEL: Final = "/test.Service/Tunnel"
+STREAMED: Final = "/test.Service/Streamed"
 
 Fields = list[tuple[str, str]]
 
@@ -113,38 +113,38 @@ class Recorder:
         self.payloads: list[bytes] = []
 
     def take(self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink) -> None:
-        """See Intake."""
+        """See BatchedMethod."""
         self.calls += calls
         self.payloads += payloads
 
     def too_large(self, size: int) -> MessageTooLarge:
-        """See Intake."""
+        """See BatchedMethod."""
         return MessageTooLarge(f"{size} bytes")
 
 
 @dataclass
-class TunnelRecord:
+class RecordedStream:
     """What came for a method that is not hot."""
 
     stream_id: int
-    head: RequestHeaders
+    headers: RequestHeaders
     messages: list[bytes] = field(default_factory=list)
     is_half_closed: bool = False
     is_cancelled: bool = False
     busy: bool = True
 
     def message(self, message: bytes) -> None:
-        """See Tunnel."""
+        """See StreamHandler."""
         assert not self.is_half_closed
         self.messages.append(message)
 
     def half_close(self) -> None:
-        """See Tunnel."""
+        """See StreamHandler."""
         assert not self.is_half_closed
         self.is_half_closed = True
 
     def cancel(self) -> None:
-        """See Tunnel."""
+        """See StreamHandler."""
         self.is_cancelled = True
 
 
@@ -159,16 +159,16 @@ class Ours:
         greeted: bool = True,
         grant_of: Callable[[str | None], Grant] | None = None,
         places: Places | None = None,
-        open_tunnel: OpenTunnel | None = None,
+        open_stream: OpenStream | None = None,
     ) -> None:
-        """`places`: those of the methods that are passed on; `open_tunnel`: to where, if not to a record."""
+        """`places`: those of the methods that are passed on; `open_stream`: to where, if not to a record."""
         limits = limits or Limits()
-        self.grpcio_proxy: list[TunnelRecord] = []
+        self.grpcio_proxy: list[RecordedStream] = []
         self.recorder, self.budget = Recorder(), budget or Budget(limits.partial_bytes)
         self.call_buffer = CallBuffer(self.recorder, Nobody())
         services = Services(
             {HOT: self.call_buffer},
-            open_tunnel or self._open,
+            open_stream or self._open,
             (HOT,).__contains__,
             grant_of or _anyone,
             Nobody(),
@@ -203,8 +203,8 @@ class Ours:
         assert frame.kind == Kind.HEADERS
         return {str(name): str(value) for name, value in self._decoder.decode(frame.payload)}
 
-    def _open(self, connection: Connection, stream_id: int, head: RequestHeaders) -> TunnelRecord:
-        tunnel = TunnelRecord(stream_id, head)
+    def _open(self, connection: Connection, stream_id: int, headers: RequestHeaders) -> RecordedStream:
+        tunnel = RecordedStream(stream_id, headers)
         self.grpcio_proxy.append(tunnel)
         return tunnel
 

@@ -8,7 +8,7 @@ from typing import Any
 import trustme
 
 from skylane.server.auth.tokens import Token, entry, hash_of
-from skylane.server.core.grant import Action
+from skylane.server.core.token_scope import Action
 
 
 def section(name: str, *actions: Action, models: tuple[str, ...] = ("*",), expires_at: datetime | None = None) -> str:

@@ -16,7 +16,7 @@ from skylane.server.core.types import Array
 from skylane.server.engine.cost import CostModel
 from skylane.server.engine.served_version import LoadedModel
 from skylane.server.lifecycle import running
-from skylane.server.repository import loader
+from skylane.server.repository.verified_loading import load_version
 
 
 class Gate:
@@ -32,7 +32,7 @@ class Gate:
 
     def load(self, directory: Path, name: str, version: int, policy: Policy) -> LoadedModel:
         """Load as the server does, with the gate in front. Its runs are never inline: they look expensive."""
-        model = loader.load(directory, name, version, policy)
+        model = load_version(directory, name, version, policy)
         held = replace(model, runner=_Held(model, self), cost=CostModel([(1, 1.0)]))
         self.loaded.append(weakref.ref(held))
         return held
@@ -66,7 +66,7 @@ class RunningServer:
 def serving(
     models: Path,
     transport: Transport = "native",
-    load: Callable[[Path, str, int, Policy], LoadedModel] = loader.load,
+    load: Callable[[Path, str, int, Policy], LoadedModel] = load_version,
     grace_s: float = 10.0,
     max_message_mb: int = 64,
     **more: Any,

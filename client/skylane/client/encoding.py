@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from skylane.client.columns import Array, Values, retype
-from skylane.client.forms import read_array, read_columns
+from skylane.client.input_forms import read_array, read_columns
 from skylane.client.schema import Model, TensorSpec
 from skylane.dtypes import NUMPY, TO_PROTO, dtype_of
 from skylane.v1 import prediction_pb2 as pb

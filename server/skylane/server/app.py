@@ -40,8 +40,8 @@ from skylane.server.engine.worker_pool import LoopWorkers
 from skylane.server.grpc.base.method_protocols import protocol_of
 from skylane.server.grpc.base.method_table import BatchedMethods
 from skylane.server.grpc.base.traced_methods import traced
+from skylane.server.grpc.grpcio.auth_interceptor import AuthInterceptor
 from skylane.server.grpc.grpcio.model_service import ModelService
-from skylane.server.grpc.grpcio.permission import Permission
 from skylane.server.grpc.grpcio.server import HotServices, make_server
 from skylane.server.grpc.listener import CannotListen, Listener, listen
 from skylane.server.grpc.registry import Service, batched_methods, services
@@ -55,9 +55,9 @@ from skylane.server.observability.snapshot import PortSnapshot, SpanSnapshot
 from skylane.server.observability.tracing.setting import tracing_of
 from skylane.server.observability.tracing.tracer import FollowedEngine, Tracer
 from skylane.server.observability.unrouted_requests import UnroutedRequests
-from skylane.server.repository import loader
-from skylane.server.repository.loading import LoadLimits
+from skylane.server.repository.background_loads import LoadLimits
 from skylane.server.repository.repository import Load, ModelStatus, Repository, State
+from skylane.server.repository.verified_loading import load_version
 
 if TYPE_CHECKING:
     from skylane.server.http.listener import HttpListener
@@ -129,7 +129,7 @@ class App:
         self._routes = Routes()
         self._readiness = Readiness()
         self._collector = Collector(self._rejections.counted)
-        load = load or partial(loader.load, time_limit_s=settings.load_timeout_s)
+        load = load or partial(load_version, time_limit_s=settings.load_timeout_s)
         self._repository = Repository(
             settings.models, self._collector.timed(load), self._serve, settings.shared, _limits_of(settings)
         )
@@ -147,13 +147,13 @@ class App:
         )
         is_native = settings.transport == "native"
         self._secret = secrets.token_hex(16) if is_native else ""
-        self._permission = Permission(self._authenticator, None if is_native else self._unrouted.ended, self._secret)
-        self._model_service = ModelService(self._readiness, self._permission)
-        self._prediction = HotServices(self._methods, self._permission, time.monotonic, self._trace_of)
+        self._auth = AuthInterceptor(self._authenticator, None if is_native else self._unrouted.ended, self._secret)
+        self._model_service = ModelService(self._readiness, self._auth)
+        self._prediction = HotServices(self._methods, self._auth, time.monotonic, self._trace_of)
         self._services: tuple[Service, ...] = (
             self._prediction,
             self._model_service,
-            *services(self._model_control, self._permission),
+            *services(self._model_control, self._auth),
         )
         self._server = self._grpcio_server()
         self._reloading: asyncio.Task[None] | None = None
@@ -202,7 +202,7 @@ class App:
         settings = self._settings
         server = make_server(
             settings.message_bytes_max,
-            self._permission,
+            self._auth,
             share_port=settings.supervised,
             connection_age_s=0.0 if settings.transport == "native" else settings.max_connection_age_s,
         )

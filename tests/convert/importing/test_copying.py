@@ -10,7 +10,7 @@ from skylane.convert.importing.copying import main
 from skylane.convert.importing.version import ImportedVersion
 from skylane.manifest import Manifest, Origin, decode, verify_files
 from skylane.policy import Policy
-from skylane.server.repository.loader import load
+from skylane.server.repository.verified_loading import load_version
 from support import graphs
 
 Copy = Callable[..., int]
@@ -28,7 +28,7 @@ def manifest(tmp_path: Path, name: str, version: int) -> Manifest:
     """Of a version that is whole, and that a server loads."""
     directory = tmp_path / "models" / name / str(version)
     verify_files(directory)
-    load(directory, name, version, Policy())
+    load_version(directory, name, version, Policy())
     return decode((directory / "manifest.json").read_bytes())
 
 

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from skylane.cli import main
 from skylane.policy import Policy
-from skylane.server.repository.loader import load
+from skylane.server.repository.verified_loading import load_version
 from support import graphs
 
 PAGE = Path(__file__).parents[3] / "docs" / "moving.md"
@@ -71,7 +71,7 @@ def test_every_command_does_what_the_page_says(here: Path, capsys: pytest.Captur
         "churn/1", "churn/2", "churn/3", "churn_eu/1", "leaving/1", "wine/1", "wine/123",
     ]  # fmt: skip
     for path in versions:
-        load(path, path.parent.name, int(path.name), Policy())
+        load_version(path, path.parent.name, int(path.name), Policy())
 
 
 def test_the_table_of_fields_names_keys_that_exist() -> None:

@@ -15,7 +15,7 @@ from skylane.convert.importing.version import ImportedVersion
 from skylane.manifest import decode, verify_files
 from skylane.onnx_runtime import onnxruntime as ort
 from skylane.policy import Policy
-from skylane.server.repository.loader import load
+from skylane.server.repository.verified_loading import load_version
 from support import graphs
 
 Made = Callable[[], onnx.ModelProto]
@@ -24,7 +24,7 @@ Importing = Callable[..., ImportedVersion]
 
 def loaded(imported: ImportedVersion) -> Any:
     """The version as a server loads it: verified, golden rows answered, timed."""
-    return load(imported.path, imported.name, imported.version, Policy())
+    return load_version(imported.path, imported.name, imported.version, Policy())
 
 
 @pytest.mark.parametrize(

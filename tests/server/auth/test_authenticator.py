@@ -9,7 +9,7 @@ from skylane.server.auth.authenticator import LOOK_S, Authenticator
 from skylane.server.auth.cli import main
 from skylane.server.auth.tokens import Token, entry, hash_of
 from skylane.server.core.errors import CannotStart, Unauthenticated
-from skylane.server.core.grant import ANYONE
+from skylane.server.core.token_scope import ANYONE
 
 
 class Clock:

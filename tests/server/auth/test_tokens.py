@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from skylane.server.auth.tokens import BadTokens, Token, decode, entry, hash_of, new_secret
 from skylane.server.core.errors import PermissionDenied, Unauthenticated
-from skylane.server.core.grant import ACTIONS, ANYONE, Action, Grant
+from skylane.server.core.token_scope import ACTIONS, ANYONE, Action, Grant
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC).timestamp()
 LIVE, EXPIRED, WIDE = "sky_live", "sky_expired", "sky_wide"

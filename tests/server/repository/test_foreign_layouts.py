@@ -6,15 +6,15 @@ import pytest
 
 from skylane.manifest import BrokenVersion
 from skylane.policy import Policy
-from skylane.server.repository.loader import load
-from skylane.server.repository.scanner import misplaced
+from skylane.server.repository.scanner import scan
+from skylane.server.repository.verified_loading import load_version
 
 
 def test_a_bare_graph_is_refused_with_the_command_that_imports_it(tmp_path: Path) -> None:
     (tmp_path / "wine/1").mkdir(parents=True)
     (tmp_path / "wine/1/model.onnx").touch()
     with pytest.raises(BrokenVersion) as refused:
-        load(tmp_path / "wine/1", "wine", 1, Policy())
+        load_version(tmp_path / "wine/1", "wine", 1, Policy())
     assert str(refused.value) == (
         "manifest.json: there is none, so model.onnx is a plain ONNX file: "
         "make a version of it with `skylane import model.onnx --name wine`"
@@ -24,13 +24,13 @@ def test_a_bare_graph_is_refused_with_the_command_that_imports_it(tmp_path: Path
 def test_what_cannot_be_read_is_reported_without_its_path(tmp_path: Path) -> None:
     (tmp_path / "wine/1/SHA256SUMS").mkdir(parents=True)
     with pytest.raises(BrokenVersion) as refused:
-        load(tmp_path / "wine/1", "wine", 1, Policy())
+        load_version(tmp_path / "wine/1", "wine", 1, Policy())
     assert str(refused.value) == "SHA256SUMS: cannot be read: Is a directory"
 
 
 def test_a_graph_in_no_versions_directory_is_reported_with_the_command_that_imports_it(tmp_path: Path) -> None:
     (tmp_path / "flat").mkdir()
     (tmp_path / "flat/model.onnx").touch()
-    assert misplaced(tmp_path) == {
+    assert scan(tmp_path).misplaced == {
         "flat": "it has a plain ONNX file: make a version of it with `skylane import model.onnx --name …`"
     }

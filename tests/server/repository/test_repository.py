@@ -17,7 +17,7 @@ from skylane.server.core.types import Array, Interface, Route
 from skylane.server.engine.cost import CostModel
 from skylane.server.engine.routes import Routes
 from skylane.server.engine.served_version import LoadedModel, ServedVersion
-from skylane.server.repository.loading import LoadLimits
+from skylane.server.repository.background_loads import LoadLimits
 from skylane.server.repository.repository import MISPLACED_LOGGED_MAX, Repository, State
 from skylane.server.repository.scan_schedule import SETTLE_S
 from skylane.server.repository.scanner import POLICY_BYTES_MAX
@@ -654,7 +654,8 @@ def test_a_load_that_does_not_end_is_named_and_the_other_models_are_followed(
     assert bench.states("b") == {1: State.LOADING}
     assert not bench.repository.refreshed, "what was there at the start is not all loaded"
     (told,) = [line for line in said(caplog) if line.startswith("b/1")]
-    assert told == "b/1: its load has not ended after 0 s; it goes on, and other models are followed meanwhile"
+    expected = "it continues in the background, and other models are updated meanwhile"
+    assert told == f"b/1: its load has not ended after 0 s; {expected}"
     bench.publish("c", 2)
     assert bench.refresh() == [("c", 2)]
     assert bench.answers("c") == 2
@@ -752,14 +753,14 @@ def test_a_model_that_goes_while_it_loads_is_forgotten(bench: Bench) -> None:
 
 
 def test_so_many_loads_hang_at_most(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    bench = Bench(tmp_path, limits=LoadLimits(slow_s=0.0, beside_max=2))
+    bench = Bench(tmp_path, limits=LoadLimits(slow_s=0.0, background_max=2))
     for name in "abcd":
         bench.publish(name, 1)
         bench.hanging.add(f"{name}/1")
     for _ in range(2):
         bench.refresh()
     assert [bench.states(name) for name in "abcd"] == [{1: State.LOADING}, {1: State.LOADING}, {}, {}]
-    full = "models: no version is loaded until one of 2 loads ends that have not"
+    full = "models: no version is loaded until one of the 2 loads in progress ends"
     assert said(caplog).count(full) == 1
     bench.hanging.clear()
     bench.let_end("a/1")

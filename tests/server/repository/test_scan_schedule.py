@@ -1,4 +1,4 @@
-"""When the repository is looked at in full, as a table; and what a glance sees, on a real file system."""
+"""When the repository is scanned in full, as a table; and what a check of time stamps sees, on a real file system."""
 
 import os
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skylane.server.repository.scan_schedule import FULL_S, SETTLE_S, ScanSchedule
-from skylane.server.repository.scanner import Glance, glance
+from skylane.server.repository.scanner import TimeStamps, time_stamps
 
 PATHS = ("models",)
 
 
-def seen(text: str) -> Glance:
-    """A glance that differs for different texts."""
+def seen(text: str) -> TimeStamps:
+    """Time stamps that differ for different texts."""
     return ((len(text), *text.encode()),)
 
 
@@ -113,8 +113,8 @@ def test_a_glance_sees(change: Callable[[Path], None], tmp_path: Path) -> None:
     for path in (tmp_path / "m" / "model.toml", tmp_path / "m"):
         os.utime(path, ns=(1, 1))  # long ago: what follows is not within the same tick of the clock
     paths = [str(tmp_path / place) for place in ("m", "m/model.toml", "m/1")]
-    before = glance(paths)
-    assert glance(paths) == before
+    before = time_stamps(paths)
+    assert time_stamps(paths) == before
     change(tmp_path)
-    assert glance(paths) != before
+    assert time_stamps(paths) != before
     (tmp_path / "m").chmod(0o700)

@@ -13,7 +13,7 @@ from skylane.server.core.errors import MessageTooLarge
 from skylane.server.core.types import Call, Sink
 from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.http2.limits import Limits
-from skylane.server.grpc.http2.receiving_stream import Tunnel
+from skylane.server.grpc.http2.receiving_stream import StreamHandler
 from skylane.server.grpc.http2.request_headers import RequestHeaders
 from skylane.server.grpc.native.config import ReactorConfig
 from skylane.server.grpc.native.reactor import Reactor
@@ -49,15 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True)
     options = parser.parse_args(argv)
     answers = KnownAnswers(answers_in(options.answers))
-    config = ReactorConfig(method_handlers={METHOD: answers}, open_tunnel=_no_tunnel, limits=Limits())
+    config = ReactorConfig(method_handlers={METHOD: answers}, open_stream=_no_stream, limits=Limits())
     reactor = Reactor(bind("127.0.0.1", options.port).sockets, config)
     reactor.start()
     threading.Event().wait()
     return 0
 
 
-def _no_tunnel(connection: Connection, stream_id: int, head: RequestHeaders) -> Tunnel:
-    raise NotImplementedError(head.path)
+def _no_stream(connection: Connection, stream_id: int, headers: RequestHeaders) -> StreamHandler:
+    raise NotImplementedError(headers.path)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from hpack import Encoder
 
 from skylane.bench.fuzz.target import pure
 from skylane.server.core.errors import MessageTooLarge, ServingError
-from skylane.server.core.grant import ANYONE, Grant
+from skylane.server.core.token_scope import ANYONE, Grant
 from skylane.server.core.types import Call, Sink
 from skylane.server.grpc.http2 import frames
 from skylane.server.grpc.http2.call_buffer import CallBuffer

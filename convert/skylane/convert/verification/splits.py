@@ -11,7 +11,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 
 from skylane.convert.errors import Refused
 from skylane.convert.export.emitters.trees import lightgbm, xgboost
-from skylane.convert.export.emitters.trees.forest import LEAF, Forest
+from skylane.convert.export.emitters.trees.tree_table import LEAF, TreeTable
 from skylane.convert.inspection.schema import Array
 from skylane.convert.inspection.structure import branches, column_names
 
@@ -153,7 +153,7 @@ def _through_nodes(nodes: Array) -> Callable[[Array], list[Split]]:
     return through
 
 
-def _foreign(estimator: Any) -> Forest | None:
+def _foreign(estimator: Any) -> TreeTable | None:
     """The trees of LightGBM or XGBoost; None of what is neither, or has no graph."""
     module = type(estimator).__module__
     read = {"lightgbm.sklearn": lightgbm.forest_of, "xgboost.sklearn": xgboost.forest_of}.get(module)
@@ -163,7 +163,7 @@ def _foreign(estimator: Any) -> Forest | None:
         return None
 
 
-def _through_forest(forest: Forest, root: int) -> Callable[[Array], list[Split]]:
+def _through_forest(forest: TreeTable, root: int) -> Callable[[Array], list[Split]]:
     """The way through one of the trees; at splits of categories it ends."""
 
     def through(row: Array) -> list[Split]:

@@ -54,7 +54,7 @@ def policies_on_disk(root: Path) -> dict[str, Policy]:
     """The policy of each model in a repository; without those whose policy cannot be used, which are not served."""
     found = {}
     try:
-        models = scan(root)
+        models = scan(root).models
     except OSError:
         return {}
     for name, model in models.items():

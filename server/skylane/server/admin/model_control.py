@@ -7,8 +7,8 @@ from typing import Any, Final
 from skylane.server.admin.oip_views import index, is_ready, model_statistics
 from skylane.server.admin.readiness import Readiness
 from skylane.server.core.errors import BadRequest, ModelNotFound, NotHere, PermissionDenied
-from skylane.server.core.grant import ANYONE, Grant
 from skylane.server.core.text import listed, quoted
+from skylane.server.core.token_scope import ANYONE, Grant
 from skylane.server.core.types import Route
 from skylane.server.engine.routes import Routes
 from skylane.server.engine.served_version import ServedVersion

@@ -10,7 +10,7 @@ from typing import Final
 
 from skylane.server.auth.tokens import BadTokens, Credentials, decode
 from skylane.server.core.errors import CannotStart
-from skylane.server.core.grant import ANYONE, Grant
+from skylane.server.core.token_scope import ANYONE, Grant
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from skylane.server.auth import tokens
 from skylane.server.auth.tokens import BadTokens, Token
-from skylane.server.core.grant import ACTIONS
 from skylane.server.core.text import listed
+from skylane.server.core.token_scope import ACTIONS
 
 EPILOG = """\
 The token is printed to standard output and not stored; its hash and its scope are

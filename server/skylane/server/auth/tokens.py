@@ -17,7 +17,7 @@ from typing import Annotated, Final
 import msgspec
 
 from skylane.server.core.errors import Unauthenticated
-from skylane.server.core.grant import Action, Grant
+from skylane.server.core.token_scope import Action, Grant
 
 PREFIX: Final = "sky_"
 """Tokens begin with it, so that scanners for leaked secrets find them."""

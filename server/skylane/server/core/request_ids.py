@@ -1,7 +1,7 @@
-"""Names of single requests, by which a caller's log and ours tell of the same one. Pure.
+"""Request ids: made by the caller or by this server, so that both sides' logs name the same request. Pure.
 
-Callers send them as `x-request-id`: metadata of gRPC, a header field of HTTP. A stranger's goes into our log and back
-out, so it is bounded, and has no character that ends a line or a quotation.
+Callers send them as `x-request-id`: gRPC metadata, or an HTTP header field. An id from outside is written to the log
+and sent back, so its length is limited, and characters that end a line or a quotation are removed.
 """
 
 import itertools
@@ -12,19 +12,19 @@ from typing import Final
 FIELD: Final = "x-request-id"
 LENGTH_MAX: Final = 128
 
-_good: Final = re.compile(rf"[!#-&(-\[\]-~]{{1,{LENGTH_MAX}}}").fullmatch
-_others: Final = re.compile(r"[^!#-&(-\[\]-~]+")
+_valid: Final = re.compile(rf"[!#-&(-\[\]-~]{{1,{LENGTH_MAX}}}").fullmatch
+_invalid_characters: Final = re.compile(r"[^!#-&(-\[\]-~]+")
 
-_OURS: Final = secrets.token_hex(6)
-"""Begins the ids of this process."""
-_numbers: Final = itertools.count(1)
-
-
-def told(sent: str) -> str:
-    """An id as we tell it: the printable ASCII of what was sent, without spaces, quotes and backslashes, cut short."""
-    return sent if not sent or _good(sent) else _others.sub("", sent[:LENGTH_MAX])
+_PREFIX: Final = secrets.token_hex(6)
+"""Start of every id that this process makes."""
+_counter: Final = itertools.count(1)
 
 
-def made() -> str:
+def sanitized(sent: str) -> str:
+    """The printable ASCII of an id that was sent, without spaces, quotes and backslashes, cut to LENGTH_MAX."""
+    return sent if not sent or _valid(sent) else _invalid_characters.sub("", sent[:LENGTH_MAX])
+
+
+def new_id() -> str:
     """An id for a request that came without one."""
-    return f"{_OURS}-{next(_numbers):x}"
+    return f"{_PREFIX}-{next(_counter):x}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from skylane.manifest import ColumnSpec, Manifest, OutputSpec, TensorSpec
 from skylane.server.core.errors import ServingError
-from skylane.server.core.grant import ANYONE, Grant
+from skylane.server.core.token_scope import ANYONE, Grant
 from skylane.server.core.value_limits import ValueLimits
 
 Array = np.ndarray[Any, Any]

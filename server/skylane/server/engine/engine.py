@@ -204,7 +204,7 @@ class Engine:
         if is_news:
             call, text = calls[0], "%s failed on a request (logged once in %g s)"
             if not call.request_id and not call.tail:  # a name for both, the line and whoever asks about it
-                call.request_id = request_ids.made()
+                call.request_id = request_ids.new_id()
             told = {"request_id": call.request_id, "call_tail": call.tail}
             log.error(text, served_version, FAILURE_LOG_INTERVAL_S, exc_info=error, extra=told)
         _refuse(served_version, calls, ModelFailed(f"the model failed on these rows: {error}"))

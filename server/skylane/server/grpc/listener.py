@@ -17,8 +17,8 @@ from skylane.server.auth.tls import TlsFiles, files_of
 from skylane.server.core.hosts import UNIX, Hosts, internet, unix_paths
 from skylane.server.core.settings import Settings
 from skylane.server.grpc.base.method_table import BatchedMethods, CallEnded, TraceOf
-from skylane.server.grpc.grpcio.permission import TUNNEL_KEY, is_open
-from skylane.server.grpc.http2.direct_methods import DirectIntake, DirectMethods
+from skylane.server.grpc.grpcio.auth_interceptor import PROXY_KEY, is_open
+from skylane.server.grpc.http2.direct_methods import DirectHandler, DirectMethods
 from skylane.server.grpc.http2.health import Health
 from skylane.server.grpc.http2.limits import Limits
 from skylane.server.grpc.native.config import ReactorConfig
@@ -84,16 +84,16 @@ def listen(
 ) -> Listener:
     """Bind as the settings say; `server` has all methods already. Raises CannotListen or CannotStart.
 
-    `secret`: see Permission. `trace_of`: None where nobody traces. `ended`: told by our own front of requests that no
-    method has counted; of
-    grpcio's, Permission tells. `direct` and `health`: what our own front answers itself, beside what is hot.
+    `secret`: see AuthInterceptor. `trace_of`: None if tracing is not configured. `ended` is called by the native
+    transport for requests that no method has counted; on the grpcio transport AuthInterceptor calls it. `direct` and
+    `health`: what the native transport answers itself, in addition to the batched methods.
     """
     address = all_shown(settings.host, settings.port)
     tls = files_of(settings, "h2")
     try:
         if settings.transport == "grpcio":
             return GrpcioListener(server, settings, tls)
-        return FrontListener(server, settings, hot, authenticator, secret, tls, trace_of, ended, direct, health)
+        return NativeListener(server, settings, hot, authenticator, secret, tls, trace_of, ended, direct, health)
     except (OSError, RuntimeError) as error:
         raise CannotListen(cannot_bind(address, error)) from error
 
@@ -144,7 +144,7 @@ class GrpcioListener:
         await self._server.stop(None)
 
 
-class FrontListener:
+class NativeListener:
     """Our own front on the port, the grpcio server behind it on a Unix domain socket.
 
     On Linux that socket has an abstract name, which needs no directory: the whole file system may be read-only. No
@@ -167,7 +167,7 @@ class FrontListener:
         direct: DirectMethods = MappingProxyType({}),
         health: Health | None = None,
     ) -> None:
-        """Bind. Raises OSError if the port cannot be bound. `secret`: see Permission."""
+        """Bind. Raises OSError if the port cannot be bound. `secret`: see AuthInterceptor."""
         self._bound = bind(settings.host, settings.port, share_port=settings.supervised, inherited=settings.inherited)
         self.port = self._bound.port
         self._tls = tls
@@ -178,8 +178,8 @@ class FrontListener:
             target = f"unix:{Path(self._directory.name) / 'grpcio.sock'}"
         self._server = server
         self._server.add_insecure_port(target)
-        self._tunnels = GrpcioProxy(
-            target, lambda connection, job: self._reactor.change(connection, job), ((TUNNEL_KEY, secret),)
+        self._proxy = GrpcioProxy(
+            target, lambda connection, job: self._reactor.change(connection, job), ((PROXY_KEY, secret),)
         )
         limits = Limits(
             message_bytes=settings.message_bytes_max,
@@ -187,10 +187,10 @@ class FrontListener:
             streams=settings.max_streams,
             connection_age_s=settings.max_connection_age_s or math.inf,
         )
-        unary = {**hot.unary, **{path: DirectIntake(path, answer, ended) for path, answer in direct.items()}}
+        unary = {**hot.unary, **{path: DirectHandler(path, answer, ended) for path, answer in direct.items()}}
         config = ReactorConfig(
             method_handlers=unary,
-            open_tunnel=self._tunnels.open,
+            open_stream=self._proxy.open,
             limits=limits,
             streaming={path: (method.handler, method.wrap) for path, method in hot.streams.items()},
             grant_of=authenticator.grant,
@@ -236,7 +236,7 @@ class FrontListener:
     async def close(self) -> None:
         """See Listener. The server behind goes first: its calls pass through the front."""
         await self._server.stop(None)
-        await self._tunnels.close()
+        await self._proxy.close()
         self._reactor.close()
         self._bound.remove_files()
         if self._directory is not None:

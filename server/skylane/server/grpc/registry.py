@@ -17,8 +17,8 @@ from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.grpc.base.method_handler import MethodHandler
 from skylane.server.grpc.base.method_protocols import PROTOCOLS
 from skylane.server.grpc.base.method_table import BatchedMethods, StreamMethod
+from skylane.server.grpc.grpcio.auth_interceptor import AuthInterceptor
 from skylane.server.grpc.grpcio.oip_service import InferenceService
-from skylane.server.grpc.grpcio.permission import Permission
 from skylane.server.grpc.grpcio.tfs_service import TensorFlowService
 from skylane.server.grpc.http2.direct_methods import DirectMethods
 
@@ -58,6 +58,6 @@ def batched_methods(
     return BatchedMethods(method_handlers, streams)
 
 
-def services(directory: ModelControl, permission: Permission) -> tuple[Service, ...]:
+def services(directory: ModelControl, auth: AuthInterceptor) -> tuple[Service, ...]:
     """What other people's protocols say and ask beside their hot methods."""
-    return InferenceService(directory, permission), TensorFlowService(directory, permission)
+    return InferenceService(directory, auth), TensorFlowService(directory, auth)

@@ -55,7 +55,7 @@ class Application:
         assert scope["type"] == "http"
         fields = _fields(scope)
         sent_id = "".join(fields.get(request_ids.FIELD, ())[:1])
-        http_request, status = visits.enter(scope, request_ids.told(sent_id) or request_ids.made()), 0
+        http_request, status = visits.enter(scope, request_ids.sanitized(sent_id) or request_ids.new_id()), 0
         more = [(_ID_FIELD, http_request.request_id.encode()), _NOSNIFF]
         if scope.get(RESERVED):
             more.append(_CLOSE)

@@ -174,7 +174,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Answer as the applications do, and close: what follows cannot be read."""
         if self.transport.is_closing():
             return
-        http_request = HttpRequestRecord(request_ids.made(), time.monotonic())
+        http_request = HttpRequestRecord(request_ids.new_id(), time.monotonic())
         content, request_id = told(why, http_request.request_id), http_request.request_id.encode()
         self.transport.write(
             b"HTTP/1.1 %d \r\ncontent-type: application/json\r\ncontent-length: %d\r\n%s: %s\r\n"

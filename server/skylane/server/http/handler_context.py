@@ -16,8 +16,8 @@ from skylane.server.admin.readiness import Readiness
 from skylane.server.auth.authenticator import Authenticator
 from skylane.server.core.batch_task import Bound, RequestGroup
 from skylane.server.core.errors import BadRequest, ModelFailed, ModelNotFound, ServingError
-from skylane.server.core.grant import Grant
 from skylane.server.core.text import quoted
+from skylane.server.core.token_scope import Grant
 from skylane.server.core.types import NO_DEADLINE, Call, Interface, Route
 from skylane.server.engine.routes import Routes
 from skylane.server.engine.served_version import ServedVersion

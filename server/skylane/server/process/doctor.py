@@ -31,8 +31,9 @@ from skylane.server.host import reuseport_ebpf
 from skylane.server.host.addresses import all_shown
 from skylane.server.host.budget import CpuBudget, MemoryBudget, cpu_budget, memory_budget, number_of_workers
 from skylane.server.process.supervisor import held_port
-from skylane.server.repository import loader, selection
-from skylane.server.repository.scanner import ModelOnDisk, survey
+from skylane.server.repository import selection
+from skylane.server.repository.scanner import ModelOnDisk, scan
+from skylane.server.repository.verified_loading import load_version
 
 WIDTH: Final = 80
 LIBRARIES: Final = ("onnxruntime", "grpcio", "protobuf", "numpy", "msgspec")
@@ -260,7 +261,7 @@ def _models(root: Path) -> tuple[list[Finding], int, int]:
     """Findings for each version that would be loaded, the bytes of their graphs, and of their caches when full."""
     importlib.import_module("skylane.server.lifecycle")  # a worker has it in memory, so it belongs to what is measured
     try:
-        seen = survey(root)
+        seen = scan(root)
     except OSError as error:
         return [Finding("fail", f"{root}: {error.strerror}", "name the model repository with --models")], 0, 0
     findings = [Finding("warn", f"{path} is ignored: {expected}") for path, expected in seen.misplaced.items()]
@@ -281,7 +282,7 @@ def _models(root: Path) -> tuple[list[Finding], int, int]:
             continue
         for version in sorted(selection.wanted(model.versions, policy.versions), reverse=True):
             try:
-                loaded = loader.load(root / name / str(version), name, version, policy)
+                loaded = load_version(root / name / str(version), name, version, policy)
             except Exception as error:  # BrokenVersion; for whatever else it meets, the server would refuse it as well
                 advice = "the server would serve another version, if there is one"
                 if "skylane import" not in str(error):

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from skylane.server.repository.scanner import Glance
+from skylane.server.repository.scanner import TimeStamps
 
 FULL_S: Final = 30.0
 """Longest time between two full scans: some object stores and network file systems keep no times of directories."""
@@ -18,13 +18,13 @@ class ScanSchedule:
 
     def __init__(self) -> None:
         self._paths: Sequence[str] = ()
-        self._glance: Glance = ()
+        self._time_stamps: TimeStamps = ()
         self._settled_at = self._full_at = -math.inf
 
-    def is_due(self, paths: Sequence[str], glance: Glance, now: float) -> bool:
+    def is_due(self, paths: Sequence[str], time_stamps: TimeStamps, now: float) -> bool:
         """Whether to scan in full now, given the time stamps of these paths. If True, the caller must scan."""
-        if (paths, glance) != (self._paths, self._glance):
-            self._paths, self._glance = paths, glance
+        if (paths, time_stamps) != (self._paths, self._time_stamps):
+            self._paths, self._time_stamps = paths, time_stamps
             self._settled_at = now + SETTLE_S
         if now < self._full_at and now >= self._settled_at:
             return False

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from skylane.server.codecs.grpc_status import Status
 from skylane.server.grpc.http2 import frames, response_headers
-from skylane.server.grpc.http2.frame_reader import CONNECTION_WINDOW_STEP
+from skylane.server.grpc.http2.connection import CONNECTION_WINDOW_STEP
 from skylane.server.grpc.http2.frames import (
     ACK,
     END_HEADERS,
@@ -23,7 +23,7 @@ from skylane.server.grpc.http2.frames import (
 )
 from skylane.server.grpc.http2.limits import Limits
 from skylane.server.grpc.http2.receiving_stream import ReceivingStream
-from support.h2 import HOT, TUNNEL, Client, Frame, Ours, fields_of, message
+from support.h2 import HOT, STREAMED, Client, Frame, Ours, fields_of, message
 
 FINE = Status(StatusCode.OK, "")
 
@@ -113,7 +113,7 @@ def test_a_request_however_it_comes(said: bytes, cuts: list[int]) -> None:
     assert ours.taken() == [(1, b"request"), (3, b"request")]
     assert kinds(ours.sent()) == ["SETTINGS", "WINDOW_UPDATE", "SETTINGS"]
     for stream_id in (1, 3):
-        ours.connection.answer(stream_id, b"reply")
+        ours.connection.streams.answer(stream_id, b"reply")
     assert [frame.payload for frame in ours.sent() if frame.kind == Kind.DATA] == [message(b"reply")] * 2
     assert not ours.connection.busy
 
@@ -150,7 +150,7 @@ def test_a_reply_within_the_windows_leaves_at_once(size: int) -> None:
     """In as many frames as it takes, with its trailers behind it."""
     ours, content = Ours(), bytes(range(256)) * 256
     ours.feed(Client().request(1))
-    ours.connection.answer(1, content[:size])
+    ours.connection.streams.answer(1, content[:size])
     first, *datas, last = ours.sent()
     assert (first.kind, last.kind, last.flags) == (Kind.HEADERS, Kind.HEADERS, END_HEADERS | END_STREAM)
     assert b"".join(frame.payload for frame in datas) == message(content[:size])
@@ -243,7 +243,7 @@ def test_a_fault_that_costs_a_stream(said: bytes, code: Code) -> None:
 
 def test_a_client_that_sends_more_than_its_window() -> None:
     ours = Ours()
-    ours.feed(head(END_HEADERS, block(path=TUNNEL)))
+    ours.feed(head(END_HEADERS, block(path=STREAMED)))
     for _ in range(2 * ReceivingStream.WINDOW // 2**14):  # nobody takes it
         ours.feed(data(0, message(bytes(2**14 - 5))))
     (reset,) = (frame for frame in ours.sent() if frame.kind == Kind.RST_STREAM)
@@ -309,7 +309,7 @@ def test_streams_over_the_limit_are_refused_and_may_come_again() -> None:
     ours.feed(client.request(1) + client.head(3) + client.request(5))
     assert [(frame.stream_id, frame.number) for frame in ours.sent()] == [(5, Code.REFUSED_STREAM)]
     assert ours.taken() == [(1, b"request")]
-    ours.connection.answer(1, b"reply")
+    ours.connection.streams.answer(1, b"reply")
     ours.feed(client.request(7) + client.data(3, message(b"late")))
     assert ours.taken() == [(7, b"request"), (3, b"late")]
 
@@ -319,7 +319,7 @@ def test_answers_that_wait_for_the_peer_count_as_streams() -> None:
     ours.feed(frames.settings({frames.Setting.INITIAL_WINDOW_SIZE: 0}))
     for stream_id in (1, 3, 5):
         ours.feed(client.request(stream_id))
-        ours.connection.answer(stream_id, b"reply")
+        ours.connection.streams.answer(stream_id, b"reply")
     ours.sent()
     ours.feed(client.request(7))
     assert [(frame.stream_id, frame.number) for frame in ours.sent()] == [(7, Code.REFUSED_STREAM)]
@@ -330,7 +330,7 @@ def test_answers_that_wait_for_the_peer_count_as_streams() -> None:
 def test_a_peer_with_too_many_bytes_unsent_gets_no_more() -> None:
     ours, client = Ours(Limits(unsent_bytes=1000)), Client()
     ours.feed(frames.settings({frames.Setting.INITIAL_WINDOW_SIZE: 0}) + client.request(1))
-    ours.connection.answer(1, bytes(2000))
+    ours.connection.streams.answer(1, bytes(2000))
     ours.feed(client.request(3))
     assert [frame.number for frame in ours.sent() if frame.kind == Kind.RST_STREAM] == [Code.REFUSED_STREAM]
     ours.feed(frames.reset(1, Code.CANCEL) + client.request(5))
@@ -350,8 +350,8 @@ def test_a_reset_at_any_point(cut: int) -> None:
     ours.feed(frames.reset(1, Code.CANCEL))
     assert all(call.cancelled for call in calls)
     assert not ours.connection.busy
-    ours.connection.answer(1, b"too late")
-    ours.connection.refuse(1, response_headers.refusal(FINE))
+    ours.connection.streams.answer(1, b"too late")
+    ours.connection.streams.refuse_call(1, response_headers.refusal(FINE))
     ours.feed(b"".join(data(0, b"x") for _ in parts[count:]))
     assert {(frame.kind, frame.number) for frame in ours.sent()} <= {(Kind.RST_STREAM, Code.STREAM_CLOSED)}
     assert ours.budget.left == Limits().partial_bytes, "nothing is kept of it"
@@ -360,7 +360,7 @@ def test_a_reset_at_any_point(cut: int) -> None:
 def test_a_reset_of_an_answer_that_waits() -> None:
     ours, client = Ours(), Client()
     ours.feed(client.request(1))
-    ours.connection.answer(1, bytes(10**6))
+    ours.connection.streams.answer(1, bytes(10**6))
     assert sum(len(frame.payload) for frame in ours.sent() if frame.kind == Kind.DATA) == frames.WINDOW_DEFAULT
     ours.feed(frames.reset(1, Code.CANCEL) + frames.window_update(0, 10**6) + frames.window_update(1, 10**6))
     assert not ours.sent()
@@ -372,7 +372,7 @@ def test_the_end_is_announced_and_then_said() -> None:
     ours, client = Ours(), Client()
     ours.connection.announce_end()
     ours.feed(client.request(1))
-    ours.connection.answer(1, b"reply")
+    ours.connection.streams.answer(1, b"reply")
     ours.connection.say_goodbye()
     first, *_, last = ours.sent()
     assert (first.kind, last.kind) == (Kind.GOAWAY, Kind.GOAWAY)
@@ -383,7 +383,7 @@ def test_the_end_is_announced_and_then_said() -> None:
 def test_who_is_lost_has_cancelled_everything() -> None:
     ours, client = Ours(), Client()
     ours.feed(
-        client.request(1) + client.head(3) + client.data(3, b"\0\0\0\0\7abc", ends=False) + client.head(5, TUNNEL)
+        client.request(1) + client.head(3) + client.data(3, b"\0\0\0\0\7abc", ends=False) + client.head(5, STREAMED)
     )
     calls = list(ours.call_buffer.calls)
     ours.connection.lose()
@@ -429,7 +429,7 @@ def test_the_window_of_the_connection_never_ends() -> None:
     given_back = 0
     for stream_id in range(1, 2 * 40_000, 2):
         ours.feed(client.request(stream_id, bytes(16_000)))
-        ours.connection.answer(stream_id, b"")
+        ours.connection.streams.answer(stream_id, b"")
         ours.taken()
         given_back += sum(frame.number for frame in ours.sent() if frame.kind == Kind.WINDOW_UPDATE)
     assert 40_000 * 16_005 - given_back < CONNECTION_WINDOW_STEP
@@ -448,31 +448,31 @@ def test_too_many_bytes_of_unfinished_requests() -> None:
     assert [stream_id for stream_id, _ in ours.taken()] == [1, 5]
 
 
-# --- Tunnels ----------------------------------------------------------------------------------------------------------
+# --- Streams ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_stream_through_a_tunnel() -> None:
+def test_a_stream_and_its_handler() -> None:
     ours, client = Ours(), Client()
     told: list[str] = []
-    ours.feed(client.head(1, TUNNEL, ("a", "b")) + data(0, message(b"one") + message(b"two")[:4]))
-    ours.connection.tunnel_open(1, b"")
-    ours.connection.tunnel_send(1, b"reply", lambda: told.append("sent"))
+    ours.feed(client.head(1, STREAMED, ("a", "b")) + data(0, message(b"one") + message(b"two")[:4]))
+    ours.connection.streams.open_response(1, b"")
+    ours.connection.streams.send_message(1, b"reply", lambda: told.append("sent"))
     ours.feed(data(END_STREAM, message(b"two")[4:]))
-    (tunnel,) = ours.grpcio_proxy
-    assert (tunnel.head.path, tunnel.head.metadata) == (TUNNEL, (("a", "b"),))
-    assert (tunnel.messages, tunnel.is_half_closed) == ([b"one", b"two"], True)
-    ours.connection.tunnel_close(1, FINE, b"")
+    (handler,) = ours.grpcio_proxy
+    assert (handler.headers.path, handler.headers.metadata) == (STREAMED, (("a", "b"),))
+    assert (handler.messages, handler.is_half_closed) == ([b"one", b"two"], True)
+    ours.connection.streams.close_response(1, FINE, b"")
     assert kinds(ours.sent()) == ["HEADERS", "DATA", "HEADERS"]
     assert told == ["sent"]
     assert not ours.connection.busy
 
 
 @pytest.mark.parametrize("is_answered", [False, True])
-def test_a_fault_in_a_tunnel_ends_both_sides(is_answered: bool) -> None:
+def test_a_fault_in_a_stream_ends_both_sides(is_answered: bool) -> None:
     ours, client = Ours(), Client()
-    ours.feed(client.head(1, TUNNEL))
+    ours.feed(client.head(1, STREAMED))
     if is_answered:
-        ours.connection.tunnel_open(1, b"")
+        ours.connection.streams.open_response(1, b"")
     ours.feed(data(0, b"\0\xff\0\0\0"))
     *opening, closing, reset = ours.sent()
     assert kinds(opening) == ["HEADERS"] * is_answered
@@ -480,8 +480,8 @@ def test_a_fault_in_a_tunnel_ends_both_sides(is_answered: bool) -> None:
     assert ours.status(closing).get(":status") == (None if is_answered else "200"), "said once"
     assert (reset.kind, reset.number) == (Kind.RST_STREAM, Code.NO_ERROR)
     assert ours.grpcio_proxy[0].is_cancelled
-    ours.connection.tunnel_send(1, b"too late", lambda: None)
-    ours.connection.tunnel_close(1, FINE, b"")
+    ours.connection.streams.send_message(1, b"too late", lambda: None)
+    ours.connection.streams.close_response(1, FINE, b"")
     assert not ours.sent()
 
 
@@ -494,14 +494,14 @@ def test_a_fault_in_a_tunnel_ends_both_sides(is_answered: bool) -> None:
 )
 def test_a_client_that_goes_on_after_its_end(after: bytes) -> None:
     ours, client = Ours(), Client()
-    ours.feed(client.head(1, TUNNEL, ends=True) + after)
+    ours.feed(client.head(1, STREAMED, ends=True) + after)
     assert kinds(ours.sent()) == ["RST_STREAM"]
     assert ours.grpcio_proxy[0].is_cancelled
 
 
 def test_half_a_message_at_the_end_of_a_stream() -> None:
     ours, client = Ours(), Client()
-    ours.feed(client.head(1, TUNNEL) + data(END_STREAM, BODY[:-1]))
+    ours.feed(client.head(1, STREAMED) + data(END_STREAM, BODY[:-1]))
     (answer,) = ours.sent()
     assert "before its message was whole" in ours.status(answer)["grpc-message"]
     assert ours.grpcio_proxy[0].is_cancelled
@@ -510,9 +510,9 @@ def test_half_a_message_at_the_end_of_a_stream() -> None:
 def test_a_service_that_ends_before_its_client() -> None:
     """The client hears that nobody listens; what was on its way is no flood."""
     ours, client = Ours(Limits(idle_frames=10)), Client()
-    ours.feed(client.head(1, TUNNEL) + data(0, message(b"one")))
-    ours.connection.tunnel_open(1, b"")
-    ours.connection.tunnel_close(1, Status(StatusCode.ABORTED, "enough"), b"")
+    ours.feed(client.head(1, STREAMED) + data(0, message(b"one")))
+    ours.connection.streams.open_response(1, b"")
+    ours.connection.streams.close_response(1, Status(StatusCode.ABORTED, "enough"), b"")
     assert kinds(ours.sent()) == ["HEADERS", "HEADERS", "RST_STREAM"]
     for _ in range(10_000):
         ours.feed(data(0, message(b"x")))
@@ -523,7 +523,7 @@ def test_a_service_that_ends_before_its_client() -> None:
 def test_a_service_that_takes_nothing_stops_its_client(content: bytes) -> None:
     """Messages that it has not taken have a bound, in number as well."""
     ours, client = Ours(Limits(idle_frames=10**6)), Client()
-    ours.feed(client.head(1, TUNNEL))
+    ours.feed(client.head(1, STREAMED))
     room, part = ReceivingStream.WINDOW, message(content) * 10
     while room >= len(part):
         ours.feed(data(0, part))
@@ -531,7 +531,7 @@ def test_a_service_that_takes_nothing_stops_its_client(content: bytes) -> None:
         assert len(ours.grpcio_proxy[0].messages) < 300_000
     taken = len(ours.grpcio_proxy[0].messages)
     for _ in range(taken):
-        ours.connection.tunnel_consumed(1, len(content))
+        ours.connection.streams.message_consumed(1, len(content))
     room += sum(frame.number for frame in ours.sent() if frame.kind == Kind.WINDOW_UPDATE)
     assert ReceivingStream.WINDOW // 2 < room <= ReceivingStream.WINDOW
     assert ours.budget.left >= Limits().partial_bytes - len(part)

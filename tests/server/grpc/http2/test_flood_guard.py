@@ -6,7 +6,7 @@ from skylane.server.grpc.http2 import frames
 from skylane.server.grpc.http2.flood_guard import IDLE_FRAMES_S
 from skylane.server.grpc.http2.frames import ACK, END_STREAM, Code, ConnectionFault, Kind, Setting
 from skylane.server.grpc.http2.limits import Limits
-from support.h2 import SETTINGS_ACK, TUNNEL, Client, Ours, message
+from support.h2 import SETTINGS_ACK, STREAMED, Client, Ours, message
 
 PING = frames.frame(Kind.PING, 0, 0, bytes(8))
 UNFINISHED = frames.frame(Kind.HEADERS, 0, 1, b"\x88")
@@ -25,7 +25,7 @@ UNFINISHED = frames.frame(Kind.HEADERS, 0, 1, b"\x88")
         pytest.param(b"", b"\0\0\0\x42\0\0\0\0\0", id="frames that nobody knows"),
         pytest.param(Client().request(1), frames.reset(1, Code.CANCEL), id="resets of a stream that has gone"),
         pytest.param(Client().head(1), frames.frame(Kind.DATA, 0, 1), id="empty data"),
-        pytest.param(Client().head(1, TUNNEL), frames.frame(Kind.DATA, 0, 1), id="empty data in a tunnel"),
+        pytest.param(Client().head(1, STREAMED), frames.frame(Kind.DATA, 0, 1), id="empty data in a tunnel"),
         pytest.param(Client().request(1), frames.frame(Kind.DATA, 0, 1, b"x"), id="data of a stream that has ended"),
         pytest.param(UNFINISHED, frames.frame(Kind.CONTINUATION, 0, 1), id="a head that goes on with nothing"),
         pytest.param(b"", frames.goaway(0, Code.NO_ERROR), id="goodbyes"),
@@ -41,10 +41,10 @@ def test_a_flood_ends_the_connection(before: bytes, flood: bytes) -> None:
 
 def test_opening_and_resetting_without_a_request_is_a_flood() -> None:
     ours, client = Ours(Limits(idle_frames=1000)), Client()
-    pairs = b"".join(client.head(number, TUNNEL) + frames.reset(number, Code.CANCEL) for number in range(1, 2203, 2))
+    pairs = b"".join(client.head(number, STREAMED) + frames.reset(number, Code.CANCEL) for number in range(1, 2203, 2))
     with pytest.raises(ConnectionFault, match="too many frames"):
         ours.feed(pairs)
-    assert all(tunnel.is_cancelled for tunnel in ours.grpcio_proxy[:-1])
+    assert all(handler.is_cancelled for handler in ours.grpcio_proxy[:-1])
 
 
 # --- Honest traffic, at a rate that no client reaches: all of it in one instant ---------------------------------------
@@ -55,7 +55,7 @@ def test_pings_beside_requests() -> None:
     ours, client = Ours(Limits(idle_frames=100)), Client()
     for stream_id in range(1, 20_000, 2):
         ours.feed(client.request(stream_id) + PING + frames.window_update(0, 5) + frames.window_update(stream_id, 5))
-        ours.connection.answer(stream_id, b"reply")
+        ours.connection.streams.answer(stream_id, b"reply")
     assert len(ours.taken()) == 10_000
 
 
@@ -70,7 +70,7 @@ def test_a_client_that_cancels_each_of_its_requests() -> None:
 def test_windows_of_a_large_download_byte_by_byte() -> None:
     ours, client = Ours(Limits(idle_frames=100)), Client()
     ours.feed(client.request(1))
-    ours.connection.answer(1, bytes(10**5))
+    ours.connection.streams.answer(1, bytes(10**5))
     for _ in range(10**5):
         ours.feed(frames.window_update(0, 1) + frames.window_update(1, 1))
     assert ours.sent()[-1].ends
@@ -78,10 +78,10 @@ def test_windows_of_a_large_download_byte_by_byte() -> None:
 
 def test_windows_of_a_stream_of_many_messages() -> None:
     ours, client = Ours(Limits(idle_frames=100)), Client()
-    ours.feed(client.head(1, TUNNEL))
-    ours.connection.tunnel_open(1, b"")
+    ours.feed(client.head(1, STREAMED))
+    ours.connection.streams.open_response(1, b"")
     for _ in range(20_000):
-        ours.connection.tunnel_send(1, b"x", lambda: None)
+        ours.connection.streams.send_message(1, b"x", lambda: None)
         ours.feed(frames.window_update(0, 6) + frames.window_update(1, 6))
         assert [frame.payload for frame in ours.sent() if frame.kind == Kind.DATA] == [message(b"x")]
     assert not ours.connection.ends
@@ -89,10 +89,10 @@ def test_windows_of_a_stream_of_many_messages() -> None:
 
 def test_a_stream_of_many_messages_with_pings() -> None:
     ours, client = Ours(Limits(idle_frames=100)), Client()
-    ours.feed(client.head(1, TUNNEL))
+    ours.feed(client.head(1, STREAMED))
     for _ in range(20_000):
         ours.feed(client.data(1, message(b"x"), ends=False) + PING)
-        ours.connection.tunnel_consumed(1, 1)
+        ours.connection.streams.message_consumed(1, 1)
     assert ours.grpcio_proxy[0].messages == [b"x"] * 20_000
     assert sum(frame.kind == Kind.PING for frame in ours.sent()) == 20_000
     assert not ours.connection.ends
@@ -113,7 +113,7 @@ def test_an_update_of_one_window_does_not_look_at_all_streams() -> None:
     ours.feed(frames.settings({Setting.INITIAL_WINDOW_SIZE: 1}))
     for stream_id in range(1, 2001, 2):
         ours.feed(client.request(stream_id))
-        ours.connection.answer(stream_id, bytes(1000))
+        ours.connection.streams.answer(stream_id, bytes(1000))
     ours.sent()
     ours.feed(frames.window_update(0, 1) * 9_000)
     assert not ours.sent()
@@ -122,12 +122,12 @@ def test_an_update_of_one_window_does_not_look_at_all_streams() -> None:
 
 
 def test_settings_cost_a_peer_what_they_cost_us() -> None:
-    """Each changes the windows of a thousand answers that wait: 950 a second took a quarter of the front's time."""
+    """Each changes the windows of a thousand answers that wait: 950 a second took a quarter of the reactor's time."""
     ours, client = Ours(), Client()
     ours.feed(frames.settings({Setting.INITIAL_WINDOW_SIZE: 0}))
     for stream_id in range(1, 2001, 2):
         ours.feed(client.request(stream_id))
-        ours.connection.answer(stream_id, bytes(1000))
+        ours.connection.streams.answer(stream_id, bytes(1000))
     fifty = b"".join(frames.settings({Setting.INITIAL_WINDOW_SIZE: size}) for size in range(50))
     ours.feed(fifty)
     with pytest.raises(ConnectionFault, match="bring no request"):
@@ -139,7 +139,7 @@ def test_all_windows_open_at_last() -> None:
     ours, client = Ours(), Client()
     for stream_id in (1, 3, 5):
         ours.feed(client.request(stream_id))
-        ours.connection.answer(stream_id, bytes(10**5))
+        ours.connection.streams.answer(stream_id, bytes(10**5))
     ours.sent()
     for stream_id in (1, 3, 5):
         ours.feed(frames.window_update(stream_id, 10**6))
@@ -170,10 +170,10 @@ def stalls_after(ours: Ours, at: float = 0.0) -> float | None:
         pytest.param(Client().head(1), True, id="a head without its message"),
         pytest.param(Client().head(1) + Client().data(1, b"\0\0\0\0\5ab", ends=False), True, id="half a message"),
         pytest.param(Client().head(1) + Client().data(1, message(b"ab"), ends=False), True, id="a request without end"),
-        pytest.param(Client().head(1, TUNNEL), False, id="a stream that says nothing"),
-        pytest.param(Client().head(1, TUNNEL, ends=True), False, id="a client that watches"),
+        pytest.param(Client().head(1, STREAMED), False, id="a stream that says nothing"),
+        pytest.param(Client().head(1, STREAMED, ends=True), False, id="a client that watches"),
         pytest.param(
-            Client().head(1, TUNNEL) + Client().data(1, b"\0\0\0\0\5ab", ends=False), True, id="half of one in a stream"
+            Client().head(1, STREAMED) + Client().data(1, b"\0\0\0\0\5ab", ends=False), True, id="half of one, streamed"
         ),
         pytest.param(PING[:-1], True, id="a frame without its end"),
         pytest.param(frames.frame(Kind.HEADERS, 0, 1, b"\x83"), True, id="a header block without its end"),
@@ -206,11 +206,11 @@ def test_frames_that_always_come_in_halves() -> None:
 
 def test_a_stream_whose_messages_always_come_in_halves() -> None:
     ours, client = Ours(Limits(stalled_s=60)), Client()
-    ours.feed(client.head(1, TUNNEL))
+    ours.feed(client.head(1, STREAMED))
     parts = message(b"first") + message(b"second")
     for second in range(200):
         ours.feed(client.data(1, parts[7:] + parts[:7] if second else parts[:7], ends=False), now=second)
-        ours.connection.tunnel_consumed(1, 5)
+        ours.connection.streams.message_consumed(1, 5)
         assert not ours.connection.stalled(second)
 
 
@@ -218,7 +218,7 @@ def test_a_stream_whose_messages_always_come_in_halves() -> None:
 def test_replies_that_the_peer_gives_no_window(at: float) -> None:
     ours, client = Ours(Limits(stalled_s=60)), Client()
     ours.feed(client.request(1), now=at)
-    ours.connection.answer(1, bytes(10**6))
+    ours.connection.streams.answer(1, bytes(10**6))
     found = stalls_after(ours, at)
     assert found is not None
     assert 60 < found <= 62
@@ -227,12 +227,12 @@ def test_replies_that_the_peer_gives_no_window(at: float) -> None:
 def test_the_time_of_a_reply_that_is_given_up_is_not_another_s() -> None:
     ours, client = Ours(Limits(stalled_s=60)), Client()
     ours.feed(frames.settings({Setting.INITIAL_WINDOW_SIZE: 0}) + client.request(1), now=1000)
-    ours.connection.answer(1, bytes(100))
+    ours.connection.streams.answer(1, bytes(100))
     assert not ours.connection.stalled(1001)
     ours.feed(frames.reset(1, Code.CANCEL), now=1002)
     assert not ours.connection.stalled(1002)
     ours.feed(client.request(3), now=5000)
-    ours.connection.answer(3, bytes(100))
+    ours.connection.streams.answer(3, bytes(100))
     found = stalls_after(ours, 5000)
     assert found is not None
     assert 60 < found <= 62
@@ -242,14 +242,14 @@ def test_replies_that_are_held_back_because_the_peer_does_not_read_have_the_time
     ours, client = Ours(Limits(stalled_s=60)), Client()
     ours.feed(client.request(1))
     ours.connection.send_buffer.hold(True)
-    ours.connection.answer(1, bytes(10**6))
+    ours.connection.streams.answer(1, bytes(10**6))
     assert stalls_after(ours, 1000) is None
 
 
 def test_replies_that_go_out_slowly() -> None:
     ours, client = Ours(Limits(stalled_s=60)), Client()
     ours.feed(frames.settings({Setting.INITIAL_WINDOW_SIZE: 0}) + client.request(1))
-    ours.connection.answer(1, bytes(100))
+    ours.connection.streams.answer(1, bytes(100))
     for now in range(0, 1500, 50):
         ours.feed(frames.window_update(1, 1), now)
         assert not ours.connection.stalled(now)
@@ -257,9 +257,9 @@ def test_replies_that_go_out_slowly() -> None:
 
 def test_a_stream_that_its_client_reads_when_it_likes() -> None:
     ours, client = Ours(Limits(stalled_s=60)), Client()
-    ours.feed(client.head(1, TUNNEL, ends=True))
-    ours.connection.tunnel_open(1, b"")
-    ours.connection.tunnel_send(1, bytes(10**6), lambda: None)
+    ours.feed(client.head(1, STREAMED, ends=True))
+    ours.connection.streams.open_response(1, b"")
+    ours.connection.streams.send_message(1, bytes(10**6), lambda: None)
     assert stalls_after(ours) is None
 
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes import Nobody
-from skylane.server.core.grant import ANYONE
 from skylane.server.core.request_ids import LENGTH_MAX
+from skylane.server.core.token_scope import ANYONE
 from skylane.server.grpc.http2.call_buffer import CallBuffer
 from skylane.server.grpc.http2.header_forms import VALUE_BYTES_MAX, VARYING, header_template_of
 from skylane.server.grpc.http2.request_fields import Metadata, StreamFault

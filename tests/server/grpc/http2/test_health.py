@@ -7,7 +7,7 @@ from grpc import StatusCode
 from grpc_health.v1 import health_pb2
 
 from skylane.server.core.errors import BadRequest, ModelNotFound
-from skylane.server.core.grant import ANYONE
+from skylane.server.core.token_scope import ANYONE
 from skylane.server.grpc.http2 import frames
 from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.http2.frames import Code, Kind, Setting
@@ -43,7 +43,7 @@ class Watched:
     def __init__(self) -> None:
         self.health, self.thread = Health(), Thread()
         self.watches = Watches(self.health, self.thread)
-        self.ours = Ours(open_tunnel=self.watches.open)
+        self.ours = Ours(open_stream=self.watches.open)
         self.client = Client()
 
     def watch(self, stream_id: int, service: str) -> None:

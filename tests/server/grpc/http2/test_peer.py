@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from skylane.server.codecs.grpc_status import Status
 from skylane.server.grpc.http2.frames import Code
-from support.h2 import HOT, TUNNEL, Ours, fields_of, message
+from support.h2 import HOT, STREAMED, Ours, fields_of, message
 
 
 class Conversation(RuleBasedStateMachine):
@@ -102,13 +102,13 @@ class Conversation(RuleBasedStateMachine):
         self.exchange()
 
     @rule()
-    def open_tunnel(self) -> None:
+    def open_stream(self) -> None:
         stream_id = self.peer.get_next_available_stream_id()
-        self.peer.send_headers(stream_id, fields_of(TUNNEL), end_stream=True)
+        self.peer.send_headers(stream_id, fields_of(STREAMED), end_stream=True)
         self.exchange()
         self.grpcio_proxy[stream_id] = 0
         self.expected[stream_id] = b""
-        self.ours.connection.tunnel_open(stream_id, b"")
+        self.ours.connection.streams.open_response(stream_id, b"")
         self.exchange()
 
     @precondition(lambda self: self.open or self.grpcio_proxy)
@@ -165,7 +165,7 @@ class Conversation(RuleBasedStateMachine):
         self.open.remove(stream_id)
         content = bytes([size % 251]) * size
         self.expected[stream_id] = message(content)
-        self.ours.connection.answer(stream_id, content)
+        self.ours.connection.streams.answer(stream_id, content)
         self.exchange()
 
     @precondition(lambda self: self.grpcio_proxy)
@@ -174,7 +174,7 @@ class Conversation(RuleBasedStateMachine):
         stream_id = data.draw(st.sampled_from(list(self.grpcio_proxy)))
         content = bytes([size % 251]) * size
         self.expected[stream_id] += message(content)
-        self.ours.connection.tunnel_send(stream_id, content, lambda: None)
+        self.ours.connection.streams.send_message(stream_id, content, lambda: None)
         self.exchange()
 
     @precondition(lambda self: self.grpcio_proxy)
@@ -182,7 +182,7 @@ class Conversation(RuleBasedStateMachine):
     def close(self, data: st.DataObject) -> None:
         stream_id = data.draw(st.sampled_from(list(self.grpcio_proxy)))
         del self.grpcio_proxy[stream_id]
-        self.ours.connection.tunnel_close(stream_id, Status(StatusCode.OK, ""), b"")
+        self.ours.connection.streams.close_response(stream_id, Status(StatusCode.OK, ""), b"")
         self.exchange()
 
     # --- Laws ---------------------------------------------------------------------------------------------------------

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from fakes import Nobody
 from skylane.server.core.errors import Unauthenticated
-from skylane.server.core.grant import ANYONE, Grant
+from skylane.server.core.token_scope import ANYONE, Grant
 from skylane.server.grpc.http2 import request_fields
 from skylane.server.grpc.http2.call_buffer import CallBuffer
 from skylane.server.grpc.http2.frames import ConnectionFault
 from skylane.server.grpc.http2.limits import Limits
 from skylane.server.grpc.http2.request_fields import BINARY_VALUES_MAX, FIELDS_MAX, StreamFault
 from skylane.server.grpc.http2.request_headers import HeaderCache
-from support.h2 import HOT, TUNNEL, Client, Ours, Recorder, fields_of
+from support.h2 import HOT, STREAMED, Client, Ours, Recorder, fields_of
 
 INBOX = CallBuffer(Recorder(), Nobody())
 Fields = list[tuple[str, str]]
@@ -55,22 +55,22 @@ MANY = ",".join(["AA"] * 1000)
     ("fields", "grant_of", "refused"),
     [
         pytest.param(
-            fields_of(TUNNEL, ("a-bin", MANY * 10)), ANYONE, StatusCode.RESOURCE_EXHAUSTED, id="more bytes than allowed"
+            fields_of(STREAMED, ("a-bin", MANY * 10)), ANYONE, StatusCode.RESOURCE_EXHAUSTED, id="too many bytes"
         ),
         pytest.param(
-            fields_of(TUNNEL, *[("a-bin", "AA")] * FIELDS_MAX), ANYONE, StatusCode.RESOURCE_EXHAUSTED,
+            fields_of(STREAMED, *[("a-bin", "AA")] * FIELDS_MAX), ANYONE, StatusCode.RESOURCE_EXHAUSTED,
             id="more fields than allowed",
         ),
         pytest.param(
-            fields_of(TUNNEL, ("a-bin", MANY)), ANYONE, StatusCode.RESOURCE_EXHAUSTED, id="one field of many values"
+            fields_of(STREAMED, ("a-bin", MANY)), ANYONE, StatusCode.RESOURCE_EXHAUSTED, id="one field of many values"
         ),
         pytest.param(
-            fields_of(TUNNEL, *[("a-bin", "AA,AA,AA")] * (BINARY_VALUES_MAX // 2)), ANYONE,
+            fields_of(STREAMED, *[("a-bin", "AA,AA,AA")] * (BINARY_VALUES_MAX // 2)), ANYONE,
             StatusCode.RESOURCE_EXHAUSTED, id="many fields of a few values",
         ),
-        pytest.param(fields_of(TUNNEL, ("a-bin", "AA")), None, StatusCode.UNAUTHENTICATED, id="no token"),
+        pytest.param(fields_of(STREAMED, ("a-bin", "AA")), None, StatusCode.UNAUTHENTICATED, id="no token"),
         pytest.param(
-            [(name, "text/plain" if name == "content-type" else value) for name, value in fields_of(TUNNEL)]
+            [(name, "text/plain" if name == "content-type" else value) for name, value in fields_of(STREAMED)]
             + [("a-bin", "AA")],
             ANYONE, StatusCode.UNKNOWN, id="not gRPC",
         ),
@@ -89,7 +89,7 @@ def test_nothing_is_decoded_for_a_method_that_reads_no_metadata(decoded: list[by
 
 
 def test_what_a_service_reads_is_decoded_once(decoded: list[bytes]) -> None:
-    head = made().decode(Encoder().encode(fields_of(TUNNEL, ("a-bin", "AA,AAE"))))
+    head = made().decode(Encoder().encode(fields_of(STREAMED, ("a-bin", "AA,AAE"))))
     assert (head.metadata, len(decoded)) == ((("a-bin", b"\0"), ("a-bin", b"\0\1")), 2)
 
 
@@ -109,7 +109,7 @@ def steps_of(work: Callable[[], Any]) -> int:
     return steps
 
 
-def named_again(value: str, times: int, name: str = "a-bin", path: str = TUNNEL) -> bytes:
+def named_again(value: str, times: int, name: str = "a-bin", path: str = STREAMED) -> bytes:
     """A block that names one large entry of the table many times, behind one that puts it there."""
     encoder = Encoder()
     first = encoder.encode(fields_of(path, (name, value)))
@@ -117,7 +117,7 @@ def named_again(value: str, times: int, name: str = "a-bin", path: str = TUNNEL)
     return len(first).to_bytes(4) + first + again
 
 
-@pytest.mark.parametrize("path", [HOT, TUNNEL])
+@pytest.mark.parametrize("path", [HOT, STREAMED])
 @given(
     value=st.sampled_from([MANY, MANY[:3700], "A" * 3700, ",", "", ",".join("A" * 30)]),
     times=st.sampled_from([1, 4, 15, 100, 1000]),

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from fakes import Nobody
 from skylane.server.core.errors import Unauthenticated
-from skylane.server.core.grant import ANYONE, Grant
-from skylane.server.core.request_ids import told
+from skylane.server.core.request_ids import sanitized
+from skylane.server.core.token_scope import ANYONE, Grant
 from skylane.server.grpc.base.method_table import TraceOf
 from skylane.server.grpc.http2.call_buffer import CallBuffer
 from skylane.server.grpc.http2.frames import Code, ConnectionFault
@@ -26,7 +26,7 @@ from skylane.server.grpc.http2.request_headers import (
     seconds,
 )
 from skylane.server.grpc.http2.response_headers import field
-from support.h2 import HOT, TUNNEL, Recorder, fields_of
+from support.h2 import HOT, STREAMED, Recorder, fields_of
 
 INBOX = CallBuffer(Recorder(), Nobody())
 
@@ -103,7 +103,7 @@ def test_what_is_remembered_is_what_a_decoder_says(steps: list[tuple[object, ...
         timeouts = [value for name, value in more if name == "grpc-timeout"]
         ids = [value for name, value in more if name == "x-request-id"]
         assert head.timeout_s == seconds(timeouts[-1] if timeouts else None)
-        assert head.request_id == (told(ids[0]) if ids else "")
+        assert head.request_id == (sanitized(ids[0]) if ids else "")
 
 
 def kept(name: str, value: str) -> HeaderTuple:
@@ -314,7 +314,7 @@ def test_metadata_over_the_limit_is_refused_alone_and_the_table_stays(over: int)
 
 
 def test_metadata_in_bytes() -> None:
-    fields = fields_of(TUNNEL, ("a-bin", "AAE"), ("b-bin", "AAE=,Ag=="), ("c", "text"))
+    fields = fields_of(STREAMED, ("a-bin", "AAE"), ("b-bin", "AAE=,Ag=="), ("c", "text"))
     head = made().decode(Encoder().encode(fields))
     assert head.metadata == (("a-bin", b"\0\1"), ("b-bin", b"\0\1"), ("b-bin", b"\2"), ("c", "text"))
 

@@ -25,7 +25,7 @@ from skylane.server.grpc.http2.frames import (
 )
 from skylane.server.grpc.http2.limits import Limits
 from skylane.server.grpc.http2.response_headers import field
-from support.h2 import HOT, TUNNEL, Ours, message
+from support.h2 import HOT, STREAMED, Ours, message
 
 PROTOCOL, SIZE, CLOSED, FLOW = "PROTOCOL_ERROR", "FRAME_SIZE_ERROR", "STREAM_CLOSED", "FLOW_CONTROL_ERROR"
 COMPRESSION, CALM, REFUSED = "COMPRESSION_ERROR", "ENHANCE_YOUR_CALM", "REFUSED_STREAM"
@@ -70,7 +70,7 @@ def outcome(said: bytes, hello: bytes) -> str:
             found.append(grpc(int(said_back["grpc-status"])))
     if found:
         return found[0]
-    return TAKEN if ours.taken() or any(tunnel.messages for tunnel in ours.grpcio_proxy) else ALIVE
+    return TAKEN if ours.taken() or any(handler.messages for handler in ours.grpcio_proxy) else ALIVE
 
 
 def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
@@ -329,9 +329,9 @@ MESSAGES = [
         id="gRPC: gzip that unpacks to a thousand times its size",
     ),
     pytest.param(OPEN + frame(0, 0, 1, b"\0\xff\xff\xff\xff"), grpc(8), id="gRPC: a message of 4 GiB"),
-    pytest.param(with_fields(path=TUNNEL), TAKEN, id="gRPC: a method that is passed on"),
+    pytest.param(with_fields(path=STREAMED), TAKEN, id="gRPC: a method that is passed on"),
     pytest.param(
-        with_fields(("content-length", "3"), path=TUNNEL), resets(PROTOCOL), id="8.1.1: the same in a method passed on"
+        with_fields(("content-length", "3"), path=STREAMED), resets(PROTOCOL), id="8.1.1: the same, streamed"
     ),
 ]  # fmt: skip
 
@@ -373,7 +373,7 @@ def test_a_ping_is_answered_with_its_bytes() -> None:
 def test_settings_are_acknowledged_and_hold(said: bytes, sizes: list[int]) -> None:
     ours = Ours()
     ours.feed(said + request())
-    ours.connection.answer(1, b"reply")
+    ours.connection.streams.answer(1, b"reply")
     sent = ours.sent()
     assert (sent[0].kind, sent[0].flags) == (Kind.SETTINGS, ACK)
     assert [len(each.payload) for each in sent if each.kind == Kind.DATA] == sizes

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from skylane.server.codecs.grpc_status import Status
 from skylane.server.core.errors import Unauthenticated
-from skylane.server.core.grant import ANYONE, Grant
+from skylane.server.core.token_scope import ANYONE, Grant
 from skylane.server.grpc.http2 import frames
 from skylane.server.grpc.http2.call_buffer import HANDED_OVER_BYTES, CallBuffer
 from skylane.server.grpc.http2.flood_guard import IDLE_FRAMES_FORGIVEN
@@ -24,7 +24,7 @@ from skylane.server.grpc.http2.messages import (
     MessageFault,
     message_too_large,
 )
-from support.h2 import HOT, TUNNEL, Client, Ours, message
+from support.h2 import HOT, STREAMED, Client, Ours, message
 
 MIB = 2**20
 NOISE = random.Random(1).randbytes(1_000_000)
@@ -97,7 +97,7 @@ def test_a_table_of_zeros_now_and_then_is_no_bomb() -> None:
     for stream_id in range(1, 10_001, 2):
         ours.feed(packed_request(client, stream_id, bytes(80 * IDLE_FRAMES_FORGIVEN)))
         ours.taken()
-        ours.connection.answer(stream_id, b"")
+        ours.connection.streams.answer(stream_id, b"")
         ours.feed(frames.window_update(0, 5))
 
 
@@ -144,13 +144,13 @@ def statuses(ours: Ours) -> list[dict[str, str]]:
 
 def test_one_connection_has_so_many_calls_passed_on_at_once() -> None:
     ours, client = Ours(Limits(passed_on_each=2), places=Places(10, "full")), Client()
-    ours.feed(client.head(1, TUNNEL) + client.head(3, TUNNEL) + client.head(5, TUNNEL))
+    ours.feed(client.head(1, STREAMED) + client.head(3, STREAMED) + client.head(5, STREAMED))
     (refused,) = statuses(ours)
     assert refused["grpc-status"] == str(StatusCode.RESOURCE_EXHAUSTED.value[0])
     assert "this connection has 2 calls open" in refused["grpc-message"]
-    ours.connection.tunnel_close(1, Status(StatusCode.OK, ""), b"")
-    ours.feed(client.head(7, TUNNEL))
-    assert [tunnel.stream_id for tunnel in ours.grpcio_proxy] == [1, 3, 7]
+    ours.connection.streams.close_response(1, Status(StatusCode.OK, ""), b"")
+    ours.feed(client.head(7, STREAMED))
+    assert [handler.stream_id for handler in ours.grpcio_proxy] == [1, 3, 7]
     ours.feed(client.request(9))
     assert len(ours.taken()) == 1, "predictions are not counted"
 
@@ -159,21 +159,21 @@ def test_one_connection_has_so_many_calls_passed_on_at_once() -> None:
 def test_places_are_shared_by_all_connections_and_given_back(ended_by: str) -> None:
     places, client, others = Places(1, "the server is full"), Client(), Client()
     first, second = Ours(places=places), Ours(places=places)
-    first.feed(client.head(1, TUNNEL))
-    second.feed(others.head(1, TUNNEL))
+    first.feed(client.head(1, STREAMED))
+    second.feed(others.head(1, STREAMED))
     (refused,) = statuses(second)
     assert refused["grpc-message"] == "the server is full"
     match ended_by:
         case "reset":
             first.feed(frames.reset(1, Code.CANCEL))
         case "answer":
-            first.connection.tunnel_close(1, Status(StatusCode.OK, ""), b"")
+            first.connection.streams.close_response(1, Status(StatusCode.OK, ""), b"")
         case "fault":
             first.feed(frames.frame(Kind.HEADERS, END_HEADERS, 1, b"\x00\x01a\x01b"))
         case _:
             first.connection.lose()
-    second.feed(others.head(3, TUNNEL))
-    assert [tunnel.stream_id for tunnel in second.grpcio_proxy] == [3]
+    second.feed(others.head(3, STREAMED))
+    assert [handler.stream_id for handler in second.grpcio_proxy] == [3]
 
 
 ABANDONED = [
@@ -197,7 +197,7 @@ def test_calls_that_are_passed_on_and_given_up_are_a_flood_that_nothing_makes_up
     assert callable(given_up)
     ours, client = Ours(Limits(abandoned=50, idle_frames=10_000)), Client()
     said = [
-        client.head(stream_id, TUNNEL) + given_up(client, stream_id) + client.request(stream_id + 2)
+        client.head(stream_id, STREAMED) + given_up(client, stream_id) + client.request(stream_id + 2)
         for stream_id in range(1, 401, 4)
     ]
     with pytest.raises(ConnectionFault, match="given up before they were answered"):
@@ -208,8 +208,8 @@ def test_calls_that_are_passed_on_and_given_up_are_a_flood_that_nothing_makes_up
 def test_calls_that_are_answered_and_then_given_up_are_none() -> None:
     ours, client = Ours(Limits(abandoned=5)), Client()
     for stream_id in range(1, 401, 2):
-        ours.feed(client.head(stream_id, TUNNEL))
-        ours.connection.tunnel_open(stream_id, b"")
+        ours.feed(client.head(stream_id, STREAMED))
+        ours.connection.streams.open_response(stream_id, b"")
         ours.feed(frames.reset(stream_id, Code.CANCEL))
 
 
@@ -226,10 +226,12 @@ FREE = Client().head(1) + Client().data(1, message(b"x"), ends=False)
         ),
         pytest.param(Client().head(1), frames.frame(Kind.DATA, frames.PADDED, 1, b"\x03" + bytes(3)), id="padding"),
         pytest.param(
-            Client().head(1, TUNNEL), frames.frame(Kind.DATA, 0, 1, message(b"") * 100), id="empty messages of a stream"
+            Client().head(1, STREAMED),
+            frames.frame(Kind.DATA, 0, 1, message(b"") * 100),
+            id="empty messages of a stream",
         ),
         pytest.param(
-            Client().head(1, TUNNEL), frames.frame(Kind.DATA, 0, 1, message(b"x") * 100), id="tiny ones of a stream"
+            Client().head(1, STREAMED), frames.frame(Kind.DATA, 0, 1, message(b"x") * 100), id="tiny ones of a stream"
         ),
     ],
 )
@@ -259,15 +261,15 @@ def test_streams_end_with_the_token_that_opened_them() -> None:
 
     ours, client = Ours(grant_of=grant_of), Client()
     for stream_id, token in ((1, "good"), (3, "revoked"), (5, "narrowed")):
-        ours.feed(client.head(stream_id, TUNNEL, ("authorization", token)))
+        ours.feed(client.head(stream_id, STREAMED, ("authorization", token)))
     ours.feed(client.head(7, HOT, ("authorization", "revoked")))
-    ours.connection.end_revoked()
+    ours.connection.streams.end_revoked()
     assert not ours.sent()
     del grants["revoked"]
     grants["narrowed"] = replace(ANYONE, models=("other",))
-    ours.connection.end_revoked()
+    ours.connection.streams.end_revoked()
     ended = {frame.stream_id: ours.status(frame)["grpc-status"] for frame in ours.sent() if frame.ends}
     assert ended == dict.fromkeys((3, 5, 7), str(StatusCode.UNAUTHENTICATED.value[0]))
-    assert [tunnel.is_cancelled for tunnel in ours.grpcio_proxy] == [False, True, True]
+    assert [handler.is_cancelled for handler in ours.grpcio_proxy] == [False, True, True]
     ours.feed(client.data(1, message(b"still here"), ends=False))
     assert ours.grpcio_proxy[0].messages == [b"still here"]

@@ -16,7 +16,7 @@ from skylane.server.grpc.native.config import ReactorConfig
 from skylane.server.grpc.native.grpcio_proxy import GrpcioProxy
 from skylane.server.grpc.native.reactor import Reactor
 from skylane.server.host.addresses import bind
-from support.h2 import TUNNEL
+from support.h2 import STREAMED
 
 PATIENCE_S = 30.0
 Context = Any  # grpc.aio.ServicerContext, whose stubs want types that bytes do not have
@@ -87,14 +87,14 @@ class Behind:
         options = [("grpc.max_receive_message_length", -1)]
         self._server = grpc.aio.server(options=options)
         handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(self.service.serve)
-        path = TUNNEL.split("/")
+        path = STREAMED.split("/")
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(path[1], {path[2]: handler}),))
         self._server.add_insecure_port(self._target)
         await self._server.start()
         bound = bind("127.0.0.1", 0)
         self.address = f"127.0.0.1:{bound.port}"
-        self._tunnels = GrpcioProxy(self._target, lambda connection, job: self.reactor.change(connection, job))
-        config = ReactorConfig(method_handlers={}, open_tunnel=self._tunnels.open, limits=Limits())
+        self._proxy = GrpcioProxy(self._target, lambda connection, job: self.reactor.change(connection, job))
+        config = ReactorConfig(method_handlers={}, open_stream=self._proxy.open, limits=Limits())
         self.reactor = Reactor(bound.sockets, config)
         self.reactor.start()
 
@@ -109,7 +109,7 @@ class Behind:
 
     async def _stop(self) -> None:
         await self._server.stop(None)
-        await self._tunnels.close()
+        await self._proxy.close()
 
     def __enter__(self) -> "Behind":
         self._thread.start()
@@ -140,7 +140,7 @@ def behind(tmp_path: Path) -> Iterator[Behind]:
 @pytest.fixture
 def method(behind: Behind) -> Iterator[Any]:
     with grpc.insecure_channel(behind.address, options=UNLIMITED) as channel:
-        yield channel.stream_stream(TUNNEL)
+        yield channel.stream_stream(STREAMED)
 
 
 def call(method: Any, do: str, requests: Iterator[bytes] | None = None, *more: tuple[str, str | bytes]) -> Any:
@@ -273,7 +273,7 @@ def test_a_service_that_ends_first_leaves_nothing_behind(method: Any, behind: Be
 
 async def test_an_asynchronous_client(behind: Behind) -> None:
     async with grpc.aio.insecure_channel(behind.address, options=UNLIMITED) as channel:
-        method: Any = channel.stream_stream(TUNNEL)
+        method: Any = channel.stream_stream(STREAMED)
         stream = method(metadata=(("do", "echo"),), timeout=PATIENCE_S)
         for number in range(100):
             await stream.write(b"%d" % number)

@@ -17,12 +17,12 @@ from skylane.server.grpc.http2 import frames
 from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.http2.frames import Code, Kind, Setting
 from skylane.server.grpc.http2.limits import Limits
-from skylane.server.grpc.http2.receiving_stream import Tunnel
+from skylane.server.grpc.http2.receiving_stream import StreamHandler
 from skylane.server.grpc.http2.request_headers import RequestHeaders
 from skylane.server.grpc.native.config import ReactorConfig
 from skylane.server.grpc.native.reactor import Reactor
 from skylane.server.host.addresses import bind
-from support.h2 import HOT, Client, Frame, TunnelRecord, frames_in, message
+from support.h2 import HOT, Client, Frame, RecordedStream, frames_in, message
 
 PATIENCE_S = 30.0
 """How long a test waits for what must come."""
@@ -38,7 +38,7 @@ class Echo:
         self.kept: list[tuple[Sink, Sequence[Call], list[bytes]]] = []
 
     def take(self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink) -> None:
-        """See Intake."""
+        """See BatchedMethod."""
         replies = [payload * self.times for payload in payloads]
         if self.is_held:
             self.kept.append((sink, calls, replies))
@@ -47,12 +47,12 @@ class Echo:
         self.arrived.release()
 
     def too_large(self, size: int) -> MessageTooLarge:
-        """See Intake."""
+        """See BatchedMethod."""
         return MessageTooLarge(f"{size} bytes")
 
 
 class Clock:
-    """Stands still until a test moves it; asked by the front's thread."""
+    """Stands still until a test moves it; asked by the reactor's thread."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -69,7 +69,7 @@ class Served:
         bound = bind("127.0.0.1", 0)
         self.port = bound.port
         more: dict[str, Any] = {} if clock is None else {"clock": clock}
-        config = ReactorConfig(method_handlers={HOT: self.echo}, open_tunnel=_tunnel, limits=limits or Limits(), **more)
+        config = ReactorConfig(method_handlers={HOT: self.echo}, open_stream=_tunnel, limits=limits or Limits(), **more)
         self.reactor = Reactor(bound.sockets, config)
 
     def turn(self) -> None:
@@ -80,8 +80,8 @@ class Served:
             assert done.wait(PATIENCE_S)
 
 
-def _tunnel(connection: Connection, stream_id: int, head: RequestHeaders) -> Tunnel:
-    return TunnelRecord(stream_id, head)
+def _tunnel(connection: Connection, stream_id: int, headers: RequestHeaders) -> StreamHandler:
+    return RecordedStream(stream_id, headers)
 
 
 @contextlib.contextmanager

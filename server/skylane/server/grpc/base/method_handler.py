@@ -9,8 +9,8 @@ from typing import Final, Protocol
 
 from skylane.server.core.batch_task import Answerer, RequestGroup
 from skylane.server.core.errors import CallCancelled, MessageTooLarge, ModelFailed, PermissionDenied, ServingError
-from skylane.server.core.grant import ANYONE, Grant
 from skylane.server.core.rejection_counter import RejectionCounter
+from skylane.server.core.token_scope import ANYONE, Grant
 from skylane.server.core.types import Call, Sink
 
 log = logging.getLogger(__name__)

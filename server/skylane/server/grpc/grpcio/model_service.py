@@ -14,10 +14,10 @@ from skylane.server.codecs.oip import messages as oip
 from skylane.server.codecs.skylane_v1.requests import PREDICTION_SERVICE
 from skylane.server.codecs.tfs import messages as tfs
 from skylane.server.core.errors import BadRequest, ServingError
-from skylane.server.core.grant import Grant
+from skylane.server.core.token_scope import Grant
 from skylane.server.core.types import Interface, Route
 from skylane.server.engine.routes import Routes
-from skylane.server.grpc.grpcio.permission import Permission, refuse
+from skylane.server.grpc.grpcio.auth_interceptor import AuthInterceptor, refuse
 from skylane.server.grpc.grpcio.reflection import add_reflection
 from skylane.server.grpc.http2.direct_methods import DirectMethods
 from skylane.server.grpc.http2.health import CHECK, Health
@@ -48,11 +48,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ModelService:
     """Models, health and reflection on an asyncio server. What it tells is pushed to it by `tell`."""
 
-    def __init__(self, readiness: Readiness, permission: Permission) -> None:
+    def __init__(self, readiness: Readiness, auth: AuthInterceptor) -> None:
         self.health = Health()
         """The same for the thread that receives."""
         self._health = health.aio.HealthServicer()
-        self._models = _ModelService(permission)
+        self._models = _ModelService(auth)
         self._readiness = readiness
         self._shown: dict[str, bool] = {}
 
@@ -96,14 +96,14 @@ class ModelService:
 class _ModelService(models_pb2_grpc.ModelServiceServicer):
     """See proto/skylane/v1/models.proto."""
 
-    def __init__(self, permission: Permission) -> None:
-        self._permission = permission
+    def __init__(self, auth: AuthInterceptor) -> None:
+        self._auth = auth
         self.status: Mapping[str, ModelStatus] = {}
         self.routes = Routes()
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802, ARG002
         """See the .proto. Names those that the caller may ask."""
-        return self._listed(self._permission.grant(context))
+        return self._listed(self._auth.grant(context))
 
     def listed(self, message: bytes, grant: Grant) -> bytes:
         """ListModels, see skylane.server.grpc.http2.direct_methods.Answer."""
@@ -123,7 +123,7 @@ class _ModelService(models_pb2_grpc.ModelServiceServicer):
         try:
             if not request.model:
                 raise BadRequest("model: expected the name of a model, received nothing")
-            self._permission.grant(context).check("predict", request.model)
+            self._auth.grant(context).check("predict", request.model)
             served_version = self.routes.served_version(
                 Route(
                     request.model,

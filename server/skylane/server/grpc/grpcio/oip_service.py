@@ -13,9 +13,9 @@ from skylane.server.codecs.descriptor_pool import methods
 from skylane.server.codecs.oip.messages import SERVICE
 from skylane.server.codecs.oip.requests import route_of
 from skylane.server.core.errors import BadRequest, ModelNotFound, ServingError
-from skylane.server.core.grant import Grant
+from skylane.server.core.token_scope import Grant
 from skylane.server.core.types import Route
-from skylane.server.grpc.grpcio.permission import Permission, refuse
+from skylane.server.grpc.grpcio.auth_interceptor import AuthInterceptor, refuse
 from skylane.server.grpc.http2.direct_methods import Answer, DirectMethods
 from skylane.version import __version__
 
@@ -27,8 +27,8 @@ Method = Callable[[Any, Context], Awaitable[dict[str, Any]]]
 class InferenceService:
     """Everything of inference.GRPCInferenceService that is not hot."""
 
-    def __init__(self, directory: ModelControl, permission: Permission) -> None:
-        self._directory, self._permission = directory, permission
+    def __init__(self, directory: ModelControl, auth: AuthInterceptor) -> None:
+        self._directory, self._auth = directory, auth
 
     @property
     def direct(self) -> DirectMethods:
@@ -69,7 +69,7 @@ class InferenceService:
         return {"name": "skylane", "version": __version__, "extensions": EXTENSIONS}
 
     async def _model_ready(self, request: Any, context: Context) -> dict[str, Any]:
-        return self._is_ready(request, self._permission.grant(context))
+        return self._is_ready(request, self._auth.grant(context))
 
     def _is_ready(self, request: Any, grant: Grant) -> dict[str, Any]:
         """An absent model is not ready, as in Triton: programs wait in a loop for models that are not published yet."""
@@ -89,7 +89,7 @@ class InferenceService:
         return {"config": model_config(served_version.model.interface, served_version.policy)}
 
     async def _model_statistics(self, request: Any, context: Context) -> dict[str, Any]:
-        grant = self._permission.grant(context)
+        grant = self._auth.grant(context)
         served_versions = served_versions_of(
             self._directory.routes(), self._route(request, context) if request.name else None
         )
@@ -101,20 +101,20 @@ class InferenceService:
         return {"model_stats": await self._directory.statistics(seen)}
 
     async def _index(self, request: Any, context: Context) -> dict[str, Any]:
-        return {"models": self._directory.index(self._permission.grant(context), ready_only=request.ready)}
+        return {"models": self._directory.index(self._auth.grant(context), ready_only=request.ready)}
 
     async def _load(self, request: Any, context: Context) -> dict[str, Any]:
         model, is_kserve = _named(request)
-        await self._directory.load(self._permission.grant(context), model, request.parameters)
+        await self._directory.load(self._auth.grant(context), model, request.parameters)
         return {"model_name": model, "is_loaded": True} if is_kserve else {}
 
     async def _unload(self, request: Any, context: Context) -> dict[str, Any]:
         model, is_kserve = _named(request)
-        await self._directory.unload(self._permission.grant(context), model, request.parameters)
+        await self._directory.unload(self._auth.grant(context), model, request.parameters)
         return {"model_name": model, "is_unloaded": True} if is_kserve else {}
 
     def _route(self, request: Any, context: Context) -> Route:
-        return _route(request, self._permission.grant(context))
+        return _route(request, self._auth.grant(context))
 
 
 def _route(request: Any, grant: Grant) -> Route:

@@ -14,12 +14,12 @@ Told = Callable[[str, str], None]
 """(name of the status, the call's id)"""
 
 
-def telling(handler: Handler, told: Told) -> Handler:
+def with_outcome(handler: Handler, told: Told) -> Handler:
     """The same method, with word of each call's end."""
 
     def listen(context: Context) -> None:
         sent = dict(context.invocation_metadata() or ()).get(request_ids.FIELD, "")
-        its_id = request_ids.told(sent) if isinstance(sent, str) else ""
+        its_id = request_ids.sanitized(sent) if isinstance(sent, str) else ""
         context.add_done_callback(lambda ended: told(_code(ended).name, its_id))  # type: ignore[arg-type]
 
     inner: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream

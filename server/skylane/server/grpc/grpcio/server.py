@@ -13,7 +13,7 @@ import grpc
 from skylane.server.core.errors import ServingError, ShuttingDown
 from skylane.server.core.types import NO_DEADLINE, Call
 from skylane.server.grpc.base.method_table import BatchedMethod, BatchedMethods, StreamMethod
-from skylane.server.grpc.grpcio.permission import Permission, refuse, request_id
+from skylane.server.grpc.grpcio.auth_interceptor import AuthInterceptor, refuse, request_id
 from skylane.server.grpc.grpcio.request_stream import Stream
 from skylane.server.grpc.http2.direct_methods import DirectMethods
 
@@ -24,7 +24,7 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 def make_server(
-    message_bytes_max: int, permission: Permission, *, share_port: bool = False, connection_age_s: float = 0.0
+    message_bytes_max: int, auth: AuthInterceptor, *, share_port: bool = False, connection_age_s: float = 0.0
 ) -> grpc.aio.Server:
     """A server with limits that suit tensors, not yet bound. With `share_port` other processes may bind it as well.
 
@@ -32,7 +32,7 @@ def make_server(
     """
     age = [("grpc.max_connection_age_ms", round(1000 * connection_age_s))] if connection_age_s else []
     return grpc.aio.server(
-        interceptors=[permission],
+        interceptors=[auth],
         options=[
             ("grpc.max_receive_message_length", message_bytes_max + MESSAGE_SLACK),
             ("grpc.max_send_message_length", -1),
@@ -51,13 +51,13 @@ class HotServices:
     def __init__(
         self,
         hot: BatchedMethods,
-        permission: Permission,
+        auth: AuthInterceptor,
         clock: Callable[[], float],
         trace_of: Callable[[Any], Any] | None = None,
     ) -> None:
         """Belongs to the running event loop. `clock`: the engine's. `trace_of`: metadata of a call → its `trace`; None
         where nobody traces."""
-        self._hot, self._permission, self._clock = hot, permission, clock
+        self._hot, self._auth, self._clock = hot, auth, clock
         self._trace_of = trace_of
         self._loop = asyncio.get_running_loop()
         self._arrived: dict[BatchedMethod, list[tuple[Call, bytes]]] = {}
@@ -89,7 +89,7 @@ class HotServices:
     async def _answer(self, method_handler: BatchedMethod, payload: bytes, context: Context) -> bytes:
         self._count(context)
         reply: asyncio.Future[bytes | ServingError] = self._loop.create_future()
-        grant, trace = self._permission.grant(context), self._trace(context)
+        grant, trace = self._auth.grant(context), self._trace(context)
         call = Call(reply, self, self._deadline(context), b"", grant, trace, request_id(context))
         self._arrive(method_handler, call, payload)
         try:
@@ -105,7 +105,7 @@ class HotServices:
         self, method: StreamMethod, requests: AsyncIterator[bytes], context: Context
     ) -> AsyncIterator[bytes]:
         self._count(context)
-        stream, deadline, grant = Stream(method.wrap), self._deadline(context), self._permission.grant(context)
+        stream, deadline, grant = Stream(method.wrap), self._deadline(context), self._auth.grant(context)
         trace, its_id = self._trace(context), request_id(context)
 
         def arrive(payload: bytes) -> None:

@@ -11,7 +11,7 @@ from skylane.server.codecs.tfs.messages import MODEL_SERVICE, NUMBER_OF, PREDICT
 from skylane.server.codecs.tfs.requests import route_of
 from skylane.server.core.errors import BadRequest, ServingError
 from skylane.server.core.types import Interface, Route
-from skylane.server.grpc.grpcio.permission import Permission, refuse
+from skylane.server.grpc.grpcio.auth_interceptor import AuthInterceptor, refuse
 from skylane.server.grpc.http2.direct_methods import DirectMethods
 from skylane.server.repository.repository import State, VersionStatus
 
@@ -25,8 +25,8 @@ _SIGNATURES = "signature_def"
 class TensorFlowService:
     """GetModelMetadata and GetModelStatus."""
 
-    def __init__(self, directory: ModelControl, permission: Permission) -> None:
-        self._directory, self._permission = directory, permission
+    def __init__(self, directory: ModelControl, auth: AuthInterceptor) -> None:
+        self._directory, self._auth = directory, auth
 
     @property
     def direct(self) -> DirectMethods:
@@ -43,7 +43,7 @@ class TensorFlowService:
 
     def _route(self, request: Any, context: Context) -> Route:
         route = route_of(request.model_spec)
-        self._permission.grant(context).check("predict", route.model)
+        self._auth.grant(context).check("predict", route.model)
         return route
 
     async def _metadata(self, request: Any, context: Context, response: Any) -> None:

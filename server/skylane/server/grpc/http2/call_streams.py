@@ -1,6 +1,6 @@
 """Streams of requests to a hot method: each message is a call like any other, and batches with all of them.
 
-They never leave the front's thread. A stream has so many calls open at once; what comes beyond waits, and when the
+They never leave the reactor's thread. A stream has so many calls open at once; what comes beyond waits, and when the
 window is full the client waits.
 """
 
@@ -36,7 +36,7 @@ class Thread(Protocol):
         ...
 
     def do(self, job: Callable[[], object]) -> None:
-        """Do this on the front's thread: now, if it is this one."""
+        """Do this on the reactor's thread: now, if it is this one."""
 
     def touch(self, connection: Connection) -> None:
         """Write what this connection has to say."""
@@ -51,7 +51,7 @@ class StreamMethod:
 
 
 class CallStreams:
-    """All open streams. A Sink of their calls, see skylane.server.core.types; the rest belongs to the front's
+    """All open streams. A Sink of their calls, see skylane.server.core.types; the rest belongs to the reactor's
     thread.
     """
 
@@ -59,9 +59,11 @@ class CallStreams:
         self._thread = thread
         self._open: set[CallStream] = set()
 
-    def open(self, method: StreamMethod, connection: Connection, stream_id: int, head: RequestHeaders) -> "CallStream":
+    def open(
+        self, method: StreamMethod, connection: Connection, stream_id: int, headers: RequestHeaders
+    ) -> "CallStream":
         """A new one."""
-        stream = CallStream(self, self._thread, method, connection, stream_id, head)
+        stream = CallStream(self, self._thread, method, connection, stream_id, headers)
         self._open.add(stream)
         return stream
 
@@ -92,7 +94,7 @@ def _hand_over(calls: Sequence[Call], results: Sequence[bytes | ServingError]) -
 
 
 class CallStream:
-    """One stream. See receiving_stream.Tunnel for the connection's side."""
+    """One stream. See receiving_stream.StreamHandler for the connection's side."""
 
     def __init__(
         self,
@@ -101,11 +103,11 @@ class CallStream:
         method: StreamMethod,
         connection: Connection,
         stream_id: int,
-        head: RequestHeaders,
+        headers: RequestHeaders,
     ) -> None:
         self._streams, self._thread, self._method = streams, thread, method
-        self._connection, self._stream_id, self._head = connection, stream_id, head
-        self._deadline = thread.clock() + head.timeout_s
+        self._connection, self._stream_id, self._headers = connection, stream_id, headers
+        self._deadline = thread.clock() + headers.timeout_s
         self._waiting: deque[bytes] = deque()
         self._calls: set[Call] = set()
         self._open = self._unsent = 0
@@ -113,7 +115,7 @@ class CallStream:
 
     @property
     def busy(self) -> bool:
-        """See Tunnel. Draining ends it."""
+        """See StreamHandler. Draining ends it."""
         return True
 
     # --- From the connection ----------------------------------------------------------------------------------------
@@ -141,10 +143,10 @@ class CallStream:
             return
         if not self._begun:
             self._begun = True
-            self._connection.tunnel_open(self._stream_id, b"")
+            self._connection.streams.open_response(self._stream_id, b"")
         message = self._method.wrap(call, result)
         self._unsent += len(message)
-        self._connection.tunnel_send(self._stream_id, message, partial(self._sent, len(message)))
+        self._connection.streams.send_message(self._stream_id, message, partial(self._sent, len(message)))
         self._thread.touch(self._connection)
         self._close_if_done()
 
@@ -162,13 +164,13 @@ class CallStream:
         call_buffer = self._method.call_buffer
         while self._waiting and self._open < OPEN_MAX and self._unsent <= UNSENT_BYTES_MAX and not self._drains:
             message = self._waiting.popleft()
-            head = self._head
-            call = Call(self, self._streams, self._deadline, b"", head.grant, head.trace, head.request_id)
+            headers = self._headers
+            call = Call(self, self._streams, self._deadline, b"", headers.grant, headers.trace, headers.request_id)
             self._open += 1
             self._calls.add(call)
             call_buffer.calls.append(call)
             call_buffer.payloads.append(message)
-            self._connection.tunnel_consumed(self._stream_id, len(message))
+            self._connection.streams.message_consumed(self._stream_id, len(message))
             if len(message) >= KEPT_BYTES:
                 self._connection.keep(call_buffer, len(message))
 
@@ -184,5 +186,5 @@ class CallStream:
         status = Status(StatusCode.OK, "")
         if self._drains:
             status = status_of(ShuttingDown("the server is shutting down; the stream has ended"))
-        self._connection.tunnel_close(self._stream_id, status, b"")
+        self._connection.streams.close_response(self._stream_id, status, b"")
         self._streams.closed(self)

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from skylane.server.codecs.grpc_status import STATUS_OF
 from skylane.server.core.errors import CallCancelled, MessageTooLarge, ModelFailed, ServingError
-from skylane.server.core.grant import Grant
+from skylane.server.core.token_scope import Grant
 from skylane.server.core.types import Call, Sink
 from skylane.server.grpc.base.method_table import CallEnded
 from skylane.server.grpc.http2.messages import message_too_large
@@ -18,13 +18,13 @@ from skylane.server.grpc.http2.messages import message_too_large
 log = logging.getLogger(__name__)
 
 Answer: TypeAlias = Callable[[bytes, Grant], bytes]
-"""(message, what its caller may do) → the reply. Raises ServingError. Called by the front's thread; must not block."""
+"""(message, grant of its caller) → the reply. Raises ServingError. Called by the reactor's thread; must not block."""
 DirectMethods: TypeAlias = Mapping[str, Answer]
 """Path → who answers."""
 
 
-class DirectIntake:
-    """See skylane.server.grpc.http2.call_buffer.Intake: calls of one such method."""
+class DirectHandler:
+    """See skylane.server.grpc.http2.call_buffer.BatchedMethod: calls of one such method."""
 
     def __init__(self, path: str, answer: Answer, ended: CallEnded | None) -> None:
         """`ended`: told how each call ended."""

@@ -1,7 +1,6 @@
-"""Bytes of one connection → its frames and whole header blocks, for `connection` to act on."""
+"""Bytes of one connection → its frames and whole header blocks, which a FrameHandler acts on."""
 
-from abc import ABC, abstractmethod
-from typing import Final
+from typing import Final, Protocol
 
 from skylane.server.grpc.http2 import frames
 from skylane.server.grpc.http2.flood_guard import FloodGuard
@@ -11,69 +10,64 @@ from skylane.server.grpc.http2.receiving_stream import ReceivingStream
 from skylane.server.grpc.http2.request_headers import DECODED_TIMES
 from skylane.server.grpc.http2.send_buffer import SendBuffer
 
-END_HEARD: Final = b"goodbye?"
-"""Payload of the PING behind the request to begin nothing new: its answer says that the request was heard."""
+DRAIN_PING: Final = b"goodbye?"
+"""Payload of the PING after the GOAWAY that asks the peer to begin nothing new. Its answer means that the peer has read
+the GOAWAY."""
 FLOWS_A_FRAME: Final = 10
-"""So many answers that wait make settings cost a peer as much as one frame more that brings no request."""
+"""A SETTINGS frame changes the window of every response in progress: so many of them count as one frame more that
+brings no request."""
 _GREETING_BYTES: Final = len(frames.PREFACE) + frames.HEAD_BYTES
-"""The preface, and the head of the frame behind it, which must be SETTINGS."""
-CONNECTION_WINDOW_STEP: Final = 2**29
-"""The connection's own window is never the limit (streams and the budget are): it is refilled in large steps."""
+"""The preface, and the head of the frame after it, which must be SETTINGS."""
 
 
-class FrameReader(ABC):
-    """Greets a peer, takes its frames apart, puts header blocks together, and answers what concerns no request."""
+class FrameHandler(Protocol):
+    """Acts on the frames that concern requests."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.send_buffer = SendBuffer()
-        self._limits = limits
-        self._flood_guard = FloodGuard(limits.idle_frames)
-        self.greeted = False
-        """Whether the peer has shown that it speaks HTTP/2."""
-        self._asked_to_end = False
-        self._rest, self._rest_began_at = b"", 0.0
-        """A frame that goes on."""
-        self._block: bytearray | None = None
-        """A header block that goes on in CONTINUATION frames."""
-        self._block_stream, self._block_flags, self._block_began_at = 0, 0, 0.0
-        self._unacknowledged = 0
-        """Bytes of DATA since the connection's window was refilled."""
+    def on_headers(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
+        """A HEADERS frame. `FrameReader.gather` makes a whole block of it, unless the handler knows it as it is."""
 
-    @abstractmethod
-    def _on_headers(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
-        """A HEADERS frame; `_gather` makes a whole block of it, unless it is known as it is."""
-
-    @abstractmethod
-    def _on_block(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
+    def on_block(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
         """A whole header block: a new request, or a client's trailers."""
 
-    @abstractmethod
-    def _on_data(self, flags: int, stream_id: int, data: bytes, start: int, end: int, now: float) -> int:
-        """A DATA frame, whose payload is data[start:end]. Returns where the last frame ends that was taken: `end`, or
-        beyond it if others go on with the payload."""
+    def on_data(self, flags: int, stream_id: int, data: bytes, start: int, end: int, now: float) -> int:
+        """A DATA frame with the payload data[start:end]. Returns the end of the last frame that was processed: `end`,
+        or more if further frames of the same message were processed with it."""
+        ...
 
-    @abstractmethod
-    def _on_window_update(self, stream_id: int, increment: int, now: float) -> None:
-        """The peer takes so many bytes more of a stream's answer, or of all together on stream 0."""
+    def on_window_update(self, stream_id: int, increment: int, now: float) -> None:
+        """The peer accepts so many more bytes of a stream's response, or on stream 0 of all responses together."""
 
-    @abstractmethod
-    def _on_reset(self, stream_id: int, now: float) -> None:
-        """The peer wants no more of a stream."""
+    def on_reset(self, stream_id: int, now: float) -> None:
+        """The peer has reset a stream."""
 
-    @abstractmethod
-    def _on_end_heard(self) -> None:
-        """The peer knows that it should begin nothing new, and all that it began before is here."""
+    def on_drained(self) -> None:
+        """The peer has read that it should begin nothing new; all that it began before has arrived."""
 
-    def feed(self, data: bytes, now: float) -> None:
-        """Take what the peer sent; calls go to their buffers, protocol replies to the send buffer. Raises
-        ConnectionFault, after which the connection is of no more use."""
-        before = len(self._rest)
+
+class FrameReader:
+    """Exchanges settings with a peer, parses its frames, joins header blocks, and answers what concerns no request."""
+
+    def __init__(self, limits: Limits, send_buffer: SendBuffer, flood_guard: FloodGuard) -> None:
+        self._limits, self._send_buffer, self._flood_guard = limits, send_buffer, flood_guard
+        self.greeted = False
+        """Whether the peer has shown that it speaks HTTP/2."""
+        self.asked_to_end = False
+        """Whether the peer was asked to begin nothing new."""
+        self.rest, self._rest_began_at = b"", 0.0
+        """The part of a frame that has not arrived whole."""
+        self._block: bytearray | None = None
+        """The part of a header block that continues in CONTINUATION frames."""
+        self._block_stream, self._block_flags, self._block_began_at = 0, 0, 0.0
+
+    def feed(self, data: bytes, now: float, handler: FrameHandler) -> None:
+        """Process what the peer sent. Raises ConnectionFault, after which nothing more may be fed."""
+        before = len(self.rest)
         if before:
-            data = self._rest + data
+            data = self.rest + data
         position, size = 0, len(data)
         if not self.greeted:
             if size < _GREETING_BYTES and frames.PREFACE.startswith(data[: len(frames.PREFACE)]):
-                self._rest = data
+                self.rest = data
                 if not before:
                     self._rest_began_at = now
                 return
@@ -89,33 +83,35 @@ class FrameReader(ABC):
             if end > size:
                 break
             if self._block is not None:
-                self._on_continuation(kind, flags, stream_id, data[start:end], now)
+                self._on_continuation(kind, flags, stream_id, data[start:end], now, handler)
             elif kind == Kind.DATA:
-                end = self._on_data(flags, stream_id, data, start, end, now)
+                end = handler.on_data(flags, stream_id, data, start, end, now)
             elif kind == Kind.HEADERS:
-                self._on_headers(flags, stream_id, data[start:end], now)
+                handler.on_headers(flags, stream_id, data[start:end], now)
             else:
-                self._on_control(kind, flags, stream_id, data[start:end], now)
+                self._on_control(kind, flags, stream_id, data[start:end], now, handler)
             position = end
-        self._rest = data[position:]
-        if self._rest and (position or not before):
+        self.rest = data[position:]
+        if self.rest and (position or not before):
             self._rest_began_at = now
-        if self._unacknowledged >= CONNECTION_WINDOW_STEP:
-            self.send_buffer.frames.append(frames.window_update(0, self._unacknowledged))
-            self._unacknowledged = 0
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a frame or a header block has not arrived whole."""
+        return bool(self.rest) or self._block is not None
 
     def unfinished_since(self, now: float) -> float:
-        """When the frame or the header block began that is not whole; now if there is none."""
-        began_at = self._rest_began_at if self._rest else now
+        """When the frame or the header block began that has not arrived whole; now if there is none."""
+        began_at = self._rest_began_at if self.rest else now
         return began_at if self._block is None else min(began_at, self._block_began_at)
 
     def _greet(self, data: bytes) -> None:
         if not data.startswith(frames.PREFACE):
-            self._rest = data
+            self.rest = data
             raise ConnectionFault(Code.PROTOCOL_ERROR, "this is not HTTP/2")
         self.greeted = True
         _, _, kind, flags, _ = frames.read_head(data, len(frames.PREFACE))
-        self.send_buffer.frames.append(
+        self._send_buffer.frames.append(
             frames.settings(
                 {
                     Setting.MAX_CONCURRENT_STREAMS: self._limits.streams,
@@ -127,21 +123,23 @@ class FrameReader(ABC):
         )
         if kind != Kind.SETTINGS or flags & ACK:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "expected SETTINGS as the first frame")
-        if self._asked_to_end:
+        if self.asked_to_end:
             self.announce_end()
 
-    def _gather(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
-        """The payload of a HEADERS frame: a block, or the beginning of one."""
+    def gather(self, flags: int, stream_id: int, block: bytes, now: float, handler: FrameHandler) -> None:
+        """Process the payload of a HEADERS frame: a block, or the beginning of one."""
         if flags & frames.HAS_PRIORITY:
             frames.check_priority(stream_id, block, 1 if flags & frames.PADDED else 0)
         block = frames.without_padding(flags, block)
         if flags & END_HEADERS:
-            self._on_block(flags, stream_id, block, now)
+            handler.on_block(flags, stream_id, block, now)
         else:
             self._block, self._block_stream, self._block_flags = bytearray(block), stream_id, flags
             self._block_began_at = now
 
-    def _on_continuation(self, kind: int, flags: int, stream_id: int, block: bytes, now: float) -> None:
+    def _on_continuation(
+        self, kind: int, flags: int, stream_id: int, block: bytes, now: float, handler: FrameHandler
+    ) -> None:
         if kind != Kind.CONTINUATION or stream_id != self._block_stream or self._block is None:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "a header block was not finished")
         self._block += block
@@ -151,19 +149,21 @@ class FrameReader(ABC):
         self._flood_guard.lose(now)
         if flags & END_HEADERS:
             whole, self._block = bytes(self._block), None
-            self._on_block(self._block_flags, stream_id, whole, now)
+            handler.on_block(self._block_flags, stream_id, whole, now)
 
     # --- What concerns no request -------------------------------------------------------------------------------------
 
-    def _on_control(self, kind: int, flags: int, stream_id: int, payload: bytes, now: float) -> None:
-        if kind != Kind.WINDOW_UPDATE:  # of which a client that reads a stream sends one for each message
+    def _on_control(
+        self, kind: int, flags: int, stream_id: int, payload: bytes, now: float, handler: FrameHandler
+    ) -> None:
+        if kind != Kind.WINDOW_UPDATE:  # a client that reads a stream sends one for each message
             self._flood_guard.lose(now)
         match kind:
             case Kind.WINDOW_UPDATE:
-                self._on_window_update(stream_id, frames.u32_in(payload), now)
+                handler.on_window_update(stream_id, frames.u32_in(payload), now)
             case Kind.RST_STREAM:
                 frames.u32_in(payload)
-                self._on_reset(stream_id, now)
+                handler.on_reset(stream_id, now)
             case Kind.PRIORITY:
                 frames.check_priority_frame(stream_id, payload)
             case Kind.SETTINGS | Kind.PING | Kind.GOAWAY if stream_id:
@@ -173,30 +173,32 @@ class FrameReader(ABC):
             case Kind.PING if not flags & ACK:
                 if len(payload) != frames.PING_BYTES:
                     raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"PING of {len(payload)} bytes; expected 8")
-                self.send_buffer.frames.append(frames.frame(Kind.PING, ACK, 0, payload))
-            case Kind.PING if self._asked_to_end and payload == END_HEARD:
-                self._on_end_heard()
+                self._send_buffer.frames.append(frames.frame(Kind.PING, ACK, 0, payload))
+            case Kind.PING if self.asked_to_end and payload == DRAIN_PING:
+                handler.on_drained()
             case Kind.GOAWAY if len(payload) < frames.GOAWAY_BYTES:
                 raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"GOAWAY of {len(payload)} bytes; expected 8 or more")
             case Kind.PUSH_PROMISE | Kind.CONTINUATION:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, f"a client sends no {Kind(kind).name} here")
             case _:
-                pass  # GOAWAY, a PING's answer, and kinds that are not known
+                pass  # GOAWAY, an acknowledged PING, and unknown kinds
 
     def _on_settings(self, flags: int, payload: bytes, now: float) -> None:
         if flags & ACK:
             if payload:
                 raise ConnectionFault(Code.FRAME_SIZE_ERROR, f"an acknowledgement of {len(payload)} bytes; expected 0")
             return
-        self._flood_guard.lose(now, self.send_buffer.begun // FLOWS_A_FRAME)  # each of which has its window changed
-        # What makes use of a setting comes after the acknowledgement: before it, a peer holds us to its old ones.
-        self.send_buffer.frames.append(frames.frame(Kind.SETTINGS, ACK, 0))
-        for setting, value in dict(frames.settings_in(payload)).items():  # the last of each: a frame may have thousands
-            self.send_buffer.apply(setting, value)
+        self._flood_guard.lose(now, self._send_buffer.begun // FLOWS_A_FRAME)  # each of which has its window changed
+        # What uses a new setting is sent after the acknowledgement: until then the peer expects its old settings.
+        self._send_buffer.frames.append(frames.frame(Kind.SETTINGS, ACK, 0))
+        for setting, value in dict(
+            frames.settings_in(payload)
+        ).items():  # the last value of each: a frame may have thousands
+            self._send_buffer.apply(setting, value)
 
     def announce_end(self) -> None:
-        """Ask the peer to begin nothing new. What it begins before it hears this is still answered."""
-        self._asked_to_end = True
+        """Ask the peer to begin nothing new. What it begins before it reads this is still answered."""
+        self.asked_to_end = True
         if self.greeted:
-            self.send_buffer.frames.append(frames.goaway(frames.STREAM_ID_MAX, Code.NO_ERROR))
-            self.send_buffer.frames.append(frames.frame(Kind.PING, 0, 0, END_HEARD))
+            self._send_buffer.frames.append(frames.goaway(frames.STREAM_ID_MAX, Code.NO_ERROR))
+            self._send_buffer.frames.append(frames.frame(Kind.PING, 0, 0, DRAIN_PING))

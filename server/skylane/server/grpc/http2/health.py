@@ -14,8 +14,8 @@ from grpc_health.v1.health import SERVICE_NAME
 
 from skylane.server.codecs.grpc_status import Status, status_of
 from skylane.server.core.errors import BadRequest, ModelNotFound
-from skylane.server.core.grant import Grant
 from skylane.server.core.text import quoted
+from skylane.server.core.token_scope import Grant
 from skylane.server.grpc.http2.call_streams import Thread
 from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.http2.request_headers import RequestHeaders
@@ -68,7 +68,7 @@ def reply(state: int) -> bytes:
 
 
 class Watches:
-    """All calls that watch. Belongs to the front's thread, but for `refresh`."""
+    """All calls that watch. Belongs to the reactor's thread, but for `refresh`."""
 
     def __init__(self, health: Health, thread: Thread) -> None:
         self._health, self._thread = health, thread
@@ -95,7 +95,7 @@ class Watches:
 
 
 class Watch:
-    """One call. See receiving_stream.Tunnel."""
+    """One call. See receiving_stream.StreamHandler."""
 
     def __init__(self, watches: Watches, health: Health, connection: Connection, stream_id: int) -> None:
         self._watches, self._health = watches, health
@@ -106,7 +106,7 @@ class Watch:
         """Whether the client had room for what was sent last."""
 
     busy = False
-    """See Tunnel. A server that goes does not wait for who watches."""
+    """See StreamHandler. A server that goes does not wait for who watches."""
 
     def message(self, message: bytes) -> None:
         if self._service is not None:
@@ -117,7 +117,7 @@ class Watch:
         except BadRequest as error:
             self._end(status_of(error))
             return
-        self.connection.tunnel_open(self._stream_id, b"")
+        self.connection.streams.open_response(self._stream_id, b"")
         self.tell()
 
     def half_close(self) -> None:
@@ -135,7 +135,7 @@ class Watch:
         if (state := _UNKNOWN if state is None else state) == self._shown:
             return False
         self._shown, self._is_read = state, False
-        self.connection.tunnel_send(self._stream_id, reply(state), self._sent)
+        self.connection.streams.send_message(self._stream_id, reply(state), self._sent)
         return True
 
     def _sent(self) -> None:
@@ -144,4 +144,4 @@ class Watch:
 
     def _end(self, status: Status) -> None:
         self._watches.closed(self)
-        self.connection.tunnel_close(self._stream_id, status, b"")
+        self.connection.streams.close_response(self._stream_id, status, b"")

@@ -15,7 +15,7 @@ from grpc import StatusCode
 from skylane.server.codecs.grpc_status import Status, status_of
 from skylane.server.core import request_ids
 from skylane.server.core.errors import Unauthenticated
-from skylane.server.core.grant import ANYONE, Grant
+from skylane.server.core.token_scope import ANYONE, Grant
 from skylane.server.core.types import NO_DEADLINE
 from skylane.server.grpc.base.method_table import TraceOf
 from skylane.server.grpc.http2 import response_headers
@@ -322,7 +322,7 @@ _DIFFERING_NAMES: Final = frozenset(name.decode() for name in _DIFFERING)
 
 
 def _request_id(metadata: Iterable[tuple[str, str | bytes]]) -> str:
-    return request_ids.told(next((str(value) for name, value in metadata if name == request_ids.FIELD), ""))
+    return request_ids.sanitized(next((str(value) for name, value in metadata if name == request_ids.FIELD), ""))
 
 
 def seconds(timeout: str | None) -> float:

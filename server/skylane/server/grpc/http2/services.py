@@ -4,19 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from skylane.server.core.grant import Grant
+from skylane.server.core.token_scope import Grant
 from skylane.server.core.types import Sink
 from skylane.server.grpc.base.method_table import CallEnded, TraceOf
 from skylane.server.grpc.http2.call_buffer import CallBuffer
 from skylane.server.grpc.http2.limits import Budget, Limits, Places
-from skylane.server.grpc.http2.receiving_stream import Tunnel
+from skylane.server.grpc.http2.receiving_stream import StreamHandler
 from skylane.server.grpc.http2.request_headers import RequestHeaders
 
 if TYPE_CHECKING:
     from skylane.server.grpc.http2.connection import Connection
 
-OpenTunnel = Callable[["Connection", int, RequestHeaders], Tunnel]
-"""(connection, stream, head) → where its messages go."""
+OpenStream = Callable[["Connection", int, RequestHeaders], StreamHandler]
+"""(connection, stream, headers) → where its messages go."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Services:
 
     call_buffers: dict[str, CallBuffer]
     """Path → where calls of a hot method gather."""
-    open_tunnel: OpenTunnel
+    open_stream: OpenStream
     is_ours: Callable[[str], bool]
     """Whether the front itself answers this path."""
     grant_of: Callable[[str | None], Grant]

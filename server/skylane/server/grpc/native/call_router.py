@@ -1,4 +1,4 @@
-"""Where the calls of a reactor's connections go: to a batched method, a stream of calls, a watch, or a tunnel."""
+"""Where the calls of a reactor's connections go: to a batched method, a stream of calls, a watch, or a handler."""
 
 from skylane.server.core.types import Sink
 from skylane.server.grpc.http2.call_buffer import CallBuffer
@@ -6,7 +6,7 @@ from skylane.server.grpc.http2.call_streams import CallStreams, StreamMethod, Th
 from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.http2.health import WATCH, Watches
 from skylane.server.grpc.http2.limits import Budget, Places
-from skylane.server.grpc.http2.receiving_stream import Tunnel
+from skylane.server.grpc.http2.receiving_stream import StreamHandler
 from skylane.server.grpc.http2.request_headers import RequestHeaders
 from skylane.server.grpc.http2.services import Services
 from skylane.server.grpc.native.config import ReactorConfig
@@ -17,7 +17,7 @@ class CallRouter:
 
     def __init__(self, config: ReactorConfig, thread: Thread, sink: Sink) -> None:
         """`sink` gets the replies to unary calls."""
-        self._tunnel_to_others = config.open_tunnel
+        self._open_proxied = config.open_stream
         self._streams = CallStreams(thread)
         self._stream_methods = {
             path: StreamMethod(CallBuffer(handler, self._streams), wrap)
@@ -38,7 +38,7 @@ class CallRouter:
         """Where calls gather until they are handed over."""
         self.services = Services(
             unary,
-            self._open_tunnel,
+            self._open_stream,
             (unary.keys() | self._stream_methods.keys()).__contains__,
             config.grant_of,
             sink,
@@ -66,13 +66,13 @@ class CallRouter:
         """Let every stream answer what it has read, and end."""
         self._streams.drain()
 
-    def _open_tunnel(self, connection: Connection, stream_id: int, head: RequestHeaders) -> Tunnel:
-        method = self._stream_methods.get(head.path)
+    def _open_stream(self, connection: Connection, stream_id: int, headers: RequestHeaders) -> StreamHandler:
+        method = self._stream_methods.get(headers.path)
         if method is not None:
-            return self._streams.open(method, connection, stream_id, head)
-        if self._watches is not None and head.path == WATCH:
-            return self._watches.open(connection, stream_id, head)
-        return self._tunnel_to_others(connection, stream_id, head)
+            return self._streams.open(method, connection, stream_id, headers)
+        if self._watches is not None and headers.path == WATCH:
+            return self._watches.open(connection, stream_id, headers)
+        return self._open_proxied(connection, stream_id, headers)
 
     def _place_of(self, path: str) -> Places | None:
         """Where calls of a method that is not batched take places. Streams of predictions are bounded by `streams`."""

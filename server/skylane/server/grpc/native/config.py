@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from skylane.server.core.grant import ANYONE, Grant
+from skylane.server.core.token_scope import ANYONE, Grant
 from skylane.server.grpc.base.method_table import BatchedMethod, CallEnded, TraceOf
 from skylane.server.grpc.http2.call_streams import Wrap
 from skylane.server.grpc.http2.health import Health
 from skylane.server.grpc.http2.limits import Limits
-from skylane.server.grpc.http2.services import OpenTunnel
+from skylane.server.grpc.http2.services import OpenStream
 
 
 def _anyone(_: str | None) -> Grant:
@@ -23,7 +23,7 @@ class ReactorConfig:
 
     method_handlers: Mapping[str, BatchedMethod]
     """Path of a batched method → what answers its calls."""
-    open_tunnel: OpenTunnel
+    open_stream: OpenStream
     """Opens the calls of every path that is not named here."""
     limits: Limits
     streaming: Mapping[str, tuple[BatchedMethod, Wrap]] = field(default_factory=dict)

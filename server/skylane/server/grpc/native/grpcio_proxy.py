@@ -22,16 +22,16 @@ from skylane.server.grpc.http2.request_headers import RequestHeaders
 log = logging.getLogger(__name__)
 
 UNSENT_BYTES_MAX: Final = 2**20
-"""Of one tunnel's answers that its client has no room for; then no more are read."""
+"""Of one call's answers that its client has no room for; then no more are read."""
 
 Metadata = Sequence[tuple[str, str]]
 
 Post = Callable[[Connection, Callable[[], object]], None]
-"""(connection, job): do this on the front's thread, and write what the connection then has to say."""
+"""(connection, job): do this on the reactor's thread, and write what the connection then has to say."""
 
 
 class GrpcioProxy:
-    """Opens tunnels to one server. Made on the event loop; tunnels are opened by the front's thread."""
+    """Opens tunnels to one server. Made on the event loop; tunnels are opened by the reactor's thread."""
 
     def __init__(self, target: str, post: Post, more: Metadata = ()) -> None:
         """`target` is where the server behind listens. `more`: metadata that every call gets, before its own. Needs a
@@ -49,13 +49,13 @@ class GrpcioProxy:
         self._post = post
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def open(self, connection: Connection, stream_id: int, head: RequestHeaders) -> "GrpcTunnel":
-        tunnel = GrpcTunnel(self._loop, self._post, connection, stream_id)
-        self._loop.call_soon_threadsafe(self._start, tunnel, head)
-        return tunnel
+    def open(self, connection: Connection, stream_id: int, headers: RequestHeaders) -> "ProxiedCall":
+        call = ProxiedCall(self._loop, self._post, connection, stream_id)
+        self._loop.call_soon_threadsafe(self._start, call, headers)
+        return call
 
-    def _start(self, tunnel: "GrpcTunnel", head: RequestHeaders) -> None:
-        tunnel.task = task = self._loop.create_task(tunnel.run(self._channel, head, self._more))
+    def _start(self, call: "ProxiedCall", headers: RequestHeaders) -> None:
+        call.task = task = self._loop.create_task(call.run(self._channel, headers, self._more))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -67,8 +67,8 @@ class GrpcioProxy:
         await self._channel.close()
 
 
-class GrpcTunnel:
-    """One call, passed on. See receiving_stream.Tunnel for the connection's side."""
+class ProxiedCall:
+    """One call, passed on. See receiving_stream.StreamHandler for the connection's side."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, post: Post, connection: Connection, stream_id: int) -> None:
         self.task: asyncio.Task[None] | None = None
@@ -81,10 +81,10 @@ class GrpcTunnel:
 
     @property
     def busy(self) -> bool:
-        """See Tunnel. What has been answered and goes on is somebody who watches, and would for ever."""
+        """See StreamHandler. What has been answered and goes on is somebody who watches, and would for ever."""
         return not self._begun
 
-    # --- Called by the front's thread -------------------------------------------------------------------------------
+    # --- Called by the reactor's thread -------------------------------------------------------------------------------
 
     def message(self, message: bytes) -> None:
         self._call_soon(self._messages.put_nowait, message)
@@ -105,12 +105,12 @@ class GrpcTunnel:
         if self.task is not None:
             self.task.cancel()
 
-    async def run(self, channel: grpc.aio.Channel, head: RequestHeaders, more: Metadata = ()) -> None:
+    async def run(self, channel: grpc.aio.Channel, headers: RequestHeaders, more: Metadata = ()) -> None:
         """Pass everything on until the call ends."""
-        method: Any = channel.stream_stream(head.path)
-        timeout = None if math.isinf(head.timeout_s) else head.timeout_s
+        method: Any = channel.stream_stream(headers.path)
+        timeout = None if math.isinf(headers.timeout_s) else headers.timeout_s
         try:
-            call = method(self._requests(), timeout=timeout, metadata=grpc.aio.Metadata(*more, *head.metadata))
+            call = method(self._requests(), timeout=timeout, metadata=grpc.aio.Metadata(*more, *headers.metadata))
         except (ValueError, TypeError, grpc.aio.UsageError) as error:  # metadata that grpcio does not take; closing
             self._close(Status(grpc.StatusCode.INTERNAL, f"the call could not be passed on: {error}"))
             return
@@ -118,12 +118,12 @@ class GrpcTunnel:
             await self._pass_on(call)
         except asyncio.CancelledError:
             call.cancel()
-            self._post(self._connection.tunnel_reset, self._stream_id)
+            self._post(self._connection.streams.cancel_response, self._stream_id)
             raise
         except grpc.aio.AioRpcError:
             pass  # its status is what the client gets
         except Exception:  # a fault of ours, of which the client must hear as well
-            log.exception("a tunnel to %s met a fault of the server", head.path)
+            log.exception("a call to %s met a fault of the server", headers.path)
             call.cancel()
         finally:
             self._messages.put_nowait(None)  # whoever passes requests on must not wait for ever
@@ -133,14 +133,14 @@ class GrpcTunnel:
     async def _pass_on(self, call: Any) -> None:
         initial = response_headers.custom(_metadata(await call.initial_metadata()))
         if opened := bool(initial):  # a client may wait for it before any message
-            self._post(self._connection.tunnel_open, self._stream_id, initial)
+            self._post(self._connection.streams.open_response, self._stream_id, initial)
         while (message := await call.read()) is not grpc.aio.EOF:
             if not opened:
-                self._post(self._connection.tunnel_open, self._stream_id, initial)
+                self._post(self._connection.streams.open_response, self._stream_id, initial)
                 opened = True
             self._begun = True
             self._unsent += len(message)
-            self._post(self._connection.tunnel_send, self._stream_id, message, self._told_sent(len(message)))
+            self._post(self._connection.streams.send_message, self._stream_id, message, self._told_sent(len(message)))
             while self._unsent > UNSENT_BYTES_MAX:
                 self._sent.clear()  # here: waiting for an event that is set gives nobody else a turn
                 await self._sent.wait()
@@ -148,7 +148,7 @@ class GrpcTunnel:
     async def _requests(self) -> AsyncIterator[bytes]:
         while (message := await self._messages.get()) is not None:
             yield message
-            self._post(self._connection.tunnel_consumed, self._stream_id, len(message))
+            self._post(self._connection.streams.message_consumed, self._stream_id, len(message))
 
     def _told_sent(self, size: int) -> Callable[[], None]:
         """What the front calls when the client's windows had room for the message."""
@@ -159,7 +159,7 @@ class GrpcTunnel:
         self._sent.set()
 
     def _close(self, status: Status, trailing: bytes = b"") -> None:
-        self._post(self._connection.tunnel_close, self._stream_id, status, trailing)
+        self._post(self._connection.streams.close_response, self._stream_id, status, trailing)
 
     def _post(self, change: Callable[..., object], *arguments: object) -> None:
         self._to_front(self._connection, lambda: change(*arguments))

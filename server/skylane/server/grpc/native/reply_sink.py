@@ -33,7 +33,7 @@ class ReplySink:
         touched = self._touched
         for call, reply in zip(calls, replies, strict=True):
             connection, stream_id = call.handle
-            connection.answer(stream_id, reply)
+            connection.streams.answer(stream_id, reply)
             touched.add(connection)
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
@@ -46,5 +46,5 @@ class ReplySink:
         for call in calls:
             connection, stream_id = call.handle
             request_id = response_headers.request_id(call.request_id) if call.request_id else b""
-            connection.refuse(stream_id, block + request_id)
+            connection.streams.refuse_call(stream_id, block + request_id)
             self._touched.add(connection)

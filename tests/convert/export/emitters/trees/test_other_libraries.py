@@ -20,7 +20,7 @@ from skylane.convert.errors import Refused
 from skylane.convert.export.emitters import emit
 from skylane.convert.export.emitters.trees import lightgbm as light
 from skylane.convert.export.emitters.trees import xgboost as extreme
-from skylane.convert.export.emitters.trees.forest import Forest
+from skylane.convert.export.emitters.trees.tree_table import TreeTable
 from skylane.convert.inspection.schema import infer
 from skylane.convert.inspection.structure import Task
 from support.trees import around, assert_same, compare, frame_of, with_ends
@@ -44,7 +44,7 @@ def of_extreme(kind: str, **told: Any) -> Any:
     return getattr(xgboost, f"XGB{kind}")(**{"n_estimators": 6, "n_jobs": 1, **told})
 
 
-def cuts_of(forest: Forest, scale: Any = None) -> Iterator[tuple[int, float]]:
+def cuts_of(forest: TreeTable, scale: Any = None) -> Iterator[tuple[int, float]]:
     for node in np.flatnonzero(~forest.leaves):
         feature, cut = int(forest.feature[node]), float(forest.threshold[node])
         if node in forest.members or not np.isfinite(cut):

@@ -1,5 +1,5 @@
-"""Decision trees: many of them in one node, thresholds moved to where the rows are compared exactly.
+"""Decision trees: all trees of a model in one ONNX node, with thresholds rounded so that comparisons stay exact.
 
-`forest.py` is the form that all trees are brought into, `thresholds.py` says what they are compared with, `nodes.py`
-writes them into a graph; every other module reads one library's or one family's trees.
+`tree_table.py` is the common form of all trees, `thresholds.py` rounds the thresholds, `tree_nodes.py` and
+`classifier_node.py` write the ONNX nodes. Each other module reads the trees of one library or one family.
 """

@@ -10,10 +10,10 @@ from skylane.convert.export.emitters.emission import Emission
 from skylane.convert.export.emitters.features import Features
 from skylane.convert.export.emitters.graph import Tensor
 from skylane.convert.export.emitters.registry import emits, in_one_node
-from skylane.convert.export.emitters.trees.boosting import linked
-from skylane.convert.export.emitters.trees.classifier import classified, link_of
-from skylane.convert.export.emitters.trees.forest import LEAF, Forest
-from skylane.convert.export.emitters.trees.nodes import sums
+from skylane.convert.export.emitters.trees.classifier_node import classified, link_of
+from skylane.convert.export.emitters.trees.gradient_boosting import linked
+from skylane.convert.export.emitters.trees.tree_nodes import sums
+from skylane.convert.export.emitters.trees.tree_table import LEAF, TreeTable
 from skylane.convert.inspection.schema import Array
 
 CLASSIFIER, REGRESSOR = "lightgbm.sklearn.LGBMClassifier", "lightgbm.sklearn.LGBMRegressor"
@@ -25,7 +25,7 @@ IDENTITY: Final = {"regression", "regression_l1", "huber", "fair", "quantile", "
 EXPONENTIAL: Final = {"poisson", "gamma", "tweedie"}
 
 
-def forest_of(model: Any) -> Forest:
+def forest_of(model: Any) -> TreeTable:
     """The trees of a fitted model. Raises Refused, with an unfinished sentence, for what has no graph."""
     told = model.booster_.dump_model()
     if told["pandas_categorical"]:
@@ -35,13 +35,13 @@ def forest_of(model: Any) -> Forest:
         )
     width = told["num_tree_per_iteration"]
     shrunk = width / len(told["tree_info"]) if told["average_output"] else 1.0
-    return Forest.joined([
+    return TreeTable.joined([
         _tree(tree["tree_structure"], shrunk).spread(place % width, width)
         for place, tree in enumerate(told["tree_info"])
     ])  # fmt: skip
 
 
-def _tree(root: dict[str, Any], shrunk: float) -> Forest:
+def _tree(root: dict[str, Any], shrunk: float) -> TreeTable:
     nodes, waiting = list[dict[str, Any]](), [root]
     left, right = list[int](), list[int]()
     for node in waiting:  # grows while it is walked
@@ -55,7 +55,7 @@ def _tree(root: dict[str, Any], shrunk: float) -> Forest:
         for place, node in enumerate(nodes)
         if node.get("decision_type") == "=="
     }
-    return Forest(
+    return TreeTable(
         roots=np.zeros(1, np.int64),
         feature=np.array([node.get("split_feature", 0) for node in nodes], dtype=np.int64),
         threshold=_beside_nought(np.array([0.0 if place in members else node.get("threshold", 0.0)
@@ -91,7 +91,7 @@ def _gap_goes_left(node: dict[str, Any]) -> bool:
     return bool(node["default_left"] if node["missing_type"] == "NaN" else node["threshold"] >= 0)
 
 
-def _forest(model: Any, emission: Emission) -> Forest:
+def _forest(model: Any, emission: Emission) -> TreeTable:
     try:
         return forest_of(model)
     except Refused as why:
@@ -103,7 +103,7 @@ def _raw(model: Any, features: Features, emission: Emission) -> Features:
     return sums(forest, _truncated(forest, features, emission), emission)
 
 
-def _truncated(forest: Forest, features: Features, emission: Emission) -> Features:
+def _truncated(forest: TreeTable, features: Features, emission: Emission) -> Features:
     """Categories are whole numbers here: what lies behind the point is cut off, towards nought."""
     coded = sorted({int(forest.feature[node]) for node in forest.members})
     if not coded:

@@ -13,12 +13,12 @@ import numpy as np
 from skylane.convert.export.emitters.emission import Emission
 from skylane.convert.export.emitters.features import UFUNC, Features, Part, Pointwise
 from skylane.convert.export.emitters.graph import Tensor
-from skylane.convert.export.emitters.trees.forest import Forest
+from skylane.convert.export.emitters.trees.tree_table import TreeTable
 from skylane.convert.inspection.float_order import between, keys, numbers
 from skylane.convert.inspection.schema import Array, NumberType
 
 
-def compared(forest: Forest, features: Features, emission: Emission) -> tuple[Tensor, Forest]:
+def compared(forest: TreeTable, features: Features, emission: Emission) -> tuple[Tensor, TreeTable]:
     """The tensor that the trees are given, (rows, any), and the trees with its columns as features.
 
     Their thresholds are numbers of the tensor's type.
@@ -52,7 +52,7 @@ def _as_doubles(features: Features, emission: Emission) -> Features:
     return replace(features, parts=tuple(parts))
 
 
-def _carried_out(forest: Forest, features: Features, emission: Emission) -> tuple[Tensor, Forest]:
+def _carried_out(forest: TreeTable, features: Features, emission: Emission) -> tuple[Tensor, TreeTable]:
     """The steps become nodes, in doubles as in scikit-learn."""
     tensor = in_doubles(features, emission)
     if forest.single:
@@ -85,13 +85,13 @@ def _of_column(part: Part, place: int) -> tuple[Pointwise, ...]:
     return tuple(step.take([place]) for step in part.steps)
 
 
-def _moved(forest: Forest, steps: Sequence[tuple[Pointwise, ...]], dtype: NumberType) -> Array:
+def _moved(forest: TreeTable, steps: Sequence[tuple[Pointwise, ...]], dtype: NumberType) -> Array:
     if dtype == "float64" and not forest.single and not any(steps):
         return forest.threshold
     return largest(forest, steps, dtype)
 
 
-def largest(forest: Forest, steps: Sequence[tuple[Pointwise, ...]], dtype: NumberType) -> Array:
+def largest(forest: TreeTable, steps: Sequence[tuple[Pointwise, ...]], dtype: NumberType) -> Array:
     """Of each node, the largest number of this type that goes left once its column's steps are done to it."""
     if dtype == "float32" and not any(steps):
         return _rounded_down(forest.threshold)

@@ -10,10 +10,10 @@ from skylane.convert.export.emitters.emission import Emission
 from skylane.convert.export.emitters.features import Features
 from skylane.convert.export.emitters.graph import Tensor
 from skylane.convert.export.emitters.registry import emits, in_one_node
-from skylane.convert.export.emitters.trees.boosting import linked
-from skylane.convert.export.emitters.trees.classifier import classified, link_of
-from skylane.convert.export.emitters.trees.forest import LEAF, Forest
-from skylane.convert.export.emitters.trees.nodes import sums
+from skylane.convert.export.emitters.trees.classifier_node import classified, link_of
+from skylane.convert.export.emitters.trees.gradient_boosting import linked
+from skylane.convert.export.emitters.trees.tree_nodes import sums
+from skylane.convert.export.emitters.trees.tree_table import LEAF, TreeTable
 from skylane.convert.inspection.schema import Array
 
 CLASSIFIERS: Final = ("xgboost.sklearn.XGBClassifier", "xgboost.sklearn.XGBRFClassifier")
@@ -30,7 +30,7 @@ ENCODE_FIRST: Final = "put a OneHotEncoder or an OrdinalEncoder before it, and l
 """What helps who trained on categories."""
 
 
-def forest_of(model: Any) -> Forest:
+def forest_of(model: Any) -> TreeTable:
     """The trees of a fitted model. Raises Refused, with an unfinished sentence, for what has no graph."""
     learner = _learner(model)
     booster = learner["gradient_booster"]
@@ -40,7 +40,7 @@ def forest_of(model: Any) -> Forest:
         raise Refused(f"takes {model.missing} for a gap, which has no graph: use NaN for gaps, and leave out missing=")
     trees, classes = booster["model"]["trees"], booster["model"]["tree_info"]
     width = max(1, int(learner["learner_model_param"]["num_class"]), len(_base(learner)))
-    return Forest.joined([_tree(tree).spread(place, width) for tree, place in zip(trees, classes, strict=True)])
+    return TreeTable.joined([_tree(tree).spread(place, width) for tree, place in zip(trees, classes, strict=True)])
 
 
 def _learner(model: Any) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def _learner(model: Any) -> dict[str, Any]:
     return told
 
 
-def _tree(told: dict[str, Any]) -> Forest:
+def _tree(told: dict[str, Any]) -> TreeTable:
     if told["categories_nodes"]:
         raise Refused(f"splits on categories, which has no graph here: {ENCODE_FIRST}")
     if int(told["tree_param"]["size_leaf_vector"]) > 1:
@@ -61,7 +61,7 @@ def _tree(told: dict[str, Any]) -> Forest:
     leaf, numbers = left < 0, np.array(told["split_conditions"], dtype=np.float32)
     # Less than a number of four bytes is at most the one before it.
     before = np.nextafter(numbers, np.float32(-np.inf)).astype(np.float64)
-    return Forest(
+    return TreeTable(
         roots=np.zeros(1, np.int64),
         feature=np.where(leaf, 0, np.array(told["split_indices"], dtype=np.int64)),
         threshold=np.where(leaf, 0.0, before),
@@ -85,7 +85,7 @@ def _raw(model: Any, features: Features, emission: Emission) -> tuple[Features, 
     return sums(forest, features, emission).then("Add", base), name
 
 
-def _read(model: Any, emission: Emission) -> tuple[Forest, Array, str]:
+def _read(model: Any, emission: Emission) -> tuple[TreeTable, Array, str]:
     """The trees, what their leaves are added to, (width), and the objective's name."""
     try:
         forest = forest_of(model)

@@ -11,9 +11,9 @@ from skylane.convert.export.emitters.emission import Emission
 from skylane.convert.export.emitters.ensembles import weighted_median
 from skylane.convert.export.emitters.features import Features
 from skylane.convert.export.emitters.registry import Declined, emits
-from skylane.convert.export.emitters.trees.forest import Forest
-from skylane.convert.export.emitters.trees.forests import averaged_shares, mean_of, needs_two, tree_of
-from skylane.convert.export.emitters.trees.nodes import sums
+from skylane.convert.export.emitters.trees.sklearn_trees import averaged_shares, mean_of, needs_two, tree_of
+from skylane.convert.export.emitters.trees.tree_nodes import sums
+from skylane.convert.export.emitters.trees.tree_table import TreeTable
 from skylane.convert.inspection.schema import Array
 
 TREES: Final = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor)
@@ -28,7 +28,7 @@ def bagged_shares(bag: Any, features: Features, emission: Emission) -> Features:
         tree_of(member.tree_, _shares(member, len(bag.classes_))).renumbered(seen)
         for member, seen in zip(bag.estimators_, bag.estimators_features_, strict=True)
     ]
-    forest = Forest.joined(trees)
+    forest = TreeTable.joined(trees)
     return averaged_shares(forest.column(1) if forest.width == 2 else forest, len(trees), features, emission)
 
 
@@ -78,8 +78,8 @@ def boosted_median(boost: Any, features: Features, emission: Emission) -> Featur
     return weighted_median(boost, sums(_forest(boost.estimators_, answers), features, emission), emission)
 
 
-def _forest(members: Sequence[Any], values: Sequence[Array]) -> Forest:
-    return Forest.joined([tree_of(member.tree_, leaves) for member, leaves in zip(members, values, strict=True)])
+def _forest(members: Sequence[Any], values: Sequence[Array]) -> TreeTable:
+    return TreeTable.joined([tree_of(member.tree_, leaves) for member, leaves in zip(members, values, strict=True)])
 
 
 def _only_trees(members: Sequence[Any]) -> None:

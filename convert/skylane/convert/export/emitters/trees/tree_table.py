@@ -1,4 +1,4 @@
-"""Trees of any library in one form: a table of nodes. Pure arrays; knows neither estimators nor graphs."""
+"""Trees of any library in one form: a table of nodes. Plain arrays; knows neither estimators nor ONNX graphs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ LEAF = -1
 
 
 @dataclass(frozen=True)
-class Forest:
+class TreeTable:
     """Trees whose leaves are added up. All arrays have one entry for each node of any tree."""
 
     roots: Array
@@ -47,22 +47,22 @@ class Forest:
         """Whether some leaf adds to several answers at once."""
         return bool((np.count_nonzero(self.values[self.leaves], axis=1) > 1).any())
 
-    def column(self, place: int) -> "Forest":
+    def column(self, place: int) -> "TreeTable":
         """The same trees for one of the answers."""
         return replace(self, values=self.values[:, [place]])
 
-    def spread(self, place: int, width: int) -> "Forest":
+    def spread(self, place: int, width: int) -> "TreeTable":
         """Trees of one answer as trees of several, the others nought."""
         values = np.zeros((len(self.values), width))
         values[:, place] = self.values[:, 0]
         return replace(self, values=values)
 
-    def renumbered(self, columns: Sequence[int]) -> "Forest":
+    def renumbered(self, columns: Sequence[int]) -> "TreeTable":
         """The same trees where feature f is column columns[f]."""
         feature = np.asarray(columns, dtype=np.int64)[self.feature]
         return replace(self, feature=np.where(self.leaves, 0, feature))
 
-    def split(self, nodes_max: int) -> list["Forest"]:
+    def split(self, nodes_max: int) -> list["TreeTable"]:
         """The same trees in several forests, in their order, none with more nodes, but for those of a single tree."""
         ends = np.append(self.roots[1:], len(self.feature))
         starts, first = [0], 0
@@ -72,9 +72,9 @@ class Forest:
                 starts.append(first)
         return [self._slice(start, end) for start, end in zip(starts, [*starts[1:], len(self.feature)], strict=True)]
 
-    def _slice(self, start: int, end: int) -> "Forest":
+    def _slice(self, start: int, end: int) -> "TreeTable":
         leaf = self.leaves[start:end]
-        return Forest(
+        return TreeTable(
             roots=self.roots[(self.roots >= start) & (self.roots < end)] - start,
             feature=self.feature[start:end],
             threshold=self.threshold[start:end],
@@ -87,7 +87,7 @@ class Forest:
         )
 
     @classmethod
-    def constant(cls, values: Array, single: bool) -> "Forest":
+    def constant(cls, values: Array, single: bool) -> "TreeTable":
         """For each answer a tree that is a leaf."""
         count = len(values)
         return cls(
@@ -102,7 +102,7 @@ class Forest:
         )
 
     @classmethod
-    def joined(cls, several: Sequence["Forest"]) -> "Forest":
+    def joined(cls, several: Sequence["TreeTable"]) -> "TreeTable":
         """All trees of these forests, which have the same features and answers."""
         starts = np.cumsum([0, *(len(one.feature) for one in several)])
         moved = list(zip(several, starts, strict=False))

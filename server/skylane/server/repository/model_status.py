@@ -1,4 +1,4 @@
-"""What there is to tell of the models of a repository. Plain data."""
+"""Status of the models of a repository. Plain data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class State(Enum):
-    """Where a version is in its life."""
+    """State of a version's life cycle."""
 
     LOADING = "loading"
     READY = "ready"
@@ -16,23 +16,23 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """One version, for those who ask."""
+    """Status of one version."""
 
     state: State
     reason: str = ""
-    """Why it was refused, or still loads; of one that is ready, why it does not serve as its policy now says."""
+    """Why it was refused, or still loads; of a version that is ready, why it does not follow its present policy."""
 
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """One model, for those who ask."""
+    """Status of one model."""
 
     versions: Mapping[int, VersionStatus]
     labels: Mapping[str, int]
     policy_refused: str = ""
     """Why its model.toml cannot be used; empty if it can."""
     unfollowed: str = ""
-    """Why it serves on as it is, whatever the repository holds; empty if it is followed."""
+    """Why it is kept as it is, whatever the repository holds; empty if it follows the repository."""
 
     @property
     def ready(self) -> bool:

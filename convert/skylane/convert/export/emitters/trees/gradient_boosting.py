@@ -13,10 +13,10 @@ from skylane.convert.export.emitters.emission import Emission
 from skylane.convert.export.emitters.features import Features
 from skylane.convert.export.emitters.graph import Tensor
 from skylane.convert.export.emitters.registry import emits, in_one_node
-from skylane.convert.export.emitters.trees.classifier import LEAST, classified, link_of
-from skylane.convert.export.emitters.trees.forest import Forest
-from skylane.convert.export.emitters.trees.forests import tree_of
-from skylane.convert.export.emitters.trees.nodes import boosted_sums
+from skylane.convert.export.emitters.trees.classifier_node import LEAST, classified, link_of
+from skylane.convert.export.emitters.trees.sklearn_trees import tree_of
+from skylane.convert.export.emitters.trees.tree_nodes import boosted_sums
+from skylane.convert.export.emitters.trees.tree_table import TreeTable
 from skylane.convert.inspection.schema import Array
 
 
@@ -37,14 +37,14 @@ def classified_at_once(model: Any, features: Features, emission: Emission) -> tu
     return classified(forest, guess, link_of(forest), model.classes_, features, emission)
 
 
-def _forest(model: Any, times: float = 1.0) -> Forest:
+def _forest(model: Any, times: float = 1.0) -> TreeTable:
     width = model.estimators_.shape[1]
     trees = [
         tree_of(tree.tree_, tree.tree_.value[:, :, 0] * model.learning_rate * times).spread(place, width)
         for stage in model.estimators_
         for place, tree in enumerate(stage)
     ]
-    return Forest.joined(trees)
+    return TreeTable.joined(trees)
 
 
 def _first_guess(model: Any, emission: Emission) -> Array:

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from skylane.client.columns import Values, read_values
 from skylane.client.encoding import read
-from skylane.client.frames import ROWS_MAX, is_small, read_small_frame
+from skylane.client.pandas_rows import ROWS_MAX, is_small, read_small_frame
 
 ROWS = st.shared(st.integers(0, 4), key="rows")
 GAPS = st.sampled_from([None, float("nan"), pd.NA, pd.NaT])

@@ -1,4 +1,8 @@
-"""Grants: what a caller may do. Every call carries one. Tokens and the token file are in `auth`. Pure."""
+"""The scope of a token: the actions and models that a caller may use. Every call carries it as a `Grant`. Pure.
+
+`auth.authenticator` finds the grant for a token. The transports check it with `Grant.check`, which is all that a check
+of a scope is: grpc/base/method_handler.py for batched methods, http/handler_context.py for HTTP.
+"""
 
 import math
 from dataclasses import dataclass

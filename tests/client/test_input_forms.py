@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from skylane.client.encoding import read
-from skylane.client.frames import ROWS_MAX
+from skylane.client.pandas_rows import ROWS_MAX
 
 RECORDS: list[dict[str, Any]] = [{"city": "Ulm", "age": 30, "income": 2e4}, {"city": "Bonn", "age": 41, "income": 3.5}]
 FRAME = pd.DataFrame(RECORDS)

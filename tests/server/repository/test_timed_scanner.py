@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from skylane.server.repository import scanner
-from skylane.server.repository.reading import NO_ANSWER, Reading, RepositoryReader
-from skylane.server.repository.scanner import Survey
+from skylane.server.repository.scanner import RepositoryScan
+from skylane.server.repository.timed_scanner import NO_ANSWER, BeforeReading, TimedScanner
 
 
 class Disk:
@@ -19,7 +19,7 @@ class Disk:
         self._hangs, self._reached, self._answers = "", threading.Event(), threading.Event()
         self._threads: list[threading.Thread] = []
         self.reads = 0
-        self.reader = RepositoryReader(root, self.start, hung_s=0.001, survey=self.survey)
+        self.scanner = TimedScanner(root, self.start, hung_s=0.001, scan=self.scan)
 
     def hang(self, path: Path) -> None:
         self._hangs = str(path)
@@ -47,16 +47,16 @@ class Disk:
         assert self._reached.wait(60)
         return None
 
-    def survey(self, root: Path, reading: Reading, silent: Mapping[str, str]) -> Survey:
-        """See disk.survey."""
+    def scan(self, root: Path, before_reading: BeforeReading, skipped: Mapping[str, str]) -> RepositoryScan:
+        """As `scanner.scan`, but waits at the directory that hangs."""
 
         def read(path: str) -> None:
-            reading(path)
+            before_reading(path)
             if path == self._hangs:
                 self._reached.set()
                 assert self._answers.wait(60)
 
-        return scanner.survey(root, read, silent)
+        return scanner.scan(root, read, skipped)
 
 
 @pytest.fixture
@@ -66,42 +66,42 @@ def hanging(tmp_path: Path) -> Disk:
     return Disk(tmp_path)
 
 
-def told(seen: Survey) -> dict[str, str]:
-    return {name: model.unreadable for name, model in seen.models.items()}
+def unreadable(scan: RepositoryScan) -> dict[str, str]:
+    return {name: model.unreadable for name, model in scan.models.items()}
 
 
 def test_a_directory_that_does_not_answer_is_left_alone_until_it_does(hanging: Disk) -> None:
-    assert told(hanging.reader.survey()) == {"a": "", "b": "", "c": ""}
+    assert unreadable(hanging.scanner.scan()) == {"a": "", "b": "", "c": ""}
     hanging.hang(hanging.root / "b")
     for _ in range(2):
-        assert told(hanging.reader.survey()) == {"a": "", "b": NO_ANSWER, "c": ""}
-    assert hanging.reads == 4, "one thread waits, however often it is looked"
+        assert unreadable(hanging.scanner.scan()) == {"a": "", "b": NO_ANSWER, "c": ""}
+    assert hanging.reads == 4, "one thread waits, however often it is scanned"
     hanging.answer()
-    assert told(hanging.reader.survey()) == {"a": "", "b": "", "c": ""}
+    assert unreadable(hanging.scanner.scan()) == {"a": "", "b": "", "c": ""}
 
 
 def test_a_repository_that_does_not_answer_is_not_read_until_it_does(hanging: Disk) -> None:
     hanging.hang(hanging.root)
     for _ in range(3):
         with pytest.raises(OSError, match=NO_ANSWER):
-            hanging.reader.survey()
+            hanging.scanner.scan()
     assert hanging.reads == 1
-    assert hanging.reader.glance([str(hanging.root)]) == ()
+    assert hanging.scanner.time_stamps([str(hanging.root)]) == ()
     hanging.answer()
-    assert told(hanging.reader.survey()) == {"a": "", "b": "", "c": ""}
+    assert unreadable(hanging.scanner.scan()) == {"a": "", "b": "", "c": ""}
 
 
-def test_a_glance_leaves_out_what_does_not_answer(hanging: Disk) -> None:
+def test_a_check_of_time_stamps_leaves_out_what_does_not_answer(hanging: Disk) -> None:
     paths = [str(hanging.root / path) for path in ("a", "b", "b/1", "c")]
-    whole = hanging.reader.glance(paths)
-    assert whole == scanner.glance(paths)
+    whole = hanging.scanner.time_stamps(paths)
+    assert whole == scanner.time_stamps(paths)
     hanging.hang(hanging.root / "b")
-    hanging.reader.survey()
-    assert hanging.reader.glance(paths) == scanner.glance([paths[0], paths[3]])
+    hanging.scanner.scan()
+    assert hanging.scanner.time_stamps(paths) == scanner.time_stamps([paths[0], paths[3]])
     hanging.answer()
-    assert hanging.reader.glance(paths) == whole
+    assert hanging.scanner.time_stamps(paths) == whole
 
 
 def test_what_a_read_raises_is_raised_here(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        Disk(tmp_path / "nowhere").reader.survey()
+        Disk(tmp_path / "nowhere").scanner.scan()

@@ -13,11 +13,11 @@ from skylane.server.auth.authenticator import Authenticator
 from skylane.server.codecs.grpc_status import status_of
 from skylane.server.core import request_ids
 from skylane.server.core.errors import NotHere, PermissionDenied, ServingError, Unauthenticated
-from skylane.server.core.grant import Grant
 from skylane.server.core.text import quoted
+from skylane.server.core.token_scope import Grant
 from skylane.server.grpc.base.method_protocols import PROTOCOLS
 from skylane.server.grpc.base.method_table import CallEnded
-from skylane.server.grpc.grpcio.outcome import telling
+from skylane.server.grpc.grpcio.outcome import with_outcome
 from skylane.server.grpc.grpcio.revocation import revocable
 
 OPEN_TO_ALL: Final = (
@@ -27,8 +27,8 @@ OPEN_TO_ALL: Final = (
 )
 """Balancers ask for health, and hold no tokens; it tells nothing else."""
 
-TUNNEL_KEY: Final = "x-skylane-tunnel"
-"""Metadata of calls that our own front passes on."""
+PROXY_KEY: Final = "x-skylane-proxy"
+"""Metadata of calls that the native transport forwards."""
 
 
 def is_open(path: str) -> bool:
@@ -43,11 +43,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
-class Permission(grpc.aio.ServerInterceptor):
+class AuthInterceptor(grpc.aio.ServerInterceptor):
     """Refuses callers without a good token before any method sees them, and tells methods what the others may do."""
 
     def __init__(self, authenticator: Authenticator, ended: CallEnded | None = None, secret: str = "") -> None:
-        """`secret`: what callers must have under TUNNEL_KEY, if anything: where only our own front may call.
+        """`secret`: what callers must have under PROXY_KEY, if anything: where only our own front may call.
 
         `ended`: told of requests that nobody else counts: those refused here, and those of methods that are not hot.
         None behind our own front, which hears of them as well.
@@ -92,19 +92,19 @@ class Permission(grpc.aio.ServerInterceptor):
         return self._told(details, handler)
 
     def _is_ours(self, details: grpc.HandlerCallDetails) -> bool:
-        sent = _value(details.invocation_metadata, TUNNEL_KEY) or ""
+        sent = _value(details.invocation_metadata, PROXY_KEY) or ""
         return hmac.compare_digest(sent.encode(), self._secret.encode())
 
     def _told(self, details: grpc.HandlerCallDetails, handler: Handler) -> Handler:
         """The same method, with word of how its calls end."""
         if self._ended is None:
             return handler
-        return telling(handler, partial(self._ended, details.method))
+        return with_outcome(handler, partial(self._ended, details.method))
 
 
 def request_id(context: Context) -> str:
     """By which a caller knows its request."""
-    return request_ids.told(_value(context.invocation_metadata(), request_ids.FIELD) or "")
+    return request_ids.sanitized(_value(context.invocation_metadata(), request_ids.FIELD) or "")
 
 
 async def refuse(context: Context, error: ServingError, its_id: str = "") -> NoReturn:

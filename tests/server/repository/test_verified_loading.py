@@ -18,8 +18,9 @@ from skylane import manifest as m
 from skylane.manifest import BrokenVersion, IncompleteVersion, Manifest, OutputSpec, TensorSpec
 from skylane.policy import Batching, Policy, Session
 from skylane.server.core.types import Array
-from skylane.server.repository import loader
-from skylane.server.repository.loader import load, measure
+from skylane.server.repository import verified_loading
+from skylane.server.repository.cost_measurement import measure_cost
+from skylane.server.repository.verified_loading import load_version
 from skylane.server.runtime.session import OnnxSession, graph_of
 from support import models
 
@@ -312,7 +313,7 @@ def test_a_damaged_version_is_refused(tmp_path: Path, damage: Damage, message: s
     directory = models.linear(tmp_path / "models", features=3)
     damage(directory)
     with pytest.raises(BrokenVersion) as raised:
-        load(directory, "linear", 1, Policy())
+        load_version(directory, "linear", 1, Policy())
     assert message in str(raised.value)
 
 
@@ -325,7 +326,7 @@ def test_a_graph_that_fails_on_its_own_golden_rows_is_refused(tmp_path: Path) ->
     directory = models.touchy(tmp_path)
     put("golden", "inputs", "text", value=[["1.5"], ["late"]])(directory)
     with pytest.raises(BrokenVersion, match=r"^model\.onnx: it fails on its own golden rows: "):
-        load(directory, "touchy", 1, Policy())
+        load_version(directory, "touchy", 1, Policy())
 
 
 def test_a_graph_that_answers_one_row_for_any_number_is_refused(tmp_path: Path) -> None:
@@ -333,7 +334,7 @@ def test_a_graph_that_answers_one_row_for_any_number_is_refused(tmp_path: Path) 
     outputs = [OutputSpec(name="y", dtype="float32", shape=(None, 1))]
     directory = models.publish(tmp_path, "sum", 1, models.graph(nodes, X, outputs), X, outputs, GOLDEN)
     with pytest.raises(BrokenVersion) as raised:
-        load(directory, "sum", 1, Policy())
+        load_version(directory, "sum", 1, Policy())
     assert str(raised.value) == "model.onnx: output 'y' has shape (1, 1) for 2 rows: not a row each"
 
 
@@ -348,7 +349,7 @@ def test_a_graph_that_takes_one_row_only_is_refused(tmp_path: Path) -> None:
     model.ir_version = 9
     directory = models.publish(tmp_path, "fixed", 1, bytes(model.SerializeToString()), X, Y, GOLDEN)
     with pytest.raises(BrokenVersion, match=r"^model\.onnx: it fails on its own golden rows: "):
-        load(directory, "fixed", 1, Policy())
+        load_version(directory, "fixed", 1, Policy())
 
 
 def identity_node() -> NodeProto:
@@ -357,7 +358,7 @@ def identity_node() -> NodeProto:
 
 def test_a_graph_that_never_ends_is_ended_and_refused(tmp_path: Path) -> None:
     with pytest.raises(BrokenVersion, match=r"golden rows and the timing of its runs have not ended after 0\.01 s$"):
-        load(models.endless(tmp_path, "m"), "m", 1, Policy(), time_limit_s=0.01)
+        load_version(models.endless(tmp_path, "m"), "m", 1, Policy(), time_limit_s=0.01)
 
 
 def test_a_graph_that_is_written_to_while_it_is_loaded_is_refused(
@@ -371,9 +372,9 @@ def test_a_graph_that_is_written_to_while_it_is_loaded_is_refused(
         (directory / m.MODEL_FILE).write_bytes(b"the next graph")
         return session
 
-    monkeypatch.setattr(loader, "OnnxSession", made)
+    monkeypatch.setattr(verified_loading, "OnnxSession", made)
     with pytest.raises(IncompleteVersion, match=r"^model\.onnx: it was written to while it was loaded$"):
-        load(directory, "linear", 1, Policy())
+        load_version(directory, "linear", 1, Policy())
 
 
 def test_a_graph_that_takes_the_place_of_one_that_was_verified_is_not_loaded(
@@ -387,8 +388,8 @@ def test_a_graph_that_takes_the_place_of_one_that_was_verified_is_not_loaded(
         (directory / "new").replace(directory / m.MODEL_FILE)
         return graph_of(descriptor, size, may_refer_to_files=may_refer_to_files)
 
-    monkeypatch.setattr(loader, "graph_of", graph)
-    assert load(directory, "linear", 1, Policy()).interface.model == "linear"
+    monkeypatch.setattr(verified_loading, "graph_of", graph)
+    assert load_version(directory, "linear", 1, Policy()).interface.model == "linear"
 
 
 def test_a_graph_with_values_in_another_file_is_refused_although_the_sums_list_it(
@@ -410,7 +411,7 @@ def test_a_graph_with_values_in_another_file_is_refused_although_the_sums_list_i
     with pytest.raises(
         BrokenVersion, match=r"^model\.onnx: it keeps tensors in other files \(external data\), expected"
     ):
-        load(directory, "m", 1, Policy())
+        load_version(directory, "m", 1, Policy())
 
 
 def test_a_graph_that_has_the_word_of_other_files_alone_is_loaded(tmp_path: Path) -> None:
@@ -418,7 +419,7 @@ def test_a_graph_that_has_the_word_of_other_files_alone_is_loaded(tmp_path: Path
     node = helper.make_node("Identity", ["location"], ["y"])
     golden = {"location": GOLDEN["x"]}
     directory = models.publish(tmp_path, "m", 1, models.graph([node], tensors, Y), tensors, Y, golden)
-    assert load(directory, "m", 1, Policy()).interface.tensors[0].name == "location"
+    assert load_version(directory, "m", 1, Policy()).interface.tensors[0].name == "location"
 
 
 def test_links_inside_of_the_repository_are_followed(tmp_path: Path) -> None:
@@ -430,7 +431,7 @@ def test_links_inside_of_the_repository_are_followed(tmp_path: Path) -> None:
         (directory / name).symlink_to(f"..data/{name}")
     directory.rename(tmp_path / ".blob")
     directory.symlink_to(tmp_path / ".blob")
-    assert load(directory, "linear", 1, Policy()).interface.version == 1
+    assert load_version(directory, "linear", 1, Policy()).interface.version == 1
 
 
 @pytest.mark.parametrize(
@@ -452,7 +453,7 @@ def test_what_another_tool_wrote_is_refused_with_the_command_that_imports_it(
     for path in [*(directory / name for name in files), *(directory.parent / name for name in beside)]:
         path.write_bytes(b"")
     with pytest.raises(IncompleteVersion) as raised:
-        load(directory, "m", 1, Policy())
+        load_version(directory, "m", 1, Policy())
     assert says in str(raised.value)
     assert str(tmp_path) not in str(raised.value)
 
@@ -463,7 +464,7 @@ def test_a_name_with_line_breaks_makes_no_lines_of_the_log(tmp_path: Path) -> No
     (directory / m.MODEL_FILE).write_bytes(models.graph([node], X, Y))
     edit(lambda content: None)(directory)
     with pytest.raises(BrokenVersion) as raised:
-        load(directory, "m", 1, Policy())
+        load_version(directory, "m", 1, Policy())
     assert "\n" not in str(raised.value)
     assert "/proc" not in str(raised.value)
 
@@ -471,7 +472,7 @@ def test_a_name_with_line_breaks_makes_no_lines_of_the_log(tmp_path: Path) -> No
 def test_a_batch_beyond_memory_is_the_versions_reason_not_the_servers_end(tmp_path: Path) -> None:
     directory = models.linear(tmp_path)
     with pytest.raises(BrokenVersion, match=r"^model\.onnx: it fails on 1 to 1000000000000000 rows: "):
-        load(directory, "linear", 1, Policy(batching=Batching(max_batch_rows=10**15)))
+        load_version(directory, "linear", 1, Policy(batching=Batching(max_batch_rows=10**15)))
 
 
 @pytest.mark.parametrize(
@@ -487,7 +488,7 @@ def test_a_sound_version_is_loaded_with_all_that_its_manifest_promises(
 ) -> None:
     directory = publish(tmp_path)
     manifest: Manifest = m.decode((directory / m.MANIFEST_FILE).read_bytes())
-    model = load(directory, name, 1, Policy())
+    model = load_version(directory, name, 1, Policy())
     assert (model.interface.model, model.interface.version) == (name, 1)
     assert (model.interface.tensors, model.interface.columns) == (manifest.tensors, manifest.columns)
     assert model.manifest_json == (directory / m.MANIFEST_FILE).read_bytes()
@@ -501,13 +502,13 @@ def test_a_golden_answer_may_differ_as_much_as_another_cpu_makes_it(tmp_path: Pa
     assert isinstance(score, list)
     assert isinstance(score[0], float)
     put("golden", "outputs", "score", 0, value=[score[0] + 5e-5])(directory)
-    load(directory, "linear", 1, Policy())
+    load_version(directory, "linear", 1, Policy())
 
 
 @pytest.mark.parametrize("level", ["disabled", "basic", "extended", "all"])
 def test_a_session_is_made_as_the_policy_says(tmp_path: Path, level: Any) -> None:
     directory = models.linear(tmp_path, features=3)
-    model = load(directory, "linear", 1, Policy(session=Session(graph_optimization=level, intra_op_threads=2)))
+    model = load_version(directory, "linear", 1, Policy(session=Session(graph_optimization=level, intra_op_threads=2)))
     label, score = model.runner.run([np.array([[1, 2, 3], [-1, 0, 0]], np.float32)])
     assert (label.tolist(), score.tolist()) == ([1, 0], [[6.0], [-1.0]])
 
@@ -538,9 +539,9 @@ class Paced:
         pytest.param(1.0, [1, 8], [1], id="but one in any case"),
     ],
 )
-def test_measure(seconds_each: float, sizes: list[int], timed: list[int]) -> None:
+def test_measure_cost(seconds_each: float, sizes: list[int], timed: list[int]) -> None:
     paced = Paced(seconds_each)
-    cost = measure(paced.run, [np.zeros((3, 2), np.float32)], sizes, paced.clock)  # type: ignore[arg-type]
+    cost = measure_cost(paced.run, [np.zeros((3, 2), np.float32)], sizes, paced.clock)  # type: ignore[arg-type]
     assert [rows for rows, _ in itertools.groupby(paced.runs)] == timed
     for rows in timed:
         assert cost.seconds(rows) == pytest.approx(rows * seconds_each)

@@ -11,9 +11,9 @@ from skylane.convert.export.emitters.emission import Emission
 from skylane.convert.export.emitters.features import Features
 from skylane.convert.export.emitters.graph import Tensor
 from skylane.convert.export.emitters.registry import Declined
-from skylane.convert.export.emitters.trees.forest import Forest
-from skylane.convert.export.emitters.trees.nodes import numbers, places, table, weights
 from skylane.convert.export.emitters.trees.thresholds import compared
+from skylane.convert.export.emitters.trees.tree_nodes import numbers, places, table, weights
+from skylane.convert.export.emitters.trees.tree_table import TreeTable
 from skylane.convert.inspection.schema import Array
 
 Link = Literal["NONE", "LOGISTIC", "SOFTMAX"]
@@ -23,13 +23,13 @@ LEAST = float(np.finfo(np.float32).tiny)
 """As a first guess of nought: it changes no sum but nought itself, and then the second of two classes is taken."""
 
 
-def link_of(forest: Forest) -> Link:
+def link_of(forest: TreeTable) -> Link:
     """What boosted trees are linked to probabilities with."""
     return "LOGISTIC" if forest.width == 1 else "SOFTMAX"
 
 
 def classified(
-    forest: Forest, guess: Array | None, link: Link, classes: Array, features: Features, emission: Emission
+    forest: TreeTable, guess: Array | None, link: Link, classes: Array, features: Features, emission: Emission
 ) -> tuple[Tensor, Tensor]:
     """The label, (rows), and the probabilities, (rows, classes), of leaves added up, and to a first guess, (width).
 
@@ -63,7 +63,7 @@ def classified(
     return Tensor(label, "string" if texts else "int64", None), Tensor(probabilities, "float32", len(classes))
 
 
-def _told(forest: Forest) -> tuple[Array, Array]:
+def _told(forest: TreeTable) -> tuple[Array, Array]:
     """Leaves, and the answers that they add to; where they add nothing, the answer that their tree is about.
 
     The node leaves out of its decision what no leaf on a row's way speaks of.

@@ -1,8 +1,8 @@
-"""Forests as nodes of a graph.
+"""ONNX nodes for trees: TreeEnsemble and TreeEnsembleRegressor.
 
-ai.onnx.ml has had two forms of trees. The newer one, of version 5, is a half to a fifth of the older one's size, tells
-categories apart, and is the only one that adds up in doubles; but its leaves add to one answer each. The older one,
-of version 3, has no such bound. One graph can hold one of them only.
+ai.onnx.ml has two forms of trees. TreeEnsemble (version 5) takes a half to a fifth of the size, supports categories,
+and is the only one that sums in double precision; but each of its leaves adds to a single output. TreeEnsembleRegressor
+(version 3) has no such limit. One graph can use only one of the two.
 """
 
 from typing import Any, Final
@@ -13,15 +13,15 @@ from onnx import numpy_helper
 from skylane.convert.export.emitters.emission import Emission, Outdated
 from skylane.convert.export.emitters.features import Features
 from skylane.convert.export.emitters.graph import DType, Graph, Tensor
-from skylane.convert.export.emitters.trees.forest import LEAF, Forest
 from skylane.convert.export.emitters.trees.thresholds import compared
+from skylane.convert.export.emitters.trees.tree_table import LEAF, TreeTable
 from skylane.convert.inspection.schema import Array
 
 AT_MOST, MEMBER = 0, 6
 SUM: Final = 1
 
 
-def boosted_sums(forest: Forest, guess: Array, features: Features, emission: Emission) -> Features:
+def boosted_sums(forest: TreeTable, guess: Array, features: Features, emission: Emission) -> Features:
     """As `sums`, added to a first guess, (width).
 
     In doubles the guess comes first, as where the trees are from: sums that equal those to the last bit are what
@@ -30,17 +30,17 @@ def boosted_sums(forest: Forest, guess: Array, features: Features, emission: Emi
     """
     tensor, forest = compared(forest, features, emission)
     if tensor.dtype == "float64" and emission.trees == 5:
-        return _parts(Forest.joined([Forest.constant(guess, forest.single), forest]), tensor, emission)
+        return _parts(TreeTable.joined([TreeTable.constant(guess, forest.single), forest]), tensor, emission)
     return _parts(forest, tensor, emission).then("Add", guess)
 
 
-def sums(forest: Forest, features: Features, emission: Emission) -> Features:
+def sums(forest: TreeTable, features: Features, emission: Emission) -> Features:
     """What the leaves that each row ends in add up to: (rows, width)."""
     tensor, forest = compared(forest, features, emission)
     return _parts(forest, tensor, emission)
 
 
-def _parts(forest: Forest, tensor: Tensor, emission: Emission) -> Features:
+def _parts(forest: TreeTable, tensor: Tensor, emission: Emission) -> Features:
     if emission.nodes_max is None:
         return Features.of(_node(forest, tensor, emission))
     parts = [_node(part, tensor, emission) for part in forest.split(emission.nodes_max)]
@@ -49,7 +49,7 @@ def _parts(forest: Forest, tensor: Tensor, emission: Emission) -> Features:
     return Features.of(emission.graph.node("Sum", parts, parts[0].dtype, forest.width))
 
 
-def _node(forest: Forest, tensor: Tensor, emission: Emission) -> Tensor:
+def _node(forest: TreeTable, tensor: Tensor, emission: Emission) -> Tensor:
     if emission.trees == 3:
         if forest.members:
             raise Outdated("categories are told apart by trees of version 5 alone")
@@ -60,7 +60,7 @@ def _node(forest: Forest, tensor: Tensor, emission: Emission) -> Tensor:
     return emission.graph.node("Concat", columns, tensor.dtype, forest.width, axis=1)
 
 
-def _version_5(forest: Forest, tensor: Tensor, graph: Graph) -> Tensor:
+def _version_5(forest: TreeTable, tensor: Tensor, graph: Graph) -> Tensor:
     forest = _rooted(forest)
     leaf = forest.leaves
     inner = np.flatnonzero(~leaf)
@@ -99,7 +99,7 @@ def _version_5(forest: Forest, tensor: Tensor, graph: Graph) -> Tensor:
     )
 
 
-def _rooted(forest: Forest) -> Forest:
+def _rooted(forest: TreeTable) -> TreeTable:
     """The same trees, those that are a single leaf with a node before it that has two such leaves.
 
     A node whose sides are the same leaf is allowed, but ONNX Runtime 1.24 answers wrongly.
@@ -111,7 +111,7 @@ def _rooted(forest: Forest) -> Forest:
     roots = forest.roots.copy()
     roots[alone] = np.arange(count, count + added)
     nothing, none = np.zeros(2 * added, np.int64), np.full(added, LEAF)
-    return Forest(
+    return TreeTable(
         roots=roots,
         feature=np.append(forest.feature, nothing),
         threshold=np.append(forest.threshold, nothing.astype(np.float64)),
@@ -124,7 +124,7 @@ def _rooted(forest: Forest) -> Forest:
     )
 
 
-def _codes(forest: Forest) -> Array:
+def _codes(forest: TreeTable) -> Array:
     """The codes of all nodes that ask for a category, each list ended by NaN."""
     return np.concatenate([[*forest.members[node], np.nan] for node in sorted(forest.members)])
 
@@ -134,7 +134,7 @@ def _tensor(values: Array, dtype: Any) -> Any:
         return numpy_helper.from_array(np.ascontiguousarray(values, dtype))
 
 
-def _version_3(forest: Forest, tensor: Tensor, graph: Graph) -> Tensor:
+def _version_3(forest: TreeTable, tensor: Tensor, graph: Graph) -> Tensor:
     leaves, targets = np.nonzero(np.where(forest.leaves[:, None], forest.values, 0.0))
     return graph.node(
         "TreeEnsembleRegressor",
@@ -148,7 +148,7 @@ def _version_3(forest: Forest, tensor: Tensor, graph: Graph) -> Tensor:
     )
 
 
-def table(forest: Forest, dtype: DType) -> dict[str, Any]:
+def table(forest: TreeTable, dtype: DType) -> dict[str, Any]:
     """All nodes as attributes of version 3, their thresholds of this type."""
     leaf, (tree, own) = forest.leaves, places(forest)
     modes = np.where(leaf, b"LEAF", b"BRANCH_LEQ")
@@ -166,7 +166,7 @@ def table(forest: Forest, dtype: DType) -> dict[str, Any]:
     }
 
 
-def weights(of: str, forest: Forest, leaves: Array, targets: Array, dtype: DType) -> dict[str, Any]:
+def weights(of: str, forest: TreeTable, leaves: Array, targets: Array, dtype: DType) -> dict[str, Any]:
     """What these leaves add to these answers as attributes of version 3. `of`: target, or class."""
     tree, own = places(forest)
     return {
@@ -177,7 +177,7 @@ def weights(of: str, forest: Forest, leaves: Array, targets: Array, dtype: DType
     }
 
 
-def places(forest: Forest) -> tuple[Array, Array]:
+def places(forest: TreeTable) -> tuple[Array, Array]:
     """Of each node, the number of its tree and its own in it."""
     tree = np.repeat(np.arange(len(forest.roots)), np.diff(np.append(forest.roots, len(forest.feature))))
     return tree, np.arange(len(tree)) - forest.roots[tree]

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from skylane.client.columns import Array, Values, columns_of, read_values
-from skylane.client.frames import is_small, read_small_frame
+from skylane.client.pandas_rows import is_small, read_small_frame
 
 _FORMS: Final = (
     "a data frame, a dict of column → values, a list of dicts, a dict of tensor name → array, or one array or list of "

@@ -10,7 +10,7 @@ import trustme
 
 from skylane.server.grpc.http2.limits import Limits
 from skylane.server.grpc.native.poller import READ, WRITE
-from skylane.server.grpc.native.tls_connection import TlsConnection
+from skylane.server.grpc.native.socket_connection import SocketConnection
 from support.h2 import Ours
 
 
@@ -29,20 +29,21 @@ class Choked:
 
 
 @pytest.fixture
-def link(tmp_path: Path) -> Iterator[TlsConnection]:
+def connection(tmp_path: Path) -> Iterator[SocketConnection]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("localhost").configure_cert(context)
     near, far = socket.socketpair()
     with near, far:
-        made = TlsConnection(Ours().connection, near, context, Limits(), 0.0)
-        with made._secure:
+        made = SocketConnection(Ours().connection, near, Limits(), 0.0, context)
+        with made._socket:
             yield made
 
 
-def test_a_handshake_without_room_waits_for_it_and_no_longer(link: TlsConnection) -> None:
-    link._secure = choked = Choked()  # type: ignore[assignment]
-    link.receive(0.0)
-    assert (link.events, link.reads_when_writable) == (READ | WRITE, True)
-    link.receive(0.0)
+def test_a_handshake_without_room_waits_for_it_and_no_longer(connection: SocketConnection) -> None:
+    choked = Choked()
+    connection._peer._socket = choked  # type: ignore[assignment]
+    connection.receive(0.0)
+    assert (connection.events, connection.reads_when_writable) == (READ | WRITE, True)
+    connection.receive(0.0)
     assert choked.steps == 2
-    assert (link.events, link.reads_when_writable) == (READ, False)
+    assert (connection.events, connection.reads_when_writable) == (READ, False)

@@ -12,16 +12,16 @@ from skylane.convert.export.emitters.emission import Emission
 from skylane.convert.export.emitters.features import Features
 from skylane.convert.export.emitters.graph import Tensor
 from skylane.convert.export.emitters.registry import Declined, emits, in_one_node
-from skylane.convert.export.emitters.trees.classifier import classified
-from skylane.convert.export.emitters.trees.forest import LEAF, Forest
-from skylane.convert.export.emitters.trees.nodes import sums
+from skylane.convert.export.emitters.trees.classifier_node import classified
+from skylane.convert.export.emitters.trees.tree_nodes import sums
+from skylane.convert.export.emitters.trees.tree_table import LEAF, TreeTable
 from skylane.convert.inspection.schema import Array
 
 
-def tree_of(tree: Any, values: Array) -> Forest:
+def tree_of(tree: Any, values: Array) -> TreeTable:
     """A tree of scikit-learn, with these values, (nodes, width), in its leaves."""
     leaf = tree.children_left < 0
-    return Forest(
+    return TreeTable(
         roots=np.zeros(1, np.int64),
         feature=np.where(leaf, 0, tree.feature).astype(np.int64),
         threshold=np.where(leaf, 0.0, tree.threshold).astype(np.float64),
@@ -33,14 +33,14 @@ def tree_of(tree: Any, values: Array) -> Forest:
     )
 
 
-def shares(trees: Sequence[Any]) -> Forest:
+def shares(trees: Sequence[Any]) -> TreeTable:
     """The shares of classes in the leaves; of two classes, the second's alone."""
     width = trees[0].tree_.value.shape[2]
     taken = slice(1, 2) if width == 2 else slice(None)
-    return Forest.joined([tree_of(tree.tree_, tree.tree_.value[:, 0, taken]) for tree in trees])
+    return TreeTable.joined([tree_of(tree.tree_, tree.tree_.value[:, 0, taken]) for tree in trees])
 
 
-def averaged_shares(forest: Forest, trees: int, features: Features, emission: Emission) -> Features:
+def averaged_shares(forest: TreeTable, trees: int, features: Features, emission: Emission) -> Features:
     """The trees' probabilities, averaged: (rows, classes)."""
     total = sums(forest, features, emission)
     if forest.width > 1:
@@ -81,7 +81,7 @@ def _voted(trees: Sequence[Any], model: Any, features: Features, emission: Emiss
     if len(model.classes_) == 2:  # half the leaves' numbers, and quicker from 64 rows on
         raise Declined("of two classes it would hold two numbers in each leaf, or decide draws wrongly")
     each = [tree_of(tree.tree_, tree.tree_.value[:, 0] / len(trees)) for tree in trees]
-    return classified(Forest.joined(each), None, "NONE", model.classes_, features, emission)
+    return classified(TreeTable.joined(each), None, "NONE", model.classes_, features, emission)
 
 
 @emits("predict", DecisionTreeRegressor, ExtraTreeRegressor)
@@ -102,12 +102,12 @@ def mean_of(trees: Sequence[tuple[Any, Sequence[int] | None]], features: Feature
     Small numbers are added up: what is far from nought is taken off the leaves, and added again in the end.
     """
     centre = np.mean([tree.tree_.value[0, :, 0] for tree, _ in trees], axis=0)
-    forest = Forest.joined([_seeing(tree_of(tree.tree_, tree.tree_.value[:, :, 0] - centre), seen)
+    forest = TreeTable.joined([_seeing(tree_of(tree.tree_, tree.tree_.value[:, :, 0] - centre), seen)
                             for tree, seen in trees])  # fmt: skip
     return sums(forest, features, emission).times(np.eye(len(centre)) / len(trees), centre)
 
 
-def _seeing(forest: Forest, seen: Sequence[int] | None) -> Forest:
+def _seeing(forest: TreeTable, seen: Sequence[int] | None) -> TreeTable:
     return forest if seen is None else forest.renumbered(seen)
 
 

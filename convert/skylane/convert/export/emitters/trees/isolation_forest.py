@@ -9,9 +9,9 @@ from sklearn.ensemble._iforest import _average_path_length
 from skylane.convert.export.emitters.emission import Emission
 from skylane.convert.export.emitters.features import Features
 from skylane.convert.export.emitters.registry import emits
-from skylane.convert.export.emitters.trees.forest import Forest
-from skylane.convert.export.emitters.trees.forests import tree_of
-from skylane.convert.export.emitters.trees.nodes import sums
+from skylane.convert.export.emitters.trees.sklearn_trees import tree_of
+from skylane.convert.export.emitters.trees.tree_nodes import sums
+from skylane.convert.export.emitters.trees.tree_table import TreeTable
 
 
 @emits("decision_function", IsolationForest)
@@ -30,7 +30,7 @@ def scores(model: Any, features: Features, emission: Emission) -> Features:
         # Of trees of one row each, which are a leaf, scikit-learn says that the mean depth is the usual one.
         share = depth / usual if usual else np.full_like(depth, 1.0 / len(model.estimators_))
         trees.append(tree_of(member.tree_, -np.log(2.0) * share).renumbered(seen))
-    graph, x = emission.graph, emission.tensor(sums(Forest.joined(trees), features, emission))
+    graph, x = emission.graph, emission.tensor(sums(TreeTable.joined(trees), features, emission))
     power = graph.node("Exp", [x], x.dtype, 1)
     return Features.of(graph.node("Sub", [graph.constant(-model.offset_, x.dtype), power], x.dtype, 1))
 

@@ -11,10 +11,10 @@ from skylane.convert.export.emitters.emission import Emission
 from skylane.convert.export.emitters.features import Features
 from skylane.convert.export.emitters.graph import Tensor
 from skylane.convert.export.emitters.registry import emits, in_one_node
-from skylane.convert.export.emitters.trees.boosting import linked
-from skylane.convert.export.emitters.trees.classifier import classified, link_of
-from skylane.convert.export.emitters.trees.forest import LEAF, Forest
-from skylane.convert.export.emitters.trees.nodes import boosted_sums
+from skylane.convert.export.emitters.trees.classifier_node import classified, link_of
+from skylane.convert.export.emitters.trees.gradient_boosting import linked
+from skylane.convert.export.emitters.trees.tree_nodes import boosted_sums
+from skylane.convert.export.emitters.trees.tree_table import LEAF, TreeTable
 from skylane.convert.inspection.schema import Array
 
 
@@ -32,14 +32,14 @@ def classified_at_once(model: Any, features: Features, emission: Emission) -> tu
     return classified(forest, guess, link_of(forest), model.classes_, _encoded(model, features, emission), emission)
 
 
-def _forest(model: Any) -> Forest:
+def _forest(model: Any) -> TreeTable:
     known = model._bin_mapper.make_known_categories_bitsets()
     trees = [
         _tree(predictor, *known).spread(place, model.n_trees_per_iteration_)
         for stage in model._predictors
         for place, predictor in enumerate(stage)
     ]
-    return Forest.joined(trees)
+    return TreeTable.joined(trees)
 
 
 @emits("predict_proba", HistGradientBoostingClassifier)
@@ -77,7 +77,7 @@ def _encoded(model: Any, features: Features, emission: Emission) -> Features:
     return emission.beside([codes, features.take(numbers)] if numbers else [codes])
 
 
-def _tree(predictor: Any, known: Array, place_of: Array) -> Forest:
+def _tree(predictor: Any, known: Array, place_of: Array) -> TreeTable:
     nodes = predictor.nodes
     leaf = nodes["is_leaf"].astype(np.bool_)
     categorical = nodes["is_categorical"].astype(np.bool_) & ~leaf
@@ -91,7 +91,7 @@ def _tree(predictor: Any, known: Array, place_of: Array) -> Forest:
             left[node], right[node] = right[node], left[node]
         else:
             members[int(node)] = goes_left
-    return Forest(
+    return TreeTable(
         roots=np.zeros(1, np.int64),
         feature=np.where(leaf, 0, nodes["feature_idx"]).astype(np.int64),
         threshold=np.where(leaf | categorical, 0.0, nodes["num_threshold"]).astype(np.float64),
