@@ -5,9 +5,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
+from onnx import helper
 
+from skylane.manifest import OutputSpec, TensorSpec
 from skylane.score import ScoreError, Scorer
+from skylane.score.command import ALL_SCORED, UNUSABLE, main
+from support import models
 
 TEXT = pa.array(["x", "y"])
 FLOATS = pa.array([1.0, 2.0])
@@ -168,3 +173,33 @@ class TestModelsWithoutNamedColumns:
         scorer = Scorer.load("linear", small_models, features=["p", "q"])
         with pytest.raises(ScoreError, match="features: the data has no column 'p', 'q'"):
             scorer.check(pa.schema([("a", pa.float64())]))
+
+
+class TestExact:
+    """Whether the answer to a row is the same in every batch."""
+
+    def test_a_graph_of_matrices_or_trees_is_exact(self, scorer: Scorer) -> None:
+        assert scorer.is_exact
+
+    def test_dynamic_quantization_is_refused_where_exact_answers_are_asked_for(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        publish_quantized(tmp_path / "models")
+        parquet.write_table(pa.table({"x0": [1.0], "x1": [2.0]}), tmp_path / "in.parquet")
+        arguments = [str(tmp_path / "in.parquet"), str(tmp_path / "out"), "--model", "quantized", "--features", "x0,x1"]
+        arguments += ["--models", str(tmp_path / "models"), "--quiet"]
+        assert main([*arguments, "--exact"]) == UNUSABLE
+        assert "exact: an answer of quantized@1 depends on the rows beside it" in capsys.readouterr().err
+        assert main(arguments) == ALL_SCORED
+
+
+def publish_quantized(root: Path) -> None:
+    """x in eight bits by the range of the batch."""
+    tensors = [TensorSpec(name="x", dtype="float32", shape=(None, 2))]
+    outputs = [OutputSpec(name="y", dtype="float32", shape=(None, 2))]
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
+    ]
+    golden = {"x": np.array([[1, 2], [3, 4]], np.float32)}
+    models.publish(root, "quantized", 1, models.graph(nodes, tensors, outputs), tensors, outputs, golden)

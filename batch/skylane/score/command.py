@@ -59,6 +59,11 @@ def main(argv: Sequence[str]) -> int:
 def _run(options: argparse.Namespace, reporter: Reporter) -> Summary:
     chosen = select(options.model, options.models)
     scorer = Scorer.load(options.model, options.models, features=options.features, prefix=options.prefix)
+    if options.exact and not scorer.is_exact:
+        raise ScoreError(
+            f"exact: an answer of {scorer.name} depends on the rows beside it, because its values are quantized by the "
+            "range of a batch: score without --exact, or convert the pipeline with --tolerance close"
+        )
     planned, files = layout(sources(options.input), options.output, options.format)
     return run(
         scorer, chosen, files, planned, workers=options.workers, progress=reporter, columns=options.columns,
@@ -102,6 +107,9 @@ def _parser() -> argparse.ArgumentParser:
         default=cpus,
         metavar="N",
         help=f"threads that score (default: {cpus}, one for each CPU)",
+    )
+    parser.add_argument(
+        "--exact", action="store_true", help="refuse a version whose answer to a row depends on the rows beside it"
     )
     parser.add_argument("--restart", action="store_true", help="score all of it again, whatever OUT holds")
     parser.add_argument("--quiet", action="store_true", help="print errors only")

@@ -16,7 +16,7 @@ from skylane.server.core import input_binding
 from skylane.server.core.errors import InputMismatch, ServingError
 from skylane.server.core.types import Array
 from skylane.server.engine.served_version import LoadedModel
-from skylane.server.repository.loader import load
+from skylane.server.repository.verified_loading import load_version
 
 RUN_ROWS: Final = 4096
 """Rows of one run: more gain nothing, and their intermediate values leave the processor's cache."""
@@ -71,7 +71,7 @@ class Scorer:
         """Verify and load the version that `NAME`, `NAME@VERSION` or `NAME:LABEL` names. Raises ScoreError."""
         chosen = select(reference, Path(models))
         try:
-            model = load(chosen.directory, chosen.model, chosen.version, chosen.policy)
+            model = load_version(chosen.directory, chosen.model, chosen.version, chosen.policy)
         except BrokenVersion as error:
             raise ScoreError(f"{chosen.directory}: {error}") from error
         return cls(model, features, prefix)
@@ -80,6 +80,11 @@ class Scorer:
     def name(self) -> str:
         """`model@version`."""
         return f"{self._interface.model}@{self._interface.version}"
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the answer to a row is the same in every batch: here, on the server, and again tomorrow."""
+        return self._model.rows_are_independent
 
     @property
     def inputs(self) -> tuple[str, ...]:
