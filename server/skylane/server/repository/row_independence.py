@@ -3,7 +3,7 @@
 Most graphs answer a row alike whoever asks beside it. Two kinds do not:
 
 - ONNX Runtime computes its linear operators for a single row in another order than for several, so that the last bit of
-  an answer differs. Such a graph runs a lone row twice (`runtime/paired_rows.py`), which costs about 1 µs.
+  an answer differs. Such a graph runs a lone row twice (`runtime/paired_rows.py`), which costs about 3 µs.
 - Dynamic quantization takes the range of a whole batch as its scale. There, answers differ by what was quantized.
 
 docs/adr/0015-answers-do-not-depend-on-the-batch.md
