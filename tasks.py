@@ -34,8 +34,8 @@ def demo(arguments: Sequence[str]) -> int:
 
 def test(arguments: Sequence[str]) -> int:
     """Run the tests that need only Python and pip; --all: those as well that need more, or long. The rest: pytest's."""
-    install("dev")
     everything = "--all" in arguments
+    install("test-all" if everything else "dev")
     chosen = [argument for argument in arguments if argument != "--all"]
     return run("-m", "pytest", "-m", "not soak" if everything else "not slow and not soak", *IN_PARALLEL, *chosen)
 

@@ -97,8 +97,13 @@ def train(name: str) -> Example:
     return EXAMPLES[name]()
 
 
-def publish_example(name: str, repository: Path = Path("models"), reporter: Reporter | None = None) -> Published:
-    """Train one of the examples and publish it. Raises ConversionError."""
+def publish_example(
+    name: str, repository: Path = Path("models"), reporter: Reporter | None = None, rows: Path | None = None
+) -> Published:
+    """Train one of the examples and publish it; write its held-out rows to a CSV file in `rows`.
+
+    Raises ConversionError.
+    """
     reporter = reporter or Reporter(quiet=True)
     with reporter.working(name):
         reporter.say("training")
@@ -114,6 +119,9 @@ def publish_example(name: str, repository: Path = Path("models"), reporter: Repo
             say=reporter.say,
         )
     reporter.published(published)
+    if rows is not None:
+        rows.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(example.rows).to_csv(rows / f"{name}.csv", index=False)
     return published
 
 
@@ -133,6 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.small", description=__doc__.split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(EXAMPLES)} (default: all)")
     parser.add_argument("--models", type=Path, default=Path("models"), help="model repository (default: %(default)s)")
+    parser.add_argument("--rows", type=Path, metavar="DIR", help="write the held-out rows to DIR/<name>.csv as well")
     arguments = parser.parse_args(argv)
     unknown = [name for name in arguments.names if name not in EXAMPLES]
     if unknown:
@@ -140,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     reporter = Reporter()
     for name in arguments.names or EXAMPLES:
         try:
-            publish_example(name, arguments.models, reporter)
+            publish_example(name, arguments.models, reporter, arguments.rows)
         except ConversionError as error:
             reporter.failed(f"{name}: {error}")
             return error.exit_code

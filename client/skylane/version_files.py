@@ -13,7 +13,7 @@ The converter writes it, the server verifies it before anything is loaded.
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -32,6 +32,15 @@ CHUNK_BYTES: Final = 2**20
 
 _EXTERNAL_KEY: Final = b"location"
 """The key under which a tensor names the file that holds its values: without it in a graph, no tensor does."""
+
+_OPERATORS: Final = (
+    b"LinearClassifier",
+    b"LinearRegressor",
+    b"SVMClassifier",
+    b"SVMRegressor",
+    b"DynamicQuantizeLinear",
+)
+"""Operators whose answers depend on the batch, see server/repository/row_independence.py."""
 
 
 VERSION_NUMBER: Final = re.compile(r"[1-9][0-9]{0,17}")
@@ -65,6 +74,8 @@ class VersionFiles:
         self._open: dict[str, tuple[int, os.stat_result]] = {}
         self.may_refer_to_files = False
         """Whether the graph may name other files. False: it certainly does not."""
+        self.operators: frozenset[str] = frozenset()
+        """Those of _OPERATORS that the graph may have; it certainly has no other of them."""
         try:
             self.manifest_json: Final = self._read(MANIFEST_FILE, MANIFEST_BYTES_MAX)
             self._compare(MANIFEST_FILE, hashlib.sha256(self.manifest_json).hexdigest())
@@ -137,12 +148,13 @@ class VersionFiles:
         try:
             descriptor = open_regular(self._path(name))
             self._open[name] = descriptor, os.fstat(descriptor)
-            digest, refers = _digest(descriptor)
+            digest, words = _digest(descriptor, (_EXTERNAL_KEY, *_OPERATORS) if name == MODEL_FILE else ())
         except OSError as error:
             raise _unreadable(name, error) from error
         self._compare(name, digest)
         if name == MODEL_FILE:
-            self.may_refer_to_files = refers
+            self.may_refer_to_files = _EXTERNAL_KEY in words
+            self.operators = frozenset(word.decode() for word in words if word != _EXTERNAL_KEY)
         else:
             os.close(self._open.pop(name)[0])
 
@@ -168,15 +180,15 @@ def _unreadable(name: str, error: OSError) -> BrokenVersion:
     return kind(f"{name}: cannot be read: {error.strerror}")
 
 
-def _digest(descriptor: int) -> tuple[str, bool]:
-    """SHA-256 of a whole file, and whether _EXTERNAL_KEY stands anywhere in it. Other threads run meanwhile."""
-    digest, refers = hashlib.sha256(), False
-    tail = len(_EXTERNAL_KEY) - 1
+def _digest(descriptor: int, words: Sequence[bytes]) -> tuple[str, set[bytes]]:
+    """SHA-256 of a whole file, and which of these words stand anywhere in it. Other threads run meanwhile."""
+    digest, present = hashlib.sha256(), set[bytes]()
+    tail = max(map(len, words), default=1) - 1
     buffer = bytearray(tail + min(CHUNK_BYTES, max(os.fstat(descriptor).st_size, 1)))
     view = memoryview(buffer)
     with open(descriptor, "rb", buffering=0, closefd=False) as file:
         while size := file.readinto(view[tail:]):
             digest.update(view[tail : tail + size])
-            refers = refers or buffer.find(_EXTERNAL_KEY, 0, tail + size) >= 0
-            view[:tail] = view[size : size + tail]  # it may begin in this chunk and end in the next
-    return digest.hexdigest(), refers
+            present.update(word for word in words if word not in present and buffer.find(word, 0, tail + size) >= 0)
+            view[:tail] = view[size : size + tail]  # a word may begin in this chunk and end in the next
+    return digest.hexdigest(), present

@@ -155,6 +155,22 @@ def mixed(root: Path, name: str = "mixed", version: int = 1) -> Path:
     return publish(root, name, version, graph(nodes, tensors, outputs), tensors, outputs, golden, columns)
 
 
+def logistic(root: Path, name: str = "logistic", version: int = 1) -> Path:
+    """A linear operator of ONNX Runtime's, which adds up a lone row in another order than several."""
+    tensors = [TensorSpec(name="features", dtype="float32", shape=(None, 20))]
+    outputs = [
+        OutputSpec(name="label", dtype="int64", shape=(None,), role="label"),
+        OutputSpec(name="probabilities", dtype="float32", shape=(None, 2), role="probabilities", classes=(0, 1)),
+    ]
+    weights = np.random.default_rng(1).normal(size=20)
+    node = helper.make_node(
+        "LinearClassifier", ["features"], ["label", "probabilities"], domain="ai.onnx.ml", classlabels_ints=[0, 1],
+        coefficients=[*(-weights).tolist(), *weights.tolist()], intercepts=[0.0, 0.0], post_transform="LOGISTIC",
+    )  # fmt: skip
+    golden = {"features": np.random.default_rng(2).normal(size=(4, 20)).astype(np.float32)}
+    return publish(root, name, version, graph([node], tensors, outputs), tensors, outputs, golden)
+
+
 def touchy(root: Path, name: str = "touchy", version: int = 1) -> Path:
     """Parses strings as numbers: fails on a row that is not one, which a batch's neighbours must not feel."""
     tensors = [TensorSpec(name="text", dtype="string", shape=(None, 1))]

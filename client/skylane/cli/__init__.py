@@ -25,6 +25,7 @@ MODULES: Final = {
     "import": "skylane.convert.importing.command",
     "models copy": "skylane.convert.importing.copying",
     "models diff": "skylane.cli.diff",
+    "score": "skylane.score.command",
     "top": "skylane.cli.top",
     "bench capacity": "skylane.bench.lab.capacity.__main__",
     "bench knee": "skylane.bench.lab.capacity.__main__",
@@ -32,10 +33,11 @@ MODULES: Final = {
     "bench baselines": "skylane.bench.lab.baselines.__main__",
     "bench": "skylane.bench.lab.__main__",
 }
-"""Command → module with its `main`; the second part of its name is the extra that installs its dependencies."""
+"""Command → module with its `main`; the second part of its name is that of the part that it belongs to."""
 
-MANIFESTS: Final = "server"
-"""The extra that installs the dependencies of modules in skylane.cli; the convert extra has them as well."""
+EXTRAS: Final = {"cli": "server", "score": "batch"}
+"""Part → the extra that installs its dependencies, where it has another name. For the modules in skylane.cli, the
+convert extra does as well."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,7 +66,7 @@ def _delegate(command: str, argv: Sequence[str]) -> int:
         name = error.name or ""
         if name.partition(".")[0] == "skylane" and name != f"skylane.{part}":
             raise  # our own module is missing: a broken installation, or a bug
-        extra = MANIFESTS if part == "cli" else part
+        extra = EXTRAS.get(part, part)
         print(f"skylane {command} needs the {extra} extra: pip install 'skylane[{extra}]'", file=sys.stderr)
         return USAGE
     return code

@@ -41,6 +41,8 @@ class LoadedModel:
     """The manifest as it is on disk, for the metadata methods."""
     memory_bytes: int = 0
     """Memory that creating its session took; 0 if unknown."""
+    rows_are_independent: bool = True
+    """Whether the answer to a row is the same in every batch."""
 
 
 class ServedVersion:

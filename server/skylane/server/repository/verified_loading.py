@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,8 @@ from skylane.server.engine.served_version import LoadedModel
 from skylane.server.repository import foreign_layouts
 from skylane.server.repository.cost_measurement import TIMED_SIZES, Run, measure_cost
 from skylane.server.repository.golden_check import check_golden_outputs, golden_inputs
+from skylane.server.repository.row_independence import RowIndependence, row_independence
+from skylane.server.runtime.paired_rows import PairedRows
 from skylane.server.runtime.session import OnnxSession, TimeLimit, graph_of
 from skylane.version_files import VersionFiles
 
@@ -45,12 +47,13 @@ def load_version(
         interface = Interface.of(manifest)
         session = _session(files, interface, policy, limit)
         files.check_unchanged()
-
-        def run(inputs: Sequence[Array]) -> Sequence[Array]:
-            return limit.run(session, inputs)
-
+        limited = limit.limited(session)
         try:
-            empty, cost = _checked_and_timed(run, manifest, policy, clock)
+            independence = _row_independence(limited.run, manifest, files.operators, clock)
+            is_paired = independence is RowIndependence.FROM_TWO_ROWS
+            empty, cost = _checked_and_timed(
+                (PairedRows(limited) if is_paired else limited).run, manifest, policy, clock
+            )
         except BrokenVersion as error:
             if limit.exceeded:
                 raise BrokenVersion(
@@ -58,8 +61,9 @@ def load_version(
                 ) from error
             raise
     return LoadedModel(
-        interface=interface, runner=session, cost=cost, empty=empty, manifest_json=files.manifest_json,
-        memory_bytes=session.memory_bytes,
+        interface=interface, runner=PairedRows(session) if is_paired else session, cost=cost, empty=empty,
+        manifest_json=files.manifest_json, memory_bytes=session.memory_bytes,
+        rows_are_independent=independence is not RowIndependence.NONE,
     )  # fmt: skip
 
 
@@ -82,6 +86,18 @@ def _session(files: VersionFiles, interface: Interface, policy: Policy, limit: T
     except OSError as error:
         raise BrokenVersion(f"model.onnx: cannot be read: {error.strerror}") from error
     return OnnxSession(graph, interface, policy.session, limit)
+
+
+def _row_independence(
+    run: Run, manifest: Manifest, operators: Collection[str], clock: Callable[[], float]
+) -> RowIndependence:
+    """Raises BrokenVersion if the graph fails on its golden rows."""
+    inputs = golden_inputs(manifest)
+    check_golden_outputs(manifest, _run(run, inputs))
+    try:
+        return row_independence(run, inputs, operators, clock)
+    except Exception:  # whatever the runtime raises on rows that no pipeline has seen
+        return RowIndependence.NONE
 
 
 def _checked_and_timed(

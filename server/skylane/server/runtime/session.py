@@ -67,9 +67,9 @@ class TimeLimit:
         if self.exceeded:
             self._end()
 
-    def run(self, session: "OnnxSession", inputs: Sequence[Array]) -> Sequence[Array]:
-        """See OnnxSession.run. Raises what ONNX Runtime raises, also when the time is over."""
-        return session.run(inputs, self._run_options)
+    def limited(self, session: "OnnxSession") -> "LimitedSession":
+        """The session, with runs that end when the time is over."""
+        return LimitedSession(session, self._run_options)
 
     def _end(self) -> None:
         self.exceeded = True
@@ -123,6 +123,17 @@ class OnnxSession:
         """All outputs for these inputs, both in the interface's order. Releases the GIL while it computes."""
         outputs: Sequence[Array] = self._run(self._outputs, dict(zip(self._inputs, inputs, strict=True)), options)
         return outputs
+
+
+class LimitedSession:
+    """A session whose runs end when ONNX Runtime is told so. Raises what it raises, also then."""
+
+    def __init__(self, session: OnnxSession, options: ort.RunOptions) -> None:
+        self._session, self._options = session, options
+
+    def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        """See OnnxSession.run."""
+        return self._session.run(inputs, self._options)
 
 
 def graph_of(descriptor: int, size: int, *, may_refer_to_files: bool) -> bytes | str:
