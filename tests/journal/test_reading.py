@@ -142,7 +142,9 @@ def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
     ("metadata", "text"),
     [
         pytest.param({"skylane.format": "0"}, r"has format 0 of the journal.*reads format 1", id="an older format"),
-        pytest.param({"skylane.format": "2"}, r"has format 2 of the journal.*release that wrote it", id="a newer format"),
+        pytest.param(
+            {"skylane.format": "2"}, r"has format 2 of the journal.*release that wrote it", id="a newer format"
+        ),
         pytest.param({}, r"no segment of a journal", id="another program's Arrow stream"),
     ],
 )

@@ -1,9 +1,9 @@
 """Removes rows from segments, such as all of one person. Works while servers write.
 
-Open segments are closed first: the file `.seal` in a model's directory is touched, and each writer closes its segments
-within two seconds of it. Then every closed segment with such rows is written anew without them and takes the place of
-the old one at once, so that it may be interrupted anywhere and started again. The other rows keep their numbers, so
-that positions of readers stay valid.
+Open segments are closed first: the file `.seal` in a model's directory is touched. Each writer notices it at its next
+tick and closes its segments at the one after, so that rows which it had captured before are in them. Then every closed
+segment with such rows is written anew without them and takes the place of the old one at once, so that it may be
+interrupted anywhere and started again. The other rows keep their numbers, so that positions of readers stay valid.
 """
 
 import contextlib
@@ -59,21 +59,26 @@ def exclusive(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def request_seal(directory: Path) -> list[Segment]:
-    """Ask the writers of a model's directory to close their segments. Returns those that are open. Raises OSError."""
-    listed = [segment for segment in layout.segments(directory) if not segment.closed]
-    if listed:
+def request_seal(directory: Path) -> None:
+    """Ask the writers of a model's directory to close their segments. Raises OSError."""
+    if directory.is_dir():
         path = directory / layout.SEAL_FILE
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, layout.FILE_MODE))
         os.utime(path)
-    return listed
 
 
-def still_open(waited_for: list[Segment]) -> list[Segment]:
-    """Which of these segments are not closed yet. Closes those of dead writers. Raises OSError."""
-    for directory in {segment.path.parent for segment in waited_for}:
-        recover(directory)
-    return [segment for segment in waited_for if segment.path.exists()]
+def open_with(directory: Path, chooses: Chooses) -> list[Segment]:
+    """The segments that have chosen rows and are still open. Closes those of dead writers first.
+
+    Raises JournalError and OSError.
+    """
+    recover(directory)
+    result = []
+    for segment in layout.segments(directory):
+        content = None if segment.closed else load(segment)
+        if content is not None and not content.closed and content.rows and chooses(content).any():
+            result.append(segment)
+    return result
 
 
 def remove_rows(directory: Path, chooses: Chooses) -> Forgotten:

@@ -1,5 +1,7 @@
 """`skylane journal forget`: removes all rows about one entity, and their outcomes."""
 
+import contextlib
+import functools
 import sys
 import time
 from argparse import Namespace
@@ -15,13 +17,15 @@ import pyarrow.compute as pc
 from skylane.cli.tables import json_text
 from skylane.journal import layout
 from skylane.journal.errors import JournalNotFound
-from skylane.journal.forgetting import Forgotten, Mask, exclusive, remove_rows, request_seal, still_open
+from skylane.journal.forgetting import Chooses, Mask, exclusive, open_with, remove_rows, request_seal
 from skylane.journal.layout import OUTCOMES, PREDICTIONS, Segment
 from skylane.journal.predictions import as_read
 from skylane.journal.segment_content import SegmentContent, load
 from skylane.monitor.journals.showing import entities
 
 POLL_S: Final = 0.2
+SETTLE_S: Final = 2.2
+"""Servers flush every second, and close their segments at the second flush after they are asked to."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +42,31 @@ class Report:
     """Segments of running servers that were not closed in time, so that rows may still be in them."""
 
 
+@dataclass(frozen=True)
+class Request:
+    """What is to be forgotten, and how to wait for servers."""
+
+    entity: str
+    model: str | None
+    """None: of all models."""
+    asked_at: float
+    """Unix time. Rows that a server answers later are recorded again."""
+    settle: Callable[[], None]
+    """Wait until servers have written what they had captured when they were asked to close their segments."""
+    again: Callable[[], bool]
+    """Wait a moment, and say whether to go on waiting for servers."""
+
+
 def run(options: Namespace) -> int:
     """Remove, and report what was removed."""
-    deadline = time.monotonic() + options.wait_s
+    deadline = time.monotonic() + SETTLE_S + options.wait_s
 
-    def wait() -> bool:
+    def again() -> bool:
         time.sleep(POLL_S)
         return bool(time.monotonic() < deadline)
 
-    reports = forget(options.journal, options.entity, options.model, wait)
+    settle = functools.partial(time.sleep, SETTLE_S)
+    reports = forget(options.journal, Request(options.entity, options.model, time.time(), settle, again))
     if options.format == "json":
         print(json_text([asdict(report) for report in reports]))
     else:
@@ -60,47 +80,71 @@ def run(options: Namespace) -> int:
     late = [name for report in reports for name in report.not_changed]
     if late:
         print(
-            f"skylane journal forget: {len(late)} open segments were not closed by their servers within "
-            f"{options.wait_s:g} s and may still hold rows: run the command again ({', '.join(late)})",
+            f"skylane journal forget: {len(late)} open segments with such rows were not closed by their servers within "
+            f"{options.wait_s:g} s: run the command again ({', '.join(late)})",
             file=sys.stderr,
         )
     return 1 if late else 0
 
 
-def forget(paths: Sequence[Path], entity: str, model: str | None, wait: Callable[[], bool]) -> list[Report]:
-    """Remove an entity from these journals. `wait` waits a moment, and says whether to go on waiting for servers.
-
-    Raises JournalError and OSError.
-    """
-    reports: list[Report] = []
-    for path in paths:
-        if not path.is_dir():
-            raise JournalNotFound(f"{path}: there is no such directory; expected that of `skylane serve --journal`")
-        known = sorted({*layout.models(path, PREDICTIONS), *layout.models(path, OUTCOMES)})
-        if model is not None and model not in known:
-            raise JournalNotFound(f"{path}: there is no model {model!r}; there are: {', '.join(known) or 'none'}")
-        names = entities([path], entity)
-        with exclusive(path):
-            reports += [_forget(path, each, names, wait) for each in ([model] if model else known)]
-    return reports
+def forget(paths: Sequence[Path], request: Request) -> list[Report]:
+    """Remove an entity from these journals. Raises JournalError and OSError."""
+    chosen = [(path, model) for path in paths for model in _models(path, request.model)]
+    with contextlib.ExitStack() as stack:
+        for path in paths:
+            stack.enter_context(exclusive(path))
+        for path, model in chosen:
+            for kind in (PREDICTIONS, OUTCOMES):
+                request_seal(path / kind / model)
+        if chosen:
+            request.settle()
+        return [_forget(path, model, request) for path, model in chosen]
 
 
-def _forget(path: Path, model: str, names: Sequence[str], wait: Callable[[], bool]) -> Report:
+def _models(path: Path, model: str | None) -> list[str]:
+    if not path.is_dir():
+        raise JournalNotFound(f"{path}: there is no such directory; expected that of `skylane serve --journal`")
+    known = sorted({*layout.models(path, PREDICTIONS), *layout.models(path, OUTCOMES)})
+    if model is not None and model not in known:
+        raise JournalNotFound(f"{path}: there is no model {model!r}; there are: {', '.join(known) or 'none'}")
+    return known if model is None else [model]
+
+
+def _forget(path: Path, model: str, request: Request) -> Report:
     predictions, outcomes = (path / kind / model for kind in (PREDICTIONS, OUTCOMES))
-    waited_for = [*request_seal(predictions), *request_seal(outcomes)]
-    late: list[Segment] = still_open(waited_for)
-    while late and wait():
-        late = still_open(late)
-    values = pa.array(names, pa.string())
+    values = pa.array(entities([path], request.entity), pa.string())
+
+    def before(content: SegmentContent) -> Mask:
+        times = content.table(["happened_at"]).column("happened_at").cast(pa.int64()).to_numpy()
+        mask: Mask = _of_entity(content, values) & (times <= request.asked_at * 1e6)
+        return mask
+
+    late = _closed(predictions, before, request.again)
     ids = _ids(predictions, values)
+
+    def of_them(content: SegmentContent) -> Mask:
+        return _of_entity(content, values) | _of_ids(content, ids)
+
+    late += _closed(outcomes, of_them, request.again)
     # Outcomes first: whoever is interrupted finds the ids again as long as the predictions are there.
-    labels = remove_rows(outcomes, lambda content: _of_entity(content, values) | _of_ids(content, ids))
+    labels = remove_rows(outcomes, of_them)
     rows = remove_rows(predictions, lambda content: _of_entity(content, values))
-    both: Forgotten = labels + rows
     return Report(
-        journal=str(path), model=model, predictions=rows.rows, outcomes=labels.rows, segments=both.segments,
+        journal=str(path),
+        model=model,
+        predictions=rows.rows,
+        outcomes=labels.rows,
+        segments=(labels + rows).segments,
         not_changed=tuple(str(segment.path) for segment in late),
-    )  # fmt: skip
+    )
+
+
+def _closed(directory: Path, chooses: Chooses, again: Callable[[], bool]) -> list[Segment]:
+    """Wait until chosen rows are in closed segments. Returns the segments that stayed open."""
+    late = open_with(directory, chooses)
+    while late and again():
+        late = open_with(directory, chooses)
+    return late
 
 
 def _of_entity(content: SegmentContent, values: pa.Array) -> Mask:
