@@ -134,6 +134,22 @@ def test_how_connections_are_shared() -> None:
 
 
 @pytest.mark.parametrize(
+    ("directory", "problem", "models", "level", "text"),
+    [
+        pytest.param(None, "", [], "ok", "--journal is not set", id="nobody asked for it"),
+        pytest.param(None, "", ["a", "b"], "warn", "set for a and b, but nothing is recorded", id="no directory"),
+        pytest.param("j", "why", ["a"], "fail", "why", id="a directory that cannot be"),
+        pytest.param("j", "", [], "warn", "j: no model is recorded", id="no model"),
+        pytest.param("j", "", ["a"], "ok", "j: predictions of a are recorded", id="both"),
+    ],
+)
+def test_journal(directory: str | None, problem: str, models: list[str], level: Level, text: str) -> None:
+    found = doctor.journal(Path(directory) if directory else None, problem, models)
+    assert found.level == level
+    assert text in found.text
+
+
+@pytest.mark.parametrize(
     ("levels", "line"),
     [
         (["ok", "ok"], "no problems found"),
