@@ -17,7 +17,7 @@ import gc
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -50,10 +50,11 @@ from skylane.server.listeners import DRAIN_POLL_S, Listeners
 from skylane.server.observability.access_log import AccessLog
 from skylane.server.observability.collector import Collector
 from skylane.server.observability.metrics_service import MetricsService
-from skylane.server.observability.snapshot import SpanSnapshot
+from skylane.server.observability.snapshot import JournalSnapshot, SpanSnapshot
 from skylane.server.observability.tracing.setting import tracing_of
 from skylane.server.observability.tracing.tracer import TracedEngine, Tracer
 from skylane.server.observability.unrouted_requests import UnroutedRequests
+from skylane.server.recording import journal_directory
 from skylane.server.repository.background_loads import LoadLimits
 from skylane.server.repository.follower import RepositoryFollower
 from skylane.server.repository.repository import Load, ModelStatus, Repository, State
@@ -61,6 +62,7 @@ from skylane.server.repository.verified_loading import load_version
 
 if TYPE_CHECKING:
     from skylane.server.http.listener import HttpListener
+    from skylane.server.recording.journal import Journal
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +93,7 @@ class App:
         self._tracer = tracer = self._tracing.tracer if self._tracing else None
         self._trace_of = tracer.trace_of if tracer else None
         access = AccessLog(time.monotonic, _STATUSES) if settings.access_log else None
+        self._journal = _journal_of(settings)
         self._rejections = RejectionCounter()
         self._unrouted = UnroutedRequests(self._rejections, protocol_of, access)
         self._engine = Engine(self._workers, time.monotonic, self._rejections, observer=all_of(tracer, access))
@@ -166,6 +169,7 @@ class App:
             _STATUSES,
             ports=lambda: self._listeners.snapshots() if self._listeners else (),
             spans=self._spans,
+            journals=self._journals,
             transport=self._settings.transport,
             directory=self._settings.shared,
             triton_names=self._settings.triton_metrics,
@@ -192,6 +196,12 @@ class App:
 
     def _spans(self) -> SpanSnapshot:
         return self._tracing.spans if self._tracing else SpanSnapshot()
+
+    def _journals(self) -> Iterator[JournalSnapshot]:
+        """What became of the rows of each journalled model."""
+        for model, counts in self._journal.counts().items() if self._journal else ():
+            rows = {"kept": counts.kept, **counts.dropped}
+            yield JournalSnapshot(model, rows, counts.bytes_written, counts.event_times_refused)
 
     def _bind(self) -> Listeners:
         """Bind, which lets the kernel queue connections from now on. Raises CannotStart."""
@@ -237,6 +247,8 @@ class App:
 
     def _serve(self, routes: Routes) -> None:
         self._routes = routes
+        if self._journal:
+            self._journal.follow(routes)
         self._engine.serve(routes)
         self._collector.follow(routes)
         if not self._repository.refreshed:  # later changes are announced when all of them are made
@@ -251,6 +263,8 @@ class App:
     async def start(self) -> None:
         """Receive requests before any model is loaded, unless other workers answer them. Raises CannotStart."""
         await self._metrics.start()
+        if self._journal:
+            self._journal.start()
         self._serve(Routes(is_starting=True))
         if self._listeners:
             await self._receive(self._listeners)
@@ -354,6 +368,8 @@ class App:
         self._receiving = False
         if self._listeners:
             await self._listeners.close()
+        if self._journal:
+            await asyncio.to_thread(self._journal.close)
         if self._tracing:
             await asyncio.to_thread(self._tracing.close)
         await self._metrics.close()
@@ -371,6 +387,8 @@ class App:
 
     async def abandon(self) -> None:
         """Release the ports of a server that cannot start."""
+        if self._journal:
+            await asyncio.to_thread(self._journal.close)
         await self._metrics.close()
         if self._listeners:
             await self._listeners.close()
@@ -383,6 +401,16 @@ async def _wait_for_library_tasks() -> None:
     """Let the tasks end that grpcio started for each call: the loop prints a traceback of those that it cancels."""
     if others := asyncio.all_tasks() - {asyncio.current_task()}:
         await asyncio.wait(others, timeout=OTHERS_END_S_MAX)
+
+
+def _journal_of(settings: Settings) -> "Journal | None":
+    """Where predictions are recorded; None if nowhere. Raises CannotStart."""
+    if settings.journal is None:
+        return None
+    journal_directory.check(settings.journal, settings.models)
+    from skylane.server.recording.journal import Journal  # only now: pyarrow costs memory, and may be missing
+
+    return Journal(settings.journal)
 
 
 def _freeze_garbage_collector() -> None:
