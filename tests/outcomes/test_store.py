@@ -220,3 +220,15 @@ def test_a_disk_that_refuses_acknowledges_nothing(tmp_path: Path, monkeypatch: p
 def test_a_text_that_is_no_models_name_is_refused(tmp_path: Path, model: str) -> None:
     with pytest.raises(ValueError, match="model: expected the name of a model"):
         OutcomeStore(tmp_path, Clock()).record([submission("1", model=model)])
+
+
+def test_a_batch_is_synced_once_for_each_model_before_it_is_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, synced = OutcomeStore(tmp_path, Clock()), list[str]()
+    monkeypatch.setattr("skylane.journal.segment_writer.sync_file", lambda _: synced.append("file"))
+    monkeypatch.setattr("skylane.outcomes.store._sync_directory", lambda directory: synced.append(directory.name))
+
+    store.record([submission("1"), submission("0", first=2), submission("0", model="other")])
+
+    assert synced == ["file", "flights", "file", "other"]
