@@ -85,6 +85,11 @@ class Rows:
         """Rows of all calls."""
         return int(sum(self.counts))
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays; of texts in NumPy arrays only the references."""
+        return int(sum(values.nbytes for columns in (self.inputs, self.outputs) for values in columns.values()))
+
 
 def metadata(capture: Capture) -> dict[bytes, bytes]:
     """What the schema of a segment says about its rows."""
