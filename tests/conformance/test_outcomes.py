@@ -339,9 +339,7 @@ def test_predictions_get_their_outcomes_by_the_id_of_their_reply(
         else:
             body = {"rows": [{"features": row.tolist()} for row in rows]}
             prediction_id = http.post("/v1/models/linear:predict", body).json["prediction_id"]
-            outcomes_ = [
-                {"prediction_id": prediction_id, "row": row, "label": label} for row, label in enumerate("101")
-            ]
+            made = [{"prediction_id": prediction_id, "row": row, "label": label} for row, label in enumerate("101")]
             assert http.post(PATH, {"outcomes": made}).json["accepted"] == 3
 
     joined = outcomes.join(journal.read(tmp_path / "journal", "linear"), outcomes.read(tmp_path / "journal", "linear"))
