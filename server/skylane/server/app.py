@@ -25,6 +25,7 @@ import grpc
 
 from skylane.server.admin import cpu_demand
 from skylane.server.admin.model_control import ModelControl
+from skylane.server.admin.outcome_recording import outcome_recording
 from skylane.server.admin.readiness import Readiness
 from skylane.server.auth.authenticator import Authenticator
 from skylane.server.codecs.grpc_status import STATUS_OF
@@ -55,12 +56,14 @@ from skylane.server.observability.snapshot import PortSnapshot, SpanSnapshot
 from skylane.server.observability.tracing.setting import tracing_of
 from skylane.server.observability.tracing.tracer import FollowedEngine, Tracer
 from skylane.server.observability.unrouted_requests import UnroutedRequests
+from skylane.server.recording import journal_directory
 from skylane.server.repository import loader
 from skylane.server.repository.loading import LoadLimits
 from skylane.server.repository.repository import Load, ModelStatus, Repository, State
 
 if TYPE_CHECKING:
     from skylane.server.http.listener import HttpListener
+    from skylane.server.recording.journal import Journal
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +123,7 @@ class App:
         self._tracer = tracer = self._tracing.tracer if self._tracing else None
         self._trace_of = tracer.trace_of if tracer else None
         access = AccessLog(time.monotonic, _STATUSES) if settings.access_log else None
+        self._journal = _journal_of(settings)
         self._rejections = RejectionCounter()
         self._unrouted = UnroutedRequests(self._rejections, protocol_of, access)
         self._engine = Engine(self._workers, time.monotonic, self._rejections, observer=all_of(tracer, access))
@@ -145,6 +149,7 @@ class App:
             anyone_administrates=settings.allow_admin,
             shares_port=settings.supervised,
         )
+        self._outcomes = outcome_recording(settings, self._model_control)
         is_native = settings.transport == "native"
         self._secret = secrets.token_hex(16) if is_native else ""
         self._permission = Permission(self._authenticator, None if is_native else self._unrouted.ended, self._secret)
@@ -153,7 +158,7 @@ class App:
         self._services: tuple[Service, ...] = (
             self._prediction,
             self._model_service,
-            *services(self._model_control, self._permission),
+            *services(self._model_control, self._outcomes, self._permission),
         )
         self._server = self._grpcio_server()
         self._reloading: asyncio.Task[None] | None = None
@@ -249,6 +254,7 @@ class App:
             time.monotonic,
             authenticator=self._authenticator,
             directory=self._model_control,
+            outcomes=self._outcomes,
             too_large=self._methods.unary[PREDICT].too_large,
             metrics=self._metrics.pages(),
             live=self._live,
@@ -267,6 +273,8 @@ class App:
 
     def _serve(self, routes: Routes) -> None:
         self._routes = routes
+        if self._journal:
+            self._journal.follow(routes)
         self._engine.serve(routes)
         self._collector.follow(routes)
         if not self._repository.refreshed:  # later changes are announced when all of them are made
@@ -281,6 +289,8 @@ class App:
     async def start(self) -> None:
         """Receive requests, though no model is loaded yet, unless other workers answer them. Raises CannotStart."""
         await self._metrics.start()
+        if self._journal:
+            self._journal.start()
         self._serve(Routes(is_starting=True))
         if self._listeners:
             await self._receive(self._listeners)
@@ -419,9 +429,12 @@ class App:
         self._receiving = False
         if self._listeners:
             await self._listeners.close()
+        if self._journal:
+            await asyncio.to_thread(self._journal.close)
         if self._tracing:
             await asyncio.to_thread(self._tracing.close)
         await self._metrics.close()
+        await asyncio.to_thread(self._outcomes.close)
         self._workers.close()
         await _others_end()
         log.info("closed after %.2f s", time.monotonic() - began_at)
@@ -436,7 +449,10 @@ class App:
 
     async def abandon(self) -> None:
         """Let go of what is bound, by a server that cannot start."""
+        if self._journal:
+            await asyncio.to_thread(self._journal.close)
         await self._metrics.close()
+        await asyncio.to_thread(self._outcomes.close)
         if self._listeners:
             await self._listeners.close()
 
@@ -456,6 +472,16 @@ async def _others_end() -> None:
     """Let what grpcio began for each call come to its end. What the loop cancels at its own end prints a traceback."""
     if others := asyncio.all_tasks() - {asyncio.current_task()}:
         await asyncio.wait(others, timeout=OTHERS_END_S_MAX)
+
+
+def _journal_of(settings: Settings) -> "Journal | None":
+    """Where predictions are recorded; None if nowhere. Raises CannotStart."""
+    if settings.journal is None:
+        return None
+    journal_directory.check(settings.journal, settings.models)
+    from skylane.server.recording.journal import Journal  # only now: pyarrow costs memory, and may be missing
+
+    return Journal(settings.journal)
 
 
 def _set_apart_what_stays() -> None:
