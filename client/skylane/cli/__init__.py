@@ -27,6 +27,7 @@ MODULES: Final = {
     "models diff": "skylane.cli.diff",
     "score": "skylane.score.command",
     "top": "skylane.cli.top",
+    "outcomes": "skylane.monitor.outcomes.command",
     "journal": "skylane.monitor.journals.command",
     "bench capacity": "skylane.bench.lab.capacity.__main__",
     "bench knee": "skylane.bench.lab.capacity.__main__",
