@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from skylane.journal import JournalError, JournalNotFound, treatments
 from skylane.journal.columns import unmatched
 from skylane.journal.event_times import event_times
-from skylane.journal.hashing import hash_column, hash_text, make_key, read_key, texts
+from skylane.journal.hashing import Hasher, hash_text, make_key, read_key, texts
 from skylane.journal.ids import id_column, parse_ids
 from skylane.prediction_ids import CALL_MAX, format_id, parse_id, writer_bits
 
@@ -55,7 +55,7 @@ def test_patterns_that_match_no_column_are_named() -> None:
 
 def test_equal_values_have_equal_hashes_whatever_their_type() -> None:
     hashes = {
-        hash_column(KEY, values)[0].as_py()
+        Hasher(KEY).column(values)[0].as_py()
         for values in (
             np.array([12]), np.array([12], np.int8), np.array([12.0]), np.array([12.0], np.float32),
             np.array(["12"], object), pa.array(["12"]),
@@ -68,12 +68,12 @@ def test_equal_values_have_equal_hashes_whatever_their_type() -> None:
 @given(st.lists(st.none() | st.text(max_size=4)))
 def test_each_value_of_a_column_is_hashed_as_it_is_alone(values: list[str | None]) -> None:
     expected = [None if value is None else hash_text(KEY, value) for value in values]
-    assert hash_column(KEY, pa.array(values, pa.string())).to_pylist() == expected
+    assert Hasher(KEY).column(pa.array(values, pa.string())).to_pylist() == expected
     assert all(value is None or (len(value) == 18 and value.startswith("h:")) for value in expected)
 
 
 def test_gaps_have_no_hash() -> None:
-    assert hash_column(KEY, np.array([1.0, np.nan])).to_pylist()[1] is None
+    assert Hasher(KEY).column(np.array([1.0, np.nan])).to_pylist()[1] is None
     assert texts(np.array([1.5, 2.0, np.nan, 1e300])).to_pylist() == ["1.5", "2", None, "1e+300"]
 
 

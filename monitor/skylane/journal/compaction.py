@@ -18,7 +18,7 @@ ROWS_SMALL: Final = 512
 """Rows of a batch below which its own cost counts."""
 BATCHES_MIN: Final = 8
 BATCH_ROWS: Final = 65_536
-OPTIONS: Final = pa.ipc.IpcWriteOptions(compression="zstd")
+OPTIONS: Final = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
 
 
 def worth_compacting(batches: int, rows: int) -> bool:

@@ -13,8 +13,8 @@ from typing import Final
 import pyarrow as pa
 
 from skylane.journal import layout
-from skylane.journal.encoding import encode, signature
-from skylane.journal.hashing import make_key
+from skylane.journal.encoding import encode, groups
+from skylane.journal.hashing import Hasher, make_key
 from skylane.journal.predictions import Rows
 from skylane.journal.segment_writer import SegmentLimits, SegmentWriter
 
@@ -49,7 +49,7 @@ class PredictionWriter:
         self.writer: Final = writer
         self._limits = limits or SegmentLimits()
         self._models: dict[str, _Model] = {}
-        self._key: bytes | None = None
+        self._hashes: Hasher | None = None
         self._pending_rows = self._pending_bytes = 0
 
     def limit(self, model: str, limits: SegmentLimits) -> None:
@@ -73,7 +73,7 @@ class PredictionWriter:
         """
         for name, model in self._models.items():
             try:
-                model.flush(self._hash_key(), now)
+                model.flush(self._hasher(), now)
             except OSError as error:
                 model.failed(name, error)
         self._pending_rows = self._pending_bytes = 0
@@ -101,10 +101,10 @@ class PredictionWriter:
             self._models[name] = _Model(SegmentWriter(directory, self.writer, self._limits))
         return self._models[name]
 
-    def _hash_key(self) -> bytes:
-        if self._key is None:
-            self._key = make_key(self.directory)
-        return self._key
+    def _hasher(self) -> Hasher:
+        if self._hashes is None:
+            self._hashes = Hasher(make_key(self.directory))
+        return self._hashes
 
 
 class _Model:
@@ -128,24 +128,22 @@ class _Model:
             _log.error("%s: rows are lost until the journal can be written again: %s", name, error)
         self._failing = True
 
-    def flush(self, key: bytes, now: float) -> None:
+    def flush(self, hasher: Hasher, now: float) -> None:
         """Write what waits. Raises OSError; what was not written waits still."""
-        groups: dict[object, list[Rows]] = {}
-        for rows in self.pending:
-            groups.setdefault(signature(rows), []).append(rows)
-        for group in groups.values():
-            self._write(group, key, now)
+        waiting = groups(self.pending)
+        for group in waiting:
+            self._write(group, hasher, now)
             written = set(map(id, group))
             self.pending = [rows for rows in self.pending if id(rows) not in written]
         self.segments.tick(now)
-        if self._failing and groups:
+        if self._failing and waiting:
             _log.warning("%s: the journal is written again, after %s rows were lost", self.segments.directory.name,
                          self._lost.get("disk", 0))  # fmt: skip
             self._failing = False
 
-    def _write(self, group: Sequence[Rows], key: bytes, now: float) -> None:
+    def _write(self, group: Sequence[Rows], hasher: Hasher, now: float) -> None:
         try:
-            encoded = encode(group, key)
+            encoded = encode(group, hasher)
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             self.lose("type", sum(rows.rows for rows in group))
             _log.error("%s: rows are lost because Arrow cannot hold their values: %s", group[0].capture.model, error)

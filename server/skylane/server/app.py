@@ -52,7 +52,7 @@ from skylane.server.host.reuseport_ebpf import share_in_turn
 from skylane.server.observability.access_log import AccessLog
 from skylane.server.observability.collector import Collector
 from skylane.server.observability.metrics_service import MetricsService
-from skylane.server.observability.snapshot import PortSnapshot, SpanSnapshot
+from skylane.server.observability.snapshot import JournalSnapshot, PortSnapshot, SpanSnapshot
 from skylane.server.observability.tracing.setting import tracing_of
 from skylane.server.observability.tracing.tracer import FollowedEngine, Tracer
 from skylane.server.observability.unrouted_requests import UnroutedRequests
@@ -197,6 +197,7 @@ class App:
             _STATUSES,
             ports=self._ports,
             spans=self._spans,
+            journals=self._journals,
             transport=self._settings.transport,
             directory=self._settings.shared,
             triton_names=self._settings.triton_metrics,
@@ -223,6 +224,12 @@ class App:
 
     def _spans(self) -> SpanSnapshot:
         return self._tracing.spans if self._tracing else SpanSnapshot()
+
+    def _journals(self) -> Iterator[JournalSnapshot]:
+        """What became of the rows of each journalled model."""
+        for model, counts in self._journal.counts().items() if self._journal else ():
+            rows = {"kept": counts.kept, **counts.dropped}
+            yield JournalSnapshot(model, rows, counts.bytes_written, counts.event_times_refused)
 
     def _bind(self) -> "_Listeners":
         """Bind, which lets the kernel queue connections from now on. Raises CannotStart."""

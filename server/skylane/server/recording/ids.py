@@ -11,6 +11,8 @@ from skylane.server.engine.recorder import Ids
 
 DIGITS: Final = 3
 """Hexadecimal digits of a call's number within its block."""
+FIRST: Final = 16**7
+"""The first number: ids of a process have one length, and replies as well, up to the 4 294 967 295th."""
 _ENDS: Final = [b"%0*x" % (DIGITS, number) for number in range(16**DIGITS)]
 
 
@@ -19,13 +21,13 @@ class Blocks:
 
     def __init__(self, writer: str) -> None:
         self.writer: Final = writer
-        self._lock, self._next = Lock(), 1
+        self._lock, self._next = Lock(), FIRST
 
     def take(self, digits: int) -> tuple[bytes, int]:
         """A block whose numbers end in so many digits of their own: the beginning of its ids, and its first number."""
         size = 16**digits
         with self._lock:
-            block = -(-self._next // size)  # from 1 on, so no number begins with a zero
+            block = -(-self._next // size)
             self._next = (block + 1) * size
         return b"%s-%x" % (self.writer.encode(), block), block * size
 

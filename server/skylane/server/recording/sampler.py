@@ -23,6 +23,9 @@ class Sampler:
         self._budget, self._chance = rows_per_second, chance
         self._began_at = -math.inf
         self._seen = self._kept = 0
+        """Rows of this window, and those of them that were chosen."""
+        self.seen = self.chosen = 0
+        """The same since the start."""
         self._base = self.probability = 1.0
         """The probability of the next unit."""
 
@@ -32,6 +35,7 @@ class Sampler:
             self._begin(now)
         probability = self.probability
         self._seen += rows
+        self.seen += rows
         if probability < 1.0 and self._chance() >= probability:
             return 0.0
         self._keep(rows)
@@ -40,6 +44,7 @@ class Sampler:
     def add(self, rows: int, *, chosen: bool) -> None:
         """Further rows of a unit that was decided on before."""
         self._seen += rows
+        self.seen += rows
         if chosen:
             self._keep(rows)
 
@@ -52,5 +57,6 @@ class Sampler:
     def _keep(self, rows: int) -> None:
         """Each time that the budget is used up within a window, the probability halves."""
         self._kept += rows
+        self.chosen += rows
         if self._kept >= self._budget:
             self.probability = self._base / 2.0 ** min(self._kept // self._budget, HALVINGS_MAX)
