@@ -31,8 +31,8 @@ from skylane.prediction_ids import WRITER_DIGITS
 LIMITS: Final = SegmentLimits(bytes_max=2**50, age_s_max=None, segment_s_max=86_400.0)
 """Outcomes are never removed by age or size: reports depend on them."""
 SETTLE: Final = timedelta(seconds=10)
-"""An outcome gets its instant of recording before it is written. So a report that shall not change when it is made again
-is as recorded by an instant at least this long ago."""
+"""An outcome gets its instant of recording before it is written. So a report that must not change when it is made
+again is as recorded by an instant at least this long ago."""
 KNOWN_WRITERS_S: Final = 1.0
 """How often the writers of predictions are listed anew at most, while ids of others come."""
 
