@@ -33,15 +33,15 @@ class _Waiting(NamedTuple):
 
 
 class OutcomeRecorder:
-    """Gives a store what callers submit, from any thread. Its thread runs until `close`."""
+    """Gives a store what callers submit, from any thread. Its own thread runs from the first submission to `close`."""
 
     def __init__(self, store: OutcomeStore, waiting_max: int = WAITING_MAX) -> None:
         self._store, self._waiting_max = store, waiting_max
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._waiting = 0
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="outcomes", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        """None until something is submitted."""
 
     def submit(
         self, model: str, sender: str | None, columns: Mapping[str, Sequence[Any]], problems: Mapping[int, str]
@@ -56,6 +56,9 @@ class OutcomeRecorder:
             if self._waiting + rows > self._waiting_max:
                 return None
             self._waiting += rows
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="outcomes", daemon=True)
+                self._thread.start()
         receipt: Future[Receipt] = Future()
         receipt.set_running_or_notify_cancel()  # what is written is written, whether its caller still waits or not
         self._queue.put(_Waiting(model, WITHOUT_TOKEN if sender is None else sender, columns, problems, receipt))
@@ -63,8 +66,9 @@ class OutcomeRecorder:
 
     def close(self) -> None:
         """Write what is waiting, and close the segments. Raises OSError."""
-        self._queue.put(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
         self._store.close()
 
     def _run(self) -> None:
