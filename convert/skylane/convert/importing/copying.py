@@ -51,7 +51,9 @@ def copy(repository: Path, source: str, name: str, version: int | None = None) -
     `source` is a model's name, for its newest version, or name/version. Raises ConversionError.
     """
     versions(repository, name)  # an invalid name fails before the work, not after it
-    original, graph, reference = _read(repository, source)
+    directory = version_of(repository, source)
+    original, graph = read_version(directory)
+    reference = _reference(directory, original.identity)
     origin = Origin(model=original.model, version=original.version, identity=original.identity)
     lineage = msgspec.structs.replace(original.lineage, copied_from=(*original.lineage.copied_from, origin))
     manifest = msgspec.structs.replace(original, model=name, version=version or 1, lineage=lineage)
@@ -66,8 +68,8 @@ def copy(repository: Path, source: str, name: str, version: int | None = None) -
     return text
 
 
-def _read(repository: Path, source: str) -> tuple[Manifest, bytes, bytes | None]:
-    """A published version, its graph and its reference if it has one, verified."""
+def version_of(repository: Path, source: str) -> Path:
+    """Directory of a version by "wine/3", or of the newest by "wine". Raises BadArgument or Unreadable."""
     name, slash, number = source.partition("/")
     if slash and not re.fullmatch(r"[1-9][0-9]*", number):
         raise BadArgument(f"{source!r}: expected a model's name, or name/version such as wine/3")
@@ -78,15 +80,25 @@ def _read(repository: Path, source: str) -> tuple[Manifest, bytes, bytes | None]
     if version not in published:
         existing = ", ".join(map(str, sorted(published)))
         raise Unreadable(f"{repository / name}: there is no version {version}, only {existing}")
-    directory = published[version]
+    return published[version]
+
+
+def read_version(directory: Path) -> tuple[Manifest, bytes]:
+    """A published version and its graph, verified. Raises Unreadable."""
     try:
         verify_files(directory)
-        manifest = decode((directory / MANIFEST_FILE).read_bytes())
-        reference = references.read(directory, manifest.identity)
-        content = None if reference is None else references.encode(reference)
-        return manifest, (directory / MODEL_FILE).read_bytes(), content
+        return decode((directory / MANIFEST_FILE).read_bytes()), (directory / MODEL_FILE).read_bytes()
     except (BrokenVersion, OSError) as error:
         raise Unreadable(f"{directory}: {error}") from error
+
+
+def _reference(directory: Path, identity: str) -> bytes | None:
+    """The content of a version's reference, in it or beside it."""
+    try:
+        reference = references.read(directory, identity)
+    except BrokenVersion as error:
+        raise Unreadable(f"{directory}: {error}") from error
+    return None if reference is None else references.encode(reference)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-import msgspec
 import numpy as np
 import pandas as pd
 
@@ -103,7 +102,7 @@ class Report:
         graph = conversion.tried[conversion.chosen].built.content
         reference = None
         if self.reference is not None:
-            reference = references.encode(msgspec.structs.replace(self.reference, identity=manifest.identity))
+            reference = references.encode(references.with_identity(self.reference, manifest.identity))
         version, path, created = put(repository, graph, manifest, card.page, reference=reference)
         if reference is not None and not created and not has_reference(path):
             put_reference(path, reference)
