@@ -3,16 +3,20 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from skylane.score.console import Reporter
+from skylane.score.journalled import PREFIX, JournalSource
 from skylane.score.layout import layout
+from skylane.score.rows import Source
 from skylane.score.run import Summary, run
 from skylane.score.scorer import Scorer
 from skylane.score.selection import ScoreError, select
 from skylane.score.sources import sources
 from skylane.server.host.budget import cpu_budget
+from skylane.times import EPOCH, read_time
 
 ALL_SCORED, SOME_REJECTED, UNUSABLE, UNWRITABLE, INTERRUPTED = 0, 3, 2, 6, 130
 
@@ -30,6 +34,7 @@ EPILOG: Final = """\
 examples:
   skylane score flights.parquet scored.parquet --model flights_late
   skylane score lake/flights scored --model flights_late@3 --columns flight,day
+  skylane score journal:wine then.parquet --journal journal --version 7 --since 2026-11-01T00:00Z
   skylane score 'in/2024-*.csv' scored --model wine:stable --format parquet
 
 The exit code is 0 if every row was answered; 3 if rows were rejected; 2 if the arguments,
@@ -57,18 +62,46 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(options: argparse.Namespace, reporter: Reporter) -> Summary:
-    chosen = select(options.model, options.models)
-    scorer = Scorer.load(options.model, options.models, features=options.features, prefix=options.prefix)
+    reference = _reference(options)
+    chosen = select(reference, options.models)
+    scorer = Scorer.load(reference, options.models, features=options.features, prefix=options.prefix)
     if options.exact and not scorer.is_exact:
         raise ScoreError(
             f"exact: an answer of {scorer.name} depends on the rows beside it, because its values are quantized by the "
             "range of a batch: score without --exact, or convert the pipeline with --tolerance close"
         )
-    planned, files = layout(sources(options.input), options.output, options.format)
+    planned, files = layout(_sources(options, scorer), options.output, options.format)
     return run(
         scorer, chosen, files, planned, workers=options.workers, progress=reporter, columns=options.columns,
         features=options.features, prefix=options.prefix, restart=options.restart,
     )  # fmt: skip
+
+
+def _reference(options: argparse.Namespace) -> str:
+    """Which version scores: of a journal by default that of its own model which the server would answer with."""
+    model = options.model or (options.input.removeprefix(PREFIX) if options.input.startswith(PREFIX) else None)
+    if model is None:
+        raise ScoreError("model: expected --model NAME, NAME@VERSION or NAME:LABEL, received none")
+    if options.version is None:
+        return str(model)
+    if "@" in model or ":" in model or "/" in model:
+        raise ScoreError(f"version: expected --model NAME beside --version, received {model!r}")
+    return f"{model}@{options.version}"
+
+
+def _sources(options: argparse.Namespace, scorer: Scorer) -> Sequence[Source]:
+    if not options.input.startswith(PREFIX):
+        if options.journal or options.since or options.until:
+            raise ScoreError("journal: --journal, --since and --until are for an input such as journal:wine")
+        return sources(options.input)
+    if not options.journal:
+        raise ScoreError(f"journal: expected --journal DIR beside {options.input}, received none")
+    model = options.input.removeprefix(PREFIX)
+    return [
+        JournalSource(
+            tuple(options.journal), model, scorer.inputs, f"{model}.parquet", options.since, options.until
+        )
+    ]  # fmt: skip
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,9 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("input", metavar="IN", help="file, directory or glob")
     parser.add_argument("output", metavar="OUT", help="directory or file")
-    parser.add_argument(
-        "--model", required=True, metavar="NAME", help="NAME, NAME@VERSION or NAME:LABEL (default: as the server)"
-    )
+    parser.add_argument("--model", metavar="NAME", help="NAME, NAME@VERSION or NAME:LABEL (default: as the server)")
+    parser.add_argument("--version", type=int, default=None, metavar="N", help="the same as NAME@N")
     parser.add_argument(
         "--models", type=Path, default=Path("models"), metavar="DIR", help="repository (default: models)"
     )
@@ -93,6 +125,10 @@ def _parser() -> argparse.ArgumentParser:
         "--features", type=_names, default=(), metavar="LIST",
         help="columns that make up the tensor of a model without named columns, in order",
     )  # fmt: skip
+    journal = parser.add_argument_group("for journal:MODEL")
+    journal.add_argument("--journal", action="append", type=Path, metavar="DIR", help="a journal; may be repeated")
+    journal.add_argument("--since", type=_instant, metavar="TIME", help="rows from this time on, with its zone")
+    journal.add_argument("--until", type=_instant, metavar="TIME", help="rows before this time")
     parser.add_argument("--prefix", default="", metavar="TEXT", help="put before the names of the answers' columns")
     parser.add_argument(
         "--format",
@@ -122,6 +158,13 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _columns(text: str) -> tuple[str, ...] | None:
     return {"all": None, "none": ()}.get(text, _names(text))
+
+
+def _instant(text: str) -> datetime:
+    try:
+        return EPOCH + timedelta(microseconds=read_time("time", text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _workers(text: str) -> int:

@@ -1,12 +1,13 @@
 """Which file goes where: outputs, rejected rows, records. Pure but for a look at what is there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from skylane.score.rows import Source
 from skylane.score.selection import ScoreError
-from skylane.score.sources import FORMATS, Format, Source
+from skylane.score.sources import FORMATS, Format
 
 RECORDS: Final = "_skylane"
 REJECTED: Final = "_rejected"
@@ -60,7 +61,7 @@ def layout(files: Sequence[Source], target: str, form: Format | None = None) -> 
     if form not in (None, ending):
         raise ScoreError(f"output: expected a name that ends with .{form}, as --format says, received {target}")
     planned = Layout(path.parent, path.parent / RECORDS / path.name, ending)
-    only = replace(files[0], relative=path.name)
+    only = files[0].renamed(path.name)
     _refuse_clashes(planned, [only])
     return planned, [only]
 

@@ -9,12 +9,13 @@ from typing import Final, TypeVar
 import pyarrow as pa
 
 from skylane.score.frames import scored_schema
+from skylane.score.hashes import sha256_of
 from skylane.score.layout import Layout
 from skylane.score.records import PartitionRecord, Records
+from skylane.score.rows import Rows, Source
 from skylane.score.scorer import Scored, Scorer
 from skylane.score.selection import ScoreError
-from skylane.score.sinks import Sink, sha256_of
-from skylane.score.sources import Reader, Source
+from skylane.score.sinks import Sink
 
 ROW, REASON = "_row", "_reason"
 """Columns of the rejected rows besides their own: their place in the file from 0 (null for a line of CSV that is no
@@ -48,14 +49,14 @@ class PartitionScorer:
         is_same = (
             _sha256(self._layout.target(source)) == record.output_sha256
             and _sha256(self._layout.rejected(source)) == record.rejected_sha256
-            and _sha256(source.path) == record.input_sha256
+            and source.sha256() == record.input_sha256
         )
         return record if is_same else None
 
     def score(self, source: Source) -> PartitionRecord:
         """Score a file. Its record is written last. Raises ScoreError and OSError."""
-        hashed = self._pool.submit(sha256_of, source.path)
-        reader = Reader(source)
+        hashed = self._pool.submit(source.sha256)
+        reader = source.open()
         written = self._columns(reader)
         scored_schema(reader.schema, self._scorer)
         self._scorer.check(reader.schema, reader.texts)
@@ -77,7 +78,7 @@ class PartitionScorer:
         self._records.write_partition(source.relative, record)
         return record
 
-    def _columns(self, reader: Reader) -> list[str]:
+    def _columns(self, reader: Rows) -> list[str]:
         """The input's columns that are written: not those that directories name, because the outputs' do as well."""
         names = reader.file_schema.names
         if self._chosen is None:
@@ -95,7 +96,7 @@ class PartitionScorer:
 class RejectedRows:
     """The rows that were not answered, with all their columns and the reason. Its file is made with the first one."""
 
-    def __init__(self, path: Path, reader: Reader) -> None:
+    def __init__(self, path: Path, reader: Rows) -> None:
         self._path, self._reader = path, reader
         self._schema = pa.schema([*reader.file_schema, pa.field(ROW, pa.int64()), pa.field(REASON, pa.string())])
         self._sink: Sink | None = None

@@ -12,9 +12,9 @@ from typing import Protocol
 from skylane.score.layout import Layout
 from skylane.score.partition import PartitionScorer
 from skylane.score.records import PARTITIONS, Environment, PartitionRecord, Records, RunRecord, difference
+from skylane.score.rows import Source
 from skylane.score.scorer import Scorer
 from skylane.score.selection import ScoreError, Selected
-from skylane.score.sources import Reader, Source
 
 
 class Progress(Protocol):
@@ -100,7 +100,7 @@ def _rows_of(files: Sequence[Source]) -> int | None:
     """Rows of all files, if their format tells."""
     if any(each.format != "parquet" for each in files):
         return None
-    return sum(Reader(each).rows or 0 for each in files)
+    return sum(each.open().rows or 0 for each in files)
 
 
 @contextmanager

@@ -1,9 +1,7 @@
 """Output files: written under another name, complete on disk, and only then renamed."""
 
 import contextlib
-import hashlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -12,12 +10,11 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 
+from skylane.score.hashes import sha256_of
 from skylane.score.sources import Format
 
 TEMPORARY: Final = ".skylane-part"
 """Ending of the name of a file that is not complete."""
-
-CHUNK_BYTES: Final = 2**20
 
 
 class Sink:
@@ -74,20 +71,6 @@ def write_whole(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for chunk in _chunks(file):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _chunks(file: Any) -> Iterator[bytes]:
-    while chunk := file.read(CHUNK_BYTES):
-        yield chunk
 
 
 def _writer(file: Any, schema: pa.Schema, form: Format) -> Any:

@@ -3,7 +3,7 @@
 import csv
 import glob
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 from urllib.parse import unquote
@@ -13,6 +13,7 @@ import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 
 from skylane.score.frames import BATCH_ROWS
+from skylane.score.hashes import sha256_of
 from skylane.score.selection import ScoreError
 
 Format = Literal["parquet", "csv", "arrow"]
@@ -38,6 +39,18 @@ class Source:
     format: Format
     partitions: dict[str, str | None] = field(default_factory=dict)
     """Columns that the directories name, as in `carrier=UA/`, with their values."""
+
+    def renamed(self, relative: str) -> "Source":
+        """The same, for an output of another name."""
+        return replace(self, relative=relative)
+
+    def open(self) -> "Reader":
+        """Raises ScoreError if it is not of its format."""
+        return Reader(self)
+
+    def sha256(self) -> str:
+        """Of the content."""
+        return sha256_of(self.path)
 
 
 class Reader:
