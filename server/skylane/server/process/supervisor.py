@@ -71,7 +71,7 @@ async def supervise(settings: Settings, argv: Sequence[str]) -> None:
     """
     asked_to_stop = signals.asked_to_stop()
     with contextlib.suppress(StoppedEarly):
-        await signals.unless_asked_to_stop(asked_to_stop, check_repository(settings.models))
+        await signals.until_stopped(asked_to_stop, check_repository(settings.models))
         await _supervise(settings, argv, asked_to_stop)
 
 
