@@ -97,7 +97,7 @@ def test_a_column_that_was_not_kept_is_named_with_the_line_that_keeps_it(
     [
         pytest.param("journal:other", (), "no version of 'other'", id="another model"),
         pytest.param("journal:mixed", ("--model", "mixed@1", "--version", "1"), "beside --version", id="two versions"),
-        pytest.param("journal:linear", ("--model", "mixed"), "there are no predictions of 'linear'", id="a model without rows"),
+        pytest.param("journal:linear", ("--model", "mixed"), "no predictions of 'linear'", id="a model without rows"),
         pytest.param("in.parquet", ("--model", "mixed"), "for an input such as journal:", id="a journal for a file"),
     ],
 )

@@ -286,7 +286,7 @@ class App:
         if self._receiving:
             self._log_listening()
         if not self._settings.supervised:  # else the supervisor has logged it for all
-            await try_in_daemon(partial(cpu_demand.tell, self._settings), "budget")
+            await try_in_daemon(partial(cpu_demand.log_demand, self._settings), "budget")
         await self._follower.load_all()
         _freeze_garbage_collector()
         if self._listeners is None:
@@ -351,8 +351,8 @@ class App:
     async def _announce(self) -> None:
         """Update every health service."""
         complete = self._repository.refreshed and not self._waits
-        self._readiness.tell(self._repository.status, complete=complete, progress=self._repository.progress)
-        await self._model_service.tell(self._repository.status, self._routes)
+        self._readiness.update(self._repository.status, complete=complete, progress=self._repository.progress)
+        await self._model_service.update(self._repository.status, self._routes)
 
     async def drain(self) -> None:
         """Answer the requests in flight, for the grace period at most, and close."""

@@ -13,7 +13,7 @@ from skylane.server.core.outcome_columns import OUTCOMES_MAX, OutcomeColumns
 from skylane.server.http import json_text
 from skylane.server.http.body_limits import BodyLimits
 from skylane.server.http.error_responses import wrong_method
-from skylane.server.http.handler_context import Context, entered, json_response
+from skylane.server.http.handler_context import Context, with_errors, json_response
 from skylane.server.observability.http_request_log import OTHERS
 from skylane.times import read_time
 
@@ -48,8 +48,8 @@ _decoder: Final = msgspec.json.Decoder(_Body)
 def routes(context: Context) -> list[HttpRoute]:
     """The path for outcomes."""
     return [
-        HttpRoute(PATH, entered(partial(_record, context), OTHERS), methods=["POST"]),
-        *(HttpRoute(PATH, entered(_post_alone, OTHERS), methods=[method]) for method in _OTHER_METHODS),
+        HttpRoute(PATH, with_errors(partial(_record, context), OTHERS), methods=["POST"]),
+        *(HttpRoute(PATH, with_errors(_post_alone, OTHERS), methods=[method]) for method in _OTHER_METHODS),
     ]
 
 

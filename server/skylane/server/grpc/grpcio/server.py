@@ -1,4 +1,5 @@
-"""The asynchronous grpcio server: runs everywhere and serves every method; behind our own front it serves the rest.
+"""The asynchronous grpcio server: runs everywhere and serves every method; behind the native transport it serves the
+methods that are not batched.
 
 Calls that the event loop hands over in one turn go to the engine as one list.
 """
