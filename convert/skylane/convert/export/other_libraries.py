@@ -3,9 +3,9 @@
 from typing import Any, Final
 
 LIBRARIES: Final = {
-    "catboost": "save it with save_model('model.onnx', format='onnx'), which CatBoost does for models without categorical "
-    "features, and publish that with `skylane import model.onnx --name NAME`; or train HistGradientBoosting, LightGBM or "
-    "XGBoost",
+    "catboost": "save it with save_model('model.onnx', format='onnx'), which CatBoost does for models without "
+    "categorical features, and publish that with `skylane import model.onnx --name NAME`; or train "
+    "HistGradientBoosting, LightGBM or XGBoost",
     "category_encoders": "use OneHotEncoder, OrdinalEncoder or TargetEncoder of scikit-learn in a ColumnTransformer",
     "feature_engine": "use SimpleImputer, OneHotEncoder, OrdinalEncoder or KBinsDiscretizer of scikit-learn in a "
     "ColumnTransformer",
