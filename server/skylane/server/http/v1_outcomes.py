@@ -13,7 +13,7 @@ from skylane.server.core.outcome_columns import OUTCOMES_MAX, OutcomeColumns
 from skylane.server.http import json_text
 from skylane.server.http.body_limits import BodyLimits
 from skylane.server.http.error_responses import wrong_method
-from skylane.server.http.handler_context import Context, with_errors, json_response
+from skylane.server.http.handler_context import Context, json_response, with_errors
 from skylane.server.observability.http_request_log import OTHERS
 from skylane.times import read_time
 
