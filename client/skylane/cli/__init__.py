@@ -26,6 +26,7 @@ MODULES: Final = {
     "models copy": "skylane.convert.importing.copying",
     "models diff": "skylane.cli.diff",
     "top": "skylane.cli.top",
+    "outcomes": "skylane.monitor.outcomes.command",
     "journal": "skylane.monitor.journals.command",
     "bench capacity": "skylane.bench.lab.capacity.__main__",
     "bench knee": "skylane.bench.lab.capacity.__main__",

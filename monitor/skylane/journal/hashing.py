@@ -66,6 +66,11 @@ def hash_text(key: bytes, text: str) -> str:
     return PREFIX + hmac.digest(key, text.encode(), "sha256").hex()[:DIGITS]
 
 
+def hash_column(key: bytes, values: Any) -> pa.Array:
+    """The hashes of a column's values; null stays null."""
+    return Hasher(key).column(values)
+
+
 class Hasher:
     """Hashes columns with one key, and remembers the hashes of recent values: most columns repeat them."""
 

@@ -83,7 +83,7 @@ class Rows:
     @property
     def rows(self) -> int:
         """Rows of all calls."""
-        return int(sum(self.counts))
+        return int(np.asarray(self.counts).sum())
 
     @property
     def nbytes(self) -> int:

@@ -2,3 +2,7 @@
 
 Here rather than beside the journal itself, because exports and removals concern outcomes as well.
 """
+
+from skylane.monitor.journals.exporting import training_set
+
+__all__ = ["training_set"]
