@@ -61,8 +61,8 @@ class Block(PlainBlock):
         return [np.stack([first, -first], axis=1), np.array([[f"w{value:g}"] for value in first], object)]
 
     def encode(self, outputs: Sequence[Array]) -> list[bytes]:
-        """See Block. The number 13 has no answer."""
-        if 26 in outputs[0]:
+        """See Block. The number 1313 has no answer."""
+        if 2626 in outputs[0]:
             raise ValueError("an answer that cannot be encoded")
         return [b"%g" % outputs[0][place * self.rows_each, 0] for place in range(len(self.calls))]
 
@@ -128,7 +128,7 @@ def test_a_batch_that_is_run_again_in_parts_is_recorded_once_and_without_the_cal
     tmp_path: Path, cached: bool
 ) -> None:
     server = Server(Journal(tmp_path), JOURNALLED, cached=cached)
-    answers = ids_of(server.ask(1, 13, 2, 3, 13))
+    answers = ids_of(server.ask(1, 1313, 2, 3, 1313))
     server.journal.write()
     table = journal.read(tmp_path, "m").to_pylist()
     assert sorted(number for number, _ in answers) == [1, 2, 3]
