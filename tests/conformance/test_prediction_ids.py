@@ -315,6 +315,7 @@ def test_a_server_without_a_journal_does_not_import_pyarrow(tmp_path: Path) -> N
     code = "import sys; sys.modules['pyarrow'] = None; from skylane.server.__main__ import main; sys.exit(main())"
     command = [sys.executable, "-P", "-c", code, "--models", str(tmp_path), "--port", "0", "--http-port", "0"]
     with Served(command=command) as served:
+        served.until("plain: [monitor] journal is set, but nothing is recorded: serve with --journal DIR")
         address = re.search(r" on (\S+:\d+) ", served.until("serving 1 model"))
         assert address
         assert ask_many(address[1], 1, seed=0) == [""]

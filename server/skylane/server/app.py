@@ -95,6 +95,8 @@ class App:
         self._trace_of = tracer.trace_of if tracer else None
         access = AccessLog(time.monotonic, _STATUSES) if settings.access_log else None
         self._journal = _journal_of(settings)
+        self._unrecorded = set[str]()
+        """Models that were to be recorded, and are not."""
         self._rejections = RejectionCounter()
         self._unrouted = UnroutedRequests(self._rejections, protocol_of, access)
         self._engine = Engine(self._workers, time.monotonic, self._rejections, observer=all_of(tracer, access))
@@ -252,11 +254,21 @@ class App:
         self._routes = routes
         if self._journal:
             self._journal.follow(routes)
+        else:
+            self._warn_of_journals(routes)
         self._engine.serve(routes)
         self._collector.follow(routes)
         if not self._repository.refreshed:  # later changes are announced when all of them are made
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._announce_soon)
+
+    def _warn_of_journals(self, routes: Routes) -> None:
+        """Whoever set `journal` expects that predictions are recorded."""
+        for name, model in routes.models.items():
+            journalled = any(served.monitor.journal for served in model.versions.values())
+            if journalled and name not in self._unrecorded:
+                self._unrecorded.add(name)
+                log.warning("%s: [monitor] journal is set, but nothing is recorded: serve with --journal DIR", name)
 
     def _announce_soon(self) -> None:
         """Announce in a task, unless one is running."""

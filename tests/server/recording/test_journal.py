@@ -61,7 +61,9 @@ class Block(PlainBlock):
         return [np.stack([first, -first], axis=1), np.array([[f"w{value:g}"] for value in first], object)]
 
     def encode(self, outputs: Sequence[Array]) -> list[bytes]:
-        """See Block."""
+        """See Block. The number 1313 has no answer."""
+        if 2626 in outputs[0]:
+            raise ValueError("an answer that cannot be encoded")
         return [b"%g" % outputs[0][place * self.rows_each, 0] for place in range(len(self.calls))]
 
 
@@ -119,6 +121,21 @@ def test_rows_and_answers_lie_under_the_id_of_their_call_however_it_was_answered
     assert len(table) == 20
     assert sum(row["cached"] for row in table) == (12 if cached else 0)
     assert {(row["probability"], row["protocol"], row["version"]) for row in table} == {(1.0, "test", 1)}
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_batch_that_is_run_again_in_parts_is_recorded_once_and_without_the_call_at_fault(
+    tmp_path: Path, cached: bool
+) -> None:
+    server = Server(Journal(tmp_path), JOURNALLED, cached=cached)
+    answers = ids_of(server.ask(1, 1313, 2, 3, 1313))
+    server.journal.write()
+    table = journal.read(tmp_path, "m").to_pylist()
+    assert sorted(number for number, _ in answers) == [1, 2, 3]
+    assert {(row["prediction_id"], row["row"]) for row in table} == {
+        (each, row) for _, each in answers for row in (0, 1)
+    }
+    assert len(table) == 6
 
 
 def test_the_callers_own_id_is_kept_beside_it_that_of_a_message_before_that_of_its_metadata(tmp_path: Path) -> None:
