@@ -8,14 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import skylane.journal as journal
-from skylane.journal import PredictionWriter, Reader, SegmentWriter
+from skylane.journal import PredictionWriter, Reader, SegmentWriter, layout
+from skylane.journal.forgetting import Mask, remove_rows
 from skylane.journal.framing import scan
 from skylane.journal.recovery import recover
+from skylane.journal.retention import remove_old
+from skylane.journal.segment_content import SegmentContent, load
 from support.journals import MODEL, NOON, WRITER, capture, crashed, files, rows
 
 
@@ -64,6 +68,10 @@ def test_a_file_that_ends_at_any_byte_is_read_and_recovered_up_to_its_last_compl
             name.unlink()
 
 
+CAPTURES = {version: capture(version) for version in (3, 4)}
+"""Rows of one capture are one batch, which is written as a whole or not at all."""
+
+
 class Machine:
     """A journal whose writer is killed and started again, beside the rows that must be in it."""
 
@@ -73,6 +81,8 @@ class Machine:
         self.directory = root / "journal"
         self.appended: list[float] = []
         self.expected: list[float] = []
+        self.flushed: set[float] = set()
+        """All rows that ever were in the journal, also those that were removed."""
         self.seen: list[float] = []
         self.position: str | None = None
         self.retired: list[PredictionWriter] = []
@@ -84,7 +94,7 @@ class Machine:
 
     def append(self, counts: list[int], version: int) -> None:
         """Calls with so many rows each."""
-        batch = rows(self.call + 1, counts, what=capture(version))
+        batch = rows(self.call + 1, counts, what=CAPTURES[version])
         self.call += len(counts)
         self.writer.append(batch)
         self.appended += batch.inputs["distance"].tolist()
@@ -93,6 +103,7 @@ class Machine:
         self.now += 1
         self.writer.flush(self.now)
         self.expected += self.appended
+        self.flushed |= set(self.appended)
         self.appended = []
 
     def close(self) -> None:
@@ -100,6 +111,7 @@ class Machine:
         self.now += 1
         self.writer.close(self.now)
         self.expected += self.appended
+        self.flushed |= set(self.appended)
         self.appended = []
         self._start()
 
@@ -119,6 +131,32 @@ class Machine:
             os.truncate(path, end)
             self.expected = written if end < after[name] else written + waiting
         self._start()
+
+    def remove(self, remainder: int) -> None:
+        """Remove some calls from all closed segments, as `forget` does."""
+        self.close()
+
+        def chosen(content: SegmentContent) -> Mask:
+            mask: Mask = content.table(["call"]).column("call").to_numpy() % 3 == remainder
+            return mask
+
+        recover(self._folder)
+        remove_rows(self._folder, chosen)
+        self.expected = [distance for distance in self.expected if int(distance) % 3 != remainder]
+
+    def retain(self) -> None:
+        """Remove the oldest segment, as retention does, if it is closed."""
+        oldest = next(iter(layout.segments(self._folder)), None)
+        if oldest is not None and oldest.closed:
+            content = load(oldest)
+            assert content is not None
+            gone = pc.struct_field(content.table(["inputs"]).column("inputs"), "distance").to_pylist()
+            remove_old(self._folder, sum(each.size for each in layout.segments(self._folder)) - 1, None)
+            self.expected = [distance for distance in self.expected if distance not in gone]
+
+    @property
+    def _folder(self) -> Path:
+        return self.directory / "predictions" / MODEL
 
     def poll(self) -> None:
         """A reader that remembers nothing but its position, as JSON."""
@@ -141,6 +179,8 @@ STEPS = st.one_of(
     st.tuples(st.just("flush")),
     st.tuples(st.just("close")),
     st.tuples(st.just("kill"), st.floats(0, 1)),
+    st.tuples(st.just("remove"), st.integers(0, 2)),
+    st.tuples(st.just("retain")),
     st.tuples(st.just("poll")),
     st.tuples(st.just("check")),
 )
@@ -154,17 +194,15 @@ def root() -> Iterator[Path]:
 
 @settings(deadline=None, max_examples=100)
 @given(steps=st.lists(STEPS, max_size=25))
-def test_any_order_of_appends_flushes_kills_and_polls_gives_each_flushed_row_once(
+def test_any_order_of_appends_flushes_kills_removals_and_polls_gives_each_flushed_row_once(
     steps: list[tuple[object, ...]], root: Path
 ) -> None:
     machine = Machine(Path(tempfile.mkdtemp(dir=root)))
     for name, *arguments in steps:
         getattr(machine, str(name))(*arguments)
-    machine.flush()
-    machine.check()
-    machine.poll()
-    assert sorted(machine.seen) == sorted(machine.expected)
-    machine.close()
-    machine.check()
-    machine.poll()
-    assert sorted(machine.seen) == sorted(machine.expected)
+    for finish in (machine.flush, machine.close):
+        finish()
+        machine.check()
+        machine.poll()
+        assert len(set(machine.seen)) == len(machine.seen)
+        assert set(machine.expected) <= set(machine.seen) <= machine.flushed
