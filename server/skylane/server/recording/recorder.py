@@ -82,20 +82,31 @@ class Record(NamedTuple):
     output_rows: Array | None = None
 
 
-class _Run:
+class _Ids(Ids):
+    """See Ids."""
+
+    __slots__ = ()
+
+    def __init__(self, stem: bytes, ends: Sequence[bytes]) -> None:
+        self.stem, self.ends = stem, ends
+
+
+class _Run(Run):
     """See Run."""
 
-    __slots__ = ("ids", "inputs", "outputs", "probability", "tasks")
+    __slots__ = ("inputs", "outputs", "probability", "tasks")
 
     def __init__(
         self,
-        ids: Sequence[Ids],
+        stem: bytes,
+        ends: Sequence[bytes],
         probability: float,
         tasks: Sequence[BatchTask],
         inputs: Sequence[Array],
         outputs: Sequence[Array],
     ) -> None:
-        self.ids, self.probability, self.tasks, self.inputs, self.outputs = ids, probability, tasks, inputs, outputs
+        self.stem, self.ends, self.probability = stem, ends, probability
+        self.tasks, self.inputs, self.outputs = tasks, inputs, outputs
 
 
 class PredictionRecorder:
@@ -125,14 +136,15 @@ class PredictionRecorder:
         rows = len(inputs[0])
         calls = len(tasks[0].calls) if len(tasks) == 1 else sum([len(task.calls) for task in tasks])
         with self._lock:
-            ids, probability = self._ids.take(calls), self._sampler.choose(rows, now)
+            stem, ends, first = self._ids.take(calls)
+            probability = self._sampler.choose(rows, now)
         if probability:
             size = rows * self._row_bytes
             if self._has_room(size, rows):
                 parts = [_part(task) for task in tasks]
-                record = Record(self._wall(), probability, ids.first, calls, rows, parts, inputs, (outputs,), size)
+                record = Record(self._wall(), probability, first, calls, rows, parts, inputs, (outputs,), size)
                 self._records.append(record)
-        return _Run((ids,) if len(tasks) == 1 else _apart(ids, tasks), probability, tasks, inputs, outputs)
+        return _Run(stem, ends, probability, tasks, inputs, outputs)
 
     def followed(self, run: Run, place: int, followers: Sequence[Sequence[Call]]) -> Ids:
         """See Recorder. They are recorded if the batch was, whose rows and answers they share."""
@@ -141,7 +153,7 @@ class PredictionRecorder:
         calls = [call for each in followers for call in each]
         rows = len(calls) * task.rows_each
         with self._lock:
-            ids = self._ids.take(len(calls))
+            stem, ends, first = self._ids.take(len(calls))
             self._sampler.add(rows, chosen=probability > 0)
         size = len(run.inputs[0]) * self._row_bytes  # what a reference keeps in memory is the whole batch
         if probability and self._has_room(size, rows):
@@ -150,17 +162,18 @@ class PredictionRecorder:
             own = start + _rows_of(leaders, task.rows_each)
             part = Part(len(calls), task.rows_each, task.protocol, _request_ids(calls))
             record = Record(
-                self._wall(), probability, ids.first, len(calls), rows, [part], run.inputs, (run.outputs,), size,
+                self._wall(), probability, first, len(calls), rows, [part], run.inputs, (run.outputs,), size,
                 cached=True, input_rows=own, output_rows=own,
             )  # fmt: skip
             self._records.append(record)
-        return ids
+        return _Ids(stem, ends)
 
     def cached(self, task: BatchTask, hits: Sequence[Hit], now: float) -> Ids:
         """See Recorder."""
         rows = len(hits) * task.rows_each
         with self._lock:
-            ids, probability = self._ids.take(len(hits)), self._sampler.choose(rows, now)
+            stem, ends, first = self._ids.take(len(hits))
+            probability = self._sampler.choose(rows, now)
         size = task.rows * self._row_bytes
         if probability and self._has_room(size, rows):
             calls = [task.calls[place] for place, _ in hits]
@@ -168,11 +181,11 @@ class PredictionRecorder:
             own = _rows_of(np.array([place for place, _ in hits]), task.rows_each)
             outputs = [entry[3] for _, entry in hits]
             record = Record(
-                self._wall(), probability, ids.first, len(calls), rows, [part], task.arrays(), outputs, size,
+                self._wall(), probability, first, len(calls), rows, [part], task.arrays(), outputs, size,
                 cached=True, input_rows=own,
             )  # fmt: skip
             self._records.append(record)
-        return ids
+        return _Ids(stem, ends)
 
     def _has_room(self, size: int, rows: int) -> bool:
         """Whether a record of so many bytes can wait; else its rows are lost."""
@@ -191,18 +204,6 @@ def row_bytes(interface: Interface) -> int:
         * (TEXT_BYTES if spec.dtype == "string" else int(NUMPY[spec.dtype].itemsize))
         for spec in specs
     )
-
-
-def _apart(ids: Ids, tasks: Sequence[BatchTask]) -> Sequence[Ids]:
-    """The ids of each task."""
-    if len(tasks) == 1:
-        return (ids,)
-    parts, start = [], 0
-    for task in tasks:
-        stop = start + len(task.calls)
-        parts.append(ids.part(start, stop))
-        start = stop
-    return parts
 
 
 def _part(task: BatchTask) -> Part:
