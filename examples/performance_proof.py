@@ -254,9 +254,8 @@ def _print_unlabelled(flights: Flights) -> None:
         months, records = unlabelled(flights, metric)
         print(f"\nEstimate without labels: {metric}")
         for month, estimate, realised in months:
-            print(
-                f"month {month:2}   estimate {estimate:.4f}   realised {realised:.4f}   error {estimate - realised:+.4f}"
-            )
+            error = estimate - realised
+            print(f"month {month:2}   estimate {estimate:.4f}   realised {realised:.4f}   error {error:+.4f}")
         retired = next((count for count, record in enumerate(records, 1) if record.retired), None)
         print(f"retired after {retired} days" if retired else "not retired", f"({records[-1].words})")
 
