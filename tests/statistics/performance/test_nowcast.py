@@ -132,6 +132,20 @@ def test_groups_with_delays_of_their_own_make_the_interval_narrower() -> None:
     assert widths[1] < widths[0]
 
 
+def test_labels_that_have_stopped_are_not_taken_for_labels_that_come_late() -> None:
+    rows, labels, scores = _world()
+    stopped = 60 * DAY + 11 * HOUR
+    cut = replace(rows, known_at=np.where(rows.known_at > stopped, np.inf, rows.known_at))
+    found = _at(60, cut, labels, scores)
+    assert found.reason is not None
+    assert "has their source stopped?" in found.reason
+    assert found.figures["positive_share"].low is None
+    losses = labels.astype(float)
+    now = 60 * DAY + 18 * HOUR
+    mean = nowcast_mean(cut, losses, now=now, since=now - 6 * HOUR, block_s=DAY, horizon_s=12 * HOUR)
+    assert mean.reason == found.reason
+
+
 def test_no_rows_in_the_window_are_no_error() -> None:
     rows, labels, scores = _world()
     found = _at(200, rows, labels, scores)
