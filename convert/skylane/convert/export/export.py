@@ -172,17 +172,17 @@ def _tried(
 
 
 def _reason(estimator: Any, error: Exception) -> str:
-    said = re.sub(r"\W*You may raise an is+ue at \S+", "", " ".join(str(error).split())).rstrip(".")
+    message = re.sub(r"\W*You may raise an is+ue at \S+", "", " ".join(str(error).split())).rstrip(".")
     # A step that stumbles over its input's shape is right: one before it made what skl2onnx did not expect.
-    step = None if "expected shape" in said else _failing_step(error)
-    text = f"{estimator if step is None else step!r} {said}"
+    step = None if "expected shape" in message else _failing_step(error)
+    text = f"{estimator if step is None else step!r} {message}"
     advice = next((advice for name, advice in ADVICE.items() if name in text), None)
-    unknown = UNKNOWN.search(said)
+    unknown = UNKNOWN.search(message)
     if unknown is not None or (step is not None and isinstance(error, MissingShapeCalculator | MissingConverter)):
         return unknown_class(unknown[1] if unknown is not None else type(step).__name__, advice)
     named = "this pipeline" if step is None else f"the step {type(step).__name__}"
     # What is not an error of skl2onnx's own is Python's, and tells nobody anything.
-    why = f": {said[:200]}{'…' if len(said) > 200 else ''}" if isinstance(error, RuntimeError) else ""
+    why = f": {message[:200]}{'…' if len(message) > 200 else ''}" if isinstance(error, RuntimeError) else ""
     return (
         f"skl2onnx cannot make a graph of {named}{why}. "
         f"What helps: {advice or 'replace the step by another of scikit-learn that skl2onnx knows'}"

@@ -31,10 +31,10 @@ FLOAT: Final = {"DefaultTensorType": FLOAT_TYPE}
 def products(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """Nodes that multiply by constant weights, in the order in which they run. Nameless ones are given a name."""
     constant = {weight.name for weight in model.graph.initializer if weight.data_type == onnx.TensorProto.FLOAT}
-    found = [node for node in model.graph.node if node.op_type in OPERATORS and node.input[1] in constant]
-    for place, node in enumerate(found):
+    nodes = [node for node in model.graph.node if node.op_type in OPERATORS and node.input[1] in constant]
+    for place, node in enumerate(nodes):
         node.name = node.name or f"product {place}"
-    return found
+    return nodes
 
 
 def weight_bytes(model: onnx.ModelProto) -> int:
@@ -45,19 +45,19 @@ def weight_bytes(model: onnx.ModelProto) -> int:
 
 def quantizable(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """The products of a graph. Raises NotApplicable if there is none."""
-    found, counts = products(model), operators(model)
-    if not found:
+    nodes, counts = products(model), operators(model)
+    if not nodes:
         has_products = any(counts[operator] for operator in OPERATORS)
         reason = "no matrix product has constant weights" if has_products else "the graph has no matrix product"
         raise NotApplicable(f"0 of {counts.total()} nodes can be quantized: {reason}")
-    return found
+    return nodes
 
 
-def inner(found: Sequence[onnx.NodeProto]) -> list[str]:
+def inner(nodes: Sequence[onnx.NodeProto]) -> list[str]:
     """Names of the first and the last product, which stay as they are. Raises NotApplicable if none is between."""
-    if len(found) < 3:
-        raise NotApplicable(f"there is no inner layer: the graph has {len(found)} matrix products")
-    return [found[0].name, found[-1].name]
+    if len(nodes) < 3:
+        raise NotApplicable(f"there is no inner layer: the graph has {len(nodes)} matrix products")
+    return [nodes[0].name, nodes[-1].name]
 
 
 def worth_it(model: onnx.ModelProto) -> None:

@@ -42,10 +42,10 @@ def check_size(estimator: Any, available_bytes: int | None) -> None:
         )
 
 
-def available_bytes(told: Path = MEMORY) -> int | None:
+def available_bytes(path: Path = MEMORY) -> int | None:
     """Memory that may still be taken, as Linux says; None on other systems."""
     try:
-        lines = told.read_text(encoding="ascii").splitlines()
+        lines = path.read_text(encoding="ascii").splitlines()
     except OSError:
         return None
     free = next((line.split() for line in lines if line.startswith("MemAvailable:")), [])

@@ -136,8 +136,8 @@ def _example(described: Mapping[str, Any]) -> str | None:
 def _origin(described: Mapping[str, Any]) -> str:
     names = {"model": "model_id", "run": "run_id", "MLflow": "mlflow_version"}
     model = described.get("model_id") or described.get("model_uuid")
-    known = {"model_id": model, "run_id": described.get("run_id"), "mlflow_version": described.get("mlflow_version")}
-    return ", ".join(f"{name} {known[key]}" for name, key in names.items() if known[key])
+    values = {"model_id": model, "run_id": described.get("run_id"), "mlflow_version": described.get("mlflow_version")}
+    return ", ".join(f"{name} {values[key]}" for name, key in names.items() if values[key])
 
 
 def _rows(content: Any, source: str) -> Sample:

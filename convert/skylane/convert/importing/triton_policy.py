@@ -126,8 +126,10 @@ def plan_of(config: Message) -> Plan:
     for name in config.names():
         if name not in READ_ELSEWHERE and name not in NESTED_READ:
             plan.drop(name, NOT_KEPT.get(name, "this field is not known"))
-    for name, known in NESTED_READ.items():
-        rest = dict.fromkeys(each for message in config.each(name) for each in message.names() if each not in known)
+    for name, fields_read in NESTED_READ.items():
+        rest = dict.fromkeys(
+            each for message in config.each(name) for each in message.names() if each not in fields_read
+        )
         for each in rest:
             plan.drop(f"{name}.{each}", NOT_KEPT.get(f"{name}.{each}", "this field is not known"))
     return plan

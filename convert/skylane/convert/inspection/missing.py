@@ -54,7 +54,7 @@ def possible(values: "pd.Series[Any]") -> tuple[Gap, ...]:
 
 def trained_with(estimator: Any, column: str) -> set[Gap]:
     """The kinds of gaps that imputers fill in a column, and that encoders behind them know as a category."""
-    found: set[Gap] = set()
+    gaps: set[Gap] = set()
     for part in parts(estimator):
         steps = [step for _, step in part.steps] if isinstance(part, Pipeline) else [part]
         names = column_names(steps[0]) or ()
@@ -63,14 +63,14 @@ def trained_with(estimator: Any, column: str) -> set[Gap]:
         place: int | None = names.index(column)
         for step in steps:
             if isinstance(step, SimpleImputer) and place is not None:
-                found.update(kind for kind in (kind_of(step.missing_values),) if kind is not None)
+                gaps.update(kind for kind in (kind_of(step.missing_values),) if kind is not None)
                 place = _behind(step, place)
             elif place is not None and len(categories := getattr(step, "categories_", ())) > place:
-                found.update(kind for value in categories[place] if (kind := kind_of(value)) is not None)
+                gaps.update(kind for value in categories[place] if (kind := kind_of(value)) is not None)
                 break
             elif step not in (None, "passthrough"):
                 break
-    return found
+    return gaps
 
 
 def _behind(imputer: SimpleImputer, place: int) -> int | None:
@@ -86,7 +86,7 @@ def categories_of(estimator: Any) -> frozenset[str]:
     return frozenset(
         value
         for part in parts(estimator)
-        for known in (getattr(part, "categories_", None) or ())
-        for value in np.asarray(known, dtype=object).tolist()
+        for values in (getattr(part, "categories_", None) or ())
+        for value in np.asarray(values, dtype=object).tolist()
         if isinstance(value, str)
     )

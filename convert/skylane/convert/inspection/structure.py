@@ -190,13 +190,13 @@ def rounds_first(estimator: Any) -> bool:
 
 def text_columns(estimator: Any) -> frozenset[str]:
     """Columns whose categories were texts when the pipeline was trained, even where they look like numbers."""
-    found: set[str] = set()
+    text_columns: set[str] = set()
     for transformer in front_transformers(estimator):
         names = column_names(transformer) or ()
         fitted = {name: part for name, part, _ in transformer.transformers_}
         for name, positions in branches(transformer):
             categories = getattr(fitted[name], "categories_", ())
-            for position, known in zip(positions, categories, strict=False):
-                if any(isinstance(category, str) for category in known):
-                    found.add(names[position])
-    return frozenset(found)
+            for position, values in zip(positions, categories, strict=False):
+                if any(isinstance(category, str) for category in values):
+                    text_columns.add(names[position])
+    return frozenset(text_columns)

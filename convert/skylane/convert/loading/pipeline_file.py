@@ -117,15 +117,15 @@ def _harmless(name: str) -> bool:
     """
     module, _, attribute = name.rpartition(".")
     if module == "numpy":
-        found = getattr(np, attribute, None)
-        return isinstance(found, type) and issubclass(found, np.dtype | np.generic)
+        member = getattr(np, attribute, None)
+        return isinstance(member, type) and issubclass(member, np.dtype | np.generic)
     if not name.startswith(INSTALLED) or KEPT_OUT.intersection(module.split(".")):
         return False
     try:
-        found = getattr(importlib.import_module(module), attribute, None)
+        member = getattr(importlib.import_module(module), attribute, None)
     except ImportError:
         return False
-    return isinstance(found, type) and found.__module__.startswith(INSTALLED)
+    return isinstance(member, type) and member.__module__.startswith(INSTALLED)
 
 
 def _pickle(path: Path, content: bytes, trust: bool) -> Any:

@@ -10,7 +10,7 @@ STEPS: Final = ("steps", "transformers", "transformer_list", "estimators")
 
 def steps_of(schema: str | bytes, types: Collection[str]) -> dict[str, str]:
     """Type → path of the step that first needs it, such as "columns/city"; none for what is outside of all steps."""
-    found: dict[str, str] = {}
+    untrusted: dict[str, str] = {}
     waiting: list[tuple[Any, tuple[str, ...], bool]] = [(json.loads(schema), (), False)]
     while waiting:
         node, path, named = waiting.pop()
@@ -21,13 +21,13 @@ def steps_of(schema: str | bytes, types: Collection[str]) -> dict[str, str]:
         content = node.get("content")
         name = f"{node.get('__module__')}.{node.get('__class__')}"
         if name in types and path:
-            found.setdefault(name, "/".join(path))
+            untrusted.setdefault(name, "/".join(path))
         if named and node.get("__loader__") == "TupleNode" and isinstance(content, list) and content:
             waiting.extend((item, (*path, _text(content[0])), False) for item in reversed(content[1:]))
             continue
         for key, value in reversed(node.items()):
             waiting.append((value, path, key in STEPS or (named and key == "content")))
-    return found
+    return untrusted
 
 
 def _text(node: Any) -> str:

@@ -104,7 +104,7 @@ def convert(
     gate = Gate(estimator, layout, frame, task, expected, scale)
     tried, parities, failed = _verify(built, gate, target, limits.max_difference)
     skipped |= failed
-    known = None if target is None else metric(expected, target)
+    accuracy = None if target is None else metric(expected, target)
     if target is not None:
         notes += doubts(expected, target)
     say("timing the candidates on this machine")
@@ -127,7 +127,7 @@ def convert(
         chosen,
         skipped,
         tuple(notes),
-        known,
+        accuracy,
         batches,
         quantize,
         force,

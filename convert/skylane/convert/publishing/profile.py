@@ -128,10 +128,10 @@ def _column(column: Column, values: "pd.Series[Any]", bins: int) -> NumberProfil
     missing = float(values.isna().mean())
     if column.kind == "string":
         return _texts(values.dropna().astype(str), missing)
-    known = values.dropna().to_numpy(np.float64)
-    finite = known[np.isfinite(known)]
+    present = values.dropna().to_numpy(np.float64)
+    finite = present[np.isfinite(present)]
     return NumberProfile(
-        bins=quantile_bins(finite, bins), missing=missing, infinite=(len(known) - len(finite)) / len(values)
+        bins=quantile_bins(finite, bins), missing=missing, infinite=(len(present) - len(finite)) / len(values)
     )
 
 
@@ -161,7 +161,7 @@ def _labels(answered: Mapping[str, Array], outputs: Sequence[OutputSpec]) -> dic
 
 
 def _numbers(answered: Mapping[str, Array], outputs: Sequence[OutputSpec]) -> dict[str, Bins]:
-    found: dict[str, Bins] = {}
+    bins_of: dict[str, Bins] = {}
     for spec in outputs:
         if spec.role not in ("probabilities", "prediction") or spec.name not in answered:
             continue
@@ -174,8 +174,8 @@ def _numbers(answered: Mapping[str, Array], outputs: Sequence[OutputSpec]) -> di
                 _even_bins(each) if spec.role == "probabilities" else quantile_bins(each[np.isfinite(each)], BINS_MAX)
             )
             if bins is not None:
-                found[key] = bins
-    return found
+                bins_of[key] = bins
+    return bins_of
 
 
 def _even_bins(values: Array) -> Bins:

@@ -295,8 +295,8 @@ def _split_target(
         return rows, None
     if isinstance(target, str):
         if not isinstance(rows, pd.DataFrame) or target not in rows.columns:
-            known = list(map(str, rows.columns)) if isinstance(rows, pd.DataFrame) else []
-            raise BadRows(f"there is no column {target!r} to take the target from{near(target, known)}")
+            columns = list(map(str, rows.columns)) if isinstance(rows, pd.DataFrame) else []
+            raise BadRows(f"there is no column {target!r} to take the target from{near(target, columns)}")
         return rows.drop(columns=target), rows[target].to_numpy()
     truth = np.asarray(target)
     if len(truth) != len(rows):

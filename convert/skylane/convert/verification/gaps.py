@@ -149,13 +149,13 @@ class _Question:
 
     def _answered(self) -> list[tuple[_Rows, Answers]]:
         """The kinds that the pipeline takes, and its answers."""
-        found = []
+        answered = []
         for gap in possible(self.frame[self.column.name]):
             rows = _Rows(gap, with_gaps(self.base, [replace(self.column, gap=gap)]))
             answers = _asked(self.estimator, self.layout, rows.frame, self.task)
             if answers is not None:
-                found.append((rows, answers))
-        return found
+                answered.append((rows, answers))
+        return answered
 
 
 def _alike(one: Answers, other: Answers) -> bool:

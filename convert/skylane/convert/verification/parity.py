@@ -32,8 +32,8 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What came of one case."""
+class CaseParity:
+    """The parity of one candidate on one case."""
 
     name: str
     rows: int
@@ -53,7 +53,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Parity:
-    """What a candidate was found to do."""
+    """The parity of one candidate."""
 
     worst_difference: float
     """Largest absolute difference of a number, over all cases; infinite where only one side is finite."""
@@ -78,7 +78,7 @@ class Parity:
     label_flips_below: float | None = None
     """Upper bound of the share of flipped labels among all rows such as the held-out ones, with 95 % confidence
     (Clopper and Pearson); None where there are no labels."""
-    cases: tuple[Found, ...] = ()
+    cases: tuple[CaseParity, ...] = ()
     """All of them, the held-out rows first."""
 
     def usual(self) -> "Parity":
@@ -102,32 +102,32 @@ def measure(cases: Iterable[Case], target: Array | None = None, allowed: float =
 
     `allowed` is the largest difference of a row that is not bad. Cases are asked for one after the other and not kept.
     """
-    found: list[Found] = []
+    measured: list[CaseParity] = []
     drop = below = None
     for case in cases:
-        found.append(_found(case, allowed))
-        if len(found) == 1:
+        measured.append(_case_parity(case, allowed))
+        if len(measured) == 1:
             if target is not None:
                 drop = metric(case.expected, target) - metric(case.actual, target)
             if case.expected.label is not None:
-                below = bound(round(found[0].label_flips * found[0].rows), found[0].rows)
-    held_out = found[0]
+                below = bound(round(measured[0].label_flips * measured[0].rows), measured[0].rows)
+    held_out = measured[0]
     return Parity(
-        **_worst(found),
+        **_worst(measured),
         held_out_difference=held_out.worst_difference,
         label_flips=held_out.label_flips,
         metric_drop=drop,
         p99_difference=held_out.p99_difference,
         bad_rows=held_out.bad_rows,
         label_flips_below=below,
-        cases=tuple(found),
+        cases=tuple(measured),
     )
 
 
-def _worst(found: Sequence[Found]) -> dict[str, Any]:
+def _worst(measured: Sequence[CaseParity]) -> dict[str, Any]:
     """The case with the largest difference, and the one with the most flips."""
-    worst = max(found, key=lambda one: one.worst_difference)
-    flipped = max(found, key=lambda one: one.decided_flips)
+    worst = max(measured, key=lambda one: one.worst_difference)
+    flipped = max(measured, key=lambda one: one.decided_flips)
     return {
         "worst_difference": worst.worst_difference,
         "worst_case": worst.name,
@@ -136,10 +136,10 @@ def _worst(found: Sequence[Found]) -> dict[str, Any]:
     }
 
 
-def _found(case: Case, allowed: float) -> Found:
+def _case_parity(case: Case, allowed: float) -> CaseParity:
     gap = difference(case.expected, case.actual) / case.unit
     flipped = flips(case.expected, case.actual)
-    return Found(
+    return CaseParity(
         name=case.name,
         rows=len(case.expected),
         worst_difference=float(gap.max(initial=0.0)),

@@ -47,18 +47,18 @@ def beside_thresholds(estimator: Any, layout: Layout, frame: pd.DataFrame) -> pd
         for column in layout.columns
         if column.kind == "number" and (lattice := lattice_of(frame[column.name])) is not None
     }
-    found = list(splitters(estimator))
-    if not lattices or not found:
+    splits = list(splitters(estimator))
+    if not lattices or not splits:
         return None
     random = np.random.default_rng(0)
     rows = frame.iloc[np.sort(random.permutation(len(frame))[:ROWS_MAX])].reset_index(drop=True)
     by_prefix: dict[Prefix, list[Splitter]] = {}
-    for splitter in found:
+    for splitter in splits:
         by_prefix.setdefault(splitter.before, []).append(splitter)
     sides: list[list[pd.DataFrame]] = [[], [], []]
     for before, group in by_prefix.items():
         search = _Search(layout, rows, before, lattices)
-        share = max(1, SPLITS_MAX * len(group) // len(found))
+        share = max(1, SPLITS_MAX * len(group) // len(splits))
         for side, moved in zip(sides, search.beside(_draw(group, search.features(rows), share, random)), strict=True):
             side.append(moved)
         if sum(map(len, sides[0])) >= SPLITS_MAX:

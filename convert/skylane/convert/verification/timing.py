@@ -41,7 +41,7 @@ def latencies(
     Batches rotate through the rows: the same row again and again would train the branch predictor, and a forest would
     look 2.2 times faster than it is (measured).
     """
-    found: list[dict[str, float]] = [{} for _ in candidates]
+    medians_us: list[dict[str, float]] = [{} for _ in candidates]
     for size in sizes:
         batches = [_batches(rows, size) for _, rows in candidates]
         one_s = [_one_run(run, pool, clock) for (run, _), pool in zip(candidates, batches, strict=True)]
@@ -57,8 +57,8 @@ def latencies(
         # What else the machine does hits a round as a whole, and only ever slows it down.
         quiet = sorted(range(rounds), key=lambda turn: sum(times[turn] for times in blocks))[: rounds // 2 + 1]
         for index, times in enumerate(blocks):
-            found[index][str(size)] = round(statistics.median(times[turn] for turn in quiet) * 1e6, 2)
-    return found
+            medians_us[index][str(size)] = round(statistics.median(times[turn] for turn in quiet) * 1e6, 2)
+    return medians_us
 
 
 def _batches(rows: Rows, size: int) -> list[dict[str, Array]]:

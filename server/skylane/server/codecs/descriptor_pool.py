@@ -26,21 +26,22 @@ def message(name: str) -> Any:
 
 def methods(service: str) -> Mapping[str, tuple[Any, Any]]:
     """Method → (class of its request, class of its response)."""
-    found = POOL.FindServiceByName(service)
+    descriptor = POOL.FindServiceByName(service)
     return {
-        each.name: (message(each.input_type.full_name), message(each.output_type.full_name)) for each in found.methods
+        each.name: (message(each.input_type.full_name), message(each.output_type.full_name))
+        for each in descriptor.methods
     }
 
 
 def pool_with(descriptors: Iterable[Any]) -> descriptor_pool.DescriptorPool:
     """A pool with these messages and our foreign ones, for reflection to tell of both."""
     pool = descriptor_pool.DescriptorPool()
-    known: set[str] = set()
+    added: set[str] = set()
 
     def add(descriptor: Any) -> None:
-        if descriptor.name in known:
+        if descriptor.name in added:
             return
-        known.add(descriptor.name)
+        added.add(descriptor.name)
         for imported in descriptor.dependencies:
             add(imported)
         pool.AddSerializedFile(descriptor.serialized_pb)
@@ -48,7 +49,7 @@ def pool_with(descriptors: Iterable[Any]) -> descriptor_pool.DescriptorPool:
     for descriptor in descriptors:
         add(descriptor)
     for file in _FILES:
-        if file.name not in known:
-            known.add(file.name)
+        if file.name not in added:
+            added.add(file.name)
             pool.Add(file)
     return pool

@@ -52,13 +52,13 @@ def spans(message: bytes, start: int, stop: int) -> list[tuple[int, int, int]] |
 
     None if it has a group: none of our messages does, and what stands behind it is not worth knowing.
     """
-    found = []
+    fields = []
     while start < stop:
         tag, start = _read_varint(message, start)
         kind = tag & 7
         if kind == _LENGTH:
             length, start = _read_varint(message, start)
-            found.append((tag >> 3, start, start + length))
+            fields.append((tag >> 3, start, start + length))
             start += length
         elif kind == _VARINT:
             _, start = _read_varint(message, start)
@@ -66,7 +66,7 @@ def spans(message: bytes, start: int, stop: int) -> list[tuple[int, int, int]] |
             start += 8 if kind == _I64 else 4
         else:
             return None
-    return found
+    return fields
 
 
 def has_more_fields(message: bytes, fields_max: int) -> bool:

@@ -43,16 +43,16 @@ class Prediction(RequestInputs):
 
     def __init__(self, body: bytes) -> None:
         """Raises BadRequest or InputMismatch."""
-        found = _decode(body)
-        given = [key for key in _KEYS if key in found] if isinstance(found, dict) else []
+        content = _decode(body)
+        given = [key for key in _KEYS if key in content] if isinstance(content, dict) else []
         if len(given) > 1:
             raise BadRequest(f"the body: expected one of {listed(_KEYS)}, received {listed(given)}")
         self.form = given[0] if given else "rows"
         self.wanted: tuple[str, ...] = ()
-        self._values: Any = found if isinstance(found, list) else [found]
+        self._values: Any = content if isinstance(content, list) else [content]
         if given:
-            self._values = found[self.form]
-            self._read_options(found)
+            self._values = content[self.form]
+            self._read_options(content)
         if self.form != "inputs":
             self._check_rows()
 
@@ -178,10 +178,10 @@ def with_id(reply: Reply) -> bytes:
 
 
 def _decode(body: bytes) -> Any:
-    found = json_text.decode_any(body)
-    if not isinstance(found, dict | list):
-        raise BadRequest(f"the body: expected an object or a list of objects, received {quoted(str(found))}")
-    return found
+    content = json_text.decode_any(body)
+    if not isinstance(content, dict | list):
+        raise BadRequest(f"the body: expected an object or a list of objects, received {quoted(str(content))}")
+    return content
 
 
 def _read_named(interface: Interface, values: Mapping[str, Any]) -> Mapping[str, Array]:

@@ -134,8 +134,8 @@ def _told(values: Sequence[Any], kinds: set[type]) -> str:
     if nested:
         row = next(row for row, value in enumerate(values) if type(value) in nested)
         return f"expected one value for each row, but row {row} holds {_kind(values[row])}"
-    found = " and ".join(sorted(_NAMES[kind] for kind in kinds))
-    return f"expected one kind of value for all rows, received {found}"
+    received = " and ".join(sorted(_NAMES[kind] for kind in kinds))
+    return f"expected one kind of value for all rows, received {received}"
 
 
 def _kind(value: Any) -> str:

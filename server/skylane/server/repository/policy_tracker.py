@@ -38,18 +38,18 @@ class PolicyTracker:
         self._seen: dict[str, _Seen] = {}
         self._kept = _Kept(shared / DIRECTORY if shared else None)
 
-    def policy(self, model: str, found: ModelOnDisk) -> Policy | None:
-        """The policy to serve by, now that this was found; None: none is known. Logs each change once."""
-        content, before = (found.policy, found.policy_unreadable), self._seen.get(model)
+    def policy(self, model: str, directory: ModelOnDisk) -> Policy | None:
+        """The policy to serve by, now that this was directory; None: none is known. Logs each change once."""
+        content, before = (directory.policy, directory.policy_unreadable), self._seen.get(model)
         if before and before.content == content and not before.refused:
             return before.policy
         seen = self._seen[model] = _Seen(content)
         try:
-            seen.policy = found.decoded()
+            seen.policy = directory.decoded()
         except BadPolicy as error:
             seen.policy, seen.refused = self._kept.last(model), str(error)
         else:
-            self._kept.keep(model, found.policy)
+            self._kept.keep(model, directory.policy)
         if before is None or before.content != content:
             _tell(model, seen, is_first=before is None)
         return seen.policy

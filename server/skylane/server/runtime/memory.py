@@ -22,11 +22,11 @@ class _Mallinfo2(ctypes.Structure):
 
 def _found() -> Callable[[], _Mallinfo2] | None:
     try:
-        found = ctypes.CDLL(None).mallinfo2
+        function = ctypes.CDLL(None).mallinfo2
     except (AttributeError, OSError, TypeError):  # no glibc, or one before 2.33
         return None
-    found.restype = _Mallinfo2
-    return found
+    function.restype = _Mallinfo2
+    return function
 
 
 _mallinfo2: Final = _found()
@@ -39,8 +39,8 @@ def allocated_bytes() -> int:
     """Given out by malloc and not given back, in all threads; UNKNOWN where there is no glibc. Takes some 10 µs."""
     if _mallinfo2 is None:
         return UNKNOWN
-    told = _mallinfo2()
-    return int(told.uordblks + told.hblkhd)
+    info = _mallinfo2()
+    return int(info.uordblks + info.hblkhd)
 
 
 def taken_since(before: int) -> int:

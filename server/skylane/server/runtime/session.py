@@ -183,7 +183,7 @@ def _take_what_is_taken_once() -> None:
     ort.InferenceSession(_IDENTITY, session_options(ort), providers=list(PROVIDERS))
 
 
-def _check(what: str, found: Sequence[ort.NodeArg], promised: dict[str, DType]) -> None:
-    actual = {node.name: _DTYPES.get(node.type, node.type) for node in found}
+def _check(what: str, nodes: Sequence[ort.NodeArg], promised: dict[str, DType]) -> None:
+    actual = {node.name: _DTYPES.get(node.type, node.type) for node in nodes}
     if actual != promised:
         raise BrokenVersion(f"manifest.json: {what}: it promises {promised}, but the graph has {actual}")

@@ -57,13 +57,13 @@ class TensorFlowService:
     async def _status(self, request: Any, context: Context, response: Any) -> None:
         """The state of every version, or of the one that the request names."""
         route, routes = self._route(request, context), self._directory.routes()
-        known = self._directory.status().get(route.model)
+        model_status = self._directory.status().get(route.model)
         one = route.version is not None or route.label is not None
-        if known is None or (one and route.version not in known.versions):
+        if model_status is None or (one and route.version not in model_status.versions):
             version = routes.served_version(route).model.interface.version  # raises for what is not there
             versions = {version: VersionStatus(State.READY)}
         else:
-            versions = {v: each for v, each in known.versions.items() if route.version in (None, v)}
+            versions = {v: each for v, each in model_status.versions.items() if route.version in (None, v)}
         for version, each in versions.items():
             entry = response.model_version_status.add(version=version, state=_STATES[each.state])
             if each.state is State.FAILED:

@@ -43,7 +43,7 @@ class HeaderTemplate:
 
     def values(self, block: bytes) -> list[bytes] | None:
         """The values in a block of this form, in the order of `names`; None if it is of another."""
-        at, found = 0, list[bytes]()
+        at, values = 0, list[bytes]()
         for piece in self._pieces:
             if not block.startswith(piece, at):
                 return None
@@ -52,8 +52,8 @@ class HeaderTemplate:
             at = start + size
             if size > VALUE_BYTES_MAX or at > len(block):
                 return None
-            found.append(block[start:at])
-        return found if block[at:] == self._end else None
+            values.append(block[start:at])
+        return values if block[at:] == self._end else None
 
 
 def header_template_of(block: bytes, varying: int) -> HeaderTemplate | None:

@@ -148,24 +148,24 @@ met. The package takes half a byte at a time."""
 
 def _unpacked(content: bytes) -> bytes:
     """A string in Huffman's code, section 5.2, as it was."""
-    state, flags, told = 0, HUFFMAN_COMPLETE, list[bytes]()
+    state, flags, parts = 0, HUFFMAN_COMPLETE, list[bytes]()
     for byte in content:
         step = _steps.get(state | byte)
         if step is None:
             step = _steps[state | byte] = _step(state >> 8, byte)
         state, part, flags = step
-        told.append(part)
+        parts.append(part)
     if not flags & HUFFMAN_COMPLETE:
         raise HpackFault("a string in Huffman's code that ends within a letter")
-    return b"".join(told)
+    return b"".join(parts)
 
 
 def _step(state: int, byte: int) -> tuple[int, bytes, int]:
-    told, flags = bytearray(), 0
+    decoded, flags = bytearray(), 0
     for half in (byte >> 4, byte & 0x0F):
         state, flags, letter = HUFFMAN_TABLE[state << 4 | half]
         if flags & HUFFMAN_FAIL:
             raise HpackFault("a string that is not Huffman's code")
         if flags & HUFFMAN_EMIT_SYMBOL:
-            told.append(letter)
-    return state << 8, bytes(told), flags
+            decoded.append(letter)
+    return state << 8, bytes(decoded), flags

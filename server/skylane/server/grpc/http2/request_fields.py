@@ -75,11 +75,11 @@ class RequestFields:
         return None if length is None else int(length)
 
 
-def sort(said: Iterable[Field]) -> RequestFields:
+def sort(fields: Iterable[Field]) -> RequestFields:
     """The fields of a new request. Raises StreamFault."""
-    found = RequestFields()
-    pseudo, own, service = found.pseudo, found.own, found.service
-    for name, value in said:
+    result = RequestFields()
+    pseudo, own, service = result.pseudo, result.own, result.service
+    for name, value in fields:
         if name[:1] == b":":
             if own or service or name in pseudo:
                 raise StreamFault(f"{name!r} after other fields, or twice")
@@ -93,30 +93,30 @@ def sort(said: Iterable[Field]) -> RequestFields:
             _check_name(name)
             service.append((name, _text(name, value)))
             if name.endswith(b"-bin"):
-                found.binary_values += value.count(b",") + 1
+                result.binary_values += value.count(b",") + 1
     if not all(name in pseudo for name in _NEEDED):
         raise StreamFault("a request without :method, :path or :scheme")
     if not pseudo[b":path"].startswith((b"/", b"*")):
         raise StreamFault(":path: expected a path that begins with /")
-    return found
+    return result
 
 
-def check_trailers(said: Iterable[Field]) -> None:
+def check_trailers(fields: Iterable[Field]) -> None:
     """Raise StreamFault for what no client may send behind its messages."""
-    for name, value in said:
+    for name, value in fields:
         _check_name(name)
         _text(name, value)
 
 
 def service_metadata(fields: Sequence[Field]) -> Metadata:
     """A service's fields as grpcio takes them, those in base64 decoded. Raises StreamFault."""
-    found: list[tuple[str, str | bytes]] = []
+    metadata: list[tuple[str, str | bytes]] = []
     for name, value in fields:
         if name.endswith(b"-bin"):
-            found += [(name.decode(), _decoded(name, part)) for part in value.split(b",")]
+            metadata += [(name.decode(), _decoded(name, part)) for part in value.split(b",")]
         else:
-            found.append((name.decode(), value.decode()))
-    return tuple(found)
+            metadata.append((name.decode(), value.decode()))
+    return tuple(metadata)
 
 
 def text_metadata(fields: Sequence[Field]) -> Metadata:

@@ -155,20 +155,20 @@ class HeaderCache:
 
         The metadata of a hot method, which nobody reads, may lack fields whose values vary.
         """
-        for known in self._templates:
-            values = known.form.values(block)
+        for template in self._templates:
+            values = template.form.values(block)
             if values is not None and all(map(is_text, values)):
-                return known.head_of(values, self._trace_of)
+                return template.head_of(values, self._trace_of)
         changes = self._decoder.changes
-        said, size = self._fields(block)
+        fields, size = self._fields(block)
         if self._decoder.changes != changes:
             self._forget_blocks()  # the numbers in those blocks mean something else now, whatever is wrong in this one
-            return self._head_like(said, size)
-        head = self._head_like(said, size)
+            return self._head_like(fields, size)
+        head = self._head_like(fields, size)
         if head.refusal is not None:
             return head
         form = (
-            header_template_of(block, sum(name in VARYING for name, _ in said))
+            header_template_of(block, sum(name in VARYING for name, _ in fields))
             if head.call_buffer is not None
             else None
         )
@@ -187,27 +187,27 @@ class HeaderCache:
                 self._templates.append(_Known(form, replace(head, metadata=(), trace=None, request_id="")))
         return head
 
-    def _head_like(self, said: list[Field], size: int) -> RequestHeaders:
+    def _head_like(self, fields: list[Field], size: int) -> RequestHeaders:
         """The head that these fields say, which may differ from one seen before in a few values.
 
         Clients that put a value into the table never send a block twice, if the value is another each time.
         """
-        if size > self._bytes_max or len(said) > FIELDS_MAX:
-            return self._oversized(said, size)
-        alike = tuple([field for field in said if field[0] not in _DIFFERING])
-        varying = [field for field in said if field[0] in _DIFFERING]
-        found = self._alike.get(alike)
-        if found is not None:
-            head, places = found
-            if not varying or said.index(varying[0]) >= places:
+        if size > self._bytes_max or len(fields) > FIELDS_MAX:
+            return self._oversized(fields, size)
+        alike = tuple([field for field in fields if field[0] not in _DIFFERING])
+        varying = [field for field in fields if field[0] in _DIFFERING]
+        cached = self._alike.get(alike)
+        if cached is not None:
+            head, places = cached
+            if not varying or fields.index(varying[0]) >= places:
                 return self._varied(head, varying)
-        head = self._head(sort(said))
+        head = self._head(sort(fields))
         if head.call_buffer is not None and head.refusal is None:
             if len(self._alike) >= ALIKE_MAX or self._alike_bytes > ALIKE_BYTES_MAX:
                 self.forget()
             metadata = tuple(field for field in head.metadata if field[0] not in _DIFFERING_NAMES)
-            self._alike[alike] = replace(head, metadata=metadata), sum(name.startswith(b":") for name, _ in said)
-            self._alike_bytes += 2 * size + _HEAD_BYTES + len(said) * _FIELD_BYTES
+            self._alike[alike] = replace(head, metadata=metadata), sum(name.startswith(b":") for name, _ in fields)
+            self._alike_bytes += 2 * size + _HEAD_BYTES + len(fields) * _FIELD_BYTES
         return head
 
     def _varied(self, head: RequestHeaders, varying: list[Field]) -> RequestHeaders:
@@ -241,11 +241,11 @@ class HeaderCache:
     def trailers(self, block: bytes) -> None:
         """Decode what a client sends behind its messages, and nobody needs: the table must stay the same on both
         sides. Raises StreamFault, and ConnectionFault as `decode`."""
-        said, size = self._fields(block)
+        fields, size = self._fields(block)
         self.forget()
-        if size > self._bytes_max or len(said) > FIELDS_MAX:
-            raise StreamFault(f"trailers of {len(said)} fields and {size} bytes")
-        check_trailers(said)
+        if size > self._bytes_max or len(fields) > FIELDS_MAX:
+            raise StreamFault(f"trailers of {len(fields)} fields and {size} bytes")
+        check_trailers(fields)
 
     def _fields(self, block: bytes) -> tuple[list[Field], int]:
         """Its fields, and the bytes that they count."""
@@ -256,8 +256,8 @@ class HeaderCache:
         except HpackFault as error:
             raise ConnectionFault(Code.COMPRESSION_ERROR, f"header block: {error}") from error
 
-    def _head(self, said: RequestFields) -> RequestHeaders:
-        path, content_type, method = (said.text(name) for name in (b":path", b"content-type", b":method"))
+    def _head(self, fields: RequestFields) -> RequestHeaders:
+        path, content_type, method = (fields.text(name) for name in (b":path", b"content-type", b":method"))
         refusal, refused, explanation = None, StatusCode.UNKNOWN, b""
         if content_type != _GRPC and not content_type.startswith((f"{_GRPC}+", f"{_GRPC};")):  # nor grpc-web
             text = f"content-type: expected application/grpc, received {content_type[:_QUOTED_LENGTH_MAX]!r}"
@@ -265,13 +265,13 @@ class HeaderCache:
         elif method != "POST":
             text = f"method: expected POST, received {method[:_QUOTED_LENGTH_MAX]}"
             refusal, explanation = response_headers.not_grpc(405, text), response_headers.explanation(text)
-        elif said.binary_values > BINARY_VALUES_MAX:
-            text = f"metadata: expected at most {BINARY_VALUES_MAX} values in base64, received {said.binary_values}"
+        elif fields.binary_values > BINARY_VALUES_MAX:
+            text = f"metadata: expected at most {BINARY_VALUES_MAX} values in base64, received {fields.binary_values}"
             refused = StatusCode.RESOURCE_EXHAUSTED
             refusal = response_headers.refusal(Status(refused, text))
         grant, authorization = ANYONE, None
         if refusal is None and not self._is_open(path):
-            authorization = said.first(b"authorization")
+            authorization = fields.first(b"authorization")
             try:
                 grant = self._grant_of(authorization)
             except Unauthenticated as error:
@@ -279,13 +279,13 @@ class HeaderCache:
                 refusal, refused = response_headers.refusal(status), status.code
         call_buffer = self._inbox_of(path)
         is_read = refusal is None and not self._is_ours(path)
-        metadata = service_metadata(said.service) if is_read else text_metadata(said.service)
+        metadata = service_metadata(fields.service) if is_read else text_metadata(fields.service)
         return RequestHeaders(
             path=path,
             call_buffer=call_buffer,
             grant=grant,
-            timeout_s=seconds(said.text(_TIMEOUT)),
-            encoding=said.text(b"grpc-encoding", "identity"),
+            timeout_s=seconds(fields.text(_TIMEOUT)),
+            encoding=fields.text(b"grpc-encoding", "identity"),
             metadata=metadata,
             refusal=refusal,
             refused=refused,
@@ -293,16 +293,16 @@ class HeaderCache:
             trace=self._trace_of(metadata) if self._trace_of and refusal is None and self._is_ours(path) else None,
             request_id=_request_id(metadata),
             authorization=authorization,
-            content_length=said.content_length,
+            content_length=fields.content_length,
         )
 
-    def _oversized(self, said: list[Field], size: int) -> RequestHeaders:
+    def _oversized(self, fields: list[Field], size: int) -> RequestHeaders:
         """A request that is refused for the size of its fields, of which nothing else is looked at."""
         if size > self._bytes_max:
             text = f"the request's metadata has {size} bytes; this server takes at most {self._bytes_max}"
         else:
-            text = f"the request has {len(said)} header fields; this server takes at most {FIELDS_MAX}"
-        path = next((value[:_PATH_LENGTH_MAX] for name, value in said[:4] if name == b":path"), b"")
+            text = f"the request has {len(fields)} header fields; this server takes at most {FIELDS_MAX}"
+        path = next((value[:_PATH_LENGTH_MAX] for name, value in fields[:4] if name == b":path"), b"")
         status = Status(StatusCode.RESOURCE_EXHAUSTED, text)
         return RequestHeaders(
             path=path.decode() if is_text(path) else "",

@@ -59,8 +59,8 @@ class Encoding:
         for span in spans:
             content = encoded(span)
             of_scope += (_head(_SPANS, len(content)), content)
-        told = b"".join(of_scope)
-        envelope = self._envelope + _head(_SCOPE_SPANS, len(told)) + told
+        scope_spans = b"".join(of_scope)
+        envelope = self._envelope + _head(_SCOPE_SPANS, len(scope_spans)) + scope_spans
         request: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(
             _head(_RESOURCE_SPANS, len(envelope)) + envelope
         )
@@ -119,8 +119,8 @@ def _alike(
 ) -> bytes:
     """What many spans have in common, by the exporter's own encoder."""
     ids = Ids(1, 1)
-    told: Attributes = dict(attributes)
-    span = Span(name, ids, 1, 0, 0, told, is_server=is_server, is_fault=is_fault, parent_is_remote=parent_is_remote)
+    values: Attributes = dict(attributes)
+    span = Span(name, ids, 1, 0, 0, values, is_server=is_server, is_fault=is_fault, parent_is_remote=parent_is_remote)
     (whole,) = encode_spans([_BARE.readable(span)]).resource_spans
     (message,) = whole.scope_spans[0].spans
     for field in ("trace_id", "span_id", "parent_span_id", "start_time_unix_nano", "end_time_unix_nano", "trace_state"):
