@@ -34,6 +34,16 @@ _EXTERNAL_KEY: Final = b"location"
 """The key under which a tensor names the file that holds its values: without it in a graph, no tensor does."""
 
 
+VERSION_NUMBER: Final = re.compile(r"[1-9][0-9]{0,17}")
+"""Name of a version's directory."""
+
+
+def version_numbers(model: Path) -> list[int]:
+    """The versions in a model's directory, the oldest first; none if it does not exist."""
+    names = [path.name for path in model.iterdir()] if model.is_dir() else []
+    return sorted(int(name) for name in names if VERSION_NUMBER.fullmatch(name))
+
+
 class BrokenVersion(Exception):
     """The files of a version are missing, damaged or not what they claim; the message says which and how."""
 

@@ -163,7 +163,7 @@ class Ours:
     ) -> None:
         """`places`: those of the methods that are passed on; `open_stream`: to where, if not to a record."""
         limits = limits or Limits()
-        self.grpcio_proxy: list[RecordedStream] = []
+        self.opened: list[RecordedStream] = []
         self.recorder, self.budget = Recorder(), budget or Budget(limits.partial_bytes)
         self.call_buffer = CallBuffer(self.recorder, Nobody())
         services = Services(
@@ -204,9 +204,9 @@ class Ours:
         return {str(name): str(value) for name, value in self._decoder.decode(frame.payload)}
 
     def _open(self, connection: Connection, stream_id: int, headers: RequestHeaders) -> RecordedStream:
-        tunnel = RecordedStream(stream_id, headers)
-        self.grpcio_proxy.append(tunnel)
-        return tunnel
+        stream = RecordedStream(stream_id, headers)
+        self.opened.append(stream)
+        return stream
 
 
 def _anyone(_: str | None) -> Grant:

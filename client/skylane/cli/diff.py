@@ -1,7 +1,6 @@
 """The command `skylane models diff`: shows what changed between two published versions, without a server."""
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from typing import Final
 from skylane.cli import tables
 from skylane.compare import Change, changes
 from skylane.manifest import MANIFEST_FILE, MODEL_NAME, BrokenVersion, Manifest, decode, verify_files
+from skylane.version_files import version_numbers
 
 WIDTH: Final = 40
 """Characters shown of a value. Longer values are cut to the part where they begin to differ."""
@@ -76,8 +76,7 @@ def _two(models: Path, name: str, old: int | None, new: int | None) -> tuple[Man
     if not MODEL_NAME.fullmatch(name):
         raise BrokenVersion(f"{name!r} is not a valid model name")
     directory = models / name
-    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
-    numbers = sorted(int(each) for each in names if re.fullmatch("[1-9][0-9]*", each))
+    numbers = version_numbers(directory)
     if not numbers:
         raise BrokenVersion(f"{directory}: no published version; choose another repository with --models")
     if old is None and len(numbers) < 2:

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,16 +17,21 @@ from skylane.convert.publishing.report import show
 from skylane.convert.publishing.store import outcome
 from skylane.manifest import CARD_FILE
 
-PLAIN_WIDTH = 120
-"""Width of a line, in characters, where the output is not a terminal."""
+PLAIN_WIDTH: Final = 120
+"""Width of a line, in characters, where the output is not a terminal: rich would fold tables at 80 columns."""
+
+
+def results_console(*, quiet: bool = False, highlight: bool = True, markup: bool = True) -> Console:
+    """The console for results on stdout, as wide as the terminal."""
+    width = None if sys.stdout.isatty() else PLAIN_WIDTH
+    return Console(quiet=quiet, width=width, highlight=highlight, markup=markup)
 
 
 class Reporter:
     """Prints progress to stderr and results to stdout."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        # A log has no width: rich would fold tables at 80 columns.
-        self._out = Console(quiet=quiet, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+        self._out = results_console(quiet=quiet)
         self._progress = Console(quiet=quiet, stderr=True, width=None if sys.stderr.isatty() else PLAIN_WIDTH)
         self._errors = Console(stderr=True, soft_wrap=True)
         self._steps: Progress | None = None

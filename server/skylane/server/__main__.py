@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(_run(settings, argv))
     except CannotStart as error:
-        logs.tell_why_it_ends(f"skylane serve: {error}", form)
+        logs.report_fatal(f"skylane serve: {error}", form)
         return daemons.leave(1)
     return daemons.leave(0)
 

@@ -1,12 +1,14 @@
-"""The composition root: builds the server, starts it and drains it. The only module that knows everyone.
+"""The composition root: builds the server, starts it and drains it. The only module that knows all others.
 
-Start: bind the port, so that a port in use is heard of at once; receive, and say not-serving; load every model; then
-say serving. Meanwhile a model that is loaded answers, and callers of the others hear that it is not loaded yet. A
-worker that takes the place of another binds only after loading: until then its neighbours answer. Several workers that
-start together say serving when all have loaded. Stop, at a signal: say not-serving; linger if asked, still answering;
-let no new gRPC client in, ask those that are here to go elsewhere, and answer until they have heard; refuse what is
-new; let what is in flight finish, for the grace period at most; close. Only our own front can ask them: grpcio's
-clients may be refused what they send just then.
+Start: bind the port, so that a port in use is reported at once; receive, with health not-serving; load every model;
+then report serving. Models that are loaded answer meanwhile; calls to the others get an error that says so. A worker
+that replaces another binds only after loading: until then the other workers answer. Workers that start together report
+serving when all have loaded.
+
+Stop, at a signal: report not-serving; with --linger, answer as before for that time; accept no new gRPC connection, ask
+the clients to connect elsewhere, and answer until they have read it; refuse new requests; let those in flight finish,
+for the grace period at most; close. Only the native transport can ask clients: over grpcio, requests that a client
+sends at that moment may be refused.
 """
 
 import asyncio
@@ -14,10 +16,8 @@ import contextlib
 import gc
 import logging
 import secrets
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,6 @@ from skylane.server.auth.authenticator import Authenticator
 from skylane.server.codecs.grpc_status import STATUS_OF
 from skylane.server.codecs.skylane_v1.requests import PREDICT
 from skylane.server.core.errors import CannotStart
-from skylane.server.core.hosts import internet
 from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.settings import Settings
 from skylane.server.engine.engine import Engine
@@ -45,17 +44,18 @@ from skylane.server.grpc.grpcio.model_service import ModelService
 from skylane.server.grpc.grpcio.server import HotServices, make_server
 from skylane.server.grpc.listener import CannotListen, Listener, listen
 from skylane.server.grpc.registry import Service, batched_methods, services
-from skylane.server.host.addresses import all_shown, shown
+from skylane.server.host.addresses import all_shown
 from skylane.server.host.daemons import check_repository, run_in_daemon, try_in_daemon
-from skylane.server.host.reuseport_ebpf import share_in_turn
+from skylane.server.listeners import DRAIN_POLL_S, Listeners
 from skylane.server.observability.access_log import AccessLog
 from skylane.server.observability.collector import Collector
 from skylane.server.observability.metrics_service import MetricsService
-from skylane.server.observability.snapshot import PortSnapshot, SpanSnapshot
+from skylane.server.observability.snapshot import SpanSnapshot
 from skylane.server.observability.tracing.setting import tracing_of
-from skylane.server.observability.tracing.tracer import FollowedEngine, Tracer
+from skylane.server.observability.tracing.tracer import TracedEngine, Tracer
 from skylane.server.observability.unrouted_requests import UnroutedRequests
 from skylane.server.repository.background_loads import LoadLimits
+from skylane.server.repository.follower import RepositoryFollower
 from skylane.server.repository.repository import Load, ModelStatus, Repository, State
 from skylane.server.repository.verified_loading import load_version
 
@@ -67,51 +67,22 @@ log = logging.getLogger(__name__)
 _STATUSES = {error.__name__: code.name for error, code in STATUS_OF.items()}
 _CODES = {error.__name__: int(code.value[0]) for error, code in STATUS_OF.items()}
 
-DRAIN_POLL_S = 0.01
-"""How often a draining server checks whether the last reply is out."""
-HEARD_S_MAX = 1.0
-"""What clients get to hear that a server drains, which takes them a round trip; it goes on answering meanwhile."""
-LOADING_POLL_S = 1.0
-"""How often loads that take long are looked for where the repository is not polled."""
 LOAD_MARGIN_S = 5.0
-"""After its time limit, what a load gets to end by itself, which tells more than that it did not end."""
+"""How long after its time limit a load may still end by itself, with an error that says more than the limit."""
 SETTLE_POLLS, WRITTEN_POLLS = 2, 10
-"""Polls without a change after which a version that is being written is tried again, and is refused."""
+"""Polls without a change after which a version that is being written is loaded again, and is refused."""
 OTHERS_END_S_MAX = 1.0
-"""What tasks of others get to notice that the server has closed. They take a turn of the loop or two."""
-
-
-@dataclass(frozen=True)
-class _Listeners:
-    """The ports of one server, bound."""
-
-    grpc: Listener
-    http: "HttpListener | None"
-    """None where HTTP is not configured."""
-
-    def all(self) -> "tuple[Listener | HttpListener, ...]":
-        """Those that there are."""
-        return (self.grpc, self.http) if self.http else (self.grpc,)
-
-    @property
-    def busy(self) -> bool:
-        """Whether an answer is still on its way."""
-        return any(each.busy for each in self.all())
-
-    async def close(self) -> None:
-        """Close every connection at once."""
-        for each in self.all():
-            await each.close()
+"""How long tasks of libraries have to notice that the server has closed. They need a turn or two of the loop."""
 
 
 class App:
-    """One server: everything built and wired, nothing started."""
+    """One server: all parts built and connected, nothing started."""
 
     def __init__(self, settings: Settings, load: Load | None = None, *, waits: bool = False) -> None:
         """Bind the port, unless other workers answer on it. Needs a running event loop. Raises CannotStart.
 
-        `load`: None for the server's own. `waits`: whether it is ready only when `go` is called, though its models are
-        loaded.
+        `load`: replaces `load_version`, for tests. `waits`: whether it becomes ready only when `go` is called, even if
+        its models are loaded.
         """
         self._settings, self._waits = settings, waits
         self._loop = asyncio.get_running_loop()
@@ -123,7 +94,7 @@ class App:
         self._rejections = RejectionCounter()
         self._unrouted = UnroutedRequests(self._rejections, protocol_of, access)
         self._engine = Engine(self._workers, time.monotonic, self._rejections, observer=all_of(tracer, access))
-        self._answerer = FollowedEngine(self._engine, tracer) if tracer else self._engine
+        self._answerer = TracedEngine(self._engine, tracer) if tracer else self._engine
         self._methods = self._batched_methods(tracer, access)
         self._authenticator = Authenticator(settings.tokens)
         self._routes = Routes()
@@ -133,15 +104,14 @@ class App:
         self._repository = Repository(
             settings.models, self._collector.timed(load), self._serve, settings.shared, _limits_of(settings)
         )
-        self._refreshing = asyncio.Lock()
-        """One refresh at a time, whether it is time for one or somebody loads a model."""
+        self._follower = RepositoryFollower(self._repository, settings.poll_s, self._announce)
         self._metrics = self._metrics_service()
         self._model_control = ModelControl(
             routes=self._current_routes,
             repository=self._repository,
             readiness=self._readiness,
             figures=self._metrics.figures,
-            refresh=self.refresh,
+            refresh=self._follower.refresh,
             anyone_administrates=settings.allow_admin,
             shares_port=settings.supervised,
         )
@@ -158,7 +128,7 @@ class App:
         self._server = self._grpcio_server()
         self._reloading: asyncio.Task[None] | None = None
         self._announcing: asyncio.Task[None] | None = None
-        self._listeners: _Listeners | None = None
+        self._listeners: Listeners | None = None
         """None until the ports are bound."""
         self._receiving = False
         if not settings.replaces:
@@ -166,19 +136,23 @@ class App:
 
     @property
     def listener(self) -> Listener:
-        """Where gRPC is received. Of a worker that replaces another, only when its models are loaded."""
+        """The gRPC listener. A worker that replaces another has it only when its models are loaded."""
         assert self._listeners is not None, "not bound"
         return self._listeners.grpc
 
     @property
     def http(self) -> "HttpListener | None":
-        """Where HTTP is received; None where it is not configured, or not bound yet."""
+        """The HTTP listener; None if HTTP is not configured, or not bound yet."""
         return self._listeners.http if self._listeners else None
+
+    @property
+    def _urls(self) -> list[str]:
+        return self._listeners.urls(self._settings.host) if self._listeners else []
 
     # --- Parts, made once --------------------------------------------------------------------------------------------
 
     def _batched_methods(self, tracer: Tracer | None, access: AccessLog | None) -> BatchedMethods:
-        """The methods whose calls are answered in batches, and whoever observes their calls."""
+        """The methods whose calls are answered in batches, with the observers of their calls."""
         methods = batched_methods(self._answerer, time.monotonic, self._settings.message_bytes_max, self._rejections)
         for observer in (tracer, access):
             if observer:
@@ -190,7 +164,7 @@ class App:
             self._collector,
             self._model_status,
             _STATUSES,
-            ports=self._ports,
+            ports=lambda: self._listeners.snapshots() if self._listeners else (),
             spans=self._spans,
             transport=self._settings.transport,
             directory=self._settings.shared,
@@ -219,7 +193,7 @@ class App:
     def _spans(self) -> SpanSnapshot:
         return self._tracing.spans if self._tracing else SpanSnapshot()
 
-    def _bind(self) -> "_Listeners":
+    def _bind(self) -> Listeners:
         """Bind, which lets the kernel queue connections from now on. Raises CannotStart."""
         http = self._bind_http() if self._settings.http_port is not None else None
         try:
@@ -238,10 +212,12 @@ class App:
             if http:
                 http.release()
             raise CannotStart(str(error)) from error
-        return _Listeners(grpc_listener, http)
+        return Listeners(grpc_listener, http)
 
     def _bind_http(self) -> "HttpListener":
-        from skylane.server.http.server import bind  # only now: it costs memory that gRPC alone does not need
+        from skylane.server.http.server import (
+            bind,  # only now: it takes memory that a server without HTTP does not need
+        )
 
         return bind(
             self._settings,
@@ -256,12 +232,6 @@ class App:
             http_requests=self._unrouted,
         )
 
-    def _ports(self) -> Iterator[PortSnapshot]:
-        """Those whose connections are counted."""
-        for each in self._listeners.all() if self._listeners else ():
-            if (refused := each.refused_connections) is not None:
-                yield PortSnapshot(refused.port, each.connections or 0, refused.refused)
-
     async def _live(self) -> bytes:
         return await self._metrics.snapshot(ready=self._readiness.whole)
 
@@ -270,35 +240,26 @@ class App:
         self._engine.serve(routes)
         self._collector.follow(routes)
         if not self._repository.refreshed:  # later changes are announced when all of them are made
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there
+            with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._announce_soon)
 
     def _announce_soon(self) -> None:
-        """Announce in a task, unless one is about to."""
+        """Announce in a task, unless one is running."""
         if self._announcing is None or self._announcing.done():
             self._announcing = self._loop.create_task(self._announce())
 
     async def start(self) -> None:
-        """Receive requests, though no model is loaded yet, unless other workers answer them. Raises CannotStart."""
+        """Receive requests before any model is loaded, unless other workers answer them. Raises CannotStart."""
         await self._metrics.start()
         self._serve(Routes(is_starting=True))
         if self._listeners:
             await self._receive(self._listeners)
 
-    def _urls(self) -> list[str]:
-        """Where HTTP is, if anywhere."""
-        if self.http is None:
-            return []
-        return [f"{self.http.scheme}://{shown(host, self.http.port)}" for host in internet(self._settings.host)]
-
-    async def _receive(self, listeners: "_Listeners") -> None:
+    async def _receive(self, listeners: Listeners) -> None:
         await self._announce()
         if self._settings.supervised:
-            ports = [each.port for each in listeners.all()]
-            shared = [share_in_turn(port, self._settings.workers) for port in ports]
-            log.debug("connections are shared %s", "in turn" if all(shared) else "by the kernel's hash")
-        for each in listeners.all():
-            await each.start()
+            listeners.share(self._settings.workers)
+        await listeners.start()
         self._receiving = True
 
     async def load(self) -> None:
@@ -308,27 +269,16 @@ class App:
         if self._receiving:
             self._log_listening()
         if not self._settings.supervised:  # else the supervisor has logged it for all
-            await try_in_daemon(partial(cpu_demand.tell, self._settings), "budget")
-        await self._load_models()
-        _set_apart_what_stays()
+            await try_in_daemon(partial(cpu_demand.log_demand, self._settings), "budget")
+        await self._follower.load_all()
+        _freeze_garbage_collector()
         if self._listeners is None:
             self._listeners = self._bind()
             await self._receive(self._listeners)
         self._log_serving(time.monotonic() - started_at)
 
-    async def _load_models(self) -> None:
-        """Refresh until every load of the first scan has ended."""
-        await self.refresh()
-        stopped = threading.Event()
-        try:
-            while self._repository.is_loading and not self._repository.refreshed:
-                await run_in_daemon(partial(self._wait_until_stale, stopped), "poll")
-                await self.refresh()
-        finally:
-            stopped.set()
-
     def _log_listening(self) -> None:
-        http = f", {', '.join(self._urls())} for HTTP" if self.http else ""
+        http = f", {', '.join(self._urls)} for HTTP" if self.http else ""
         where = all_shown(self._settings.host, self.listener.port)
         log.info("listening on %s for gRPC%s; ready when the models are loaded", where, http)
 
@@ -344,16 +294,16 @@ class App:
             self.listener.name,
             seconds,
         )
-        if urls := self._urls():
+        if urls := self._urls:
             log.info("HTTP on %s; live page: %s/, API: %s/docs", ", ".join(urls), urls[0], urls[0])
 
     async def go(self) -> None:
-        """Be ready from now on, if models are: every other worker is. See `waits`."""
+        """Become ready if the models are: every other worker is. See `waits`."""
         self._waits = False
         await self._announce()
 
     def if_alive(self, then: Callable[[], None]) -> None:
-        """Call this where requests are answered, soon; never, if that hangs. From the event loop."""
+        """Call this soon on the thread that answers requests; never if it hangs. From the event loop."""
         if self._receiving:
             self.listener.if_alive(then)
         else:
@@ -371,39 +321,24 @@ class App:
             polls += [each.poll_certificates for each in self._listeners.all()]
         for poll in polls:
             await run_in_daemon(poll, "reload")
-        await self.refresh()
+        await self._follower.refresh()
 
     async def watch(self) -> None:
         """Follow the repository until cancelled."""
-        stopped = threading.Event()
-        try:
-            while self._settings.poll_s or self._repository.is_loading:
-                await run_in_daemon(partial(self._wait_until_stale, stopped), "poll")
-                await self.refresh()
-        finally:
-            stopped.set()
-
-    def _wait_until_stale(self, stopped: threading.Event) -> None:
-        """Poll the repository until it has changed. On a thread: a disk that hangs must not stop the loop, and a loop
-        that is not woken costs nothing."""
-        while not stopped.wait(self._settings.poll_s or LOADING_POLL_S):
-            if self._repository.is_stale(time.monotonic()):
-                return
+        await self._follower.watch()
 
     async def refresh(self) -> None:
-        """Make what is served equal to what is on disk, now."""
-        async with self._refreshing:
-            await run_in_daemon(self._repository.refresh, "refresh")
-            await self._announce()
+        """Make the served models equal to those on disk, now."""
+        await self._follower.refresh()
 
     async def _announce(self) -> None:
-        """Tell every health service what is ready."""
+        """Update every health service."""
         complete = self._repository.refreshed and not self._waits
-        self._readiness.tell(self._repository.status, complete=complete, progress=self._repository.progress)
-        await self._model_service.tell(self._repository.status, self._routes)
+        self._readiness.update(self._repository.status, complete=complete, progress=self._repository.progress)
+        await self._model_service.update(self._repository.status, self._routes)
 
     async def drain(self) -> None:
-        """Answer what is in flight, for the grace period at most, and close."""
+        """Answer the requests in flight, for the grace period at most, and close."""
         settings, began_at = self._settings, time.monotonic()
         log.info("draining: not serving from now on; requests in flight have %.0f s to finish", settings.grace_s)
         if self._reloading is not None:
@@ -413,7 +348,7 @@ class App:
         await asyncio.sleep(settings.linger_s)
         self._prediction.drain()
         if self._listeners:
-            await _send_clients_away(self._listeners.grpc)
+            await self._listeners.send_clients_away()
         self._engine.stop()
         await self._finish()
         self._receiving = False
@@ -423,11 +358,11 @@ class App:
             await asyncio.to_thread(self._tracing.close)
         await self._metrics.close()
         self._workers.close()
-        await _others_end()
+        await _wait_for_library_tasks()
         log.info("closed after %.2f s", time.monotonic() - began_at)
 
     async def _finish(self) -> None:
-        """Wait for what is in flight, for the grace period at most."""
+        """Wait for the requests in flight, for the grace period at most."""
         ends_at = time.monotonic() + self._settings.grace_s
         while (busy := self._busy()) and time.monotonic() < ends_at:
             await asyncio.sleep(DRAIN_POLL_S)
@@ -435,7 +370,7 @@ class App:
             log.warning("the grace period is over; requests still in flight are cut off")
 
     async def abandon(self) -> None:
-        """Let go of what is bound, by a server that cannot start."""
+        """Release the ports of a server that cannot start."""
         await self._metrics.close()
         if self._listeners:
             await self._listeners.close()
@@ -444,28 +379,20 @@ class App:
         return not self._engine.idle or self._prediction.open > 0 or bool(self._listeners and self._listeners.busy)
 
 
-async def _send_clients_away(listener: Listener) -> None:
-    """Ask clients to go elsewhere, and give them time to hear it."""
-    listener.drain()
-    heard_by = time.monotonic() + HEARD_S_MAX
-    while not listener.heard and time.monotonic() < heard_by:
-        await asyncio.sleep(DRAIN_POLL_S)
-
-
-async def _others_end() -> None:
-    """Let what grpcio began for each call come to its end. What the loop cancels at its own end prints a traceback."""
+async def _wait_for_library_tasks() -> None:
+    """Let the tasks end that grpcio started for each call: the loop prints a traceback of those that it cancels."""
     if others := asyncio.all_tasks() - {asyncio.current_task()}:
         await asyncio.wait(others, timeout=OTHERS_END_S_MAX)
 
 
-def _set_apart_what_stays() -> None:
-    """Let the garbage collector skip the modules and models that are here to stay: a full collection took 12 ms."""
+def _freeze_garbage_collector() -> None:
+    """Exclude modules and models, which stay, from garbage collection: a full collection took 12 ms."""
     gc.collect()
     gc.freeze()
 
 
 def _limits_of(settings: Settings) -> LoadLimits:
-    """A version that is being written gets some polls to become whole. Without polls nobody would see it."""
+    """The limits of loads. A version that is being written has some polls to become complete."""
     return LoadLimits(
         load_s_max=settings.load_timeout_s + LOAD_MARGIN_S,
         settle_s=SETTLE_POLLS * settings.poll_s,

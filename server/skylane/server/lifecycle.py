@@ -1,14 +1,15 @@
-"""The life of one server: built, started, watching its repository until it is asked to stop, drained."""
+"""Runs one server: builds and starts it, follows its repository until it is asked to stop, drains it."""
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
 
-from skylane.server.app import HEARD_S_MAX, App
+from skylane.server.app import App
 from skylane.server.core.errors import CannotStart
 from skylane.server.core.settings import Settings
 from skylane.server.host import exits, signals
+from skylane.server.listeners import DRAIN_READ_S_MAX
 from skylane.server.repository.repository import Load
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ async def running(
     asked_to_stop: asyncio.Event | None = None,
     waits: bool = False,
 ) -> AsyncIterator[App]:
-    """A server that has loaded its models and serves inside the block, and drains at its end. Raises CannotStart.
+    """A server that has loaded its models, serves inside the block and drains at its end. Raises CannotStart.
 
     `asked_to_stop`: if it is set while models are loaded, the block begins at once. `waits`: see App.
     """
@@ -46,7 +47,7 @@ async def running(
         yield app
     finally:
         if asked_to_stop is not None:
-            exits.leave_after(settings.linger_s + HEARD_S_MAX + settings.grace_s + exits.MARGIN_S)
+            exits.leave_after(settings.linger_s + DRAIN_READ_S_MAX + settings.grace_s + exits.MARGIN_S)
         stopping.cancel()
         repository.cancel()
         await app.drain()

@@ -1,4 +1,4 @@
-"""One of several workers: a whole server that tells its supervisor how it fares, and ends when the supervisor does.
+"""One of several workers: a complete server that reports to its supervisor, and ends when the supervisor does.
 
 Standard output is the line to the supervisor, standard input the other way: see process/worker_process.py. Standard
 input ends when the supervisor ends, however that happens. Portable, where a death signal of the parent is Linux alone.
@@ -35,12 +35,12 @@ async def work(settings: Settings, load: Load | None = None) -> None:
         async with running(settings, load, asked_to_stop=asked_to_stop, waits=not settings.replaces) as app:
             beats.if_alive = app.if_alive
             if not asked_to_stop.is_set():
-                supervisor.tell(READY)
+                supervisor.send(READY)
             going = asyncio.create_task(_go(app, all_ready))
             await asked_to_stop.wait()
             going.cancel()
     except CannotStart as error:
-        supervisor.tell(f"{CANNOT_START}{error}")
+        supervisor.send(f"{CANNOT_START}{error}")
         sys.exit(1)
     finally:
         beats.stop()
@@ -56,20 +56,20 @@ async def _go(app: App, all_ready: asyncio.Event) -> None:
 
 
 class _Line:
-    """The way to the supervisor. Thread-safe: a line is one write."""
+    """Sends lines to the supervisor. Thread-safe: a line is one write."""
 
     def __init__(self, file: int) -> None:
         self._file: Final = file
         os.set_blocking(file, False)  # a supervisor that is stopped reads nothing: we serve on
 
-    def tell(self, what: str) -> None:
+    def send(self, what: str) -> None:
         """Send one line. Nobody reads it if the supervisor has ended; then the worker is about to end as well."""
         with contextlib.suppress(OSError):
             os.write(self._file, " ".join(what.splitlines()).encode() + b"\n")
 
 
 class _Beats:
-    """Tells the supervisor each second that this process is alive."""
+    """Sends the supervisor a heartbeat each second."""
 
     def __init__(self, supervisor: _Line) -> None:
         """Belongs to the running event loop."""
@@ -80,17 +80,17 @@ class _Beats:
 
     def send(self) -> None:
         """Send one, and the next ones when they are due."""
-        self.if_alive(lambda: self._supervisor.tell(BEAT))
+        self.if_alive(lambda: self._supervisor.send(BEAT))
         self._next = self._loop.call_later(EVERY_S, self.send)
 
     def stop(self) -> None:
-        """Send no more."""
+        """Stop."""
         if self._next is not None:
             self._next.cancel()
 
 
 def _take_stdout() -> _Line:
-    """Keep standard output to ourselves; whatever else is printed in this process goes to standard error."""
+    """Reserve standard output for lines to the supervisor; all other output goes to standard error."""
     line = _Line(os.dup(1))
     os.dup2(2, 1)
     return line
@@ -103,7 +103,7 @@ def _clear(shared: Path) -> None:
 
 
 def _hear(file: int, go: Callable[[], None], *at_its_end: Callable[[], None]) -> None:
-    """Hear the supervisor: it says one thing, that all workers are ready, and its end."""
+    """Wait for the supervisor's line that all workers are ready, and for its end."""
     loop = asyncio.get_running_loop()
 
     def readable() -> None:

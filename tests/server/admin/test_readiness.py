@@ -32,7 +32,7 @@ BOTH = ModelStatus({1: VersionStatus(State.READY), 2: VersionStatus(State.FAILED
 def test_the_server_as_a_whole(told: list[tuple[dict[str, ModelStatus], bool]], whole: bool) -> None:
     readiness = Readiness()
     for status, complete in told:
-        readiness.tell(status, complete=complete)
+        readiness.update(status, complete=complete)
     assert readiness.whole is whole
 
 
@@ -45,14 +45,14 @@ def test_who_starts_now_says_what_those_say_who_were_there_before(
 ) -> None:
     old, new = Readiness(), Readiness()
     for status in [*before, now]:
-        old.tell(status, complete=True)
-    new.tell(now, complete=True)
+        old.update(status, complete=True)
+    new.update(now, complete=True)
     assert (old.whole, old.models) == (new.whole, new.models)
 
 
 def test_nothing_is_ready_from_the_drain_on() -> None:
     readiness = Readiness()
-    readiness.tell({"a": READY}, complete=True)
+    readiness.update({"a": READY}, complete=True)
     readiness.drain()
-    readiness.tell({"a": READY}, complete=True)
+    readiness.update({"a": READY}, complete=True)
     assert (readiness.whole, readiness.models) == (False, {"a": False})

@@ -124,7 +124,7 @@ async def test_a_fault_of_ours_is_told_in_the_log_alone(caplog: pytest.LogCaptur
     status, headers, body = await get("/metrics", metrics)
     request_id = headers[b"x-request-id"].decode()
     assert (status, headers[b"content-type"]) == (500, b"application/json")
-    assert json.loads(body) == {"error": "internal error; the log has more", "request_id": request_id}
+    assert json.loads(body) == {"error": "internal error; details are in the server's log", "request_id": request_id}
     (record,) = caplog.records
     assert record.getMessage() == "GET '/metrics' failed with an internal error"
     assert request_id_of(record) == request_id

@@ -9,20 +9,20 @@ from skylane.server.http.seats import Seats
 def test_who_has_rested_longest_gives_its_place_to_a_newcomer() -> None:
     seats = Seats[str](2, 1)
     assert [seats.enter(name).closed for name in "abc"] == [None, None, "a"]
-    seats.wake("b")
+    seats.mark_busy("b")
     assert seats.enter("d").closed == "c"
-    seats.rest("b")
+    seats.mark_idle("b")
     assert [seats.enter(name).closed for name in "ef"] == ["d", "b"]
 
 
 def test_where_nobody_rests_there_are_reserved_places_and_the_oldest_of_them_goes() -> None:
     seats = Seats[str](1, 2)
     seats.enter("busy")
-    seats.wake("busy")
+    seats.mark_busy("busy")
     assert [seats.enter(name).reserved for name in "abc"] == [True] * 3
     newest = seats.enter("d")
     assert (newest.reserved, newest.closed, newest.refused) == (True, "b", True)
-    seats.rest("c")
+    seats.mark_idle("c")
     seats.leave("busy")
     assert not seats.enter("e").reserved, "a reserved place never becomes another"
 
@@ -41,7 +41,7 @@ def test_there_are_never_more_than_there_are_places(steps: list[tuple[str, int]]
                 awake.discard(seat.closed)
             here[number] = seat.reserved
         elif number in here and step != "enter":
-            {"wake": seats.wake, "rest": seats.rest, "leave": seats.leave}[step](number)
+            {"wake": seats.mark_busy, "rest": seats.mark_idle, "leave": seats.leave}[step](number)
             awake.discard(number)
             if step == "wake":
                 awake.add(number)

@@ -13,7 +13,7 @@ import grpc
 import numpy as np
 import pytest
 
-from skylane.server.observability.logs import CORE_VERBOSITY, TEXT_MAX, Console, JsonLines, Recent
+from skylane.server.observability.logs import CORE_VERBOSITY, TEXT_MAX, Console, JsonLines, RecentEvents
 from skylane.server.observability.snapshot import EVENTS_MAX
 from skylane.v1.prediction_pb2 import PredictResponse
 from support import models
@@ -96,7 +96,7 @@ def test_no_name_can_forge_a_line(text: str) -> None:
     for line in (first, *others, machine):
         assert line.isprintable()
     assert json.loads(machine)["text"] == f"{text} {text}"
-    recent = Recent()
+    recent = RecentEvents()
     recent.emit(made)
     assert recent.events[0].text.isprintable()
 
@@ -174,7 +174,7 @@ def test_an_operator_may_hear_the_core_of_grpc(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_latest_lines_are_kept_and_cut() -> None:
-    recent = Recent()
+    recent = RecentEvents()
     for number in range(EVENTS_MAX + 5):
         recent.emit(record(f"{number} %s"))
     assert [event.text for event in recent.events] == [f"{number} m/1" for number in range(5, EVENTS_MAX + 5)]

@@ -17,7 +17,7 @@ from skylane.server.observability.snapshot import (
     Snapshot,
     SpanSnapshot,
     VersionSnapshot,
-    together,
+    merge,
 )
 
 counts = st.integers(0, 1000)
@@ -54,28 +54,28 @@ def as_bytes(told: Snapshot) -> bytes:
 @given(st.lists(figures, max_size=4), st.randoms(use_true_random=False))
 def test_order_does_not_matter_and_nothing_given_is_changed(parts: list[Snapshot], chance: object) -> None:
     before = list(map(as_bytes, parts))
-    whole = together(parts)
+    whole = merge(parts)
     assert list(map(as_bytes, parts)) == before
     sizes = [size for part in parts for version in part.versions for size in version.sizes]
     assert sum(size.executions for version in whole.versions for size in version.sizes) == sum(
         size.executions for size in sizes
     )
     assert sum(version.hits for version in whole.versions) == sum(each.hits for part in parts for each in part.versions)
-    backwards = together(reversed(parts))
+    backwards = merge(reversed(parts))
     for name in ("versions", "rejections", "loads", "policies", "ports", "spans", "events"):
         assert getattr(whole, name) == getattr(backwards, name)
 
 
 @given(figures, figures, figures)
 def test_parts_may_be_added_up_before(one: Snapshot, two: Snapshot, three: Snapshot) -> None:
-    before, all_at_once = together([together([one, two]), three]), together([one, two, three])
+    before, all_at_once = merge([merge([one, two]), three]), merge([one, two, three])
     for name in ("versions", "policies", "ports", "spans"):
         assert getattr(before, name) == getattr(all_at_once, name)
 
 
 @given(figures)
 def test_what_has_ended_keeps_its_counters_alone(told: Snapshot) -> None:
-    whole, left = together([told]), together([told.counters()])
+    whole, left = merge([told]), merge([told.counters()])
     assert (left.processes, left.policies) == ([], [])
     assert [(each.port, each.open, each.refused) for each in left.ports] == [
         (each.port, 0, each.refused) for each in whole.ports
@@ -94,4 +94,4 @@ def test_they_travel_as_bytes(told: Snapshot) -> None:
 
 def test_the_latest_events_are_kept() -> None:
     many = [Event(float(at), 1, "INFO", "") for at in range(2 * EVENTS_MAX)]
-    assert together([Snapshot(events=many[::2]), Snapshot(events=many[1::2])]).events == many[-EVENTS_MAX:]
+    assert merge([Snapshot(events=many[::2]), Snapshot(events=many[1::2])]).events == many[-EVENTS_MAX:]

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from skylane.server.observability.snapshot import ProcessSnapshot, Snapshot, VersionSnapshot
-from skylane.server.observability.worker_snapshots import Shared, fold
+from skylane.server.observability.worker_snapshots import WorkerSnapshots, fold
 
 
 class Worker:
@@ -14,7 +14,7 @@ class Worker:
 
     def __init__(self, directory: Path, hits: int) -> None:
         self.hits = hits
-        self.shared = Shared(directory, self.figures)
+        self.shared = WorkerSnapshots(directory, self.figures)
 
     def figures(self) -> Snapshot:
         """Now."""

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 
 import onnx
 
+from skylane.convert.errors import Unconvertible
+from skylane.convert.wording import one_line
+
 
 def single_opset(model: onnx.ModelProto) -> None:
     """Leave one import for each domain, the newest.
@@ -144,3 +147,11 @@ def fuse_products(model: onnx.ModelProto) -> int:
 def operators(model: onnx.ModelProto) -> Counter[str]:
     """How many nodes of each operator there are."""
     return Counter(node.op_type for node in model.graph.node)
+
+
+def serialized(model: onnx.ModelProto) -> bytes:
+    """The model's bytes, the same for equal models. Raises Unconvertible for more than protobuf can hold."""
+    try:
+        return bytes(model.SerializeToString(deterministic=True))
+    except ValueError as error:
+        raise Unconvertible(f"with its weights the graph has more than 2 GB: {one_line(error)}") from error

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from skylane.convert.console import results_console
 from skylane.convert.errors import BadArgument, ConversionError
 from skylane.convert.importing import report as reports
 from skylane.convert.importing.copying import version_number
@@ -142,7 +143,7 @@ def _graph(
 
 
 def _finish(imported: ImportedVersion, options: argparse.Namespace) -> None:
-    out = reports.console()
+    out = results_console(highlight=False, markup=False)
     reports.show_version(imported, out)
     if options.no_batching:
         out.print(write_policy(options.models / imported.name, NO_BATCHING))
@@ -220,7 +221,7 @@ def _triton(options: argparse.Namespace) -> int:
             f"--models {options.models}: expected another directory than Triton's own: versions are published "
             "beside the original, not over it"
         )
-    out = reports.console()
+    out = results_console(highlight=False, markup=False)
     done: list[ModelReport] = []
     if single:
         name = options.name or options.path.resolve().name

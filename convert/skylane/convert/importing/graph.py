@@ -16,8 +16,9 @@ from onnx import TensorProto
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
 from skylane.convert.errors import Unconvertible, Unreadable
-from skylane.convert.export.onnx_graph import operators
+from skylane.convert.export.onnx_graph import operators, serialized
 from skylane.convert.export.size_limits import GRAPH_BYTES_MAX
+from skylane.convert.wording import one_line
 from skylane.dtypes import DTYPES, DType
 from skylane.manifest import TensorSpec
 
@@ -88,7 +89,7 @@ def read_graph(path: Path) -> Graph:
         changes.append(f"batch dimension opened: it was fixed to {fixed}")
     used = frozenset(operators(model))
     return Graph(
-        content=_serialized(model) if changes else content,
+        content=serialized(model) if changes else content,
         inputs=tuple(_spec(value) for value in inputs),
         outputs={value.name: _declared(value) for value in model.graph.output},
         operators=used | ({"ZipMap"} if classes else frozenset()),
@@ -162,7 +163,7 @@ def _embed(path: Path, model: onnx.ModelProto) -> list[str]:
             f"{path}: its weights are in {', '.join(names)}, which must lie beside it: {error.strerror}"
         ) from error
     except (ValueError, onnx.checker.ValidationError) as error:  # a place outside the directory, or a file cut short
-        raise Unreadable(f"{path}: its weights in {', '.join(names)} cannot be read: {_one_line(error)}") from error
+        raise Unreadable(f"{path}: its weights in {', '.join(names)} cannot be read: {one_line(error)}") from error
     return [f"weights embedded from {', '.join(names)}"]
 
 
@@ -268,18 +269,7 @@ def _declared(value: onnx.ValueInfoProto) -> tuple[int | None, ...] | None:
     return tuple(dim.dim_value if dim.dim_value > 0 else None for dim in tensor.shape.dim)
 
 
-def _serialized(model: onnx.ModelProto) -> bytes:
-    try:
-        return bytes(model.SerializeToString(deterministic=True))
-    except ValueError as error:  # protobuf's own for more than it can hold
-        raise Unconvertible(f"with its weights the graph has more than 2 GB: {_one_line(error)}") from error
-
-
 def _producer(model: onnx.ModelProto) -> str:
     tool = " ".join(part for part in (model.producer_name, model.producer_version) if part)
     opsets = ", ".join(f"{opset.domain or 'ai.onnx'} {opset.version}" for opset in model.opset_import)
     return f"ONNX graph made by {tool or 'an unknown tool'} (opset {opsets})"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -1,26 +1,16 @@
 """Prints the result of an import as text and tables."""
 
-import sys
 from collections.abc import Sequence
-from typing import Final
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from skylane.convert.importing.sample import shape_text
 from skylane.convert.importing.triton import ModelReport
 from skylane.convert.importing.version import ImportedVersion
 from skylane.convert.publishing.store import outcome
+from skylane.convert.wording import shape_text
 from skylane.manifest import Manifest
-
-PLAIN_WIDTH: Final = 120
-"""Width of a line, in characters, where the output is not a terminal."""
-
-
-def console() -> Console:
-    """The console for results, as wide as the terminal."""
-    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, markup=False)
 
 
 def show_version(imported: ImportedVersion, out: Console) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 from skylane.convert.errors import BadRows
 from skylane.convert.inspection.schema import Array
 from skylane.convert.loading.rows_file import ROWS_NAMES, read_file
+from skylane.convert.wording import shape_text
 from skylane.dtypes import NUMPY
 from skylane.manifest import TensorSpec
 
@@ -74,11 +75,6 @@ def random_rows(inputs: Sequence[TensorSpec], *, open_size: int, integers: int, 
 def inputs_text(inputs: Sequence[TensorSpec]) -> str:
     """The inputs of a graph with their types and shapes, for messages."""
     return ", ".join(f"{spec.name!r} {spec.dtype} {shape_text(spec.shape)}" for spec in inputs)
-
-
-def shape_text(shape: Sequence[int | None]) -> str:
-    """A shape in words: (rows, any, 4)."""
-    return f"({', '.join(['rows', *('any' if size is None else str(size) for size in shape[1:])])})"
 
 
 def _of_arrays(sample: Mapping[str, Array], inputs: Sequence[TensorSpec], source: str) -> dict[str, Array]:

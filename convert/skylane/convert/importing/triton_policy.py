@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from skylane.convert.errors import Unconvertible
-from skylane.convert.importing.sample import shape_text
 from skylane.convert.importing.text_proto import Message
+from skylane.convert.wording import shape_text
 
 INSTANCES_MAX: Final = 64
 DELAY_MS_MAX: Final = 60_000

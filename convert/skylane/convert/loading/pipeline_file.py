@@ -22,6 +22,7 @@ from sklearn.exceptions import InconsistentVersionWarning
 from skylane.convert.errors import Unreadable, Untrusted
 from skylane.convert.loading.sandbox import how_loaded
 from skylane.convert.loading.untrusted_types import steps_of
+from skylane.convert.wording import one_line
 
 INSTALLED: Final = ("sklearn.", "scipy.sparse.", "scipy.interpolate.", "scipy.spatial.")
 """Packages whose classes are trusted: their code is that of the installation, not of the file."""
@@ -101,7 +102,7 @@ def _skops(path: Path, content: bytes, trust: bool, trust_types: Sequence[str]) 
         raise
     except Exception as error:  # a damaged file makes skops raise anything from KeyError to BadZipFile
         advice = _advice(error) or "save the pipeline again"
-        raise Unreadable(f"{path}: not a usable skops file: {_one_line(error)}; {advice}") from error
+        raise Unreadable(f"{path}: not a usable skops file: {one_line(error, with_type=True)}; {advice}") from error
 
 
 def _schema(content: bytes) -> bytes:
@@ -137,7 +138,9 @@ def _pickle(path: Path, content: bytes, trust: bool) -> Any:
         return joblib.load(io.BytesIO(content))
     except Exception as error:  # unpickling raises whatever the bytes ask for
         advice = f"; {advice}" if (advice := _advice(error)) else ""
-        raise Unreadable(f"{path}: not a usable pickle or joblib file: {_one_line(error)}{advice}") from error
+        raise Unreadable(
+            f"{path}: not a usable pickle or joblib file: {one_line(error, with_type=True)}{advice}"
+        ) from error
 
 
 def _advice(error: Exception) -> str | None:
@@ -155,7 +158,3 @@ def _version_notes(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]
             saved, here = warning.message.original_sklearn_version, warning.message.current_sklearn_version
             return (f"saved with scikit-learn {saved}, loaded with {here}: its answers here may not be those it had",)
     return ()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

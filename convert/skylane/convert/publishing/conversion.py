@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import onnx
 import pandas as pd
 
 from skylane.convert.errors import Refused, Unconvertible
 from skylane.convert.export.candidates import RECIPES, Built, NotApplicable, Recipe, Source
 from skylane.convert.export.export import unknown_class
+from skylane.convert.export.onnx_graph import serialized
 from skylane.convert.export.other_libraries import library_advice
 from skylane.convert.export.session import Session
 from skylane.convert.export.size_limits import available_bytes, check_size
@@ -173,8 +173,8 @@ def _first_graph(source: Source) -> tuple[bytes, Session, NumberType]:
     makers: tuple[tuple[NumberType, Callable[[], bytes]], ...] = (
         ("float64", lambda: source.emitted("float64", "float64")),
         ("float32", lambda: source.emitted("float32", "float32")),
-        ("float32", lambda: _serialized(source.exported("float32"))),
-        ("float64", lambda: _serialized(source.exported("float64"))),
+        ("float32", lambda: serialized(source.exported("float32"))),
+        ("float64", lambda: serialized(source.exported("float64"))),
     )
     if rounds_first(source.estimator):  # single precision is as exact, and is a candidate even of large forests
         makers = makers[1:2] + makers[:1] + makers[2:]
@@ -189,10 +189,6 @@ def _first_graph(source: Source) -> tuple[bytes, Session, NumberType]:
             continue
         return content, session, numbers
     raise most_telling(failures, source.estimator)
-
-
-def _serialized(model: onnx.ModelProto) -> bytes:
-    return bytes(model.SerializeToString(deterministic=True))
 
 
 def _build(source: Source, quantize: Quantize, opened: Mapping[bytes, Session]) -> tuple[list[Tried], dict[str, str]]:

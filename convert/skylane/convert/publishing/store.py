@@ -5,7 +5,6 @@ so readers see either no version or a complete one. If the number is taken, the 
 """
 
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from skylane.manifest import (
     sums_of,
     verify_files,
 )
+from skylane.version_files import version_numbers
 
 STAGING_PREFIX = ".staging-"
 
@@ -36,9 +36,7 @@ def versions(repository: Path, name: str) -> Iterator[tuple[int, Path]]:
     if not MODEL_NAME.fullmatch(name):
         raise BadArgument(f"{name!r} is not a valid model name: use letters, digits, '_', '-' and '.', at most 100")
     directory = repository / name
-    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
-    numbers = sorted((int(each) for each in names if re.fullmatch(r"[1-9][0-9]*", each)), reverse=True)
-    return ((number, directory / str(number)) for number in numbers)
+    return ((number, directory / str(number)) for number in reversed(version_numbers(directory)))
 
 
 def read(directory: Path) -> Manifest | None:

@@ -1,4 +1,6 @@
-"""What is asked of the CPU budget: workers × models × threads. Pure but for `tell` and `policies_on_disk`."""
+"""Compares the CPU budget with the demand: workers × models × threads. Pure but for `log_demand` and
+`policies_on_disk`.
+"""
 
 import logging
 from collections.abc import Mapping
@@ -13,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def start_line(budget: CpuBudget, workers: int, models: Mapping[str, Policy]) -> str:
-    """The budget and the demand on one line."""
+    """The budget and the demand in one line."""
     threads = sorted({policy.session.intra_op_threads for policy in models.values()}) or [1]
     each = f"{threads[0]}" if len(threads) == 1 else f"{threads[0]} to {threads[-1]}"
     return (
@@ -23,26 +25,26 @@ def start_line(budget: CpuBudget, workers: int, models: Mapping[str, Policy]) ->
 
 
 def excess(budget: CpuBudget, workers: int, models: Mapping[str, Policy]) -> list[str]:
-    """One sentence for each way to ask for more threads at a time than there are CPUs, with the key to change.
+    """A sentence for each model that uses more threads at once than there are CPUs, with the key to change.
 
-    One thread always fits: with less than a CPU there is nothing smaller to ask for.
+    One thread always fits: with less than a CPU, no smaller demand is possible.
     """
     room, cpus = max(1.0, budget.cpus), counted_cpus(budget)
     if workers > room:
         return [f"{workers} workers for {cpus}: lower --workers to {budget.workers}, or use auto"]
-    told = []
+    sentences = []
     for name, policy in sorted(models.items()):
         threads, instances = policy.session.intra_op_threads, policy.batching.instances
         if workers * threads * instances > room:
             key = "[session] intra_op_threads" if threads >= instances else "[batching] instances"
-            told.append(
+            sentences.append(
                 f"{name}: {counted(workers, 'worker')} × {counted(instances, 'instance')} × "
                 f"{counted(threads, 'intra-op thread')} for {cpus}: lower {key} in {name}/model.toml"
             )
-    return told
+    return sentences
 
 
-def tell(settings: Settings) -> None:
+def log_demand(settings: Settings) -> None:
     """Log the start line, and a warning for each excess."""
     budget, models = cpu_budget(), policies_on_disk(settings.models)
     log.info("%s", start_line(budget, settings.workers, models))
@@ -51,18 +53,18 @@ def tell(settings: Settings) -> None:
 
 
 def policies_on_disk(root: Path) -> dict[str, Policy]:
-    """The policy of each model in a repository; without those whose policy cannot be used, which are not served."""
-    found = {}
+    """The policy of each model in a repository, without invalid ones, whose models are not served."""
+    policies = {}
     try:
         models = scan(root).models
     except OSError:
         return {}
     for name, model in models.items():
         try:
-            found[name] = model.decoded()
+            policies[name] = model.decoded()
         except BadPolicy:  # the repository logs it
             continue
-    return found
+    return policies
 
 
 def counted_cpus(budget: CpuBudget) -> str:

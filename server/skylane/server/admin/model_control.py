@@ -1,4 +1,4 @@
-"""What there is to tell of the server, and what an administrator may change, whatever the protocol."""
+"""What every protocol reports of the models, and loading and unloading on request."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,42 +16,44 @@ from skylane.server.observability.snapshot import Snapshot, VersionSnapshot
 from skylane.server.repository.repository import ModelStatus, Repository
 
 _IGNORED: Final = frozenset({"unload_dependents"})
-"""Parameters that clients of Triton always send, and that mean nothing where no model depends on another."""
+"""Parameters that Triton's clients always send; they have no meaning here, since no model depends on another."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelControl:
-    """The models, as of now. Everything is safe to call from any thread, but for load and unload."""
+    """The models in their present state. All methods but load and unload may be called from any thread."""
 
     routes: Callable[[], Routes]
     repository: Repository
     readiness: Readiness
     figures: Callable[[], Awaitable[Snapshot]]
-    """Gives what all processes have counted, now."""
+    """Takes a snapshot of all processes."""
     refresh: Callable[[], Awaitable[None]]
-    """Makes what is served equal to what the repository holds."""
+    """Makes the served models equal to those on disk."""
     anyone_administrates: bool = False
-    """Whether callers without tokens, where none are asked for, may load and unload."""
+    """Whether callers may load and unload if the server requires no tokens."""
     shares_port: bool = False
-    """Whether other processes serve the same models, which would not hear of a change here."""
+    """Whether other processes serve the same models, which a change here would not reach."""
 
     def status(self) -> Mapping[str, ModelStatus]:
         """Every model by name."""
         return self.repository.status
 
     async def statistics(self, served_versions: Sequence[ServedVersion]) -> list[dict[str, Any]]:
-        """What each version has answered in all processes, as JSON of the Open Inference Protocol's ModelStatistics."""
-        told = {(each.model, each.version): each for each in (await self.figures()).versions}
+        """Statistics of versions in all processes, as JSON of the Open Inference Protocol's ModelStatistics."""
+        snapshots = {(each.model, each.version): each for each in (await self.figures()).versions}
         versions = [
             (served_version.model.interface.model, served_version.model.interface.version)
             for served_version in served_versions
         ]
-        return [model_statistics(told.get(key) or VersionSnapshot(model=key[0], version=key[1])) for key in versions]
+        return [
+            model_statistics(snapshots.get(key) or VersionSnapshot(model=key[0], version=key[1])) for key in versions
+        ]
 
     def is_ready(self, route: Route) -> bool:
-        """Whether what the route names answers; a model that was unloaded is known, and does not.
+        """Whether the route's version answers; False for a model that was unloaded.
 
-        Raises ModelNotFound for what is not known at all.
+        Raises ModelNotFound if it does not exist.
         """
         if self.readiness.draining or route.model in self.repository.withheld:
             return False
@@ -60,21 +62,21 @@ class ModelControl:
     def index(self, grant: Grant, *, ready_only: bool) -> list[dict[str, str]]:
         """Every version of the models that the caller may use, as JSON of RepositoryIndexResponse.models."""
         entries = index(self.status(), self.repository.withheld)
-        seen = [entry for entry in entries if grant.may("predict", entry["name"])]
-        return [entry for entry in seen if not ready_only or entry["state"] == "READY"]
+        allowed = [entry for entry in entries if grant.may("predict", entry["name"])]
+        return [entry for entry in allowed if not ready_only or entry["state"] == "READY"]
 
     async def load(self, grant: Grant, model: str, parameters: Iterable[str]) -> None:
-        """Serve a model that was unloaded, and look for new versions of it. Raises ServingError."""
+        """Serve a model that was unloaded, and load its new versions. Raises ServingError."""
         self._check(grant, model, parameters)
         self.repository.withheld -= {model}
         await self.refresh()
-        if not (told := self.status().get(model)) or not told.ready:
-            reasons = [version.reason for version in told.versions.values() if version.reason] if told else []
+        if not (status := self.status().get(model)) or not status.ready:
+            reasons = [version.reason for version in status.versions.values() if version.reason] if status else []
             why = "; ".join(reasons) or "none is there"
             raise ModelNotFound(f"model {quoted(model)} has no version that can be loaded: {why}")
 
     async def unload(self, grant: Grant, model: str, parameters: Iterable[str]) -> None:
-        """Serve a model no more, until it is loaded again or the server starts anew. Raises ServingError."""
+        """Stop serving a model until it is loaded again or the server restarts. Raises ServingError."""
         self._check(grant, model, parameters)
         if model not in self.status() and model not in self.repository.withheld:
             raise ModelNotFound(f"there is no model {quoted(model)}")
@@ -82,7 +84,7 @@ class ModelControl:
         await self.refresh()
 
     def _check(self, grant: Grant, model: str, parameters: Iterable[str]) -> None:
-        """Raise ServingError unless the caller may administrate this model, and asks for what can be done."""
+        """Raise ServingError unless the caller may load and unload this model, with these parameters."""
         if grant is ANYONE and not self.anyone_administrates:
             raise PermissionDenied("load and unload are disabled: the server's --allow-admin or --tokens enable them")
         if grant is not ANYONE:

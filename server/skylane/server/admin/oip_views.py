@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol says of models and versions, over gRPC and over HTTP alike: metadata, configuration,
+"""Models and versions as the Open Inference Protocol describes them, over gRPC and HTTP: metadata, configuration,
 statistics, the repository's index. Pure.
 
 Source: github.com/kserve/open-inference-protocol and triton-inference-server/server.
@@ -20,7 +20,7 @@ from skylane.server.observability.snapshot import VersionSnapshot
 from skylane.server.repository.repository import ModelStatus, State
 
 EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
-"""Those that work here, and no others: clients believe it."""
+"""The supported extensions: clients rely on this list."""
 
 
 _STATES: Final = {
@@ -32,7 +32,7 @@ _STATES: Final = {
 
 
 def model_config(interface: Interface, batching: Batching) -> dict[str, Any]:
-    """What clients of Triton read of a model's configuration, as JSON of its `ModelConfig`: dims leave out the rows."""
+    """The configuration that Triton's clients read, as JSON of `ModelConfig`; dims do not include the rows."""
     return {
         "name": interface.model,
         "platform": "onnxruntime_onnx",
@@ -50,7 +50,7 @@ def model_config(interface: Interface, batching: Batching) -> dict[str, Any]:
 
 
 def model_metadata(interface: Interface, versions: Iterable[int]) -> dict[str, Any]:
-    """What a model takes and gives, as JSON of `ModelMetadataResponse`; the rows come first, and are -1."""
+    """Inputs and outputs of a model, as JSON of `ModelMetadataResponse`; the rows are the first dimension, -1."""
     return {
         "name": interface.model,
         "versions": [str(version) for version in sorted(versions)],
@@ -60,27 +60,27 @@ def model_metadata(interface: Interface, versions: Iterable[int]) -> dict[str, A
     }
 
 
-def model_statistics(told: VersionSnapshot) -> dict[str, Any]:
-    """What a version has answered, as JSON of `ModelStatistics`."""
-    ran = told.total.count
+def model_statistics(snapshot: VersionSnapshot) -> dict[str, Any]:
+    """Statistics of a version, as JSON of `ModelStatistics`."""
+    ran = snapshot.total.count
     by_outcome = Counter[bool]()
-    for outcome in told.outcomes:
+    for outcome in snapshot.outcomes:
         by_outcome[outcome.error == ANSWERED] += outcome.requests
     return {
-        "name": told.model,
-        "version": str(told.version),
-        "last_inference": round(told.last_at * 1e3),
-        "inference_count": round(told.batch_rows.total),
-        "execution_count": told.run.count,
+        "name": snapshot.model,
+        "version": str(snapshot.version),
+        "last_inference": round(snapshot.last_at * 1e3),
+        "inference_count": round(snapshot.batch_rows.total),
+        "execution_count": snapshot.run.count,
         "inference_stats": {
-            "success": _duration(by_outcome[True], told.total.total + told.hit_s),
+            "success": _duration(by_outcome[True], snapshot.total.total + snapshot.hit_s),
             "fail": _duration(by_outcome[False], 0.0),
-            "queue": _duration(ran, told.queue.total),
-            "compute_input": _duration(ran, told.gather_s),
-            "compute_infer": _duration(ran, told.run_s),
-            "compute_output": _duration(ran, told.reply_s),
-            "cache_hit": _duration(told.hits, told.hit_s),
-            "cache_miss": _duration(told.misses, 0.0),
+            "queue": _duration(ran, snapshot.queue.total),
+            "compute_input": _duration(ran, snapshot.gather_s),
+            "compute_infer": _duration(ran, snapshot.run_s),
+            "compute_output": _duration(ran, snapshot.reply_s),
+            "cache_hit": _duration(snapshot.hits, snapshot.hit_s),
+            "cache_miss": _duration(snapshot.misses, 0.0),
         },
         "batch_stats": [
             {
@@ -89,39 +89,39 @@ def model_statistics(told: VersionSnapshot) -> dict[str, Any]:
                 "compute_infer": _duration(size.executions, size.run_s),
                 "compute_output": _duration(size.executions, size.reply_s),
             }
-            for size in sorted(told.sizes, key=lambda size: size.rows)
+            for size in sorted(snapshot.sizes, key=lambda size: size.rows)
         ],
     }
 
 
 def index(status: Mapping[str, ModelStatus], unloaded: Collection[str]) -> list[dict[str, str]]:
     """Every version of these models with its state, as JSON of `RepositoryIndexResponse.models`."""
-    known = [
-        {"name": name, "version": str(version), "state": _STATES[told.state], "reason": told.reason}
+    entries = [
+        {"name": name, "version": str(version), "state": _STATES[each.state], "reason": each.reason}
         for name, model in status.items()
-        for version, told in model.versions.items()
+        for version, each in model.versions.items()
     ]
-    gone = sorted(set(unloaded) - status.keys())  # the others are still finishing what they have begun
-    return known + [{"name": name, "version": "", "state": "UNAVAILABLE", "reason": "unloaded"} for name in gone]
+    gone = sorted(set(unloaded) - status.keys())  # the others still finish their requests
+    return entries + [{"name": name, "version": "", "state": "UNAVAILABLE", "reason": "unloaded"} for name in gone]
 
 
 def is_ready(route: Route, status: Mapping[str, ModelStatus], routes: Routes) -> bool:
-    """Whether what the route names answers. Raises ModelNotFound if it is not known at all."""
-    known = status.get(route.model)
-    is_known = known is not None and (route.version is None or route.version in known.versions)
+    """Whether the route's version answers. Raises ModelNotFound if it does not exist."""
+    model = status.get(route.model)
+    exists = model is not None and (route.version is None or route.version in model.versions)
     try:
         routes.served_version(route)
     except StillLoading:
         return False
     except ModelNotFound:
-        if is_known:
+        if exists:
             return False
         raise
     return True
 
 
 def served_versions_of(routes: Routes, route: Route | None) -> list[ServedVersion]:
-    """Whose statistics are asked for: of one version, of a model's versions, or of all. Raises ModelNotFound."""
+    """The versions of a route: one, all of a model, or without a route all. Raises ModelNotFound."""
     if route is None:
         return [served_version for model in routes.models.values() for served_version in model.versions.values()]
     served_version = routes.served_version(route)

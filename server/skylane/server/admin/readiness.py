@@ -1,8 +1,8 @@
 """Which models, and whether the server as a whole, are ready: one answer for every health service. Pure.
 
-Nothing is remembered from one look to the next. So workers that see one repository say the same of it, whenever each
-began; and a server that is started anew because of something else does not leave its service over a model that it could
-not have mended. Who needs a certain model asks for that one.
+It depends on the present status alone. So workers that follow the same repository report the same, whenever each
+started; and a server that is restarted for another reason does not stay unready because of a broken model. Clients that
+need a certain model check the readiness of that model.
 """
 
 from collections.abc import Mapping
@@ -14,20 +14,20 @@ STARTING: Final = "the server is starting"
 
 
 class Readiness:
-    """Decides from what the repository tells. The server is alive as long as anybody can ask."""
+    """Decides readiness from the status of the repository. Liveness needs no decision: the server answers."""
 
     def __init__(self) -> None:
         self.models: Mapping[str, bool] = {}
         """Model → whether a version of it answers."""
         self.whole = False
-        """Whether callers should come here at all."""
+        """Whether the server as a whole is ready."""
         self.reason = STARTING
-        """Why not; empty if they should."""
+        """Why it is not ready; empty if it is."""
         self.draining = False
 
-    def tell(self, status: Mapping[str, ModelStatus], *, complete: bool, progress: tuple[int, int] = (0, 0)) -> None:
-        """Take note. `complete`: whether everything found at the start was loaded or refused, by all workers.
-        `progress`: how many of the models were, by this one.
+    def update(self, status: Mapping[str, ModelStatus], *, complete: bool, progress: tuple[int, int] = (0, 0)) -> None:
+        """Use a new status. `complete`: whether all workers have loaded or refused every model that existed at the
+        start. `progress`: how many of the models this worker has, and of how many.
 
         The server as a whole is ready when that is done and any model has a version that answers.
         """
@@ -38,7 +38,7 @@ class Readiness:
         self.reason = "" if self.whole else _reason(complete, *progress)
 
     def drain(self) -> None:
-        """Nothing is ready any more, for good."""
+        """Report everything as not ready from now on."""
         self.draining, self.whole, self.models = True, False, dict.fromkeys(self.models, False)
         self.reason = "the server is shutting down"
 

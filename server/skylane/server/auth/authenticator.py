@@ -15,13 +15,13 @@ from skylane.server.core.token_scope import ANYONE, Grant
 log = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
-"""A change is seen within this time."""
+"""A change takes effect within this time."""
 
 _Stamp = tuple[int, int, int]
 
 
 class Authenticator:
-    """Gives grants by the tokens of a file, or everybody's where none is set. Thread-safe."""
+    """Finds the grant of a token in the file; without a file, every caller has the grant ANYONE. Thread-safe."""
 
     def __init__(
         self,
@@ -57,12 +57,12 @@ class Authenticator:
         return self._credentials.grant(header, self._now())
 
     def poll(self) -> None:
-        """See now whether the file has changed."""
+        """Read the file now if it has changed."""
         if self._path is not None:
             self._look(self._path)
 
     def _look(self, path: Path) -> None:
-        """Take over a file that has changed; one that cannot be used leaves everything as it is, and is told once."""
+        """Take over a file that has changed; an invalid one is logged once, and the previous tokens stay valid."""
         with self._lock:
             self._looked_at = self._clock()
             try:
@@ -81,8 +81,8 @@ class Authenticator:
 
 
 def _stamp(path: Path) -> _Stamp:
-    found = os.stat(path)
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    status = os.stat(path)
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _told(error: OSError | BadTokens) -> str:

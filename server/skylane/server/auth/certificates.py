@@ -43,15 +43,15 @@ class Validity:
 def problems(pem: str, now: datetime) -> list[str]:
     """One sentence for each certificate of a chain whose dates clients will refuse. Skips what it cannot read: whether
     a file can be used, OpenSSL decides."""
-    told = []
+    problems = []
     for number, text in enumerate(_CERTIFICATE.findall(pem), 1):
         try:
             problem = validity(ssl.PEM_cert_to_DER_cert(text)).problem(now)
         except ValueError:
             continue
         if problem:
-            told.append(f"certificate {number} {problem}" if number > 1 else f"the certificate {problem}")
-    return told
+            problems.append(f"certificate {number} {problem}" if number > 1 else f"the certificate {problem}")
+    return problems
 
 
 def validity(der: bytes) -> Validity:

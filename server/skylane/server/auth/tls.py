@@ -37,12 +37,12 @@ class RotatingContext(ssl.SSLContext):
     @classmethod
     def of(cls, files: "TlsFiles") -> "RotatingContext":
         """One that follows these files."""
-        made = cls(ssl.PROTOCOL_TLS_SERVER)
-        made._files = files
-        return made
+        context = cls(ssl.PROTOCOL_TLS_SERVER)
+        context._files = files
+        return context
 
     def poll(self) -> None:
-        """See now whether the files have changed."""
+        """Read the files now if they have changed."""
         self._files.poll()
 
     def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
@@ -72,16 +72,16 @@ class TlsFiles:
             self._stamp: _Stamp | None = self._stamps()
             self._context = self._made()
         except (OSError, ssl.SSLError) as error:
-            raise CannotStart(f"tls: {_told(error)}: look at --tls-cert, --tls-key and --tls-client-ca") from error
+            raise CannotStart(f"tls: {_reason(error)}: look at --tls-cert, --tls-key and --tls-client-ca") from error
 
     def newest(self) -> ssl.SSLContext:
-        """The context for a new connection. Files that cannot be used leave it as it was, and are told once."""
+        """The context for a new connection. Invalid files are logged once, and the previous context stays in use."""
         if self._clock() - self._looked_at >= LOOK_S:
             self.poll()
         return self._context
 
     def poll(self) -> None:
-        """See now whether the files have changed. Thread-safe."""
+        """Read the files now if they have changed. Thread-safe."""
         with self._lock:
             self._looked_at = self._clock()
             self._look()
@@ -107,7 +107,7 @@ class TlsFiles:
         try:
             self._context = self._made()
         except (OSError, ssl.SSLError) as error:
-            log.error("tls: the changed files cannot be used, the previous ones stay in force: %s", _told(error))
+            log.error("tls: the changed files cannot be used, the previous ones stay in force: %s", _reason(error))
         else:
             log.info("tls: %s has changed: new connections use it", self._cert)
 
@@ -136,10 +136,10 @@ class TlsFiles:
 
     def _stamps(self) -> _Stamp:
         paths = (self._cert, self._key, *([self._client_ca] if self._client_ca else []))
-        return tuple((found.st_mtime_ns, found.st_size, found.st_ino) for found in map(os.stat, paths))
+        return tuple((status.st_mtime_ns, status.st_size, status.st_ino) for status in map(os.stat, paths))
 
 
-def _told(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     """OpenSSL names no file, and its reasons are short; the key's content is in none of them."""
     return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
 

@@ -57,7 +57,7 @@ class Credentials:
 
     tokens: Mapping[str, Token]
     _kept: dict[bytes, Grant] = field(default_factory=dict)
-    """Hash of a header → its grant, of headers that were right: so strangers cannot fill it."""
+    """Hash of a header → its grant, of headers that were right: so invalid headers cannot fill it."""
 
     def grant(self, header: str | None, now: float) -> Grant:
         """What the value of an authorization header allows at `now`, in seconds since the epoch.
@@ -78,15 +78,15 @@ class Credentials:
         return grant
 
     def _look_up(self, header: str) -> Grant:
-        """Hold the token against every hash, so that time tells neither which one it resembles nor where it stands."""
-        found = None
+        """Compare the token with every hash, so that the time reveals neither which one is similar nor its position."""
+        match = None
         given = hashlib.sha256(_bearer(header).encode(errors="replace")).hexdigest()
         for name, token in self.tokens.items():
             if hmac.compare_digest(token.sha256, given):
-                found = name, token
-        if found is None:
+                match = name, token
+        if match is None:
             raise _refusal()
-        name, token = found
+        name, token = match
         ends_at = math.inf if token.expires_at is None else token.expires_at.timestamp()
         return Grant(name, frozenset(token.actions), token.models, ends_at)
 

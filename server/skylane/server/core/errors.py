@@ -1,6 +1,8 @@
 """The errors of a request, independent of the protocol. codecs/grpc_status.py and http/error_responses.py map them to
 status codes."""
 
+from typing import Final
+
 
 class CannotStart(Exception):
     """The server cannot start with these settings. The message tells the operator why, and what to do."""
@@ -68,6 +70,10 @@ class ShuttingDown(ServingError):
 
 class StillLoading(ServingError):
     """The model is in the repository but not loaded yet. Nothing ran, so the same request may be sent again."""
+
+
+INTERNAL_ERROR: Final = "internal error; details are in the server's log"
+"""What a caller reads of a bug of the server. The log has the traceback."""
 
 
 class ModelFailed(ServingError):

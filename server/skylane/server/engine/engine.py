@@ -19,6 +19,7 @@ from typing import Protocol
 from skylane.server.core import request_ids
 from skylane.server.core.batch_task import BatchTask, Bound, Rejection, RequestGroup
 from skylane.server.core.errors import (
+    INTERNAL_ERROR,
     CallCancelled,
     DeadlineExpired,
     ModelFailed,
@@ -85,7 +86,7 @@ class Engine:
             except Exception:  # a fault of ours must not reach the calls that arrived beside this one
                 log.exception("a request for %s failed with an internal error", group.route)
                 self._rejections.add(group.calls[0].protocol, ModelFailed.__name__, len(group.calls))
-                group.sink.refuse(group.calls, ModelFailed("internal error; the log has more"))
+                group.sink.refuse(group.calls, ModelFailed(INTERNAL_ERROR))
         for served_version in touched:
             self._drive(served_version, self._inline_s_max)
 

@@ -1,4 +1,4 @@
-"""The two ways to listen: our own front with grpcio behind it, or grpcio alone. Same services, same behaviour."""
+"""The two transports of the gRPC port: native with grpcio behind it, or grpcio alone. Same services and behaviour."""
 
 import math
 import os
@@ -30,42 +30,42 @@ from skylane.server.host.ports import cannot_bind
 
 
 class CannotListen(Exception):
-    """The port or the transport is not to be had; the message says why and what to do."""
+    """The port cannot be bound; the message says why and what to do."""
 
 
 class Listener(Protocol):
-    """Where callers connect. Bound when made, receiving from `start` on."""
+    """The gRPC port. Bound when created, receiving from `start` on."""
 
     name: str
     port: int
 
     async def start(self) -> None:
-        """Begin to receive."""
+        """Receive requests."""
 
     @property
     def busy(self) -> bool:
-        """Whether a reply is still on its way to a connection, as far as the transport can tell."""
+        """Whether a reply has not been handed to the kernel yet, as far as the transport knows."""
 
     @property
     def connections(self) -> int | None:
-        """Open now; None where the transport does not tell, nor bounds them."""
+        """Number of open connections; None if the transport neither counts nor limits them."""
 
     @property
     def refused_connections(self) -> RefusedConnections | None:
-        """Those that there was no room for; None where they are not bounded."""
+        """Connections beyond the limit; None if there is no limit."""
 
     def if_alive(self, then: Callable[[], None]) -> None:
-        """Call this on the thread that answers, soon; never, if that hangs. From the event loop."""
+        """Call this soon on the thread that answers requests; never if it hangs. From the event loop."""
 
     def poll_certificates(self) -> None:
-        """See whether there are other certificates now. Thread-safe."""
+        """Read the certificates again if they have changed. Thread-safe."""
 
     def drain(self) -> None:
-        """Let nobody in any more, and streams answer what they have read, and end; ask clients to go elsewhere."""
+        """Accept no more connections, end streams after what they have read, and ask clients to connect elsewhere."""
 
     @property
     def heard(self) -> bool:
-        """Whether all clients have heard that they should, as far as the transport can tell."""
+        """Whether all clients have read that they should connect elsewhere, as far as the transport knows."""
 
     async def close(self) -> None:
         """Close every connection at once."""
@@ -74,7 +74,7 @@ class Listener(Protocol):
 def listen(
     settings: Settings,
     server: grpc.aio.Server,
-    hot: BatchedMethods,
+    methods: BatchedMethods,
     authenticator: Authenticator,
     secret: str,
     trace_of: TraceOf | None = None,
@@ -93,7 +93,7 @@ def listen(
     try:
         if settings.transport == "grpcio":
             return GrpcioListener(server, settings, tls)
-        return NativeListener(server, settings, hot, authenticator, secret, tls, trace_of, ended, direct, health)
+        return NativeListener(server, settings, methods, authenticator, secret, tls, trace_of, ended, direct, health)
     except (OSError, RuntimeError) as error:
         raise CannotListen(cannot_bind(address, error)) from error
 
@@ -122,7 +122,7 @@ class GrpcioListener:
 
     @property
     def busy(self) -> bool:
-        """See Listener. What grpcio has open, its services count themselves."""
+        """See Listener. grpcio's services count their open calls themselves."""
         return False
 
     connections = refused_connections = None
@@ -145,7 +145,7 @@ class GrpcioListener:
 
 
 class NativeListener:
-    """Our own front on the port, the grpcio server behind it on a Unix domain socket.
+    """The reactor on the port, the grpcio server behind it on a Unix domain socket.
 
     On Linux that socket has an abstract name, which needs no directory: the whole file system may be read-only. No
     permissions protect such a name, so calls carry a secret of this process. Elsewhere it is a file in a directory that
@@ -158,7 +158,7 @@ class NativeListener:
         self,
         server: grpc.aio.Server,
         settings: Settings,
-        hot: BatchedMethods,
+        methods: BatchedMethods,
         authenticator: Authenticator,
         secret: str,
         tls: TlsFiles | None = None,
@@ -187,12 +187,12 @@ class NativeListener:
             streams=settings.max_streams,
             connection_age_s=settings.max_connection_age_s or math.inf,
         )
-        unary = {**hot.unary, **{path: DirectHandler(path, answer, ended) for path, answer in direct.items()}}
+        unary = {**methods.unary, **{path: DirectHandler(path, answer, ended) for path, answer in direct.items()}}
         config = ReactorConfig(
             method_handlers=unary,
             open_stream=self._proxy.open,
             limits=limits,
-            streaming={path: (method.handler, method.wrap) for path, method in hot.streams.items()},
+            streaming={path: (method.handler, method.wrap) for path, method in methods.streams.items()},
             grant_of=authenticator.grant,
             tls=None if tls is None else tls.newest,
             trace_of=trace_of,
@@ -234,7 +234,7 @@ class NativeListener:
         return self._reactor.heard
 
     async def close(self) -> None:
-        """See Listener. The server behind goes first: its calls pass through the front."""
+        """See Listener. The grpcio server is stopped first: its replies pass through the reactor."""
         await self._server.stop(None)
         await self._proxy.close()
         self._reactor.close()
@@ -244,28 +244,28 @@ class NativeListener:
 
 
 def _own_directory(shared: Path | None) -> "tempfile.TemporaryDirectory[str]":
-    """For the socket behind. A worker's is named after it, so that the supervisor can clear it if it is killed."""
+    """A directory for the Unix socket. A worker's has its pid, so that the supervisor can remove it if it is killed."""
     if shared is None:
         return tempfile.TemporaryDirectory(prefix="skylane-")
     return tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=shared, ignore_cleanup_errors=True)
 
 
 def _for_grpcio(hosts: Hosts) -> Iterator[str]:
-    """The addresses as grpcio takes them, without a port. Raises CannotBind.
+    """The addresses in grpcio's format, without a port. Raises CannotBind.
 
-    Its `[::]` is every address of both families, so that 0.0.0.0 beside it would be bound twice.
+    Its `[::]` includes every IPv4 address, so 0.0.0.0 with it would be bound twice.
     """
     addresses = dict.fromkeys(each.host for host in internet(hosts) for each in resolved(host))
     if "::" in addresses:
         addresses.pop("0.0.0.0", None)
     yield from (f"[{address}]" if ":" in address else address for address in addresses)
     for path in unix_paths(hosts):
-        claim(path)  # grpcio would take the file of a server that is alive
+        claim(path)  # grpcio would replace the file of a running server
         yield UNIX + path
 
 
 def _credentials(tls: TlsFiles) -> grpc.ServerCredentials:
-    """The same files for grpcio, which asks before each handshake whether there are newer ones."""
+    """The same files for grpcio, which asks for newer ones before each handshake."""
     used = tls.newest()
 
     def configuration() -> grpc.ServerCertificateConfiguration:

@@ -1,4 +1,4 @@
-"""The protocols spoken over gRPC, in one place: adding one is a package beside this file, and its lines here."""
+"""All protocols over gRPC. To add one, add its codec and service, and its lines here."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -28,7 +28,7 @@ class Service(Protocol):
 
     @property
     def direct(self) -> DirectMethods:
-        """Those that our own front answers itself."""
+        """Those that the native transport answers itself."""
         ...
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -38,9 +38,9 @@ class Service(Protocol):
 def batched_methods(
     engine: Answerer, clock: Callable[[], float], message_bytes_max: int, rejections: RejectionCounter
 ) -> BatchedMethods:
-    """Methods whose calls may come many at once, of every protocol, on one engine.
+    """The batched methods of every protocol, on one engine.
 
-    `rejections`: where those are counted that are refused before the engine has them.
+    `rejections` counts the requests that are refused before they reach the engine.
     """
     decoders = {
         PREDICT: RequestDecoder(rejections),
@@ -59,5 +59,5 @@ def batched_methods(
 
 
 def services(directory: ModelControl, auth: AuthInterceptor) -> tuple[Service, ...]:
-    """What other people's protocols say and ask beside their hot methods."""
+    """The methods of other protocols that are not batched."""
     return InferenceService(directory, auth), TensorFlowService(directory, auth)

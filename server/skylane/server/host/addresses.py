@@ -1,4 +1,4 @@
-"""Where a server listens: the addresses that `--host` and a port stand for, and sockets bound to them.
+"""Binds sockets to the addresses that `--host` and a port stand for.
 
 One binder for the gRPC port, the HTTP port and the supervisor. `::` and the empty host stand for every address of both
 families, `localhost` for 127.0.0.1 and ::1, `unix:/path` for a Unix domain socket; any other host for what the resolver
@@ -238,34 +238,34 @@ def _socket(
     host: str, address: Address, port: int, share_port: bool, prepare: Callable[[socket.socket], None]
 ) -> socket.socket:
     try:
-        made = socket.socket(address.family, socket.SOCK_STREAM)
+        sock = socket.socket(address.family, socket.SOCK_STREAM)
     except OSError as error:
         raise CannotBind(shown(host, port), error) from error
     try:
         # Connections of a server before us that linger in TIME_WAIT do not count.
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if share_port:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if address.family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own
-        prepare(made)
-        made.bind(address.at(port))
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has a socket of its own
+        prepare(sock)
+        sock.bind(address.at(port))
     except OSError as error:
-        made.close()
+        sock.close()
         raise CannotBind(shown(host, port), error) from error
-    return made
+    return sock
 
 
 def _unix_socket(path: str) -> socket.socket:
     claim(path)
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        made.bind(path)
+        sock.bind(path)
         restrict(path)  # before it listens: until then nobody can connect
     except OSError as error:
-        made.close()
+        sock.close()
         raise CannotBind(UNIX + path, error) from error
-    return made
+    return sock
 
 
 def _listen(bound: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""The machine that this process really has: CPUs and memory, as affinity and control groups leave them.
+"""The CPUs and the memory that this process may use, by affinity and control groups.
 
 Pure functions over the text of /proc and cgroup files; one thin edge reads them. A container's quota is invisible to
 `os.cpu_count`, which is why thread pools sized by it fight each other.
@@ -54,7 +54,7 @@ class MemoryBudget:
     @property
     def total(self) -> int | None:
         """The smaller of the two; None if neither is known."""
-        return min((known for known in (self.physical, self.limit) if known is not None), default=None)
+        return min((each for each in (self.physical, self.limit) if each is not None), default=None)
 
 
 # --- Pure: text in, numbers out ---------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def groups(controller: str, cgroup: str, mountinfo: str) -> list[Group]:
 
     A limit may stand at any level and the least holds, so each level up to the mount point is listed.
     """
-    found = []
+    groups = []
     for line in cgroup.splitlines():
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -109,8 +109,8 @@ def groups(controller: str, cgroup: str, mountinfo: str) -> list[Group]:
         if not path.startswith("/") or (version == 1 and controller not in controllers.split(",")):
             continue
         for root, point in _mounts(mountinfo, version, controller):
-            found += [Group(version, directory) for directory in _upwards(point, root, path)]
-    return found
+            groups += [Group(version, directory) for directory in _upwards(point, root, path)]
+    return groups
 
 
 def _mounts(mountinfo: str, version: int, controller: str) -> Iterator[tuple[str, str]]:
@@ -127,7 +127,7 @@ def _mounts(mountinfo: str, version: int, controller: str) -> Iterator[tuple[str
 def _upwards(point: str, root: str, path: str) -> list[str]:
     """Directories from the process's own group up to the mount point.
 
-    Inside a container the path may be told as the host sees it; then only what is below the mounted root is there.
+    Inside a container the path may be that of the host; then only what is below the mounted root is there.
     """
     inner = PurePosixPath(path)
     below = inner.relative_to(root) if inner.is_relative_to(root) else PurePosixPath()
@@ -167,8 +167,8 @@ def _groups(read: Read, controller: str) -> Sequence[Group]:
 
 def cpu_budget() -> CpuBudget:
     """What this process may use now. Reads a few small files."""
-    told = hasattr(os, "sched_getaffinity")  # not on macOS
-    return CpuBudget(len(os.sched_getaffinity(0)) if told else os.cpu_count() or 1, cpu_quota(_read))
+    has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
+    return CpuBudget(len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1, cpu_quota(_read))
 
 
 def number_of_workers(text: str) -> int:
@@ -183,7 +183,7 @@ def memory_budget() -> MemoryBudget:
     """What this process may use now. Reads a few small files."""
     try:
         physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows, or a system that does not tell
+    except (AttributeError, ValueError, OSError):  # Windows, or a system that does not report it
         physical = None
     return MemoryBudget(physical, memory_max(_read))
 

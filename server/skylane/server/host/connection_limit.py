@@ -1,4 +1,4 @@
-"""Connections that a port has no room for: counted, and told of now and then."""
+"""Connections beyond the limit of a port: counted, and logged at intervals."""
 
 import logging
 import math
@@ -9,11 +9,11 @@ log = logging.getLogger(__name__)
 Port = Literal["grpc", "http"]
 
 TOLD_S: Final = 10.0
-"""Refused connections are told of no more often, so that those who come again at once do not fill the log."""
+"""Refused connections are logged at most this often, so that clients that reconnect at once do not fill the log."""
 
 
 class RefusedConnections:
-    """What one port has refused. For the thread that accepts; any may read."""
+    """Connections that one port has refused. For the accepting thread; any thread may read."""
 
     def __init__(self, port: Port, connections_max: int, advice: str) -> None:
         """`advice`: what an operator can do about it."""
@@ -24,7 +24,7 @@ class RefusedConnections:
         self._quiet_until = -math.inf
 
     def refuse(self, now: float) -> None:
-        """One more was closed at once. `now`: seconds of any clock that does not run back."""
+        """Count a connection that was closed at once. `now`: seconds of any monotonic clock."""
         self.refused += 1
         if now >= self._quiet_until:
             self._quiet_until = now + TOLD_S

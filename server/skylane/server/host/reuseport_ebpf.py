@@ -1,4 +1,4 @@
-"""Connections to workers in turn: 8 connections to 2 workers are 4 and 4, where the kernel's hash may make 6 and 2.
+"""Distributes connections to workers in turn: 8 connections to 2 workers become 4 and 4; by hash they may be 6 and 2.
 
 A program of eleven instructions counts connections and picks the next worker's socket, inside the kernel. Linux allows
 it to processes with CAP_BPF; without it, and on other systems, the hash stays. Knows nothing of gRPC: it finds this
@@ -25,7 +25,7 @@ _ATTRIBUTES_BYTES = 128
 
 
 def share_in_turn(port: int, workers: int) -> bool:
-    """Let the kernel hand the connections of this port to its workers in turn; False if it does not let us.
+    """Let the kernel hand the connections of this port to its workers in turn. Returns False if that is not permitted.
 
     Call it in each worker once it listens: all their sockets are one group, and the latest program holds for it. While
     fewer listen, as when one has ended, a turn of nobody's goes to a socket picked by hash.
@@ -35,10 +35,10 @@ def share_in_turn(port: int, workers: int) -> bool:
     except OSError:
         return False
     try:
-        told = [_attach(listening, program) for listening in _listening(port)]
+        attached = [_attach(listening, program) for listening in _listening(port)]
     finally:
         os.close(program)  # the kernel keeps it as long as it is attached
-    return bool(told) and all(told)
+    return bool(attached) and all(attached)
 
 
 def possible() -> bool:
@@ -51,7 +51,7 @@ def possible() -> bool:
 
 
 def allowed() -> bool:
-    """Whether this process has the right to ask. One without must not even try: some sandboxes end those who do."""
+    """Whether this process has the right. Without it, it must not try: some sandboxes end processes that do."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
@@ -114,13 +114,13 @@ def _bpf(command: int, attributes: bytes) -> int:
 def _listening(port: int) -> Iterator[socket.socket]:
     """This process's own sockets that listen on the port, each closed again by the next step."""
     for name in os.listdir("/proc/self/fd"):
-        made = _socket_of(int(name))
-        if made is None:
+        sock = _socket_of(int(name))
+        if sock is None:
             continue
-        with made:
-            internet = made.family in (socket.AF_INET, socket.AF_INET6)
-            if internet and made.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and made.getsockname()[1] == port:
-                yield made
+        with sock:
+            internet = sock.family in (socket.AF_INET, socket.AF_INET6)
+            if internet and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and sock.getsockname()[1] == port:
+                yield sock
 
 
 def _socket_of(file: int) -> socket.socket | None:

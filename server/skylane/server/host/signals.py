@@ -1,4 +1,4 @@
-"""Signals: which ones end the server, which one makes it poll its files, and which ones mean nothing.
+"""Signals: those that end the server, the one that makes it poll its files, and those that are ignored.
 
 SIGTERM, SIGINT and SIGQUIT drain and end it. SIGHUP makes it poll the repository, the certificates and the tokens now,
 as `systemctl reload` and the scripts of logrotate expect. SIGUSR1 and SIGUSR2 are ignored. Their default, of SIGHUP as
@@ -19,9 +19,9 @@ IGNORED: Final = ("SIGUSR1", "SIGUSR2")
 
 
 def ignore_others() -> None:
-    """Let no signal end the process that is not meant to: from its first line on, before it can handle any."""
+    """Ignore signals that must not end the process, before its handlers are installed."""
     if threading.current_thread() is not threading.main_thread():
-        return  # a server inside another program, whose signals are not ours
+        return  # the server runs inside another program, which handles signals
     for name in (RELOADING, *IGNORED):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -29,15 +29,15 @@ def ignore_others() -> None:
 
 def asked_to_stop() -> asyncio.Event:
     """Set by the first signal that ends the server from now on. Needs a running event loop."""
-    asked = asyncio.Event()
+    event = asyncio.Event()
     for name in ENDING:
-        asyncio.get_running_loop().add_signal_handler(getattr(signal, name), asked.set)
-    return asked
+        asyncio.get_running_loop().add_signal_handler(getattr(signal, name), event.set)
+    return event
 
 
-async def unless_asked_to_stop(asked: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
-    """Do the work to its end. Raises StoppedEarly as soon as a signal asks to stop before that."""
-    task, stop = asyncio.ensure_future(work), asyncio.ensure_future(asked.wait())
+async def until_stopped(stop_signal: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work. Raises StoppedEarly if a signal ends the server before the work is done."""
+    task, stop = asyncio.ensure_future(work), asyncio.ensure_future(stop_signal.wait())
     try:
         await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -54,7 +54,7 @@ def on_reload(reload: Callable[[], None]) -> None:
 
 
 def ignore_all() -> None:
-    """Ignore every signal from now on: all is done, and one more SIGTERM shall not make a failure of a clean end.
+    """Ignore every signal from now on: another SIGTERM must not turn a clean exit into a failure.
 
     Needs a running event loop, which would restore what each signal does by default when it is closed.
     """

@@ -1,8 +1,8 @@
-"""How large the body of a request may be, and a count of the JSON values in it before they are built. Pure.
+"""The size limits of request bodies, and a count of the JSON values in a body before it is decoded. Pure.
 
-A value of JSON becomes a Python object of ten to a hundred times its text, and gzip packs a thousand bytes into one. So
-both are bounded by what the model can take: its rows × the values of a row. The count looks at bytes alone, several
-hundred megabytes a second, and never at more of them than the limits allow.
+A JSON value becomes a Python object of ten to a hundred times its text, and gzip can pack a thousand bytes into one. So
+bodies are limited by what the model can take: its rows × the values of a row. The count reads bytes only, several
+hundred megabytes per second, and never more of them than the limits allow.
 """
 
 import math
@@ -13,44 +13,43 @@ from skylane.server.core.text import quoted
 from skylane.server.core.types import Interface
 
 JSON_BYTES_MAX: Final = 16 * 2**20
-"""JSON of one request, whatever the model: it is decoded in one piece, during which no other thread runs."""
+"""JSON of one request for any model: it is decoded in one step, during which no other thread runs."""
 JSON_VALUES_MAX: Final = 3 * 2**18
-"""Values of JSON in one request, whatever the model; they take about 50 ms to decode."""
+"""JSON values in one request for any model; they take about 50 ms to decode."""
 UNPACKED_BYTES_MAX: Final = 16 * 2**20
-"""What one compressed body may unpack to."""
+"""Size of one compressed body after decompression."""
 UNPACKED_FREE_BYTES: Final = 2**20
-"""As far as this a body may unpack however small it was; beyond it `UNPACKED_RATIO_MAX` holds."""
+"""Up to this size, `UNPACKED_RATIO_MAX` does not apply."""
 UNPACKED_RATIO_MAX: Final = 100
 """Unpacked bytes for each byte that was received. Rows of measurements have 2 to 10, equal rows up to some hundred."""
 
 CONTAINER_VALUES: Final = 4
-"""A list or an object counts as so many values: it takes that much memory and time, even if it is empty."""
+"""A list or an object counts as this many values: even an empty one takes that much memory and time."""
 NUMBER_BYTES: Final = 64
 """JSON of one number, with the white space around it."""
 ESCAPED_BYTES: Final = 6
 """JSON of one character of a name, where it is escaped."""
 TOLERANCE: Final = 2
-"""Bodies up to so many times the largest that the model takes are decoded, so that they get the error that names what
-is wrong with them."""
+"""Bodies up to this many times the largest that the model takes are decoded, so that the error can name the fault."""
 ANYWAY_BYTES: Final = 64 * 2**10
 ANYWAY_VALUES: Final = 4096
-"""What every body may have, for small models and for what surrounds the rows."""
+"""Allowed in every body, for small models and for the JSON around the rows."""
 
 
 @dataclass(frozen=True)
 class BodyLimits:
-    """What one body may hold."""
+    """Limits of one body."""
 
     bytes_max: int
     """Unpacked."""
     values_max: int
     """Values of JSON, counted as `ValueCount` does."""
     reason: str = "this request takes no more"
-    """What the limits come from."""
+    """The reason for the limits, for errors."""
 
 
 SMALL: Final = BodyLimits(ANYWAY_BYTES, ANYWAY_VALUES)
-"""For requests that bring no rows."""
+"""For requests without rows."""
 
 
 def limits_of(interface: Interface, rows_max: int) -> BodyLimits:
@@ -72,10 +71,10 @@ def limits_of(interface: Interface, rows_max: int) -> BodyLimits:
 
 
 class ValueCount:
-    """Counts the values of a JSON text that grows, no more exactly than is needed to know whether they are too many.
+    """Counts the values of a growing JSON text, as exactly as needed to know whether there are too many.
 
-    A comma separates two values, and a bracket or a brace begins some; those within strings do not count. What is in
-    strings is told apart only if there would be too many otherwise.
+    A comma separates two values, and a bracket or brace begins some; those within strings do not count. Strings are
+    recognised only if the count would be too high otherwise.
     """
 
     def __init__(self, values_max: int) -> None:
@@ -101,7 +100,7 @@ class ValueCount:
 
     def _count_exactly(self, part: bytes) -> None:
         part = self._escape + part
-        odd = (len(part) - len(part.rstrip(b"\\"))) % 2  # the next part begins with what is escaped
+        odd = (len(part) - len(part.rstrip(b"\\"))) % 2  # the escaped character is in the next part
         self._escape = part[len(part) - odd :]
         part = part[: len(part) - odd].replace(b"\\\\", b"").replace(b'\\"', b"")
         self._quotes += part.count(b'"')

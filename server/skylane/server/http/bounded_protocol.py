@@ -1,8 +1,8 @@
-"""One connection: uvicorn's HTTP/1.1 with the bounds that it lacks.
+"""One connection: uvicorn's HTTP/1.1 with limits that it lacks.
 
-Of uvicorn 0.54 with httptools: heads, trailers and chunk extensions may be of any size, a connection that never sends
-a whole request stays open for ever, connections are not counted before they ask something, and a request that offers
-an upgrade, as Java's client does with every first one, loses its body and leaves the connection deaf.
+In uvicorn 0.54 with httptools, header sections, trailers and chunk extensions have no size limit, a connection that
+never sends a whole request stays open for ever, connections are not counted before their first request, and a request
+that offers an upgrade, such as the first one of Java's client, loses its body and blocks the connection.
 """
 
 import asyncio
@@ -15,39 +15,39 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from skylane.server.core import request_ids
 from skylane.server.host.connection_limit import RefusedConnections
-from skylane.server.http.error_responses import told
+from skylane.server.http.error_responses import error_body
 from skylane.server.http.seats import Seats
 from skylane.server.observability.http_request_log import HttpRequestListener, HttpRequestRecord
 
 HEALTH: Final = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
-"""Paths of probes, which are answered under every name and however many connections there are."""
+"""Paths of probes, which are answered for every host name and beyond the connection limit."""
 RESERVED: Final = "skylane.reserved"
-"""Key of a scope: the connection is one of those kept for health alone."""
+"""Key of a scope: the connection is one of those reserved for health checks."""
 RESERVED_REQUEST_S: Final = 5.0
-"""Seconds in which a request on such a connection must have come whole."""
+"""Seconds within which a request on such a connection must have arrived whole."""
 
 FRAMING_BYTES_EACH: Final = 16
-"""Framing that a byte of a body may bring along: chunks of one byte take six."""
+"""Bytes of framing allowed per byte of a body: chunks of one byte need six."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one peer, and all together, may take."""
+    """Limits of one connection, and of all together."""
 
     head_bytes: int = 64 * 2**10
-    """Of a request's line and header fields; trailers and the framing of chunks count as well. Beyond it: 431."""
+    """Of the request line and header fields; trailers and the framing of chunks count too. Beyond it: 431."""
     connections: int = 1000
-    """Beyond it those that rest are closed, see http/seats.py."""
+    """Beyond it, idle connections are closed, see http/seats.py."""
     request_s: float = 60.0
-    """Seconds in which a request must have come whole; else the connection is closed."""
+    """Seconds within which a request must have arrived whole; else the connection is closed."""
     idle_s: int = 75
-    """Seconds that a connection may rest between two requests; then it is closed."""
+    """Seconds that a connection may be idle between two requests; then it is closed."""
     unread_s: float = 60.0
-    """Seconds for which a peer may take nothing of an answer; then it is cut off, where the system can count them."""
+    """Seconds for which a peer may read nothing of a response; then it is disconnected, if the system supports that."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """See the module."""
+    """One connection."""
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class BoundedProtocol(HttpToolsProtocol):
         http_requests: HttpRequestListener | None = None,
         **kwargs: Any,
     ) -> None:
-        """`refused_connections` counts connections beyond the limit. `http_requests` hears of requests that no
-        application sees.
+        """`refused_connections` counts connections beyond the limit. `http_requests` is notified of requests
+        that do not reach the application.
         """
         super().__init__(*args, **kwargs)
         self._http_requests, self._seats = http_requests, seats
@@ -68,12 +68,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._begun = 0
         """Requests that have begun on this connection."""
         self._framing_bytes = 0
-        """Of the request that is coming, what came after the read in which it began."""
+        """Of the request that is arriving: bytes after the read in which it began, except its body."""
         self._body_bytes = 0
         self._receiving: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Find a place, which may be that of another."""
+        """Take a seat, possibly that of another connection."""
         super().connection_made(transport)
         seat = self._seats.enter(self)
         self._reserved = seat.reserved
@@ -89,7 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and hold what was neither body nor the next request against the limit."""
+        """Parse, and count what is neither body nor the next request against the limit."""
         self._unset_keepalive_if_required()
         if self._receiving is None:
             self._await_whole_request()
@@ -97,7 +97,7 @@ class BoundedProtocol(HttpToolsProtocol):
             data = self._feed(data)
 
     def _feed(self, data: bytes) -> bytes:
-        """Parse a part of what came, and give what is to be parsed next."""
+        """Parse a part of the data. Returns what is to be parsed next."""
         begun, body_bytes = self._begun, self._body_bytes
         try:
             self.parser.feed_data(data)
@@ -114,16 +114,16 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._seats.wake(self)
+        self._seats.mark_busy(self)
         if self._reserved:
             self.scope[RESERVED] = True  # type: ignore[typeddict-unknown-key]
-        if self._receiving is None:  # it came in one read with the end of another
+        if self._receiving is None:  # it arrived in one read with the end of another
             self._await_whole_request()
         self._begun += 1
         self._framing_bytes = self._body_bytes = 0
 
     def on_headers_complete(self) -> None:
-        """See httptools. An offer to upgrade is declined before anything begins."""
+        """See httptools. An offer to upgrade is declined here."""
         if self.parser.should_upgrade():
             return
         super().on_headers_complete()
@@ -139,19 +139,19 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         super().on_message_complete()
         self._forget_timer()
-        self._rest_if_done()
+        self._mark_idle_if_done()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._rest_if_done()
+        self._mark_idle_if_done()
 
-    def _rest_if_done(self) -> None:
-        """An answer that the peer has not taken yet is no rest."""
+    def _mark_idle_if_done(self) -> None:
+        """Mark the connection as idle, unless the peer has not read its response."""
         if self.cycle.response_complete and self._receiving is None and not self.transport.get_write_buffer_size():
-            self._seats.rest(self)
+            self._seats.mark_idle(self)
 
     def _without_upgrade(self, rest: bytes) -> bytes:
-        """The request as if nothing had been offered: the parser believes that its body is another protocol."""
+        """Parse the request again without the offer, for which the parser would treat the body as another protocol."""
         method = self.parser.get_method()
         if method == b"CONNECT":
             self._refuse(405, "this is no proxy")
@@ -171,11 +171,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._receiving = None
 
     def _refuse(self, status: int, why: str) -> None:
-        """Answer as the applications do, and close: what follows cannot be read."""
+        """Respond as the application would, and close: what follows cannot be parsed."""
         if self.transport.is_closing():
             return
         http_request = HttpRequestRecord(request_ids.new_id(), time.monotonic())
-        content, request_id = told(why, http_request.request_id), http_request.request_id.encode()
+        content, request_id = error_body(why, http_request.request_id), http_request.request_id.encode()
         self.transport.write(
             b"HTTP/1.1 %d \r\ncontent-type: application/json\r\ncontent-length: %d\r\n%s: %s\r\n"
             b"x-content-type-options: nosniff\r\nconnection: close\r\n\r\n%s"

@@ -1,9 +1,9 @@
-"""What pages in a browser may do here: by the Host, Origin and Sec-Fetch-Site fields of their requests. Pure.
+"""What web pages may request, by the Host, Origin and Sec-Fetch-Site fields of their requests. Pure.
 
-A browser sends what any page asks for to any address that the user's machine reaches. So a page elsewhere could change
-models by a form that it submits (cross-site request forgery); and one whose own name is made to stand for 127.0.0.1
-could read everything as if it came from here (DNS rebinding). Programs other than browsers send no Origin, and are not
-concerned; who they are is told by tokens.
+A browser sends the requests of any page to any address that the user's machine can reach. So a page of another site
+could change models by submitting a form (cross-site request forgery), and a page whose host name is made to resolve to
+127.0.0.1 could read everything (DNS rebinding). Programs other than browsers send no Origin and are not affected; they
+are identified by tokens.
 """
 
 import ipaddress
@@ -17,7 +17,7 @@ from skylane.server.core.text import quoted
 ANY: Final = "*"
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-"""They change nothing; what they answer can be read by pages of this origin alone."""
+"""They change nothing, and only pages of this origin can read their responses."""
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -31,27 +31,27 @@ PREFLIGHT_AGE_S: Final = 600
 
 @dataclass(frozen=True)
 class Refused:
-    """A request that is not answered, and why."""
+    """The status and reason of a refused request."""
 
     status: int
     reason: str
 
 
 class BrowserRules:
-    """Decides about single requests."""
+    """Decides which requests are refused."""
 
     def __init__(self, hosts: Sequence[str], origins: Sequence[str], *, loopback: bool) -> None:
-        """`hosts`: names under which this server is asked, `origins`: those of pages elsewhere that may ask it; `*` in
-        either stands for all. `loopback`: whether the port is reachable from this machine alone.
+        """`hosts`: host names of this server; `origins`: origins of other sites whose pages may call it; `*` in either
+        means all. `loopback`: whether the port is reachable from this machine alone.
 
-        On other addresses any name is good where none is given: which names lead there cannot be known.
+        On other addresses every name is accepted if none is given, since the names of the address are not known.
         """
         self._hosts = frozenset(host.lower().rstrip(".") for host in hosts)
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
         self._check_hosts = (loopback or bool(hosts)) and ANY not in hosts
 
     def refusal(self, method: str, path: str, version: str, fields: Mapping[str, Sequence[str]]) -> Refused | None:
-        """Why a request is refused, if it is. `version`: HTTP's. `fields`: its header fields."""
+        """Why a request is refused; None if it is not. `version`: of HTTP. `fields`: header fields."""
         hosts = fields.get("host", ())
         if len(hosts) > 1 or (not hosts and version == "1.1"):
             return Refused(400, f"host: expected one field, as HTTP/1.1 demands, received {len(hosts)}")
@@ -67,7 +67,7 @@ class BrowserRules:
         return self._refusal_of_change(host, path, fields)
 
     def _refusal_of_change(self, host: str, path: str, fields: Mapping[str, Sequence[str]]) -> Refused | None:
-        """Of a request that has effects."""
+        """The same for a request that has effects."""
         origin, site = ", ".join(fields.get("origin", ())), ", ".join(fields.get("sec-fetch-site", ())).lower()
         if site in ("same-origin", "none") or (not origin and not site):
             return None
@@ -86,13 +86,13 @@ class BrowserRules:
             return False
 
     def allows(self, origin: str, path: str) -> bool:
-        """Whether pages of this foreign origin may ask for this path. `*` does not open what changes the models."""
+        """Whether pages of this other origin may request this path. `*` excludes paths that change models."""
         return origin.lower() in self._origins or (
             ANY in self._origins and origin != "" and not path.startswith("/v2/repository/models/")
         )
 
     def cors(self, origin: str, path: str) -> Mapping[str, str]:
-        """Header fields of an answer by which a page of another origin can read it."""
+        """Header fields of a response that let a page of another origin read it."""
         if not self._origins:
             return {}
         if not origin or not self.allows(origin, path):
@@ -105,12 +105,11 @@ class BrowserRules:
         }
 
     def preflight(self, origin: str, path: str) -> Mapping[str, str] | Refused:
-        """Header fields, beside those of `cors`, of the answer to a browser that asks whether a page may ask this; or
-        why it may not."""
+        """Header fields, in addition to those of `cors`, of a preflight response; or why it is refused."""
         if not self.allows(origin, path):
             return Refused(
                 403,
-                f"origin: pages of {quoted(origin)} may not ask this server: --allowed-origins names those that may",
+                f"origin: pages of {quoted(origin)} may not call this server: --allowed-origins names those that may",
             )
         return {
             "access-control-allow-methods": ALLOWED_METHODS,
@@ -120,11 +119,11 @@ class BrowserRules:
 
 
 def _foreign(where: str) -> Refused:
-    return Refused(403, f"origin: pages of {where} may not ask this server: --allowed-origins names those that may")
+    return Refused(403, f"origin: pages of {where} may not call this server: --allowed-origins names those that may")
 
 
 def _name_of(host: str) -> str:
-    """Without the port, and without the brackets of IPv6."""
+    """The host without its port, and without the brackets of IPv6."""
     host = host.strip().lower()
     if host.startswith("["):
         return host[1:].partition("]")[0]
@@ -132,14 +131,13 @@ def _name_of(host: str) -> str:
 
 
 def _is_origin_of(origin: str, host: str) -> bool:
-    """Whether a page of this origin came from the server that is asked under this name. The scheme is not compared: a
-    proxy in front may speak TLS for us."""
+    """Whether the origin and the Host field name the same server. Schemes may differ: a proxy may terminate TLS."""
     try:
         parts = urlsplit(origin.lower())
         if not parts.netloc or parts.scheme not in _DEFAULT_PORTS:
             return False
-        asked = urlsplit(f"{parts.scheme}://{host.lower()}")
+        server = urlsplit(f"{parts.scheme}://{host.lower()}")
         default = _DEFAULT_PORTS[parts.scheme]
-        return (parts.hostname, parts.port or default) == (asked.hostname, asked.port or default)
-    except ValueError:  # a port that is none
+        return (parts.hostname, parts.port or default) == (server.hostname, server.port or default)
+    except ValueError:  # an invalid port
         return False

@@ -1,7 +1,7 @@
-"""Where handlers give requests to the engine and wait for answers. Belongs to one event loop.
+"""Submits the requests of handlers to the engine, and waits for their replies. Belongs to one event loop.
 
-What the loop hands over in one turn goes to the engine as one list, beside what arrives over gRPC: the engine batches
-them all alike. An answer that is there at once, as of a small model or from the cache, costs no task and no timer.
+Requests of one turn of the loop are submitted as one list; the engine batches them together with those over gRPC. A
+reply that is available at once, from a small model or the cache, needs no task and no timer.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ Gone = Callable[[], Coroutine[Any, Any, None]]
 
 
 class EngineCalls:
-    """A sink for the engine, and a wait for handlers."""
+    """A Sink for the engine; handlers wait in `group`."""
 
     def __init__(self, engine: Answerer, clock: Callable[[], float]) -> None:
         """`clock`: the engine's. Needs a running event loop, whose own clock is the same."""
@@ -29,12 +29,12 @@ class EngineCalls:
         self._thread = threading.get_ident()
         self.clock = clock
         self.join_trace: Callable[[Call], None] | None = None
-        """Tells a tracer which call is made of the request at hand; None where nobody traces."""
+        """Attaches a call to the trace of the current request; None if tracing is not configured."""
 
     async def group(
         self, make: Callable[[Call], RequestGroup], deadline: float, gone: Gone, protocol: str, request_id: str = ""
     ) -> Reply:
-        """The engine's answer. `gone` ends when the caller has disconnected; what nobody waits for is not run.
+        """The engine's reply. `gone` ends when the caller has disconnected; the request is not run then.
 
         Raises ServingError.
         """
@@ -46,18 +46,18 @@ class EngineCalls:
         if not self._arrived:
             self._loop.call_soon(self._flush)
         self._arrived.append(make(call))
-        del make  # it may hold a body as Python objects, ten times its size, which the engine has read by then
+        del make  # it may hold a decoded body, ten times its size, which the engine has read by now
         try:
-            await asyncio.sleep(0)  # the flush has run when we are back
-            found = result.result() if result.done() else await self._wait(result, deadline, gone)
+            await asyncio.sleep(0)  # after this, the flush has run
+            reply = result.result() if result.done() else await self._wait(result, deadline, gone)
         finally:
             call.cancelled = not result.done()
-        if isinstance(found, ServingError):
-            raise found
-        return unpack(found)
+        if isinstance(reply, ServingError):
+            raise reply
+        return unpack(reply)
 
     async def _wait(self, result: "asyncio.Future[Result]", deadline: float, gone: Gone) -> Result:
-        """Wait for whichever comes first: the answer, the deadline, or the caller's end."""
+        """Wait for the reply, the deadline or the caller's disconnection, whichever comes first."""
         leaving = asyncio.create_task(gone())
         timeout_s = None if deadline == NO_DEADLINE else max(0.0, deadline - self.clock())
         try:
@@ -69,7 +69,7 @@ class EngineCalls:
             return result.result()
         if left:
             return CallCancelled("the caller has disconnected")
-        return DeadlineExpired("the deadline passed before the answer was there")
+        return DeadlineExpired("the deadline passed before the answer was ready")
 
     def _flush(self) -> None:
         arrived, self._arrived = self._arrived, []
@@ -84,7 +84,7 @@ class EngineCalls:
         self._deliver(calls, [error] * len(calls))
 
     def _deliver(self, calls: Sequence[Call], results: Sequence[Result]) -> None:
-        """Hand over on the loop's thread, once for the whole batch."""
+        """Set the results on the loop's thread, in one step for the whole batch."""
         if threading.get_ident() == self._thread:
             _hand_over(calls, results)
         elif not self._loop.is_closed():
@@ -94,5 +94,5 @@ class EngineCalls:
 def _hand_over(calls: Sequence[Call], results: Sequence[Result]) -> None:
     for call, result in zip(calls, results, strict=True):
         call.done = True
-        if not call.handle.done():  # else its caller has gone
+        if not call.handle.done():  # else its caller has disconnected
             call.handle.set_result(result)

@@ -1,4 +1,4 @@
-"""Errors → HTTP: one table for every protocol spoken over it. The words are those of the gRPC status."""
+"""Errors → HTTP status: one table for every protocol over HTTP. The texts are those of gRPC."""
 
 import math
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ STATUS_OF: Final[Mapping[type[ServingError], int]] = {
     errors.BadRequest: 400,  # caller: fix the request
     errors.InputMismatch: 400,
     errors.TooManyRows: 400,
-    errors.Unauthenticated: 401,  # caller: send a token that is good
-    errors.PermissionDenied: 403,  # caller: ask for a wider one
+    errors.Unauthenticated: 401,  # caller: send a valid token
+    errors.PermissionDenied: 403,  # caller: get a token with a wider scope
     errors.ModelNotFound: 404,  # caller: fix the name
     errors.MessageTooLarge: 413,  # caller: send less at once
     errors.CallCancelled: 499,  # nobody: the caller has disconnected
-    errors.ModelFailed: 500,  # us: logged with its traceback
+    errors.ModelFailed: 500,  # server: logged with its traceback
     errors.NotHere: 501,  # caller: do it another way
-    errors.Overloaded: 503,  # caller: come back later; what other model servers say here, and balancers understand
+    errors.Overloaded: 503,  # caller: retry later; other model servers and load balancers use this status too
     errors.ShuttingDown: 503,  # caller: another server
     errors.StillLoading: 503,  # caller: again in a moment, or another server
     errors.DeadlineExpired: 504,  # nobody: the caller has given up
@@ -30,31 +30,31 @@ STATUS_OF: Final[Mapping[type[ServingError], int]] = {
 
 
 def response_to(error: ServingError, request_id: str) -> Response:
-    """What a caller of this error gets: `{"error": text}`, as the protocols agree, and the request's id."""
+    """The response to this error: `{"error": text}`, as all protocols have it, and the request's id."""
     headers: dict[str, str] = {}
     if isinstance(error, Overloaded):
         headers["retry-after"] = str(math.ceil(error.retry_after_ms / 1000))
         headers["retry-after-ms"] = str(error.retry_after_ms)
     elif isinstance(error, Unauthenticated):
         headers["www-authenticate"] = "Bearer"
-    return _told(STATUS_OF[type(error)], str(error), request_id, headers)
+    return _error(STATUS_OF[type(error)], str(error), request_id, headers)
 
 
 def response_to_misuse(error: HTTPException, request_id: str) -> Response:
-    """For what only HTTP knows: paths, methods, encodings."""
-    return _told(error.status_code, error.detail, request_id, dict(error.headers or {}))
+    """The response to errors that exist only over HTTP: of paths, methods, encodings."""
+    return _error(error.status_code, error.detail, request_id, dict(error.headers or {}))
 
 
 def wrong_method(received: str, allowed: str) -> HTTPException:
-    """For a path that takes other methods: `allowed`, with commas."""
+    """The error for a path that takes other methods. `allowed`: separated by commas."""
     allowed = ", ".join(sorted(allowed.split(", ")))
     return HTTPException(405, f"method: expected {allowed} at this path, received {received}", {"Allow": allowed})
 
 
-def told(text: str, request_id: str) -> bytes:
-    """The body of every refusal."""
+def error_body(text: str, request_id: str) -> bytes:
+    """The body of every error."""
     return msgspec.json.encode({"error": text, "request_id": request_id})
 
 
-def _told(status: int, text: str, request_id: str, headers: Mapping[str, str]) -> Response:
-    return Response(told(text, request_id), status, headers, media_type="application/json")
+def _error(status: int, text: str, request_id: str, headers: Mapping[str, str]) -> Response:
+    return Response(error_body(text, request_id), status, headers, media_type="application/json")

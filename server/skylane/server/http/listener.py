@@ -1,4 +1,4 @@
-"""The HTTP port: its sockets, uvicorn on them, and their end."""
+"""The HTTP port: binds its sockets, runs uvicorn on them, and closes them."""
 
 import asyncio
 import socket
@@ -19,8 +19,8 @@ from skylane.server.observability.http_request_log import HttpRequestListener
 
 LIMITS: Final = Limits()
 CLOSE_S_MAX: Final = 1.0
-"""What connections get to take the last bytes of their answers."""
-CLOSE_LOOK_S: Final = 0.01
+"""How long connections have to read the last bytes of their responses."""
+CLOSE_POLL_S: Final = 0.01
 
 
 class Application(Protocol):
@@ -28,14 +28,14 @@ class Application(Protocol):
 
     @property
     def open(self) -> int:
-        """Requests that have begun and whose answer is not yet with the connection."""
+        """Requests that have begun and whose response has not been handed to the connection."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
 
 
 class HttpListener:
-    """Where HTTP callers connect. Bound when made, receiving from `start` on."""
+    """The HTTP port. Bound when created, receiving from `start` on."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class HttpListener:
         )
 
     async def start(self) -> None:
-        """Begin to receive."""
+        """Receive requests."""
         config = self._server.config
         config.load()
         config.ssl = self._tls
@@ -93,7 +93,7 @@ class HttpListener:
 
     @property
     def busy(self) -> bool:
-        """Whether a request is open whose answer is not yet with its connection."""
+        """Whether a request is open whose response has not been handed to its connection."""
         return self._application.open > 0
 
     @property
@@ -102,16 +102,16 @@ class HttpListener:
         return len(self._server.server_state.connections)
 
     def poll_certificates(self) -> None:
-        """See whether there are other certificates now. Thread-safe."""
+        """Read the certificates again if they have changed. Thread-safe."""
         if isinstance(self._tls, RotatingContext):
             self._tls.poll()
 
     def release(self) -> None:
-        """Let the port go; for a server that never starts."""
+        """Release the port of a server that never starts."""
         self._bound.close()
 
     async def close(self) -> None:
-        """Close every connection; answers that are written already get a moment to leave.
+        """Close every connection; responses that are written already have CLOSE_S_MAX to be read.
 
         Requests still open learn that their caller has gone, and end: cancelled, uvicorn would log each as a fault.
         """
@@ -122,13 +122,13 @@ class HttpListener:
             connection.transport.close()
         ends_at = loop.time() + CLOSE_S_MAX
         while (state.connections or state.tasks) and loop.time() < ends_at:
-            await asyncio.sleep(CLOSE_LOOK_S)
+            await asyncio.sleep(CLOSE_POLL_S)
         for connection in list(state.connections):
             connection.transport.abort()
 
 
 def _set_options(limits: Limits, listening: socket.socket) -> None:
-    """Options of a socket that listens, which its connections inherit."""
+    """Options of a listening socket, which its connections inherit."""
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(limits.unread_s * 1000))

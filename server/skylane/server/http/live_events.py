@@ -1,6 +1,6 @@
-"""The live page: its files, the figures that it follows, and what it tells of one version.
+"""The live page: its files, the stream of figures that it shows, and the manifest of one version.
 
-The figures come as server-sent events, for those whose token allows `metrics`. A stream ends when the server drains.
+The figures are sent as server-sent events if the token allows `metrics`. A stream ends when the server drains.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route as HttpRoute
 from starlette.types import Receive, Scope, Send
 
-from skylane.server.http.handler_context import Context, entered
+from skylane.server.http.handler_context import Context, with_errors
 
 EVERY_S: Final = 2.0
-LOOK_S: Final = 0.2
-"""How often a stream looks whether the server drains."""
+DRAIN_POLL_S: Final = 0.2
+"""How often a stream checks whether the server drains."""
 STREAMS_MAX: Final = 32
-"""Pages that are followed at a time; each costs a look at the statistics every two seconds."""
+"""Streams at a time; each takes a snapshot of the statistics every two seconds."""
 
 _FILES: Final = importlib.resources.files("skylane.server.http").joinpath("page")
 _TYPES: Final = {"live.css": "text/css", "live.js": "text/javascript", "figures.js": "text/javascript",
@@ -43,7 +43,7 @@ def routes(context: Context) -> list[HttpRoute]:
         ("/live/models/{model}/{version}", _version),
         ("/live/{file}", _file),
     )
-    return [HttpRoute(path, entered(partial(handler, context)), methods=["GET"]) for path, handler in handlers]
+    return [HttpRoute(path, with_errors(partial(handler, context)), methods=["GET"]) for path, handler in handlers]
 
 
 async def _page(context: Context, _: Request) -> Response:
@@ -65,7 +65,7 @@ def _asset(name: str, media_type: str) -> Response:
 
 
 async def _version(context: Context, request: Request) -> Response:
-    """The manifest, but for the profile of the training data, which the page does not show."""
+    """The manifest without the profile of the training data, which the page does not show."""
     served_version = context.routes().served_version(context.route(request))
     manifest = msgspec.json.decode(served_version.model.manifest_json or b"{}", type=dict[str, msgspec.Raw])
     manifest.pop("profile", None)
@@ -73,19 +73,19 @@ async def _version(context: Context, request: Request) -> Response:
 
 
 class _Streams:
-    """Pages that are followed now."""
+    """The open streams."""
 
     def __init__(self) -> None:
         self._open = 0
 
     async def answer(self, context: Context, request: Request) -> Response:
-        """A stream of figures, or 503 beyond the bound."""
+        """A stream of figures, or 503 beyond the limit."""
         context.grant(request).check("metrics")
         if context.live is None:
             raise HTTPException(404, "this server has no live metrics")
         if self._open >= STREAMS_MAX:
             raise HTTPException(503, f"{STREAMS_MAX} live pages are open already, which is the limit")
-        self._open += 1  # from now on: the first figures are sent some turns later
+        self._open += 1  # now, not when the first figures are sent
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return _Stream(self._left, _events(context), headers=headers, media_type="text/event-stream")
 
@@ -94,7 +94,7 @@ class _Streams:
 
 
 class _Stream(StreamingResponse):
-    """A stream that tells when it ends, even if it never began."""
+    """A stream that calls `ended` when it ends, even if it never began."""
 
     def __init__(self, ended: Callable[[], None], content: AsyncIterator[bytes], **options: Any) -> None:
         super().__init__(content, **options)
@@ -109,10 +109,10 @@ class _Stream(StreamingResponse):
 
 async def _events(context: Context) -> AsyncIterator[bytes]:
     assert context.live is not None
-    looks = round(EVERY_S / LOOK_S)
+    polls = round(EVERY_S / DRAIN_POLL_S)
     for turn in itertools.count():
         if context.readiness.draining:
             break
-        if turn % looks == 0:
+        if turn % polls == 0:
             yield b"data: " + await context.live() + b"\n\n"
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(DRAIN_POLL_S)

@@ -1,4 +1,4 @@
-"""What people and probes look at: health, metrics, the OpenAPI document and its page."""
+"""Pages for people and probes: health, metrics, the OpenAPI document and its page."""
 
 import asyncio
 import base64
@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
 
 from skylane.server.http import openapi
-from skylane.server.http.handler_context import Context, entered, json_response
+from skylane.server.http.handler_context import Context, json_response, with_errors
 from skylane.server.http.v2_routes import ready_response
 
 GZIP_LEVEL: Final = 5
@@ -26,7 +26,7 @@ _PAGE: Final = importlib.resources.files("skylane.server.http").joinpath("page.h
 def routes(context: Context) -> list[HttpRoute]:
     """Every path that belongs to no protocol."""
     return [
-        HttpRoute(path, entered(partial(handler, context)), methods=["GET"])
+        HttpRoute(path, with_errors(partial(handler, context)), methods=["GET"])
         for path, handler in (
             ("/healthz", _alive),
             ("/readyz", _ready),
@@ -38,7 +38,7 @@ def routes(context: Context) -> list[HttpRoute]:
 
 
 async def _alive(_: Context, __: Request) -> Response:
-    """The process answers; nothing else is asked of it."""
+    """Liveness: the process answers."""
     return json_response({"live": True})
 
 
@@ -79,14 +79,16 @@ async def _openapi(context: Context, request: Request) -> Response:
 
 
 async def _docs(_: Context, __: Request) -> Response:
-    """The page reads the document in the browser, so it shows nothing by itself. It loads nothing from elsewhere."""
+    """The page, which reads the OpenAPI document in the browser. It loads nothing from other sites."""
     return Response(_PAGE, headers={"content-security-policy": _POLICY}, media_type="text/html")
 
 
 def _hashes(tag: str) -> str:
     """The hashes by which a browser knows the page's own script or style."""
-    found = re.findall(f"<{tag}>(.*?)</{tag}>", _PAGE, re.DOTALL)
-    return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in found)
+    elements = re.findall(f"<{tag}>(.*?)</{tag}>", _PAGE, re.DOTALL)
+    return " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in elements
+    )
 
 
 _POLICY: Final = (

@@ -1,4 +1,4 @@
-"""Bodies of requests, received within bounds: of one, of all that are held at once, and of what they unpack to."""
+"""Receives request bodies within limits: of one, of all that are held at once, and of their decompressed size."""
 
 import asyncio
 import zlib
@@ -25,22 +25,22 @@ from skylane.server.http.body_limits import (
 HELD_MESSAGES_MAX: Final = 4
 """Bodies of all requests in flight may take this many times the largest message; more are refused until some end."""
 HELD_UNPACKED_MAX: Final = 4
-"""What they were unpacked to may take this many times the largest."""
+"""Their decompressed content may take this many times the largest."""
 RETRY_MS: Final = 100
 SLICE_BYTES: Final = 64 * 2**10
-"""So much is unpacked and counted at a time; then others have their turn."""
+"""Decompressed and counted in one step; then other tasks may run."""
 
 _WINDOW: Final = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
 class Bodies:
-    """Receives bodies, and knows how many bytes of them are held."""
+    """Receives bodies, and counts the bytes that are held."""
 
     def __init__(self, message_bytes_max: int, too_large: Callable[[int], MessageTooLarge]) -> None:
-        """`too_large`: what a caller hears whose message has so many bytes."""
+        """`too_large`: number of bytes → the error for a message of that size."""
         self.bytes_max, self.too_large = message_bytes_max, too_large
         self.parsing = asyncio.Semaphore()
-        """One large body at a time becomes Python objects."""
+        """One large body is parsed at a time."""
         self._limits = WeakKeyDictionary[ServedVersion, BodyLimits]()
         self.held, self.unpacked = (
             Budget("bytes of requests", HELD_MESSAGES_MAX * message_bytes_max),
@@ -102,7 +102,7 @@ class Budget:
 
 
 class Room:
-    """What one request holds."""
+    """What one request holds of the budgets."""
 
     def __init__(self, received: Budget, unpacked: Budget) -> None:
         self._budgets = {False: received, True: unpacked}
@@ -121,7 +121,7 @@ class Room:
 
 
 class Body:
-    """One body that comes in parts: unpacked, counted and held against its limits. Knows no sockets."""
+    """One body that arrives in parts: decompressed, counted and checked against its limits. Knows no sockets."""
 
     def __init__(
         self, bodies: Bodies, room: Room, limits: BodyLimits, encoding: str = "identity", json_size: int | None = None
@@ -142,7 +142,7 @@ class Body:
         self._values = ValueCount(limits.values_max)
         self._content = bytearray()
         self.received = 0
-        """Bytes as they came."""
+        """Bytes before decompression."""
 
     @property
     def size(self) -> int:
@@ -164,7 +164,7 @@ class Body:
         )
 
     def feed(self, part: bytes) -> Iterator[None]:
-        """Take what came. Yields between two steps of some work, so that others have their turn.
+        """Process a part. Yields between two steps, so that other tasks may run.
 
         Raises MessageTooLarge, Overloaded or BadRequest.
         """
@@ -173,7 +173,9 @@ class Body:
             yield from self._hold(part)
             return
         room = 0
-        while (part or room == 0) and not self._unpacker.eof:  # no room left: there may be more inside the unpacker
+        while (
+            part or room == 0
+        ) and not self._unpacker.eof:  # when the room was filled, the decompressor may hold more
             room = min(SLICE_BYTES, self._bytes_max - self.size + 1)
             try:
                 unpacked = self._unpacker.decompress(part, room)
@@ -203,7 +205,7 @@ class Body:
                 yield
 
     def whole(self) -> bytes:
-        """The body, when all has come. Raises BadRequest."""
+        """The whole body, when all parts have arrived. Raises BadRequest."""
         if self._unpacker is not None and not self._unpacker.eof:
             raise BadRequest(f"the body ends before its {self._encoding} does")
         return bytes(self._content)

@@ -1,8 +1,8 @@
-"""Which connections a port keeps when there are more than it may have. Pure.
+"""Which connections a port keeps when the limit is reached. Pure.
 
-A newcomer takes the place of whoever has rested longest: between two requests, or before the first. Where nobody rests,
-it gets one of a few reserved places, on which health alone is answered; so a probe is heard however many connections
-are busy, slow or silent. Of the reserved places the oldest is given up first.
+A new connection takes the seat of the one that has been idle longest, between two requests or before the first. If none
+is idle, it gets one of a few reserved seats, on which only health checks are answered; so probes are answered however
+many connections are busy, slow or silent. Of the reserved seats, the oldest is reused first.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ Connection = TypeVar("Connection")
 
 @dataclass(frozen=True, slots=True)
 class Seat(Generic[Connection]):
-    """Where a newcomer is."""
+    """The seat of a new connection."""
 
     reserved: bool
     closed: Connection | None
-    """Whose place it has, and who is to be closed."""
+    """The connection that had the seat, and must be closed."""
     refused: bool = False
-    """Whether `closed` was on a reserved place, that is to say refused."""
+    """Whether `closed` had a reserved seat, which counts as refused."""
 
 
 class Seats(Generic[Connection]):
@@ -30,21 +30,21 @@ class Seats(Generic[Connection]):
     def __init__(self, places: int, reserved_places: int = RESERVED_PLACES) -> None:
         self._places, self._reserved_places = places, reserved_places
         self._seated: set[Connection] = set()
-        self._resting: dict[Connection, None] = {}
-        """Of the seated, who has rested longest first."""
+        self._idle: dict[Connection, None] = {}
+        """The idle ones among the seated, the longest idle first."""
         self._reserved: dict[Connection, None] = {}
         """Oldest first."""
 
     def enter(self, connection: Connection) -> Seat[Connection]:
-        """A newcomer, which has asked nothing yet."""
+        """Seat a new connection, which has sent no request yet."""
         closed: Connection | None = None
         if len(self._seated) >= self._places:
-            closed = next(iter(self._resting), None)
+            closed = next(iter(self._idle), None)
             if closed is None:
                 return self._reserve(connection)
             self.leave(closed)
         self._seated.add(connection)
-        self._resting[connection] = None
+        self._idle[connection] = None
         return Seat(False, closed)
 
     def _reserve(self, connection: Connection) -> Seat[Connection]:
@@ -55,17 +55,17 @@ class Seats(Generic[Connection]):
         self._reserved[connection] = None
         return Seat(True, closed, refused=closed is not None)
 
-    def wake(self, connection: Connection) -> None:
-        """A request begins."""
-        self._resting.pop(connection, None)
+    def mark_busy(self, connection: Connection) -> None:
+        """A request has begun."""
+        self._idle.pop(connection, None)
 
-    def rest(self, connection: Connection) -> None:
-        """Its answer is with the connection, and nothing else was asked."""
+    def mark_idle(self, connection: Connection) -> None:
+        """It has no request any more."""
         if connection in self._seated:
-            self._resting[connection] = None
+            self._idle[connection] = None
 
     def leave(self, connection: Connection) -> None:
         """It is closed, or about to be."""
         self._seated.discard(connection)
-        self._resting.pop(connection, None)
+        self._idle.pop(connection, None)
         self._reserved.pop(connection, None)

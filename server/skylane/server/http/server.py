@@ -1,4 +1,4 @@
-"""Puts the HTTP server together for the composition root, and binds its port."""
+"""Builds the HTTP server for the composition root, and binds its port."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -41,7 +41,7 @@ def bind(
     """A listener on the settings' HTTP port that shares this engine. `clock`: the engine's. Raises CannotStart.
 
     `metrics` makes the page at /metrics; without it there is none; so `live` for the page at /. `tracer`: None
-    where nobody traces. `http_requests` hears of every request that ends.
+    if tracing is not configured. `http_requests` is notified of every request that ends.
     """
     assert settings.http_port is not None
     exchange = EngineCalls(engine, clock)

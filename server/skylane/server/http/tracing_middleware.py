@@ -1,4 +1,4 @@
-"""Requests over HTTP that are traced: from their first byte to the last of the answer. Only inference is."""
+"""Traces HTTP requests for inference, from their first byte to the last of the response."""
 
 import re
 from contextvars import ContextVar
@@ -19,7 +19,7 @@ _record: Final[ContextVar[TracedRequest | None]] = ContextVar("_record", default
 
 
 class TracedApplication:
-    """An application, with a look at what comes and goes."""
+    """An application whose requests for inference are traced."""
 
     def __init__(self, application: Application, tracer: Tracer) -> None:
         self._application, self._tracer = application, tracer
@@ -55,16 +55,16 @@ class TracedApplication:
         return self._tracer.arrive_by_http(fields, TracedHttp(scope["method"], scope["path"], route, scope["scheme"]))
 
     def join(self, call: Call) -> None:
-        """This call is made of the request at hand."""
+        """Attach a call to the trace of the current request."""
         if record := _record.get():
             self._tracer.join(call, record)
 
 
 def route_of(path: str) -> str | None:
     """The path of an inference with names in braces for what differs from model to model; None for any other."""
-    found = _inference(path)
-    if found is None:
+    match = _inference(path)
+    if match is None:
         return None
-    base, which, groups = found.groups()
+    base, which, groups = match.groups()
     narrower = f"{which}/{{{which[1:-1]}}}" if which else ""
     return f"{base}{{model}}{narrower}{groups}"

@@ -12,7 +12,7 @@ from starlette.routing import Route as HttpRoute
 from skylane.dtypes import DType
 from skylane.server.core.types import Call, Interface, Route
 from skylane.server.http.error_responses import wrong_method
-from skylane.server.http.handler_context import Context, cached_header, entered, json_response
+from skylane.server.http.handler_context import Context, cached_header, json_response, with_errors
 from skylane.server.http.json_prediction import SIGNATURE, Prediction, PredictionGroup
 from skylane.server.observability.http_request_log import OTHERS
 from skylane.server.repository.repository import State, VersionStatus
@@ -49,9 +49,9 @@ def routes(context: Context) -> list[HttpRoute]:
     """Every path below `/v1` that this server answers."""
     bases = ("/v1/models/{model}", "/v1/models/{model}/versions/{version}", "/v1/models/{model}/labels/{label}")
     return [
-        HttpRoute("/v1/models", entered(partial(_index, context)), methods=["GET"]),
+        HttpRoute("/v1/models", with_errors(partial(_index, context)), methods=["GET"]),
         *(
-            HttpRoute(f"{base}{path}", entered(partial(handler, context), protocol), methods=[method])
+            HttpRoute(f"{base}{path}", with_errors(partial(handler, context), protocol), methods=[method])
             for base in bases
             for path, handler, method, protocol in (
                 (":predict", _predict, "POST", "v1_http"),
@@ -97,16 +97,18 @@ async def _index(context: Context, request: Request) -> Response:
 async def _status(context: Context, request: Request) -> Response:
     """TensorFlow Serving's: the state of every version, or of the one that the path names."""
     route = context.route(request)
-    known = context.status().get(route.model)
-    if known is None or route.label is not None or (route.version is not None and route.version not in known.versions):
-        served_version = context.routes().served_version(route)  # raises for what is not there
+    status = context.status().get(route.model)
+    has_version = status is not None and (route.version is None or route.version in status.versions)
+    if status is None or route.label is not None or not has_version:
+        served_version = context.routes().served_version(route)  # raises if it does not exist
         versions = {served_version.model.interface.version: VersionStatus(State.READY)}
     else:
-        versions = {v: told for v, told in known.versions.items() if route.version in (None, v)}
-    return json_response({"model_version_status": [_told(version, told) for version, told in versions.items()]})
+        versions = {v: each for v, each in status.versions.items() if route.version in (None, v)}
+    entries = [_version_status(version, each) for version, each in versions.items()]
+    return json_response({"model_version_status": entries})
 
 
-def _told(version: int, status: VersionStatus) -> dict[str, Any]:
+def _version_status(version: int, status: VersionStatus) -> dict[str, Any]:
     failed = status.state is State.FAILED
     return {
         "version": str(version),

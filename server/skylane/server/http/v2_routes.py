@@ -14,7 +14,7 @@ from skylane.server.core.errors import BadRequest
 from skylane.server.core.text import quoted
 from skylane.server.engine.served_version import ServedVersion
 from skylane.server.http.body_limits import SMALL
-from skylane.server.http.handler_context import Context, Handler, cached_header, entered, json_response
+from skylane.server.http.handler_context import Context, Handler, cached_header, json_response, with_errors
 from skylane.server.http.json_inference import Inference, InferenceGroup, json_of
 from skylane.server.observability.http_request_log import OTHERS
 from skylane.version import __version__
@@ -38,7 +38,7 @@ def routes(context: Context) -> list[HttpRoute]:
 
     def at(path: str, handler: Any, method: str = "GET", protocol: str = OTHERS) -> HttpRoute:
         bound: Handler = partial(handler, context)
-        return HttpRoute(path, entered(bound, protocol), methods=[method])
+        return HttpRoute(path, with_errors(bound, protocol), methods=[method])
 
     model, version = "/v2/models/{model}", "/v2/models/{model}/versions/{version}"
     return [

@@ -1,6 +1,6 @@
-"""The access log: one line for each request, of any transport and protocol. Made only where somebody asked for it.
+"""The access log: one line for each request, of any transport and protocol. Created only if it is configured.
 
-A line has the request's id, its protocol, what it named, how it ended and how long that took: never its inputs.
+A line has the request's id, protocol, model or path, status and duration: never its inputs.
 """
 
 import logging
@@ -18,74 +18,73 @@ log: Final = logging.getLogger(ACCESS)
 
 OK: Final = "OK"
 PATH_MAX: Final = 200
-"""Characters of a path that a line has."""
+"""Most characters of a path in a line."""
 
 
 class AccessLog:
-    """Writes the lines. Thread-safe. An Observer, see skylane.server.engine.observer: it tells which model answers."""
+    """Writes the lines. Thread-safe. An Observer of the engine, so that it knows the model of a call."""
 
     def __init__(self, clock: Callable[[], float], statuses: Mapping[str, str]) -> None:
         """`clock`: the engine's. `statuses`: name of an error's class → gRPC's status."""
         self._clock, self._statuses = clock, statuses
         self._open: dict[Call, tuple[Interface, int] | None] = {}
-        """Calls over gRPC → who answers and how many rows, once that is known."""
+        """Calls over gRPC → the model and the number of rows, once they are known."""
 
-    # --- Calls of hot methods over gRPC -----------------------------------------------------------------------------
+    # --- Calls of batched methods over gRPC -------------------------------------------------------------------------
 
     def arrive(self, calls: Sequence[Call], _: str, sink: Sink) -> Sink:
-        """These calls of one method came together; gives who is to answer them. See
-        skylane.server.grpc.base.traced_methods.
-        """
-        noting = Noting(sink, self, self._clock())
+        """Calls of one method that arrived together. Returns the sink that takes their replies, see
+        skylane.server.grpc.base.traced_methods."""
+        logging_sink = LoggingSink(sink, self, self._clock())
         for call in calls:
-            call.sink = noting
+            call.sink = logging_sink
             self._open[call] = None
-        return noting
+        return logging_sink
 
     def bound(self, interface: Interface, task: BatchTask) -> None:
         for call in task.calls:
-            if call in self._open:  # those over HTTP are told of by `left`
+            if call in self._open:  # those over HTTP are logged by `left`
                 self._open[call] = interface, task.rows_each
 
-    def ran(self, interface: Interface, cut: Batch, began_at: float, gathered_at: float, ran_at: float) -> None:
+    def ran(self, interface: Interface, batch: Batch, began_at: float, gathered_at: float, ran_at: float) -> None:
         """See Observer."""
 
     def followed(self, leaders: Sequence[Call], followers: Sequence[Sequence[Call]]) -> None:
         """See Observer."""
 
     def answered(self, calls: Sequence[Call], arrived_at: float, error: ServingError | None = None) -> None:
-        """These calls have their answer, or this error."""
-        taken_s = self._clock() - arrived_at
+        """Log calls that have their reply, or this error."""
+        duration_s = self._clock() - arrived_at
         status = self._statuses[type(error).__name__] if error else OK
         for call in calls:
-            fields: dict[str, Any] = {"protocol": call.protocol, "status": status, "duration_s": round(taken_s, 6)}
-            what = call.protocol
-            if told := self._open.pop(call, None):
-                interface, rows = told
-                what = f"{call.protocol} {interface.model}/{interface.version}, {rows} row{'' if rows == 1 else 's'}"
+            fields: dict[str, Any] = {"protocol": call.protocol, "status": status, "duration_s": round(duration_s, 6)}
+            summary = call.protocol
+            if bound := self._open.pop(call, None):
+                interface, rows = bound
+                summary = f"{call.protocol} {interface.model}/{interface.version}, {rows} row{'' if rows == 1 else 's'}"
                 fields |= {"model": interface.model, "version": interface.version, "rows": rows}
-            self._write(f"{what}: {status} in {taken_s * 1e3:.3f} ms", fields, call.request_id, call.tail)
+            self._write(f"{summary}: {status} in {duration_s * 1e3:.3f} ms", fields, call.request_id, call.tail)
 
     # --- Everything else --------------------------------------------------------------------------------------------
 
     def ended(self, protocol: str, path: str, status: str, request_id: str) -> None:
-        """A request over gRPC was refused before it was a call, or was of a method that is not hot."""
+        """Log a request over gRPC that was refused before it became a call, or whose method is not batched."""
         fields = {"protocol": protocol, "status": status, "path": path[:PATH_MAX]}
         self._write(f"{protocol} {quoted(path)}: {status}", fields, request_id)
 
-    def left(self, protocol: str, method: str, path: str, status: int, taken_s: float, request_id: str) -> None:
-        """A request over HTTP ended."""
-        fields = {"protocol": protocol, "status": status, "duration_s": round(taken_s, 6)}
+    def left(self, protocol: str, method: str, path: str, status: int, duration_s: float, request_id: str) -> None:
+        """Log a request over HTTP that has ended."""
+        fields = {"protocol": protocol, "status": status, "duration_s": round(duration_s, 6)}
         fields |= {"method": method[:PATH_MAX], "path": path[:PATH_MAX]}
-        text = f"{protocol} {quoted(f'{method} {path}')}: {status or 'the caller left'} in {taken_s * 1e3:.3f} ms"
+        text = f"{protocol} {quoted(f'{method} {path}')}: {status or 'the caller left'} in {duration_s * 1e3:.3f} ms"
         self._write(text, fields, request_id)
 
     def _write(self, text: str, fields: Mapping[str, Any], request_id: str, tail: bytes = b"") -> None:
         log.info("%s", text, extra={FIELDS: fields, REQUEST_ID: request_id, CALL_TAIL: tail})
 
 
-class Noting:
-    """A sink that logs what it hands over."""
+class LoggingSink:
+    """A sink that logs the calls whose replies it passes on."""
 
     def __init__(self, sink: Sink, access: AccessLog, arrived_at: float) -> None:
         self._sink, self._access, self._arrived_at = sink, access, arrived_at

@@ -26,8 +26,8 @@ from skylane.server.observability.snapshot import (
     SizeSnapshot,
     Snapshot,
     VersionSnapshot,
-    added,
-    together,
+    merge,
+    merge_versions,
 )
 from skylane.server.repository.repository import Load, ModelStatus
 
@@ -91,7 +91,7 @@ class Collector:
             PolicySnapshot(name, int(bool(model.policy_refused)), int(bool(model.unfollowed)))
             for name, model in status.items()
         ]
-        return together(
+        return merge(
             [
                 Snapshot(
                     versions=versions,
@@ -108,7 +108,7 @@ class Collector:
         for ref in [ref for ref in self._served_versions if ref() is None]:
             name, version, statistics = self._served_versions.pop(ref)
             so_far, last = self._gone.pop((name, version), None), _of(name, version, statistics, None)
-            self._gone[name, version] = added([so_far, last]) if so_far else last
+            self._gone[name, version] = merge_versions([so_far, last]) if so_far else last
         while len(self._gone) > GONE_MAX:
             del self._gone[next(iter(self._gone))]
 

@@ -1,7 +1,7 @@
-"""Metrics as text: Prometheus's format 0.0.4, or OpenMetrics for whoever asks for it. Pure.
+"""Metrics as text: Prometheus's format 0.0.4, or OpenMetrics if the request accepts it. Pure.
 
-prometheus_client writes a page in one go, 2.4 s for a thousand models, during which no other thread runs for long. So
-the text is made here, in slices.
+prometheus_client writes a page in one step, which takes 2.4 s for a thousand models and blocks other threads. This
+module writes the text in slices.
 """
 
 import math
@@ -14,7 +14,7 @@ from prometheus_client import exposition
 Kind = Literal["counter", "gauge", "histogram", "info", "unknown"]
 
 SLICE_LINES: Final = 256
-"""Lines that are made at a time, in 0.2 to 0.4 ms."""
+"""Lines in one slice, which takes 0.2 to 0.4 ms."""
 
 _OPEN_METRICS: Final = "application/openmetrics-text"
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
@@ -45,12 +45,12 @@ def labelled(labels: Mapping[str, str]) -> str:
 
 
 def media_type(accept: str) -> str:
-    """The type of the page for whoever accepts these."""
+    """The media type of the page for this Accept field."""
     return exposition.choose_encoder(accept)[1]
 
 
 def slices(families: Iterable[Family], media_type: str) -> Iterator[bytes]:
-    """The page in pieces; between two of them others may go on."""
+    """The page in slices, between which the caller may let others run."""
     lines = _lines(families, open_metrics=media_type.startswith(_OPEN_METRICS))
     while piece := "".join(islice(lines, SLICE_LINES)):
         yield piece.encode()

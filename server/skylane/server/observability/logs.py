@@ -1,7 +1,7 @@
-"""How the log looks: lines for people, or one JSON object a line for machines; and the latest lines, for the page.
+"""The format of the log: lines for people, or one JSON object per line; and the latest lines, for the live page.
 
-There is one line for each event in the life of the server, a model or a worker, and for faults of ours one in so many
-seconds. Requests as such are counted by metrics, and logged only by the access log, which is off unless asked for.
+There is one line for each event of the server, a model or a worker; internal errors are logged at most once in some
+seconds. Requests are counted by metrics, and logged only by the access log, which is off by default.
 """
 
 import json
@@ -20,43 +20,43 @@ from skylane.server.observability.snapshot import EVENTS_MAX, Event
 Format = Literal["console", "json"]
 
 REQUEST_ID: Final = "request_id"
-"""Attribute of a record that tells of one request: its id."""
+"""Attribute of a record about one request: its id."""
 CALL_TAIL: Final = "call_tail"
-"""The same of one whose message had an id: the bytes at the end of its reply, which hold it."""
+"""Attribute of a record about a request whose message has an id: the end of its reply, which contains the id."""
 FIELDS: Final = "fields"
-"""Attribute of a record that has a sentence for people, and fields of its own for machines."""
+"""Attribute of a record with the fields that the JSON format adds to the text."""
 
 CORE_VERBOSITY: Final = "GRPC_VERBOSITY"
 
 ACCESS: Final = "access"
-"""Logger of lines about single requests; not one of the server's own, whose lines the page shows."""
+"""Logger of the access log. Not below the server's own logger, whose lines the live page shows."""
 
 TEXT_MAX: Final = 500
-"""Characters of a line that the page shows."""
+"""Most characters of a line on the live page."""
 
 
 OURS: Final = logging.getLogger("skylane.server")
 
 
 def set_up(level: str, form: Format, *, supervised: bool = False) -> None:
-    """Log to standard error from now on, and nobody else there. `supervised`: several processes write there.
+    """Log to standard error from now on. `supervised`: several processes write there.
 
-    Before grpc is imported: its C core writes there by itself, in lines of its own, and looks into the environment once
-    for how much. What stays for people are its errors; an operator who has set the variable gets what it says.
+    Call it before grpc is imported: gRPC's C core also writes to standard error, in its own format, and reads its
+    verbosity from the environment once. It is set to errors or nothing, unless the operator has set it.
     """
     os.environ.setdefault(CORE_VERBOSITY, "NONE" if form == "json" else "ERROR")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else Console(supervised=supervised))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger(ACCESS).setLevel(logging.INFO)  # who asked for these lines wants them at every level
+    logging.getLogger(ACCESS).setLevel(logging.INFO)  # the access log is on or off, whatever the level
     logging.captureWarnings(True)
     sys.excepthook = _uncaught
-    threading.excepthook = lambda told: _uncaught(told.exc_type, told.exc_value, told.exc_traceback)
-    sys.unraisablehook = lambda told: _uncaught(told.exc_type, told.exc_value, told.exc_traceback)
+    threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+    sys.unraisablehook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
 
 
-def tell_why_it_ends(text: str, form: Format) -> None:
-    """The last words of a process that cannot go on."""
+def report_fatal(text: str, form: Format) -> None:
+    """Report why a process that cannot continue ends."""
     if form == "json":
         OURS.critical("%s", text)
     else:
@@ -64,35 +64,35 @@ def tell_why_it_ends(text: str, form: Format) -> None:
 
 
 def _uncaught(kind: type[BaseException], error: BaseException | None, where: TracebackType | None) -> None:
-    """What Python would print: it is a line like every other."""
+    """Log what Python would print."""
     if error is None or issubclass(kind, KeyboardInterrupt | SystemExit):
         return
     OURS.critical("uncaught exception: %s", error, exc_info=(kind, error, where))
 
 
 _CONTROL: Final = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-"""Characters that end a line, move the cursor of a terminal, or turn the direction of the text."""
+"""Characters that end a line, move a terminal's cursor, or reverse the direction of text."""
 _ESCAPED: Final = {code: repr(chr(code))[1:-1] for code in _CONTROL}
 _ESCAPED_IN_JSON: Final = {code: f"\\u{code:04x}" for code in _CONTROL if code >= 0x7F}
-"""What json.dumps leaves as it is."""
+"""Those that json.dumps does not escape."""
 _CONTINUED: Final = "  | "
-"""Begins each line of a traceback, so that none can be taken for a line of the log."""
+"""Prefix of each line of a traceback, so that it cannot be mistaken for a log line."""
 
 
 def escaped(text: str) -> str:
-    """On one line, whatever names from a request or a graph are in it."""
+    """The text in one line, whatever names from a request or a graph it contains."""
     return text if text.isprintable() else text.translate(_ESCAPED)
 
 
 class Console(logging.Formatter):
-    """For people. A message is one line; tracebacks follow on lines of their own, with a mark before each."""
+    """For people. A message is one line; the lines of a traceback follow, each with a prefix."""
 
     def __init__(self, *, supervised: bool = False) -> None:
-        who = " [%(process)d]" if supervised else ""
-        super().__init__(f"%(asctime)s %(levelname)-7s{who} %(message)s")
+        process = " [%(process)d]" if supervised else ""
+        super().__init__(f"%(asctime)s %(levelname)-7s{process} %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        record.exc_text = None  # another handler may have kept its own there
+        record.exc_text = None  # another handler may have cached its own format
         return super().format(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
@@ -115,7 +115,7 @@ class JsonLines(logging.Formatter):
     """For machines: `at`, `level`, `process`, `logger`, `text`; `request_id` and `traceback` where there are any."""
 
     def format(self, record: logging.LogRecord) -> str:
-        told: dict[str, Any] = {
+        entry: dict[str, Any] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "process": record.process,
@@ -124,14 +124,15 @@ class JsonLines(logging.Formatter):
             **getattr(record, FIELDS, {}),
         }
         if request_id := request_id_of(record):
-            told["request_id"] = request_id
+            entry["request_id"] = request_id
         if record.exc_info:
-            told["traceback"] = "".join(traceback.format_exception(*record.exc_info)).rstrip()
-        return json.dumps(told, ensure_ascii=False).translate(_ESCAPED_IN_JSON)
+            entry["traceback"] = "".join(traceback.format_exception(*record.exc_info)).rstrip()
+        return json.dumps(entry, ensure_ascii=False).translate(_ESCAPED_IN_JSON)
 
 
 def request_id_of(record: logging.LogRecord) -> str:
-    """The id of the request that a line tells of, or nothing. That of its metadata goes before that of its message.
+    """The id of the request that a record is about, or nothing. The id in metadata has priority over that in the
+    message.
 
     In every protocol over gRPC the tail is one string field of protobuf: a tag of one byte, the length, the text.
     """
@@ -144,18 +145,20 @@ def request_id_of(record: logging.LogRecord) -> str:
     return tail[start + 1 :].decode(errors="replace")
 
 
-class Recent(logging.Handler):
+class RecentEvents(logging.Handler):
     """Keeps the latest lines of the server's own loggers."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self._kept: deque[Event] = deque(maxlen=EVENTS_MAX)
+        self._events: deque[Event] = deque(maxlen=EVENTS_MAX)
 
     def emit(self, record: logging.LogRecord) -> None:
         pid = record.process or 0
-        self._kept.append(Event(record.created, pid, record.levelname.lower(), escaped(record.getMessage())[:TEXT_MAX]))
+        self._events.append(
+            Event(record.created, pid, record.levelname.lower(), escaped(record.getMessage())[:TEXT_MAX])
+        )
 
     @property
     def events(self) -> list[Event]:
         """Oldest first."""
-        return list(self._kept)
+        return list(self._events)

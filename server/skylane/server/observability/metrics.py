@@ -1,7 +1,7 @@
 """Every metric: its name, its unit, its labels, and the question it answers; and the page that Prometheus reads.
 
-Made from the figures when somebody asks: nothing here is on the way of a request. docs/metrics.md has the same table,
-and a test holds the two together.
+Computed from a snapshot when the page is requested: nothing here is on the request path. docs/metrics.md has the same
+table; a test compares them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -135,19 +135,19 @@ DEFINITIONS: Final = {
 
 
 class Metrics:
-    """Writes figures as Prometheus reads them."""
+    """Writes a snapshot in the format that Prometheus reads."""
 
     def __init__(self, statuses: Mapping[str, str], build: Mapping[str, str], *, triton_names: bool = False) -> None:
         """`statuses`: name of an error's class → the status that its callers saw. `build`: labels of build_info."""
         self._statuses, self._build, self._triton_names = statuses, build, triton_names
 
     def page(self, figures: Snapshot, accept: str) -> tuple[bytes, str]:
-        """The page and its media type: OpenMetrics for whoever asks for it, Prometheus's text for others."""
+        """The page and its media type: OpenMetrics if it is accepted, else Prometheus's text."""
         media_type = exposition.media_type(accept)
         return b"".join(self.slices(figures, media_type)), media_type
 
     def slices(self, figures: Snapshot, media_type: str) -> Iterator[bytes]:
-        """The page in pieces; between two of them others may go on."""
+        """The page in slices, between which the caller may let others run."""
         return exposition.slices(self._families(figures), media_type)
 
     def _families(self, figures: Snapshot) -> Iterator[Family]:
@@ -156,7 +156,7 @@ class Metrics:
             if definition.kind == "info":
                 samples = iter([Sample(name, labelled(self._build), 1)])
             else:
-                samples = _samples(definition, self._values(name)(figures if name in ALWAYS_TOLD else busy))
+                samples = _samples(definition, self._values(name)(figures if name in ALWAYS_REPORTED else busy))
             yield Family(name, definition.kind, definition.question, samples)
         if self._triton_names:
             yield from triton_metrics.families(busy)
@@ -180,8 +180,8 @@ class Metrics:
 def _samples(definition: Definition, values: Values) -> Iterator[Sample]:
     name = definition.name
     bounds = ROWS_BOUNDS if definition.unit == "rows" else BOUNDS_S
-    for told, value in values:
-        labels = labelled(dict(zip(definition.labels, told, strict=True)))
+    for label_values, value in values:
+        labels = labelled(dict(zip(definition.labels, label_values, strict=True)))
         if not isinstance(value, HistogramSnapshot):
             yield Sample(name, labels, value)
             continue
@@ -191,26 +191,26 @@ def _samples(definition: Definition, values: Values) -> Iterator[Sample]:
         yield Sample(f"{name}_sum", labels, value.total)
 
 
-def _cumulative(told: HistogramSnapshot, bounds: Sequence[float]) -> Iterator[tuple[str, int]]:
-    """(upper bound, how many are not above it), as Prometheus counts."""
+def _cumulative(histogram: HistogramSnapshot, bounds: Sequence[float]) -> Iterator[tuple[str, int]]:
+    """(upper bound, count of values up to it), as in Prometheus's format."""
     so_far = 0
-    for bound, count in zip((*map(str, bounds), "+Inf"), told.buckets or [0] * (len(bounds) + 1), strict=True):
+    for bound, count in zip((*map(str, bounds), "+Inf"), histogram.buckets or [0] * (len(bounds) + 1), strict=True):
         so_far += count
         yield bound, so_far
 
 
 def _labels(version: VersionSnapshot) -> tuple[str, str]:
-    """Requests that reached no model have none, whatever name they asked for: callers must not make labels."""
+    """Empty for requests that reached no model, whatever name they contain: callers must not create labels."""
     return version.model, str(version.version) if version.version else ""
 
 
-ALWAYS_TOLD: Final = frozenset({"skylane_version_processes", "skylane_model_memory_bytes"})
-"""Of models that nobody asked only these are told: a thousand of them were some megabytes of zeros."""
+ALWAYS_REPORTED: Final = frozenset({"skylane_version_processes", "skylane_model_memory_bytes"})
+"""The only metrics of models without requests: for a thousand such models, all metrics are megabytes of zeros."""
 
 
 def without_idle(figures: Snapshot) -> Snapshot:
-    """Without versions that nobody asked, and without models of which there is nothing else to tell: that they were
-    loaded anew, or could not be, or that their policy is refused."""
+    """Without versions that had no requests, and without models that had no event: a second load, a failed load, or a
+    refused policy."""
     versions = [version for version in figures.versions if version.outcomes or version.queue_rows]
     models = {version.model for version in versions}
     loads = [each for each in figures.loads if each.model in models or each.failures or each.loads > 1]

@@ -1,4 +1,4 @@
-"""What the server tells of itself, put together for the composition root."""
+"""The figures of this process or of all workers, and the pages made of them."""
 
 import asyncio
 import logging
@@ -13,16 +13,16 @@ import msgspec
 
 from skylane.server.engine.statistics import BOUNDS_S
 from skylane.server.observability.collector import ROWS_BOUNDS, Collector
-from skylane.server.observability.logs import Recent
+from skylane.server.observability.logs import RecentEvents
 from skylane.server.observability.snapshot import PortSnapshot, Snapshot, SpanSnapshot
-from skylane.server.observability.worker_snapshots import Shared
+from skylane.server.observability.worker_snapshots import WorkerSnapshots
 from skylane.server.repository.repository import ModelStatus
 
 OURS: Final = logging.getLogger("skylane.server")
 
 
 class MetricsService:
-    """This process's figures, or those of all workers, and the page of metrics. Belongs to one event loop."""
+    """Figures and pages. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class MetricsService:
         directory: Path | None = None,
         triton_names: bool = False,
     ) -> None:
-        """`directory`: where workers find each other; None for a process alone. `statuses`: see Metrics."""
+        """`directory`: where workers exchange snapshots; None for a single process. `statuses`: see Metrics."""
         self._statuses, self._triton_names = statuses, triton_names
         self._build = {
             "version": version_of("skylane"),
@@ -45,24 +45,24 @@ class MetricsService:
             "transport": transport,
         }
         self._collector, self._status, self._ports, self._spans = collector, status, ports, spans
-        self._recent = Recent()
-        self._shared = Shared(directory, self._own) if directory else None
+        self._recent = RecentEvents()
+        self._workers = WorkerSnapshots(directory, self._own) if directory else None
 
     async def start(self) -> None:
-        """Keep the latest lines of the log, and let the other workers ask."""
+        """Keep the latest log lines, and answer the other workers."""
         OURS.addHandler(self._recent)
-        if self._shared:
-            await self._shared.start()
+        if self._workers:
+            await self._workers.start()
 
     async def close(self) -> None:
-        """Leave the last figures to the other workers."""
+        """Leave the last snapshot to the other workers."""
         OURS.removeHandler(self._recent)
-        if self._shared:
-            await self._shared.close()
+        if self._workers:
+            await self._workers.close()
 
     def figures(self) -> Awaitable[Snapshot]:
-        """Of all workers, now."""
-        return self._shared.figures() if self._shared else self._alone()
+        """A snapshot of all workers, now."""
+        return self._workers.figures() if self._workers else self._alone()
 
     def _own(self) -> Snapshot:
         return msgspec.structs.replace(
@@ -76,7 +76,7 @@ class MetricsService:
         return self._own()
 
     async def snapshot(self, *, ready: bool) -> bytes:
-        """The figures of all workers as JSON on one line, with what is needed to read them."""
+        """The figures of all workers as JSON in one line, with the bounds of their histograms."""
         return msgspec.json.encode(
             {
                 "at": time.time(),
@@ -90,8 +90,8 @@ class MetricsService:
         )
 
     def pages(self) -> Callable[[str], Awaitable[tuple[bytes, str]]]:
-        """Makes the page of metrics and its media type, for whoever accepts this."""
-        # Only now: they cost memory that gRPC alone does not need.
+        """A function from an Accept field to the page of metrics and its media type."""
+        # Only now: they take memory that a server without HTTP does not need.
         from skylane.server.observability.exposition import media_type
         from skylane.server.observability.metrics import Metrics
 
@@ -101,7 +101,7 @@ class MetricsService:
             kind, pieces = media_type(accept), list[bytes]()
             for piece in metrics.slices(await self.figures(), kind):
                 pieces.append(piece)
-                await asyncio.sleep(0)  # others have their turn
+                await asyncio.sleep(0)  # let others run
             return b"".join(pieces), kind
 
         return page

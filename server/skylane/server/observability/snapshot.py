@@ -1,7 +1,7 @@
-"""What one process tells of itself, and how the figures of several become one. Pure.
+"""The figures of one process, and how those of several are merged. Pure.
 
-Counters of processes that have ended count on: a sum that fell would look to Prometheus like a restart of all. Gauges
-are told by the living alone.
+Counters of processes that have ended are kept: to Prometheus, a sum that falls means that all processes restarted.
+Gauges are reported by running processes alone.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,11 +10,11 @@ from itertools import zip_longest
 import msgspec
 
 Buckets = list[int]
-"""Counts in each bucket alone, the last of what is over every bound."""
+"""Counts per bucket, not cumulative; the last is above every bound."""
 
 
 class HistogramSnapshot(msgspec.Struct):
-    """How often something had which size."""
+    """A distribution of sizes."""
 
     buckets: Buckets = []
     total: float = 0.0
@@ -22,26 +22,26 @@ class HistogramSnapshot(msgspec.Struct):
 
     @property
     def count(self) -> int:
-        """How often."""
+        """How many were counted."""
         return sum(self.buckets)
 
     def add(self, other: "HistogramSnapshot") -> None:
-        """Count those of another too."""
-        self.buckets = [mine + its for mine, its in zip_longest(self.buckets, other.buckets, fillvalue=0)]
+        """Add those of another."""
+        self.buckets = [ours + others for ours, others in zip_longest(self.buckets, other.buckets, fillvalue=0)]
         self.total += other.total
 
 
 class Outcome(msgspec.Struct):
-    """Requests that ended alike."""
+    """Number of requests with the same protocol and outcome."""
 
     protocol: str
     error: str
-    """Name of the error's class, or of the status where there was none; nothing for an answer."""
+    """Name of the error's class, or of the status if there was no error; empty for an answer."""
     requests: int
 
 
 class SizeSnapshot(msgspec.Struct):
-    """All batches of so many rows that were run."""
+    """All batches with this number of rows."""
 
     rows: int
     executions: int = 0
@@ -51,7 +51,7 @@ class SizeSnapshot(msgspec.Struct):
 
 
 class VersionSnapshot(msgspec.Struct, kw_only=True):
-    """Of one version since the server started."""
+    """One version, since the server started."""
 
     model: str
     version: int
@@ -69,18 +69,19 @@ class VersionSnapshot(msgspec.Struct, kw_only=True):
     coalesced: int = 0
     sizes: list[SizeSnapshot] = []
     last_at: float = 0.0
-    """When it answered last, in seconds since 1970; 0 if it never has."""
+    """When it last answered, in seconds since 1970; 0 if never."""
     queue_rows: int = 0
     cache_bytes: int = 0
     memory_bytes: int = 0
-    """What its sessions took when they were made; 0 if that is not known."""
+    """Memory that its sessions took when they were created; 0 if unknown."""
     states: dict[str, int] = {}
-    """State → processes in which the version is in it. With the three above and the next, what only the living tell."""
+    """State → number of processes in which the version has it. This, the three fields above and the next one are
+    reported by running processes alone."""
     reason: str = ""
-    """Why it is not served, or not as its policy now says."""
+    """Why it is not served, or does not follow its present policy."""
 
     def add(self, other: "VersionSnapshot") -> None:
-        """Count those of another too."""
+        """Add those of another."""
         self.outcomes = _outcomes((*self.outcomes, *other.outcomes))
         for name in ("total", "queue", "run", "batch_rows"):
             getattr(self, name).add(getattr(other, name))
@@ -88,7 +89,7 @@ class VersionSnapshot(msgspec.Struct, kw_only=True):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.sizes = _sizes((*self.sizes, *other.sizes))
         self.last_at = max(self.last_at, other.last_at)
-        self.reason = max(self.reason, other.reason)  # whoever adds, in whatever order
+        self.reason = max(self.reason, other.reason)  # independent of the order
         self.states = {
             state: self.states.get(state, 0) + other.states.get(state, 0)
             for state in sorted(self.states.keys() | other.states.keys())
@@ -102,7 +103,7 @@ _SUMS = (
 
 
 class LoadSnapshot(msgspec.Struct):
-    """How loading a model's versions went."""
+    """Loads of a model's versions."""
 
     model: str
     loads: int = 0
@@ -110,24 +111,24 @@ class LoadSnapshot(msgspec.Struct):
     failures: int = 0
 
     def add(self, other: "LoadSnapshot") -> None:
-        """Count those of another too."""
+        """Add those of another."""
         self.loads += other.loads
         self.seconds += other.seconds
         self.failures += other.failures
 
 
 class PolicySnapshot(msgspec.Struct):
-    """Whether a model and its policy are followed; told by the living alone."""
+    """Whether a model and its policy are followed; reported by running processes alone."""
 
     model: str
     refused: int = 0
     """Processes in which its model.toml cannot be used."""
     unfollowed: int = 0
-    """Processes in which it serves on although its directory is empty, gone or unreadable."""
+    """Processes in which it still serves although its directory is empty, gone or unreadable."""
 
 
 class ProcessSnapshot(msgspec.Struct, frozen=True):
-    """One process that lives."""
+    """One running process."""
 
     pid: int
     started_at: float
@@ -141,22 +142,22 @@ class PortSnapshot(msgspec.Struct):
 
     port: str
     open: int = 0
-    """Now; of the living alone."""
+    """Now; of running processes alone."""
     refused: int = 0
-    """Closed at once, since there was no room."""
+    """Closed at once because the limit was reached."""
 
 
 class SpanSnapshot(msgspec.Struct):
-    """What became of the spans of traces."""
+    """Spans of traces."""
 
     sent: int = 0
-    """The collector took them."""
+    """Accepted by the collector."""
     lost: int = 0
-    """Nobody will ever see them."""
+    """Dropped."""
 
 
 class Event(msgspec.Struct, frozen=True, order=True):
-    """Something that an operator was told."""
+    """A log line."""
 
     at: float
     """Seconds since 1970."""
@@ -169,11 +170,11 @@ EVENTS_MAX = 60
 
 
 class Snapshot(msgspec.Struct, kw_only=True):
-    """Everything that one process tells, or several together."""
+    """All figures of one process, or of several."""
 
     versions: list[VersionSnapshot] = []
     rejections: list[Outcome] = []
-    """Requests that no model was asked for: refused before, or of methods and paths that are about no prediction."""
+    """Requests that reached no model: refused before, or to methods and paths other than predictions."""
     loads: list[LoadSnapshot] = []
     policies: list[PolicySnapshot] = []
     ports: list[PortSnapshot] = []
@@ -182,20 +183,20 @@ class Snapshot(msgspec.Struct, kw_only=True):
     events: list[Event] = []
 
     def without_sizes(self) -> "Snapshot":
-        """What a page needs that is sent every few seconds."""
+        """Without `sizes`, for a page that is updated every few seconds."""
         versions = [msgspec.structs.replace(each, sizes=[]) for each in self.versions]
         return msgspec.structs.replace(self, versions=versions)
 
     def counters(self) -> "Snapshot":
-        """What stays when the process has ended."""
+        """What is kept when the process has ended."""
         nothing = {"queue_rows": 0, "cache_bytes": 0, "memory_bytes": 0, "states": {}, "reason": ""}
         versions = [msgspec.structs.replace(each, **nothing) for each in self.versions]
         ports = [msgspec.structs.replace(each, open=0) for each in self.ports]
         return msgspec.structs.replace(self, versions=versions, ports=ports, policies=[], processes=[])
 
 
-def together(parts: Iterable[Snapshot]) -> Snapshot:
-    """The figures of all. Changes none of them."""
+def merge(parts: Iterable[Snapshot]) -> Snapshot:
+    """Merge snapshots, without changing them."""
     versions = dict[tuple[str, int], list[VersionSnapshot]]()
     loads = dict[str, LoadSnapshot]()
     ports = dict[str, PortSnapshot]()
@@ -207,9 +208,9 @@ def together(parts: Iterable[Snapshot]) -> Snapshot:
         for load in part.loads:
             loads.setdefault(load.model, LoadSnapshot(load.model)).add(load)
         for policy in part.policies:
-            together_with = policies.setdefault(policy.model, PolicySnapshot(policy.model))
-            together_with.refused += policy.refused
-            together_with.unfollowed += policy.unfollowed
+            merged = policies.setdefault(policy.model, PolicySnapshot(policy.model))
+            merged.refused += policy.refused
+            merged.unfollowed += policy.unfollowed
         for port in part.ports:
             so_far = ports.setdefault(port.port, PortSnapshot(port.port))
             so_far.open += port.open
@@ -219,15 +220,15 @@ def together(parts: Iterable[Snapshot]) -> Snapshot:
         whole.rejections = _outcomes((*whole.rejections, *part.rejections))
         whole.processes = sorted((*whole.processes, *part.processes), key=lambda process: process.pid)
         whole.events = sorted((*whole.events, *part.events))[-EVENTS_MAX:]
-    whole.versions = [added(versions[key]) for key in sorted(versions)]
+    whole.versions = [merge_versions(versions[key]) for key in sorted(versions)]
     whole.loads = [loads[key] for key in sorted(loads)]
     whole.policies = [policies[key] for key in sorted(policies)]
     whole.ports = [ports[key] for key in sorted(ports)]
     return whole
 
 
-def added(parts: Sequence[VersionSnapshot]) -> VersionSnapshot:
-    """Several of one version as one: the only part itself, or a new one."""
+def merge_versions(parts: Sequence[VersionSnapshot]) -> VersionSnapshot:
+    """Merge snapshots of one version: the only part itself, or a new one."""
     if len(parts) == 1:
         return parts[0]
     whole = VersionSnapshot(model=parts[0].model, version=parts[0].version)
@@ -237,19 +238,19 @@ def added(parts: Sequence[VersionSnapshot]) -> VersionSnapshot:
 
 
 def _outcomes(parts: Sequence[Outcome]) -> list[Outcome]:
-    found = dict[tuple[str, str], int]()
+    counts = dict[tuple[str, str], int]()
     for part in parts:
         key = (part.protocol, part.error)
-        found[key] = found.get(key, 0) + part.requests
-    return [Outcome(*key, requests) for key, requests in sorted(found.items())]
+        counts[key] = counts.get(key, 0) + part.requests
+    return [Outcome(*key, requests) for key, requests in sorted(counts.items())]
 
 
 def _sizes(parts: Sequence[SizeSnapshot]) -> list[SizeSnapshot]:
-    found = dict[int, SizeSnapshot]()
+    counts = dict[int, SizeSnapshot]()
     for part in parts:
-        size = found.setdefault(part.rows, SizeSnapshot(part.rows))
+        size = counts.setdefault(part.rows, SizeSnapshot(part.rows))
         size.executions += part.executions
         size.gather_s += part.gather_s
         size.run_s += part.run_s
         size.reply_s += part.reply_s
-    return [found[rows] for rows in sorted(found)]
+    return [counts[rows] for rows in sorted(counts)]

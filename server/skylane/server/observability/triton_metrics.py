@@ -1,8 +1,8 @@
 """The same figures under the names that dashboards for NVIDIA Triton read. Pure.
 
 Source: triton-inference-server/server, docs/user_guide/metrics.md. Its counters have no `_total`, which the client
-library would add, so they are told without a type. Not told: the number of pending requests (we count rows), GPUs,
-pinned memory, and the CPU of the whole machine.
+library would add, so they are reported without a type. Not reported: the number of pending requests (we count rows),
+GPUs, pinned memory, and the CPU of the whole machine.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,16 +26,19 @@ def _answered(version: VersionSnapshot) -> float:
 
 _VALUES: Final[dict[str, tuple[str, Callable[[VersionSnapshot], float]]]] = {
     "nv_inference_request_success": ("Requests that were answered", _answered),
-    "nv_inference_count": ("Rows that were run", lambda told: told.batch_rows.total),
-    "nv_inference_exec_count": ("Batches that were run", lambda told: told.run.count),
-    "nv_inference_request_duration_us": ("From queue to answer", lambda told: (told.total.total + told.hit_s) * _US),
-    "nv_inference_queue_duration_us": ("Waiting", lambda told: told.queue.total * _US),
-    "nv_inference_compute_input_duration_us": ("Gathering inputs", lambda told: told.gather_s * _US),
-    "nv_inference_compute_infer_duration_us": ("Running the model", lambda told: told.run_s * _US),
-    "nv_inference_compute_output_duration_us": ("Writing replies", lambda told: told.reply_s * _US),
-    "nv_cache_num_hits_per_model": ("Answers from the cache", lambda told: told.hits),
-    "nv_cache_num_misses_per_model": ("Requests not found in the cache", lambda told: told.misses),
-    "nv_cache_hit_duration_per_model": ("Answering from the cache, in us", lambda told: told.hit_s * _US),
+    "nv_inference_count": ("Rows that were run", lambda version: version.batch_rows.total),
+    "nv_inference_exec_count": ("Batches that were run", lambda version: version.run.count),
+    "nv_inference_request_duration_us": (
+        "From queue to answer",
+        lambda version: (version.total.total + version.hit_s) * _US,
+    ),
+    "nv_inference_queue_duration_us": ("Waiting", lambda version: version.queue.total * _US),
+    "nv_inference_compute_input_duration_us": ("Gathering inputs", lambda version: version.gather_s * _US),
+    "nv_inference_compute_infer_duration_us": ("Running the model", lambda version: version.run_s * _US),
+    "nv_inference_compute_output_duration_us": ("Writing replies", lambda version: version.reply_s * _US),
+    "nv_cache_num_hits_per_model": ("Answers from the cache", lambda version: version.hits),
+    "nv_cache_num_misses_per_model": ("Requests not found in the cache", lambda version: version.misses),
+    "nv_cache_hit_duration_per_model": ("Answering from the cache, in us", lambda version: version.hit_s * _US),
 }
 
 

@@ -1,4 +1,4 @@
-"""Requests that no model counts: where they are counted and, if somebody asked for it, logged."""
+"""Requests that no model counts: counted here and, if the access log is configured, logged."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from skylane.server.observability.http_request_log import HttpRequestRecord
 
 
 class UnroutedRequests:
-    """Hears of them from every transport. Thread-safe."""
+    """Is notified of them by every transport. Thread-safe."""
 
     def __init__(
         self, rejections: RejectionCounter, protocol_of: Callable[[str], str], access: AccessLog | None
@@ -19,14 +19,14 @@ class UnroutedRequests:
         self._rejections, self._protocol_of, self._access = rejections, protocol_of, access
 
     def ended(self, path: str, status: str, request_id: str) -> None:
-        """A request over gRPC. See skylane.server.grpc.base.method_table.CallEnded."""
+        """A request over gRPC has ended. See skylane.server.grpc.base.method_table.CallEnded."""
         protocol = self._protocol_of(path)
         self._rejections.add(protocol, "" if status == OK else status)
         if self._access is not None:
             self._access.ended(protocol, path, status, request_id)
 
     def left(self, http_request: HttpRequestRecord, status: int, scope: Mapping[str, Any]) -> None:
-        """A request over HTTP, whoever counts it. See skylane.server.http.visit.Visitors."""
+        """A request over HTTP has ended, whether the engine counts it or not. See HttpRequestListener."""
         if not http_request.counted and status:
             self._rejections.add(http_request.protocol, http_request.ended(status))
         if self._access is not None:

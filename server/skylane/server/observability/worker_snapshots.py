@@ -1,8 +1,8 @@
-"""Several workers as one: whoever is asked, asks the others.
+"""Snapshots of all workers: the worker that is asked for metrics asks the others.
 
-Each worker answers on a Unix socket in a directory that the supervisor made, and leaves what it told last in a file
-beside it. When a worker has ended, however that was, the file stands for it; the supervisor adds it to those who ended
-before. So no sum ever falls: at worst, what a worker that was killed had done since it was last asked is missing.
+Each worker answers on a Unix socket in a directory that the supervisor made, and stores its last snapshot in a file
+next to it. When a worker has ended for any reason, the file is used instead; the supervisor merges it with those of
+workers that ended before. So sums never fall: at worst, what a killed worker did after its last snapshot is missing.
 """
 
 import asyncio
@@ -16,67 +16,67 @@ from typing import Final
 
 import msgspec
 
-from skylane.server.observability.snapshot import Snapshot, together
+from skylane.server.observability.snapshot import Snapshot, merge
 
 log = logging.getLogger(__name__)
 
 ANSWER_S_MAX: Final = 1.0
-"""A worker that takes longer counts as it did when it was last asked."""
+"""Of a worker that takes longer, the last snapshot is used."""
 BYTES_MAX: Final = 64 * 2**20
 ENDED: Final = "ended.json"
 FOLDED_MAX: Final = 10_000
-"""Names of workers that are remembered as added up already; their files are long gone."""
+"""Most names of merged workers that are kept; the files of the oldest are long gone."""
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(Snapshot)
 
 
 class Ended(msgspec.Struct):
-    """What workers leave behind that have ended."""
+    """The merged snapshots of workers that have ended."""
 
     names: list[str] = []
     figures: Snapshot = msgspec.field(default_factory=Snapshot)
 
 
-class Shared:
-    """This worker among the others. Belongs to one event loop."""
+class WorkerSnapshots:
+    """Exchanges snapshots with the other workers. Belongs to one event loop."""
 
     def __init__(self, directory: Path, own: Callable[[], Snapshot]) -> None:
-        """`own` gives this process's figures, now."""
+        """`own` takes a snapshot of this process."""
         self._directory, self._own = directory, own
         self._name = f"{os.getpid()}-{time.time_ns()}"
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Answer the others from now on."""
+        """Answer the other workers from now on."""
         path = self._directory / f"{self._name}.sock"
         try:
             self._server = await asyncio.start_unix_server(self._answer, path)
-        except OSError as error:  # a path too long for a socket, or a directory that somebody removed
+        except OSError as error:  # the path is too long for a socket, or the directory was removed
             log.warning("metrics cover one worker at a time: %s: %s", path, error)
 
     async def close(self) -> None:
-        """Leave the last figures behind, and answer no more."""
-        self._tell()
+        """Store the last snapshot, and answer no more."""
+        self._store_own()
         if self._server is not None:
             self._server.close()
             (self._directory / f"{self._name}.sock").unlink(missing_ok=True)
 
     async def figures(self) -> Snapshot:
-        """Those of all workers, and of those that have ended."""
+        """The merged snapshot of all workers, including those that have ended."""
         names = sorted(path.stem for path in self._directory.glob("*-*.sock")) if self._directory.is_dir() else []
         others = [name for name in names if name != self._name]
-        told = dict(zip(others, await asyncio.gather(*map(self._ask, others)), strict=True))
+        snapshots = dict(zip(others, await asyncio.gather(*map(self._ask, others)), strict=True))
         for path in self._directory.glob("*-*.json"):
-            if path.stem not in told and path.stem != self._name and (left := _read(path)):
-                told[path.stem] = left.counters()
-        # Last: a worker whose file was added up after we looked for it is in here, and is not counted twice.
+            if path.stem not in snapshots and path.stem != self._name and (last := _read(path)):
+                snapshots[path.stem] = last.counters()
+        # Read last: a worker whose file was merged meanwhile is in it, and is not counted twice.
         ended = _ended(self._directory)
-        parts = [part for name, part in told.items() if part is not None and name not in ended.names]
-        return together([ended.figures, *parts, self._tell()])
+        parts = [part for name, part in snapshots.items() if part is not None and name not in ended.names]
+        return merge([ended.figures, *parts, self._store_own()])
 
-    def _tell(self) -> Snapshot:
-        """Our own, left in the file before anybody hears them, so that later sums are not smaller."""
+    def _store_own(self) -> Snapshot:
+        """Take a snapshot of this process, and store it before it is sent, so that later sums are not smaller."""
         own = self._own()
         try:
             _write(self._directory / f"{self._name}.json", _encoder.encode(own))
@@ -86,33 +86,33 @@ class Shared:
 
     async def _answer(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            writer.write(_encoder.encode(self._tell()))
+            writer.write(_encoder.encode(self._store_own()))
             await writer.drain()
         except ConnectionError:
-            pass  # whoever asked has gone
+            pass  # the worker that asked has gone
         finally:
             writer.close()
 
     async def _ask(self, name: str) -> Snapshot | None:
-        """What a worker tells; what it told last if it does not answer; None if it never told."""
+        """The snapshot of a worker; its last one if it does not answer; None if it has never stored one."""
         try:
             async with asyncio.timeout(ANSWER_S_MAX):
                 reader, writer = await asyncio.open_unix_connection(self._directory / f"{name}.sock", limit=BYTES_MAX)
                 with contextlib.closing(writer):
                     return _decoder.decode(await reader.read(-1))
         except (OSError, TimeoutError, msgspec.DecodeError):
-            left = _read(self._directory / f"{name}.json")
-            return left.counters() if left else None
+            last = _read(self._directory / f"{name}.json")
+            return last.counters() if last else None
 
 
 def fold(directory: Path, pid: int) -> None:
-    """A worker has ended: add what it left to what those before it left. For the supervisor alone. Never raises."""
+    """A worker has ended: merge its last snapshot with those of workers before it. For the supervisor. Never raises."""
     try:
         for path in sorted(directory.glob(f"{pid}-*.json")):
-            if left := _read(path):
+            if last := _read(path):
                 ended = _ended(directory)
                 names = [*ended.names, path.stem][-FOLDED_MAX:]
-                figures = together([ended.figures, left.counters()])
+                figures = merge([ended.figures, last.counters()])
                 _write(directory / ENDED, _encoder.encode(Ended(names, figures)))
             path.unlink()
         for path in directory.glob(f"{pid}-*.sock"):
@@ -136,7 +136,7 @@ def _read(path: Path) -> Snapshot | None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """All of it or nothing, for whoever reads meanwhile."""
+    """Write all of it at once, for concurrent readers."""
     new = path.with_suffix(".new")
     new.write_bytes(content)
     new.replace(path)

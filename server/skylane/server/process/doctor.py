@@ -1,4 +1,4 @@
-"""`skylane doctor`: what this machine has, what the server would ask of it, and what to do where that does not fit.
+"""`skylane doctor`: compares the machine with what the server needs, and advises what to change.
 
 Checks are pure functions from facts to findings; what gathers the facts stands at the end.
 """
@@ -55,7 +55,7 @@ examples:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     level: Level
     text: str
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sections = []
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     for section in _examine(settings, connections):
-        print(_text(section, colour), flush=True)  # each as it is known: loading models may take a while
+        print(_text(section, colour), flush=True)  # each at once: loading models may take a while
         sections.append(section)
     print(summary(sections))
     return int(any(finding.level == "fail" for section in sections for finding in section.findings))
@@ -98,19 +98,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     defaults = Settings()
 
-    def told(name: str) -> str:
+    def default(name: str) -> str:
         return os.environ.get(f"SKYLANE_{name.upper()}", str(getattr(defaults, name)))
 
-    parser.add_argument("--models", type=Path, metavar="DIR", default=told("models"), help="model repository")
+    parser.add_argument("--models", type=Path, metavar="DIR", default=default("models"), help="model repository")
     parser.add_argument(
-        "--workers", type=number_of_workers, metavar="N", default=told("workers"), help="workers, or auto"
+        "--workers", type=number_of_workers, metavar="N", default=default("workers"), help="workers, or auto"
     )
-    parser.add_argument("--host", type=hosts, action=EachHost, default=told("host"), help="addresses to listen on")
-    parser.add_argument("--port", type=int, default=told("port"), help="gRPC port")
+    parser.add_argument("--host", type=hosts, action=EachHost, default=default("host"), help="addresses to listen on")
+    parser.add_argument("--port", type=int, default=default("port"), help="gRPC port")
     parser.add_argument(
         "--http-port", type=int, metavar="PORT", default=os.environ.get("SKYLANE_HTTP_PORT"), help="HTTP port"
     )
-    parser.add_argument("--transport", choices=get_args(Transport), default=told("transport"))
+    parser.add_argument("--transport", choices=get_args(Transport), default=default("transport"))
     parser.add_argument(
         "--connections", type=int, metavar="N", default=1000, help="expected number of connections (default: 1000)"
     )
@@ -120,47 +120,47 @@ def _parser() -> argparse.ArgumentParser:
 # --- Pure: facts in, findings out -------------------------------------------------------------------------------------
 
 
-def transport(asked: str) -> Finding:
+def transport(name: str) -> Finding:
     """What serves, and what it costs."""
-    if asked == "grpcio":
+    if name == "grpcio":
         return Finding("ok", "transport grpcio, as configured; the native one needs several times less CPU")
     return Finding("ok", "transport native, with grpcio for methods that are not answered in batches")
 
 
 def cpu(budget: CpuBudget, workers: int, models: Mapping[str, Policy]) -> list[Finding]:
-    """The CPU budget, and what is asked of it."""
+    """The CPU budget and the demand."""
     quota = "no cgroup quota" if budget.quota is None else f"cgroup quota {budget.quota:.4g}"
-    found = [Finding("ok", f"{counted_cpus(budget)}: affinity {budget.affinity}, {quota}")]
+    findings = [Finding("ok", f"{counted_cpus(budget)}: affinity {budget.affinity}, {quota}")]
     if budget.cpus < 1:
-        found = [
+        findings = [
             Finding(
                 "warn",
-                f"{found[0].text}: a worker that has used it up is paused for the rest of each period",
+                f"{findings[0].text}: a worker that has used it up is paused for the rest of each period",
                 "grant at least one CPU if latency matters",
             )
         ]
     line = cpu_demand.start_line(budget, workers, models).rpartition(": ")[2]
     excess = cpu_demand.excess(budget, workers, models)
-    found += [Finding("warn", told, advice) for told, _, advice in (each.rpartition(": ") for each in excess)]
+    findings += [Finding("warn", text, advice) for text, _, advice in (each.rpartition(": ") for each in excess)]
     if not excess and workers < budget.workers:
-        found.append(Finding("ok", f"{line}; there is room for {budget.workers} workers", "--workers auto uses it"))
+        findings.append(Finding("ok", f"{line}; there is room for {budget.workers} workers", "--workers auto uses it"))
     elif not excess:
-        found.append(Finding("ok", line))
-    return found
+        findings.append(Finding("ok", line))
+    return findings
 
 
 def memory(budget: MemoryBudget, workers: int, model_bytes: int, worker_bytes: int, cache_bytes: int) -> Finding:
     """Whether all workers fit. `worker_bytes` is what one takes when its models are loaded, its caches still empty."""
     total = budget.total
-    asked = (
+    demand = (
         f"{counted(workers, 'worker')} × {_size(worker_bytes)}, as measured here with {_size(model_bytes)} of models"
     )
     if cache_bytes:
-        asked += f", and caches of {_size(workers * cache_bytes)} when full"
+        demand += f", and caches of {_size(workers * cache_bytes)} when full"
     if total is None:
-        return Finding("ok", f"unknown limit: {asked}")
+        return Finding("ok", f"unknown limit: {demand}")
     where = "cgroup limit" if budget.limit == total else "the machine's"
-    text = f"{_size(total)} ({where}): {asked}"
+    text = f"{_size(total)} ({where}): {demand}"
     advice = "fewer --workers, fewer versions ([versions] keep), or smaller [cache] max_mb; or grant more memory"
     if workers * worker_bytes > total:
         return Finding("fail", text, advice)
@@ -193,8 +193,8 @@ def sharing(workers: int, in_turn: bool) -> list[Finding]:
 def summary(sections: Sequence[Section]) -> str:
     """The report in one line."""
     levels = [finding.level for section in sections for finding in section.findings]
-    told = [counted(levels.count("fail"), "failure"), counted(levels.count("warn"), "warning")]
-    return " and ".join(each for each in told if not each.startswith("0 ")) or "no problems found"
+    counts = [counted(levels.count("fail"), "failure"), counted(levels.count("warn"), "warning")]
+    return " and ".join(each for each in counts if not each.startswith("0 ")) or "no problems found"
 
 
 def _text(section: Section, colour: bool) -> str:
@@ -244,10 +244,10 @@ def _examine(settings: Settings, connections: int) -> Iterator[Section]:
     yield Section("connections", [open_files(_files_limit(), connections), *ports, *shared])
 
 
-def _software(asked: str) -> list[Finding]:
+def _software(transport_name: str) -> list[Finding]:
     python = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     versions = listed(f"{name} {_version(name) or 'missing'}" for name in LIBRARIES)
-    return [Finding("ok", python), Finding("ok", versions), transport(asked)]
+    return [Finding("ok", python), Finding("ok", versions), transport(transport_name)]
 
 
 def _version(distribution: str) -> str | None:
@@ -276,20 +276,20 @@ def _models(root: Path) -> tuple[list[Finding], int, int]:
         )
     kept, model_bytes, cache_bytes = list[object](), 0, 0
     for name, model in seen.models.items():
-        policy, told = _policy(name, model)
-        findings += told
+        policy, problems = _policy(name, model)
+        findings += problems
         if policy is None:
             continue
         for version in sorted(selection.wanted(model.versions, policy.versions), reverse=True):
             try:
                 loaded = load_version(root / name / str(version), name, version, policy)
-            except Exception as error:  # BrokenVersion; for whatever else it meets, the server would refuse it as well
+            except Exception as error:  # BrokenVersion or any other: the server would refuse it too
                 advice = "the server would serve another version, if there is one"
                 if "skylane import" not in str(error):
                     advice = f"publish or import {name} again; {advice}"
                 findings.append(Finding("fail", f"{name}/{version}: {error}", advice))
                 continue
-            kept.append(loaded)  # so that the memory of all together is seen
+            kept.append(loaded)  # so that the memory of all together is measured
             model_bytes += sum(file.bytes for file in model.versions[version] if file.name == MODEL_FILE)
             cache_bytes += int(policy.cache.max_mb * 2**20) if policy.cache.enabled else 0
             findings.append(Finding("ok", f"{name}/{version}: {_served(policy)}; a run takes {loaded.cost}"))
@@ -343,6 +343,6 @@ def _port(at: Hosts, port: int, option: str) -> Finding:
         try:
             held.enter_context(held_port(at, port))
         except CannotStart as error:
-            told = f"{option}: {str(error).partition(': ')[2]}"
-            return Finding("warn", told, f"fine if it is Skylane that serves there now; else use another --{option}")
+            text = f"{option}: {str(error).partition(': ')[2]}"
+            return Finding("warn", text, f"fine if it is Skylane that serves there now; else use another --{option}")
     return Finding("ok", f"{where} is free for {protocol}")

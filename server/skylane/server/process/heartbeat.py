@@ -1,4 +1,4 @@
-"""Whether a worker is alive, from the beats that it sends: one that is stopped or hangs sends none. Pure.
+"""Decides from a worker's heartbeats whether it is alive: one that is stopped or hangs sends none. Pure.
 
 Counted in ticks of the supervisor, not in seconds: when the whole machine or the whole container has been frozen, the
 supervisor has slept as well, and nobody is taken for dead.
@@ -27,7 +27,7 @@ class Heartbeat:
         """Ticks since the last beat."""
 
     def beat(self) -> None:
-        """It is alive."""
+        """A heartbeat has arrived."""
         self.has_begun, self.missed = True, 0
 
     @property
@@ -36,6 +36,6 @@ class Heartbeat:
         return self.has_begun and self.missed == LATE + 1
 
     def tick(self) -> bool:
-        """So much time has passed; whether the worker hangs."""
+        """A tick has passed. Returns whether the worker hangs."""
         self.missed += 1
         return self.missed > (MISSED_MAX if self.has_begun else STARTING_MAX)

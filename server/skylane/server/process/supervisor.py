@@ -71,7 +71,7 @@ async def supervise(settings: Settings, argv: Sequence[str]) -> None:
     """
     asked_to_stop = signals.asked_to_stop()
     with contextlib.suppress(StoppedEarly):
-        await signals.unless_asked_to_stop(asked_to_stop, check_repository(settings.models))
+        await signals.until_stopped(asked_to_stop, check_repository(settings.models))
         await _supervise(settings, argv, asked_to_stop)
 
 
@@ -85,7 +85,7 @@ async def _supervise(settings: Settings, argv: Sequence[str], asked_to_stop: asy
             http = held.enter_context(held_port(internet(settings.host), settings.http_port))
             more.append(f"--http-port={http.port}")
         shared = held.enter_context(_shared_directory())
-        await try_in_daemon(lambda: cpu_demand.tell(settings), "budget")
+        await try_in_daemon(lambda: cpu_demand.log_demand(settings), "budget")
         command = [
             sys.executable,
             "-P",  # else `-m` runs a server.py of the working directory

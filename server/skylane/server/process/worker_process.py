@@ -1,4 +1,4 @@
-"""A worker's process, as its supervisor sees it: the lines that both send each other, and how it ends.
+"""A worker's process from the supervisor's side: the lines that they exchange, and how it ends.
 
 The worker writes lines on its standard output: a beat each second, and once whether it is ready or why it cannot start.
 The supervisor writes one line on the worker's standard input when all workers are ready.
@@ -31,9 +31,9 @@ class Worker:
         self.heart: Final = Heartbeat()
         self.is_ready = False
         self.reason = ""
-        """Why it cannot start, in its own words."""
+        """Why it cannot start, as it reported."""
         self._answered = asyncio.Event()
-        """Whether it has said that it is ready, or will not."""
+        """Set when it has reported that it is ready or cannot start."""
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
@@ -54,19 +54,19 @@ class Worker:
         return self.is_ready
 
     async def ended(self) -> str:
-        """Wait for its end, and say how it was."""
+        """Wait for its end. Returns how it ended."""
         code = await self._process.wait()
         self.is_ready = False
         self._listening.cancel()
         return f"exit code {code}" if code >= 0 else _signal_name(-code)
 
     def go(self) -> None:
-        """Let it say that the server is ready."""
+        """Let it report that the server is ready."""
         if self._process.stdin is not None:
             self._process.stdin.write(GO)  # a few bytes; if the worker has ended, its end is seen elsewhere
 
     def stop(self) -> None:
-        """Let it finish what is in flight."""
+        """Let it finish the requests in flight, and end."""
         self._send(signal.SIGTERM)
 
     def reload(self) -> None:
@@ -75,7 +75,7 @@ class Worker:
             self._send(signal.SIGHUP)
 
     def kill(self) -> None:
-        """End it now, also one that is stopped."""
+        """Kill it, even if it is stopped."""
         self._send(signal.SIGKILL)
 
     def _send(self, number: signal.Signals) -> None:

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +12,12 @@ from skylane.manifest import MODEL_NAME
 from skylane.policy import BadPolicy, Policy
 from skylane.regular_files import is_inside, read_regular
 from skylane.server.repository import foreign_layouts
+from skylane.version_files import VERSION_NUMBER
 
 POLICY_FILE: Final = "model.toml"
 POLICY_BYTES_MAX: Final = 64 * 2**10
 EMPTY_FILE: Final = ".empty"
 """A file that marks a directory as empty on purpose: without it, one whose content vanished is taken for a fault."""
-_VERSION: Final = re.compile(r"[1-9][0-9]{0,17}")
 _NOT_OURS: Final = frozenset({"lost+found", "__pycache__", POLICY_FILE})
 """Directories that file systems and tools make; and one that has a message of its own if it is a directory."""
 NOT_A_MODEL: Final = (
@@ -140,7 +139,7 @@ def _scan_model(root: Path, directory: os.DirEntry[str], result: RepositoryScan)
                     continue
                 elif entry.name.startswith("."):
                     is_being_written = True
-                elif not _VERSION.fullmatch(entry.name):
+                elif not VERSION_NUMBER.fullmatch(entry.name):
                     misplaced[f"{model}/{entry.name}"] = f"expected a version's number, as in {model}/1"
                 elif _points_outside(entry, root):
                     misplaced[f"{model}/{entry.name}"] = LINK_OUTSIDE

@@ -1,6 +1,8 @@
 """One connection: bytes in, calls and frames out. What a client may say, in all its ways, and what is refused."""
 
+import gc
 import gzip
+import weakref
 from itertools import pairwise
 
 import pytest
@@ -23,7 +25,7 @@ from skylane.server.grpc.http2.frames import (
 )
 from skylane.server.grpc.http2.limits import Limits
 from skylane.server.grpc.http2.receiving_stream import ReceivingStream
-from support.h2 import HOT, STREAMED, Client, Frame, Ours, fields_of, message
+from support.h2 import HOT, STREAMED, Client, Frame, Ours, RecordedStream, fields_of, message
 
 FINE = Status(StatusCode.OK, "")
 
@@ -248,7 +250,7 @@ def test_a_client_that_sends_more_than_its_window() -> None:
         ours.feed(data(0, message(bytes(2**14 - 5))))
     (reset,) = (frame for frame in ours.sent() if frame.kind == Kind.RST_STREAM)
     assert reset.number == Code.FLOW_CONTROL_ERROR
-    assert ours.grpcio_proxy[0].is_cancelled
+    assert ours.opened[0].is_cancelled
 
 
 @pytest.mark.parametrize(
@@ -388,7 +390,7 @@ def test_who_is_lost_has_cancelled_everything() -> None:
     calls = list(ours.call_buffer.calls)
     ours.connection.lose()
     assert [call.cancelled for call in calls] == [True]
-    assert ours.grpcio_proxy[0].is_cancelled
+    assert ours.opened[0].is_cancelled
     assert ours.budget.left == Limits().partial_bytes
 
 
@@ -458,7 +460,7 @@ def test_a_stream_and_its_handler() -> None:
     ours.connection.streams.open_response(1, b"")
     ours.connection.streams.send_message(1, b"reply", lambda: told.append("sent"))
     ours.feed(data(END_STREAM, message(b"two")[4:]))
-    (handler,) = ours.grpcio_proxy
+    (handler,) = ours.opened
     assert (handler.headers.path, handler.headers.metadata) == (STREAMED, (("a", "b"),))
     assert (handler.messages, handler.is_half_closed) == ([b"one", b"two"], True)
     ours.connection.streams.close_response(1, FINE, b"")
@@ -479,7 +481,7 @@ def test_a_fault_in_a_stream_ends_both_sides(is_answered: bool) -> None:
     assert closing.ends
     assert ours.status(closing).get(":status") == (None if is_answered else "200"), "said once"
     assert (reset.kind, reset.number) == (Kind.RST_STREAM, Code.NO_ERROR)
-    assert ours.grpcio_proxy[0].is_cancelled
+    assert ours.opened[0].is_cancelled
     ours.connection.streams.send_message(1, b"too late", lambda: None)
     ours.connection.streams.close_response(1, FINE, b"")
     assert not ours.sent()
@@ -496,7 +498,7 @@ def test_a_client_that_goes_on_after_its_end(after: bytes) -> None:
     ours, client = Ours(), Client()
     ours.feed(client.head(1, STREAMED, ends=True) + after)
     assert kinds(ours.sent()) == ["RST_STREAM"]
-    assert ours.grpcio_proxy[0].is_cancelled
+    assert ours.opened[0].is_cancelled
 
 
 def test_half_a_message_at_the_end_of_a_stream() -> None:
@@ -504,7 +506,7 @@ def test_half_a_message_at_the_end_of_a_stream() -> None:
     ours.feed(client.head(1, STREAMED) + data(END_STREAM, BODY[:-1]))
     (answer,) = ours.sent()
     assert "before its message was whole" in ours.status(answer)["grpc-message"]
-    assert ours.grpcio_proxy[0].is_cancelled
+    assert ours.opened[0].is_cancelled
 
 
 def test_a_service_that_ends_before_its_client() -> None:
@@ -528,10 +530,24 @@ def test_a_service_that_takes_nothing_stops_its_client(content: bytes) -> None:
     while room >= len(part):
         ours.feed(data(0, part))
         room += sum(frame.number for frame in ours.sent() if frame.kind == Kind.WINDOW_UPDATE) - len(part)
-        assert len(ours.grpcio_proxy[0].messages) < 300_000
-    taken = len(ours.grpcio_proxy[0].messages)
+        assert len(ours.opened[0].messages) < 300_000
+    taken = len(ours.opened[0].messages)
     for _ in range(taken):
         ours.connection.streams.message_consumed(1, len(content))
     room += sum(frame.number for frame in ours.sent() if frame.kind == Kind.WINDOW_UPDATE)
     assert ReceivingStream.WINDOW // 2 < room <= ReceivingStream.WINDOW
     assert ours.budget.left >= Limits().partial_bytes - len(part)
+
+
+def test_a_lost_connection_is_freed_without_the_garbage_collector() -> None:
+    ours = Ours(open_stream=lambda _connection, stream_id, headers: RecordedStream(stream_id, headers))
+    ours.feed(Client().request(1) + Client().head(3, STREAMED))
+    ours.taken()
+    lost = weakref.ref(ours.connection)
+    ours.connection.lose()
+    gc.disable()
+    try:
+        del ours
+        assert lost() is None
+    finally:
+        gc.enable()

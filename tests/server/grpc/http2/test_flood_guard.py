@@ -44,7 +44,7 @@ def test_opening_and_resetting_without_a_request_is_a_flood() -> None:
     pairs = b"".join(client.head(number, STREAMED) + frames.reset(number, Code.CANCEL) for number in range(1, 2203, 2))
     with pytest.raises(ConnectionFault, match="too many frames"):
         ours.feed(pairs)
-    assert all(handler.is_cancelled for handler in ours.grpcio_proxy[:-1])
+    assert all(handler.is_cancelled for handler in ours.opened[:-1])
 
 
 # --- Honest traffic, at a rate that no client reaches: all of it in one instant ---------------------------------------
@@ -93,7 +93,7 @@ def test_a_stream_of_many_messages_with_pings() -> None:
     for _ in range(20_000):
         ours.feed(client.data(1, message(b"x"), ends=False) + PING)
         ours.connection.streams.message_consumed(1, 1)
-    assert ours.grpcio_proxy[0].messages == [b"x"] * 20_000
+    assert ours.opened[0].messages == [b"x"] * 20_000
     assert sum(frame.kind == Kind.PING for frame in ours.sent()) == 20_000
     assert not ours.connection.ends
 

@@ -31,7 +31,7 @@ class Conversation(RuleBasedStateMachine):
         """Stream → message of a request that was sent whole."""
         self.open: list[int] = []
         """Streams that have come and are not answered."""
-        self.grpcio_proxy: dict[int, int] = {}
+        self.streamed: dict[int, int] = {}
         """Stream of a tunnel → bytes that were sent in answer."""
         self.expected: dict[int, bytes] = {}
         """Stream → bytes of its answer."""
@@ -106,21 +106,21 @@ class Conversation(RuleBasedStateMachine):
         stream_id = self.peer.get_next_available_stream_id()
         self.peer.send_headers(stream_id, fields_of(STREAMED), end_stream=True)
         self.exchange()
-        self.grpcio_proxy[stream_id] = 0
+        self.streamed[stream_id] = 0
         self.expected[stream_id] = b""
         self.ours.connection.streams.open_response(stream_id, b"")
         self.exchange()
 
-    @precondition(lambda self: self.open or self.grpcio_proxy)
+    @precondition(lambda self: self.open or self.streamed)
     @rule(data=st.data())
     def reset(self, data: st.DataObject) -> None:
-        stream_id = data.draw(st.sampled_from([*self.open, *self.grpcio_proxy]))
+        stream_id = data.draw(st.sampled_from([*self.open, *self.streamed]))
         if stream_id in self.statuses:
             return
         self.peer.reset_stream(stream_id, Code.CANCEL)
         self.gone.add(stream_id)
         self.open = [number for number in self.open if number != stream_id]
-        self.grpcio_proxy.pop(stream_id, None)
+        self.streamed.pop(stream_id, None)
         self.exchange()
 
     @rule(size=st.sampled_from([0, 1, 1000, 65_535, 2**20]))
@@ -168,20 +168,20 @@ class Conversation(RuleBasedStateMachine):
         self.ours.connection.streams.answer(stream_id, content)
         self.exchange()
 
-    @precondition(lambda self: self.grpcio_proxy)
+    @precondition(lambda self: self.streamed)
     @rule(data=st.data(), size=st.sampled_from([0, 60, 30_000, 100_000]))
     def send(self, data: st.DataObject, size: int) -> None:
-        stream_id = data.draw(st.sampled_from(list(self.grpcio_proxy)))
+        stream_id = data.draw(st.sampled_from(list(self.streamed)))
         content = bytes([size % 251]) * size
         self.expected[stream_id] += message(content)
         self.ours.connection.streams.send_message(stream_id, content, lambda: None)
         self.exchange()
 
-    @precondition(lambda self: self.grpcio_proxy)
+    @precondition(lambda self: self.streamed)
     @rule(data=st.data())
     def close(self, data: st.DataObject) -> None:
-        stream_id = data.draw(st.sampled_from(list(self.grpcio_proxy)))
-        del self.grpcio_proxy[stream_id]
+        stream_id = data.draw(st.sampled_from(list(self.streamed)))
+        del self.streamed[stream_id]
         self.ours.connection.streams.close_response(stream_id, Status(StatusCode.OK, ""), b"")
         self.exchange()
 

@@ -70,7 +70,7 @@ def outcome(said: bytes, hello: bytes) -> str:
             found.append(grpc(int(said_back["grpc-status"])))
     if found:
         return found[0]
-    return TAKEN if ours.taken() or any(handler.messages for handler in ours.grpcio_proxy) else ALIVE
+    return TAKEN if ours.taken() or any(handler.messages for handler in ours.opened) else ALIVE
 
 
 def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:

@@ -150,7 +150,7 @@ def test_one_connection_has_so_many_calls_passed_on_at_once() -> None:
     assert "this connection has 2 calls open" in refused["grpc-message"]
     ours.connection.streams.close_response(1, Status(StatusCode.OK, ""), b"")
     ours.feed(client.head(7, STREAMED))
-    assert [handler.stream_id for handler in ours.grpcio_proxy] == [1, 3, 7]
+    assert [handler.stream_id for handler in ours.opened] == [1, 3, 7]
     ours.feed(client.request(9))
     assert len(ours.taken()) == 1, "predictions are not counted"
 
@@ -173,7 +173,7 @@ def test_places_are_shared_by_all_connections_and_given_back(ended_by: str) -> N
         case _:
             first.connection.lose()
     second.feed(others.head(3, STREAMED))
-    assert [handler.stream_id for handler in second.grpcio_proxy] == [3]
+    assert [handler.stream_id for handler in second.opened] == [3]
 
 
 ABANDONED = [
@@ -202,7 +202,7 @@ def test_calls_that_are_passed_on_and_given_up_are_a_flood_that_nothing_makes_up
     ]
     with pytest.raises(ConnectionFault, match="given up before they were answered"):
         ours.feed(b"".join(said))
-    assert len(ours.grpcio_proxy) == 51
+    assert len(ours.opened) == 51
 
 
 def test_calls_that_are_answered_and_then_given_up_are_none() -> None:
@@ -270,6 +270,6 @@ def test_streams_end_with_the_token_that_opened_them() -> None:
     ours.connection.streams.end_revoked()
     ended = {frame.stream_id: ours.status(frame)["grpc-status"] for frame in ours.sent() if frame.ends}
     assert ended == dict.fromkeys((3, 5, 7), str(StatusCode.UNAUTHENTICATED.value[0]))
-    assert [handler.is_cancelled for handler in ours.grpcio_proxy] == [False, True, True]
+    assert [handler.is_cancelled for handler in ours.opened] == [False, True, True]
     ours.feed(client.data(1, message(b"still here"), ends=False))
-    assert ours.grpcio_proxy[0].messages == [b"still here"]
+    assert ours.opened[0].messages == [b"still here"]

@@ -308,7 +308,7 @@ def test_a_job_that_fails_takes_no_other_along(caplog: pytest.LogCaptureFixture)
             served.reactor.post(job)
         held.set()
         assert done.wait(PATIENCE_S)
-    assert [record.message for record in caplog.records] == ["a job of the front met a fault of the server"] * 2
+    assert [record.message for record in caplog.records] == ["a job of the reactor failed with an internal error"] * 2
 
 
 def test_an_intake_that_fails_does_not_end_the_front(

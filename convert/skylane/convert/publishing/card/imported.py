@@ -1,6 +1,7 @@
 """The model card's section on an imported graph: its interface, and what was verified. Pure."""
 
 from skylane.convert.publishing.card.html import EMPTY, Html, joined, table, tag, text
+from skylane.convert.wording import shape_text
 from skylane.manifest import Manifest, OutputSpec, TensorSpec
 
 
@@ -27,5 +28,4 @@ def imported_graph(manifest: Manifest) -> Html:
 
 
 def _row(kind: str, spec: TensorSpec | OutputSpec) -> list[Html]:
-    shape = ", ".join(["rows", *("any" if size is None else str(size) for size in spec.shape[1:])])
-    return [text(kind), text(spec.name), text(spec.dtype), text(f"({shape})")]
+    return [text(kind), text(spec.name), text(spec.dtype), text(shape_text(spec.shape))]

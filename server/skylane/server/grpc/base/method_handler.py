@@ -1,6 +1,5 @@
-"""What every transport does with calls that have arrived: check their size, decode them, give them to the engine.
-
-One for each method whose calls may come many at once; methods differ in their decoder.
+"""What every transport does with the calls of a batched method: check their size, decode them, check the scope of their
+tokens, submit them to the engine. Methods differ in their decoder.
 """
 
 import logging
@@ -8,26 +7,33 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from skylane.server.core.batch_task import Answerer, RequestGroup
-from skylane.server.core.errors import CallCancelled, MessageTooLarge, ModelFailed, PermissionDenied, ServingError
+from skylane.server.core.errors import (
+    INTERNAL_ERROR,
+    CallCancelled,
+    MessageTooLarge,
+    ModelFailed,
+    PermissionDenied,
+    ServingError,
+)
 from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.token_scope import ANYONE, Grant
 from skylane.server.core.types import Call, Sink
 
 log = logging.getLogger(__name__)
 
-TOLD_MAX: Final = 8
-"""Requests that a line of the log names, of a list that met a fault together."""
+LOGGED_IDS_MAX: Final = 8
+"""Request ids in one log line about an internal error that calls have in common."""
 
 
 class Decoder(Protocol):
     """Reads the requests of one method."""
 
     def decode(self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink) -> list[RequestGroup]:
-        """Group calls that arrived together. A request that cannot be read is refused at once, and is in no group."""
+        """Group calls that arrived together. A request that cannot be decoded is refused here, and is in no group."""
 
 
 class MethodHandler:
-    """Where the calls of one method enter, from any transport and thread."""
+    """Takes the calls of one method, from any transport and thread."""
 
     def __init__(
         self,
@@ -47,35 +53,37 @@ class MethodHandler:
         for call in calls:
             call.protocol = self._protocol
         if max(map(len, payloads), default=0) > self._message_bytes_max or True in [call.cancelled for call in calls]:
-            calls, payloads = self._worth_reading(calls, payloads, sink)
+            calls, payloads = self._acceptable(calls, payloads, sink)
         try:
             groups = self._decode(calls, payloads, sink)
-        except Exception:  # a fault of ours must not stop the thread that receives, nor leave a caller waiting
+        except Exception:  # a bug must not stop the receiving thread, nor leave a caller without an answer
             left = [call for call in calls if not call.done]
-            ids = " ".join(call.request_id for call in left[:TOLD_MAX])
-            log.exception("%d calls met a fault of the decoder", len(calls), extra={"request_id": ids})
-            self._refuse(left, ModelFailed("internal error; the log has more"), sink)
+            ids = " ".join(call.request_id for call in left[:LOGGED_IDS_MAX])
+            log.exception("decoding %d calls failed with an internal error", len(calls), extra={"request_id": ids})
+            self._refuse(left, ModelFailed(INTERNAL_ERROR), sink)
             return
         try:
             self._engine.submit(groups)
-        except Exception:  # what was taken is with the engine: refusing it here could answer it twice
-            log.exception("%d calls met a fault of the engine", len(calls))
+        except Exception:  # the engine may have some of them: refusing them here could answer twice
+            log.exception("submitting %d calls failed with an internal error", len(calls))
 
     def _decode(self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink) -> list[RequestGroup]:
         if all(call.grant is ANYONE for call in calls):
             return self._decoder.decode(calls, payloads, sink)
         groups: list[RequestGroup] = []
-        for grant in {call.grant: None for call in calls}:  # few: callers with one token share its grant
-            own = [place for place, call in enumerate(calls) if call.grant is grant]
-            found = self._decoder.decode([calls[place] for place in own], [payloads[place] for place in own], sink)
-            groups += self._permitted(found, grant)
+        for grant in {call.grant: None for call in calls}:  # few: calls with the same token share its grant
+            places = [place for place, call in enumerate(calls) if call.grant is grant]
+            decoded = self._decoder.decode(
+                [calls[place] for place in places], [payloads[place] for place in places], sink
+            )
+            groups += self._permitted(decoded, grant)
         return groups
 
-    def _worth_reading(
+    def _acceptable(
         self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink
     ) -> tuple[list[Call], list[bytes]]:
-        """Those that are not too large, and whose callers are still there: a client that gives its requests up as fast
-        as it sends them must not fill the queues."""
+        """Those that are not too large and not cancelled: a client that cancels requests as fast as it sends them must
+        not fill the queues."""
         kept: tuple[list[Call], list[bytes]] = ([], [])
         for call, payload in zip(calls, payloads, strict=True):
             if call.cancelled:
@@ -88,7 +96,7 @@ class MethodHandler:
         return kept
 
     def _permitted(self, groups: Iterable[RequestGroup], grant: Grant) -> Iterable[RequestGroup]:
-        """Those whose model the grant covers; the others are refused."""
+        """The groups whose model is in the grant's scope; the others are refused."""
         for group in groups:
             try:
                 grant.check("predict", group.route.model)
@@ -102,7 +110,7 @@ class MethodHandler:
         sink.refuse(calls, error)
 
     def too_large(self, size: int) -> MessageTooLarge:
-        """What a caller hears whose message has so many bytes."""
+        """The error for a message of so many bytes."""
         return MessageTooLarge(
             f"the message has {size} bytes, but this server takes at most {self._message_bytes_max} "
             f"(--max-message-mb): send fewer rows at once"

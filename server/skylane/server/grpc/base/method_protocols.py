@@ -1,4 +1,4 @@
-"""Which protocol the path of a method belongs to, for whoever counts requests."""
+"""The protocol that a method's path belongs to, for counting requests."""
 
 from typing import Final
 
@@ -13,11 +13,11 @@ PROTOCOLS: Final = {
     INFER_STREAM: "oip_grpc",
     TENSORFLOW: "tfs_grpc",
 }
-"""Path of a hot method → the name under which its requests are counted."""
+"""Path of a batched method → the name under which its requests are counted."""
 OTHERS: Final = "grpc"
-"""The name for all other methods, those that do not exist among them."""
+"""The name for all other methods, including those that do not exist."""
 
 
 def protocol_of(path: str) -> str:
-    """Under which requests to this path are counted."""
+    """The name under which requests to this path are counted."""
     return PROTOCOLS.get(path, OTHERS)

@@ -1,4 +1,4 @@
-"""Methods whose calls may come many at once: every transport and protocol has the same table of them."""
+"""The table of batched methods, which all transports and protocols share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from skylane.server.core.errors import MessageTooLarge, ServingError
 from skylane.server.core.types import Call, Sink
 
 Wrap = Callable[[Call, bytes | ServingError], bytes]
-"""(call, its reply or error) → the message of a stream that tells of it."""
+"""(call, its reply or error) → the stream's message with the result."""
 
 CallEnded = Callable[[str, str, str], None]
 """(path, name of the status, request id) of a call that has ended and that no model counts."""
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 TraceOf = Callable[[Metadata], Any]
-"""A caller's metadata → what its calls keep as their `trace`."""
+"""A caller's metadata → the value for its calls' `trace`."""
 
 
 class BatchedMethod(Protocol):
@@ -25,7 +25,7 @@ class BatchedMethod(Protocol):
         """Answer these calls, now or later."""
 
     def too_large(self, size: int) -> MessageTooLarge:
-        """What a caller hears whose message has so many bytes."""
+        """The error for a message of so many bytes."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class StreamMethod:
 
 @dataclass(frozen=True)
 class BatchedMethods:
-    """Path → who answers. Everything else is answered one call at a time, by grpcio's services."""
+    """Path → method. All other methods are answered one call at a time by grpcio's services."""
 
     unary: Mapping[str, BatchedMethod]
     streams: Mapping[str, StreamMethod]

@@ -1,4 +1,4 @@
-"""Hot methods whose calls are traced. Where nobody traces, there are only those without."""
+"""Batched methods whose calls are reported to a tracer or an access log. Without them, methods are not wrapped."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,7 @@ from skylane.server.core.types import Call, Sink
 from skylane.server.grpc.base.method_table import BatchedMethod, BatchedMethods, StreamMethod
 
 Arrive = Callable[[Sequence[Call], str, Sink], Sink]
-"""(calls that came together, path of their method, who is to answer them) → who is to answer them instead."""
+"""(calls that arrived together, path of their method, sink of their replies) → the sink to use instead."""
 
 
 class TracedMethod:
@@ -23,12 +23,12 @@ class TracedMethod:
         return self._method.too_large(size)
 
 
-def traced(hot: BatchedMethods, arrive: Arrive) -> BatchedMethods:
-    """The same methods, traced."""
+def traced(methods: BatchedMethods, arrive: Arrive) -> BatchedMethods:
+    """The same methods, reported."""
     return BatchedMethods(
-        {path: TracedMethod(method, path, arrive) for path, method in hot.unary.items()},
+        {path: TracedMethod(method, path, arrive) for path, method in methods.unary.items()},
         {
             path: StreamMethod(TracedMethod(method.handler, path, arrive), method.wrap)
-            for path, method in hot.streams.items()
+            for path, method in methods.streams.items()
         },
     )

@@ -46,7 +46,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ModelService:
-    """Models, health and reflection on an asyncio server. What it tells is pushed to it by `tell`."""
+    """Models, health and reflection on an asyncio server. Its content is set by `update`."""
 
     def __init__(self, readiness: Readiness, auth: AuthInterceptor) -> None:
         self.health = Health()
@@ -66,7 +66,7 @@ class ModelService:
         models_pb2_grpc.add_ModelServiceServicer_to_server(self._models, server)  # type: ignore[no-untyped-call]
         add_reflection(server, SERVICES, (prediction_pb2.DESCRIPTOR, pb.DESCRIPTOR, health_pb2.DESCRIPTOR))
 
-    async def tell(self, status: Mapping[str, ModelStatus], routes: Routes) -> None:
+    async def update(self, status: Mapping[str, ModelStatus], routes: Routes) -> None:
         """Show this state of affairs, and how ready it makes the server."""
         self._models.status, self._models.routes = status, routes
         if not self._readiness.draining:
@@ -102,7 +102,7 @@ class _ModelService(models_pb2_grpc.ModelServiceServicer):
         self.routes = Routes()
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802, ARG002
-        """See the .proto. Names those that the caller may ask."""
+        """See the .proto. Lists the models in the scope of the caller's token."""
         return self._listed(self._auth.grant(context))
 
     def listed(self, message: bytes, grant: Grant) -> bytes:

@@ -1,4 +1,6 @@
-"""The methods of the Open Inference Protocol that tell and administrate. ModelInfer is hot: see requests.py."""
+"""The methods of the Open Inference Protocol that describe and control models. ModelInfer is a batched method: see
+codecs/oip/requests.py.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -25,7 +27,7 @@ Method = Callable[[Any, Context], Awaitable[dict[str, Any]]]
 
 
 class InferenceService:
-    """Everything of inference.GRPCInferenceService that is not hot."""
+    """Everything of inference.GRPCInferenceService that is not a batched method."""
 
     def __init__(self, directory: ModelControl, auth: AuthInterceptor) -> None:
         self._directory, self._auth = directory, auth
@@ -33,17 +35,17 @@ class InferenceService:
     @property
     def direct(self) -> DirectMethods:
         """See protocols.Service: what probes ask."""
-        told: Mapping[str, Callable[[Any, Grant], dict[str, Any]]] = {
+        handlers: Mapping[str, Callable[[Any, Grant], dict[str, Any]]] = {
             "ServerLive": lambda _, __: {"live": True},
             "ServerReady": lambda _, __: {"ready": self._directory.readiness.whole},
             "ModelReady": self._is_ready,
         }
         types = methods(SERVICE)
-        return {f"/{SERVICE}/{name}": _direct(answer, *types[name]) for name, answer in told.items()}
+        return {f"/{SERVICE}/{name}": _direct(answer, *types[name]) for name, answer in handlers.items()}
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the methods."""
-        told: Mapping[str, Method] = {
+        answers: Mapping[str, Method] = {
             "ServerLive": self._server_live,
             "ServerReady": self._server_ready,
             "ServerMetadata": self._server_metadata,
@@ -56,7 +58,7 @@ class InferenceService:
             "RepositoryModelUnload": self._unload,
         }
         types = methods(SERVICE)
-        handlers = {name: _handler(method, *types[name]) for name, method in told.items()}
+        handlers = {name: _handler(method, *types[name]) for name, method in answers.items()}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
     async def _server_live(self, _: Any, __: Context) -> dict[str, Any]:

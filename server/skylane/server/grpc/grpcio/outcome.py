@@ -1,4 +1,4 @@
-"""Methods of grpcio that tell how each of their calls ended."""
+"""Methods of grpcio that report how each of their calls ended."""
 
 import inspect
 from collections.abc import AsyncIterator, Callable
@@ -6,21 +6,20 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from skylane.server.core import request_ids
+from skylane.server.grpc.grpcio.metadata import request_id_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-Told = Callable[[str, str], None]
-"""(name of the status, the call's id)"""
+Ended = Callable[[str, str], None]
+"""(name of the status, request id)"""
 
 
-def with_outcome(handler: Handler, told: Told) -> Handler:
-    """The same method, with word of each call's end."""
+def with_outcome(handler: Handler, ended: Ended) -> Handler:
+    """The same method; `ended` is called when a call ends."""
 
     def listen(context: Context) -> None:
-        sent = dict(context.invocation_metadata() or ()).get(request_ids.FIELD, "")
-        its_id = request_ids.sanitized(sent) if isinstance(sent, str) else ""
-        context.add_done_callback(lambda ended: told(_code(ended).name, its_id))  # type: ignore[arg-type]
+        request_id = request_id_of(context.invocation_metadata())
+        context.add_done_callback(lambda call: ended(_code(call).name, request_id))  # type: ignore[arg-type]
 
     inner: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
 
@@ -30,11 +29,11 @@ def with_outcome(handler: Handler, told: Told) -> Handler:
 
     async def many(request: Any, context: Context) -> AsyncIterator[Any]:
         listen(context)
-        found = inner(request, context)
-        if inspect.isawaitable(found):  # it writes by itself
-            await found
+        result = inner(request, context)
+        if inspect.isawaitable(result):  # it writes its messages itself
+            await result
             return
-        async for message in found:
+        async for message in result:
             yield message
 
     streams_in, streams_out = handler.request_streaming, handler.response_streaming
@@ -44,18 +43,18 @@ def with_outcome(handler: Handler, told: Told) -> Handler:
         (True, False): grpc.stream_unary_rpc_method_handler,
         (True, True): grpc.stream_stream_rpc_method_handler,
     }[streams_in, streams_out]
-    made: Handler = make(
+    wrapped: Handler = make(
         many if streams_out else one,
         handler.request_deserializer,
         handler.response_serializer,
     )
-    return made
+    return wrapped
 
 
-def _code(ended: Any) -> grpc.StatusCode:
-    if ended.cancelled():
+def _code(call: Any) -> grpc.StatusCode:
+    if call.cancelled():
         return grpc.StatusCode.CANCELLED
-    code = ended.code()
+    code = call.code()
     return code if isinstance(code, grpc.StatusCode) else _BY_NUMBER.get(code or 0, grpc.StatusCode.UNKNOWN)
 
 

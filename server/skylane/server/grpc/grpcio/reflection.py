@@ -18,7 +18,7 @@ V1: Final = V1ALPHA.replace("v1alpha", "v1")
 
 
 def add_reflection(server: grpc.aio.Server, services: Iterable[str], descriptors: Iterable[Any]) -> None:
-    """Tell of these services, which the descriptors of files define, and of reflection itself."""
+    """Describe these services, which the descriptors of files define, and of reflection itself."""
     pool = pool_with((*descriptors, reflection_pb2.DESCRIPTOR))
     pool.Add(_as_v1())
     servicer = reflection.aio.ReflectionServicer((*services, V1ALPHA, V1), pool=pool)

@@ -1,4 +1,4 @@
-"""Streams over grpcio that end with the token that opened them. Our own front does the same: Connection.end_revoked."""
+"""Ends streams over grpcio when their token is revoked, as Streams.end_revoked does in the native transport."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,4 +1,5 @@
-"""The asynchronous grpcio server: runs everywhere and serves every method; behind our own front it serves the rest.
+"""The asynchronous grpcio server: runs everywhere and serves every method; behind the native transport it serves the
+methods that are not batched.
 
 Calls that the event loop hands over in one turn go to the engine as one list.
 """
@@ -13,7 +14,8 @@ import grpc
 from skylane.server.core.errors import ServingError, ShuttingDown
 from skylane.server.core.types import NO_DEADLINE, Call
 from skylane.server.grpc.base.method_table import BatchedMethod, BatchedMethods, StreamMethod
-from skylane.server.grpc.grpcio.auth_interceptor import AuthInterceptor, refuse, request_id
+from skylane.server.grpc.grpcio.auth_interceptor import AuthInterceptor, refuse
+from skylane.server.grpc.grpcio.metadata import request_id_of
 from skylane.server.grpc.grpcio.request_stream import Stream
 from skylane.server.grpc.http2.direct_methods import DirectMethods
 
@@ -90,7 +92,9 @@ class HotServices:
         self._count(context)
         reply: asyncio.Future[bytes | ServingError] = self._loop.create_future()
         grant, trace = self._auth.grant(context), self._trace(context)
-        call = Call(reply, self, self._deadline(context), b"", grant, trace, request_id(context))
+        call = Call(
+            reply, self, self._deadline(context), b"", grant, trace, request_id_of(context.invocation_metadata())
+        )
         self._arrive(method_handler, call, payload)
         try:
             result = await reply
@@ -106,7 +110,7 @@ class HotServices:
     ) -> AsyncIterator[bytes]:
         self._count(context)
         stream, deadline, grant = Stream(method.wrap), self._deadline(context), self._auth.grant(context)
-        trace, its_id = self._trace(context), request_id(context)
+        trace, its_id = self._trace(context), request_id_of(context.invocation_metadata())
 
         def arrive(payload: bytes) -> None:
             call = Call(stream, self, deadline, b"", grant, trace, its_id)

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's methods that tell of models. Predict is hot: see requests.py."""
+"""TensorFlow Serving's methods that describe models. Predict is a batched method: see codecs/tfs/requests.py."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -63,11 +63,11 @@ class TensorFlowService:
             version = routes.served_version(route).model.interface.version  # raises for what is not there
             versions = {version: VersionStatus(State.READY)}
         else:
-            versions = {v: told for v, told in known.versions.items() if route.version in (None, v)}
-        for version, told in versions.items():
-            entry = response.model_version_status.add(version=version, state=_STATES[told.state])
-            if told.state is State.FAILED:
-                entry.status.error_code, entry.status.error_message = _FAILED_PRECONDITION, told.reason
+            versions = {v: each for v, each in known.versions.items() if route.version in (None, v)}
+        for version, each in versions.items():
+            entry = response.model_version_status.add(version=version, state=_STATES[each.state])
+            if each.state is State.FAILED:
+                entry.status.error_code, entry.status.error_message = _FAILED_PRECONDITION, each.reason
 
 
 def _signatures(interface: Interface) -> Any:

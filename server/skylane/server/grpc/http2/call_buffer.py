@@ -1,4 +1,4 @@
-"""Calls of one hot method, gathered over a turn of the front and handed over as one list."""
+"""Calls of one batched method, collected during a turn of the reactor and handed over as one list."""
 
 from typing import Final
 
@@ -7,12 +7,12 @@ from skylane.server.grpc.base.method_table import BatchedMethod
 from skylane.server.grpc.http2.limits import Share
 
 HANDED_OVER_BYTES: Final = 8 * 2**20
-"""Of messages that came in pieces: no more are kept until the end of a turn, for all that the peers of one turn unpack
-would be in memory at once."""
+"""Of messages in parts: more are not kept until the end of a turn, since the decompressed messages of all peers would
+be in memory at once."""
 
 
 class CallBuffer:
-    """Where the connections put what came for one method."""
+    """Takes the calls of one method from all connections."""
 
     __slots__ = ("_held", "_held_bytes", "_sink", "calls", "method", "payloads")
 
@@ -22,19 +22,18 @@ class CallBuffer:
         self.calls: list[Call] = []
         self.payloads: list[bytes] = []
         self._held: list[tuple[Share, int]] = []
-        """What the payloads still take of the shares of their connections."""
+        """Bytes that the payloads take of their connections' shares."""
         self._held_bytes = 0
 
     def hold(self, share: Share, size: int) -> None:
-        """The payload that was put in last takes so much of a share until it is handed over, which is now if there are
-        many bytes."""
+        """Count the last payload against a share until it is handed over, which is now if there are many bytes."""
         self._held.append((share, size))
         self._held_bytes += size
         if self._held_bytes >= HANDED_OVER_BYTES:
             self.hand_over()
 
     def hand_over(self) -> None:
-        """Give what has come to the method."""
+        """Give the collected calls to the method."""
         calls, payloads = self.calls, self.payloads
         self.calls, self.payloads = [], []
         try:

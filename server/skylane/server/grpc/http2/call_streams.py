@@ -1,6 +1,6 @@
 """Streams of requests to a hot method: each message is a call like any other, and batches with all of them.
 
-They never leave the reactor's thread. A stream has so many calls open at once; what comes beyond waits, and when the
+They stay on the reactor's thread. A stream has so many calls open at once; what comes beyond waits, and when the
 window is full the client waits.
 """
 
@@ -16,8 +16,9 @@ from skylane.server.codecs.grpc_status import Status, status_of
 from skylane.server.core.errors import ServingError, ShuttingDown
 from skylane.server.core.types import Call
 from skylane.server.grpc.http2.call_buffer import CallBuffer
-from skylane.server.grpc.http2.connection import KEPT_BYTES, Connection
+from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.http2.request_headers import RequestHeaders
+from skylane.server.grpc.http2.request_receiver import KEPT_BYTES
 
 UNSENT_BYTES_MAX: Final = 2**20
 """Of one stream's replies that its client has no room for; then no more calls are made."""
@@ -25,21 +26,21 @@ OPEN_MAX: Final = 256
 """Calls of one stream that are under way, or whose replies the client has no room for."""
 
 Wrap = Callable[[Call, bytes | ServingError], bytes]
-"""(call, its reply or error) → the message of the stream that tells of it."""
+"""(call, its reply or error) → the stream's message with the result."""
 
 
 class Thread(Protocol):
-    """The front, as far as streams need it."""
+    """The part of the reactor that streams need."""
 
     def clock(self) -> float:
         """The engine's time in seconds."""
         ...
 
     def do(self, job: Callable[[], object]) -> None:
-        """Do this on the reactor's thread: now, if it is this one."""
+        """Call this on the reactor's thread: now, if this is it."""
 
     def touch(self, connection: Connection) -> None:
-        """Write what this connection has to say."""
+        """Write what this connection has ready."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class CallStream:
 
     @property
     def busy(self) -> bool:
-        """See StreamHandler. Draining ends it."""
+        """See StreamHandler. It ends when the server drains."""
         return True
 
     # --- From the connection ----------------------------------------------------------------------------------------

@@ -1,44 +1,30 @@
 """One HTTP/2 connection, without its socket: bytes in, calls out; replies in, frames out.
 
-Optimised for many small requests: one that arrives in two frames, with headers seen before, becomes a call in under 2
-µs. Rarer cases have methods of their own. Every limit of limits.py that concerns one connection is enforced here.
-HTTP/2 is RFC 9113; how gRPC uses it is in grpc/doc/PROTOCOL-HTTP2.md.
+It holds the frame reader, the receiver of requests, the streams and the send buffer, which together enforce every limit
+of limits.py that concerns one connection. HTTP/2 is RFC 9113; how gRPC uses it is in grpc/doc/PROTOCOL-HTTP2.md.
 """
 
 from typing import Final
 
-from grpc import StatusCode
-
-from skylane.server.codecs.grpc_status import Status
-from skylane.server.core.types import Call
-from skylane.server.grpc.http2 import frames, http1_response, response_headers
+from skylane.server.grpc.http2 import frames, http1_response
 from skylane.server.grpc.http2.call_buffer import CallBuffer
-from skylane.server.grpc.http2.flood_guard import EXCESS_BYTES, IDLE_FRAMES_FORGIVEN, FloodGuard, StallGuard
+from skylane.server.grpc.http2.flood_guard import FloodGuard, StallGuard
 from skylane.server.grpc.http2.frame_reader import FrameReader
-from skylane.server.grpc.http2.frames import END_HEADERS, END_STREAM, Code, ConnectionFault
-from skylane.server.grpc.http2.messages import PREFIX_BYTES, Assembler, MessageFault, message_too_large, read_prefix
-from skylane.server.grpc.http2.receiving_stream import Discarded, ReceivingStream
-from skylane.server.grpc.http2.request_fields import StreamFault
-from skylane.server.grpc.http2.request_headers import HeaderCache, RequestHeaders
+from skylane.server.grpc.http2.frames import Code, ConnectionFault
+from skylane.server.grpc.http2.request_receiver import RequestReceiver
 from skylane.server.grpc.http2.send_buffer import SendBuffer
 from skylane.server.grpc.http2.services import Services
-from skylane.server.grpc.http2.streams import Streams, id_field
+from skylane.server.grpc.http2.streams import Streams
 
 HEADERS_CACHED_S: Final = 1.0
 """For so long, cached headers are used without checking their token again: it may expire or be revoked."""
 
-KEPT_BYTES: Final = 2**14
-"""A message in parts of so many bytes or more counts against its connection's share until it is handed over."""
-DISCARDED_BYTES: Final = 2**16
-"""Of a request that is not gRPC; one that is longer is answered before it ends."""
-UPDATES_A_BYTE: Final = 2
-"""WINDOW_UPDATE frames that a client may send for each byte it was sent: the stream's, and the connection's."""
 CONNECTION_WINDOW_STEP: Final = 2**29
 """The connection's own window is never the limit (streams and the budget are): it is refilled in large steps."""
 
 
 class Connection:
-    """State of one connection. A FrameHandler for its reader. Belongs to the reactor's thread."""
+    """State of one connection. Belongs to the reactor's thread."""
 
     def __init__(self, services: Services) -> None:
         self._services, self._limits = services, services.limits
@@ -46,29 +32,12 @@ class Connection:
         self._flood_guard = FloodGuard(services.limits.idle_frames)
         self._reader = FrameReader(services.limits, self.send_buffer, self._flood_guard)
         self.streams = Streams(services, self.send_buffer, self._flood_guard)
-        # The dicts of `streams`, so that the path of a request looks each up in one step.
-        self._opened, self._receiving, self._running = (
-            self.streams.opened,
-            self.streams.receiving,
-            self.streams.running,
-        )
-        self._headers = HeaderCache(
-            services.call_buffers.get,
-            services.is_ours,
-            services.grant_of,
-            services.limits.header_bytes,
-            services.trace_of,
-            services.is_open,
+        self._receiver = RequestReceiver(
+            self, self._reader, self.streams, self.send_buffer, self._flood_guard, services
         )
         self._headers_cached_until = 0.0
-        self._streams_max = services.limits.streams
-        self._last_stream = 0
         self._last_accepted: int | None = None
         """The last stream that is processed, once the peer was told by GOAWAY."""
-        self._unacknowledged = 0
-        """Bytes of DATA since the connection's window was refilled."""
-        self._updates = 0
-        """WINDOW_UPDATE frames of the peer."""
         self._unread_replies = StallGuard()
 
     @property
@@ -90,12 +59,13 @@ class Connection:
         """Process what the peer sent: calls go to their call buffers, protocol replies to the send buffer. Raises
         ConnectionFault, after which nothing more may be fed."""
         if now >= self._headers_cached_until:  # what their tokens allow may have changed
-            self._headers.forget()
+            self._receiver.headers.forget()
             self._headers_cached_until = now + HEADERS_CACHED_S
-        self._reader.feed(data, now, self)
-        if self._unacknowledged >= CONNECTION_WINDOW_STEP:
-            self.send_buffer.frames.append(frames.window_update(0, self._unacknowledged))
-            self._unacknowledged = 0
+        receiver = self._receiver
+        self._reader.feed(data, now, receiver)
+        if receiver.unacknowledged >= CONNECTION_WINDOW_STEP:
+            self.send_buffer.frames.append(frames.window_update(0, receiver.unacknowledged))
+            receiver.unacknowledged = 0
 
     def data_to_send(self) -> bytes:
         """Frames that are ready to be written, each once."""
@@ -112,263 +82,11 @@ class Connection:
         """The peer has read what was written."""
         self.send_buffer.hold(False)
 
-    # --- Header blocks ------------------------------------------------------------------------------------------------
-
-    def on_headers(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
-        """See FrameHandler."""
-        headers = self._headers.known.get(block)
-        if headers is not None and flags == END_HEADERS and headers.call_buffer is not None:
-            if self._admit(stream_id, headers, now):
-                self._opened[stream_id] = headers
-            return
-        self._reader.gather(flags, stream_id, block, now, self)
-
-    def on_block(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
-        """See FrameHandler."""
-        if stream_id in self.streams or stream_id in self.streams.closed:
-            self._on_trailers(flags, stream_id, block, now)
-            return
-        self._check_new(stream_id)
-        if not block:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "an empty header block")
-        try:
-            headers = self._headers.known.get(block) or self._headers.decode(block)
-        except StreamFault:
-            self._last_stream = stream_id
-            self.streams.reset(stream_id, Code.PROTOCOL_ERROR)
-            self.streams.report(None, StatusCode.INTERNAL)
-            self._flood_guard.lose(now)
-            return
-        if self._admit(stream_id, headers, now):
-            self._open(flags, stream_id, headers, now)
-
-    def _open(self, flags: int, stream_id: int, headers: RequestHeaders, now: float) -> None:
-        """Begin a stream, or refuse it for what its headers say."""
-        ended = bool(flags & END_STREAM)
-        if headers.explanation:
-            self.streams.receive(stream_id, headers, Discarded(), now)
-            self._flood_guard.lose(now)
-        elif headers.refusal is not None:
-            self._refuse(stream_id, headers, headers.refusal, headers.refused, now, ended=ended)
-            return
-        elif headers.call_buffer is not None:
-            self._opened[stream_id] = headers
-        elif not self._open_handler(stream_id, headers, now, ended=ended):
-            return
-        if ended and stream_id in self.streams:
-            self._finish(stream_id, self._receive(stream_id, now), now)
-
-    def _open_handler(self, stream_id: int, headers: RequestHeaders, now: float, *, ended: bool) -> bool:
-        """Open a stream of messages. Returns False if it was refused because there are too many of them."""
-        place = self._services.place_of(headers.path)
-        if place is not None and (reason := self.streams.take_place(place)):
-            status = Status(StatusCode.RESOURCE_EXHAUSTED, reason)
-            self._refuse(stream_id, headers, response_headers.refusal(status), status.code, now, ended=ended)
-            return False
-        assembler = Assembler(headers.encoding, self._limits.message_bytes, message_too_large)
-        stream = self.streams.receive(stream_id, headers, assembler, now)
-        stream.place = place
-        stream.handler = self._services.open_stream(self, stream_id, headers)
-        return True
-
-    def _refuse(
-        self, stream_id: int, headers: RequestHeaders, block: bytes, code: StatusCode, now: float, *, ended: bool
-    ) -> None:
-        self.streams.refuse(stream_id, block + id_field(headers), ended=ended)
-        self.streams.report(headers, code)
-        self._flood_guard.lose(now)
-
-    def _on_trailers(self, flags: int, stream_id: int, block: bytes, now: float) -> None:
-        code: Code | None = None if flags & END_STREAM else Code.PROTOCOL_ERROR
-        try:
-            self._headers.trailers(block)
-        except StreamFault:
-            code = Code.PROTOCOL_ERROR
-        stream = self._receiving.get(stream_id)
-        if stream is not None and stream.ended:
-            code = Code.STREAM_CLOSED
-        if stream_id not in self.streams:  # it was ended by us
-            self._flood_guard.lose(now)
-        elif code is not None:
-            self.streams.fault(stream_id, code, now)
-        else:
-            self._finish(stream_id, self._receive(stream_id, now), now)
-
-    def _check_new(self, stream_id: int) -> None:
-        """Raise ConnectionFault if no stream of this number can begin."""
-        if stream_id <= self._last_stream or not stream_id & 1:
-            code = Code.STREAM_CLOSED if stream_id & 1 else Code.PROTOCOL_ERROR
-            raise ConnectionFault(code, f"stream {stream_id} cannot begin here")
-
-    def _admit(self, stream_id: int, headers: RequestHeaders, now: float) -> bool:
-        """Whether a stream may begin here. Raises ConnectionFault if it cannot be new."""
-        if stream_id <= self._last_stream or not stream_id & 1:
-            self._check_new(stream_id)
-        self._last_stream = stream_id
-        send_buffer = self.send_buffer
-        if (
-            len(self._opened) + len(self._receiving) + len(self._running) + send_buffer.finishing < self._streams_max
-            and send_buffer.unsent <= self._limits.unsent_bytes
-        ):
-            return True
-        self.streams.reset(stream_id, Code.REFUSED_STREAM)
-        self.streams.report(headers, StatusCode.UNAVAILABLE)
-        self._flood_guard.lose(now)
-        return False
-
-    # --- Messages -----------------------------------------------------------------------------------------------------
-
-    def on_data(self, flags: int, stream_id: int, data: bytes, start: int, end: int, now: float) -> int:
-        """See FrameHandler."""
-        headers = self._opened.get(stream_id)
-        if not flags and end < len(data) and (headers is not None or stream_id in self._receiving):
-            return self._on_data_run(stream_id, headers, data, start, end, now)
-        self._unacknowledged += end - start
-        if flags == END_STREAM and headers is not None and end - start >= PREFIX_BYTES:
-            compressed, length = read_prefix(data, start)
-            if not compressed and length == end - start - PREFIX_BYTES and headers.may_have(end - start):
-                del self._opened[stream_id]
-                self._hand_over(stream_id, headers, data[start + PREFIX_BYTES : end], now)
-                return end
-        self._on_unusual_data(flags, stream_id, data[start:end], now)
-        return end
-
-    def _on_data_run(
-        self, stream_id: int, headers: RequestHeaders | None, data: bytes, start: int, end: int, now: float
-    ) -> int:
-        """A part of a message, together with the DATA frames directly after it: each by itself took 4 µs."""
-        parts, flags, end = frames.data_run(data, stream_id, start, end)
-        size = sum(map(len, parts))
-        self._unacknowledged += size
-        if flags == END_STREAM and headers is not None and len(parts[0]) >= PREFIX_BYTES:
-            compressed, length = read_prefix(parts[0], 0)
-            if not compressed and length == size - PREFIX_BYTES and headers.may_have(size):
-                del self._opened[stream_id]
-                parts[0] = parts[0][PREFIX_BYTES:]
-                self._hand_over(stream_id, headers, b"".join(parts), now)
-                return end
-        self._on_unusual_data(flags, stream_id, b"".join(parts), now, len(parts))
-        return end
-
-    def _hand_over(self, stream_id: int, headers: RequestHeaders, message: bytes, now: float) -> None:
-        """Put a call into its method's call buffer."""
-        call_buffer = headers.call_buffer
-        assert call_buffer is not None
-        self._running[stream_id] = call = Call(
-            (self, stream_id), self._services.sink, now + headers.timeout_s, b"", headers.grant, headers.trace,
-            headers.request_id,
-        )  # fmt: skip
-        call_buffer.calls.append(call)
-        call_buffer.payloads.append(message)
-        self._flood_guard.frames -= IDLE_FRAMES_FORGIVEN
-
-    def _on_unusual_data(self, flags: int, stream_id: int, payload: bytes, now: float, count: int = 1) -> None:
-        """DATA of a message in parts or of a stream of messages; padded or compressed; or of no stream that is open.
-        `count`: frames."""
-        content = frames.without_padding(flags & frames.PADDED, payload)
-        if stream_id not in self.streams:
-            if stream_id > self._last_stream or not stream_id:
-                raise ConnectionFault(Code.PROTOCOL_ERROR, f"DATA on stream {stream_id}, which has not begun")
-            self._on_late_data(flags, stream_id, payload, now)
-            return
-        if content:
-            self._flood_guard.frames -= count
-        elif not flags & END_STREAM:
-            self._flood_guard.lose(now)
-        stream = self._receive(stream_id, now)
-        if stream.ended or not stream.spend(len(payload)):
-            code = Code.STREAM_CLOSED if stream.ended else Code.FLOW_CONTROL_ERROR
-            self.streams.fault(stream_id, code, now)
-            return
-        try:
-            small = stream.feed(content)
-        except StreamFault:
-            self.streams.fault(stream_id, Code.PROTOCOL_ERROR, now)
-            return
-        except MessageFault as fault:
-            self.streams.fail(stream_id, stream, fault.status)
-            self.streams.count_fault(stream, now)
-            return
-        if (idle := max(small - count, 0) + stream.excess() // EXCESS_BYTES) > 0:
-            self._flood_guard.lose(now, idle)
-        if flags & END_STREAM:
-            self._finish(stream_id, stream, now)
-        elif stream.headers.explanation and stream.window < ReceivingStream.WINDOW - DISCARDED_BYTES:
-            self.streams.explain(stream_id, stream)
-        else:
-            self.streams.refill(stream_id, stream)
-
-    def _receive(self, stream_id: int, now: float) -> ReceivingStream:
-        """The receiving half of a stream that is opened or receiving."""
-        return self._receiving.get(stream_id) or self.streams.receive_parts(stream_id, now)
-
-    def _on_late_data(self, flags: int, stream_id: int, payload: bytes, now: float) -> None:
-        """DATA of a stream that has ended, or whose client has said that it sends no more."""
-        closed = self.streams.closed
-        if (payload or flags & END_STREAM) and closed.spend(stream_id, len(payload)):
-            return
-        if stream_id not in closed:
-            if (call := self._running.pop(stream_id, None)) is not None:
-                call.cancelled = True
-            self.send_buffer.forget(stream_id)
-            self.send_buffer.frames.append(frames.reset(stream_id, Code.STREAM_CLOSED))
-        self._flood_guard.lose(now)
-
-    def _finish(self, stream_id: int, stream: ReceivingStream, now: float) -> None:
-        """The client sends no more on this stream, which its handler may have ended already."""
-        stream.ended = True
-        if not stream.is_complete:
-            self.streams.fault(stream_id, Code.PROTOCOL_ERROR, now)
-            return
-        if stream.handler is not None and stream.between_messages:
-            stream.handler.half_close()
-            return
-        if stream.headers.explanation:
-            self.streams.explain(stream_id, stream)
-            return
-        message = stream.whole if stream.between_messages else None
-        if message is None:
-            status = Status(StatusCode.INTERNAL, "the request ended before its message was whole")
-            self.streams.fail(stream_id, stream, status)
-            self.streams.count_fault(stream, now)
-            return
-        self.streams.forget(stream_id)
-        self._hand_over(stream_id, stream.headers, message, now)
-        if len(message) >= KEPT_BYTES and stream.headers.call_buffer is not None:
-            self.keep(stream.headers.call_buffer, len(message))
+    # --- The end ------------------------------------------------------------------------------------------------------
 
     def keep(self, call_buffer: CallBuffer, size: int) -> None:
-        """Count the last payload of this call buffer against the connection's share until it is handed over, which is
-        now if the share has no room."""
-        if self.streams.share.take(size):
-            call_buffer.hold(self.streams.share, size)
-        else:
-            call_buffer.hand_over()
-
-    # --- Other frames about streams -----------------------------------------------------------------------------------
-
-    def on_window_update(self, stream_id: int, increment: int, now: float) -> None:
-        """See FrameHandler."""
-        self._updates += 1
-        if self._updates > UPDATES_A_BYTE * self.send_buffer.sent_bytes:
-            self._flood_guard.lose(now)
-        if not stream_id:
-            self.send_buffer.widen(increment)
-        elif stream_id in self._running or stream_id in self.streams or self.send_buffer.has(stream_id):
-            if not self.send_buffer.widen_stream(stream_id, increment):
-                self.streams.cancel(stream_id, Code.FLOW_CONTROL_ERROR)
-                self._flood_guard.lose(now)
-        elif stream_id > self._last_stream:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, f"a window of stream {stream_id}, which has not begun")
-
-    def on_reset(self, stream_id: int, now: float) -> None:
-        """See FrameHandler."""
-        if stream_id > self._last_stream or not stream_id:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, f"a reset of stream {stream_id}, which has not begun")
-        self.send_buffer.forget(stream_id)
-        self.streams.abandon(stream_id, now)
-
-    # --- The end ------------------------------------------------------------------------------------------------------
+        """See RequestReceiver."""
+        self._receiver.keep(call_buffer, size)
 
     @property
     def greeted(self) -> bool:
@@ -390,8 +108,8 @@ class Connection:
         """Whether the peer owes something, or is to end soon, so that `stalled` and `ends` must be polled."""
         reader = self._reader
         return bool(
-            reader.asked_to_end or not reader.greeted or self._opened or self._receiving or self.send_buffer.unsent
-            or reader.is_partial
+            reader.asked_to_end or not reader.greeted or reader.is_partial
+            or self.streams.opened or self.streams.receiving or self.send_buffer.unsent
         )  # fmt: skip
 
     def fail(self, fault: ConnectionFault) -> None:
@@ -414,29 +132,25 @@ class Connection:
 
     def say_goodbye(self, code: Code = Code.NO_ERROR, message: str = "") -> None:
         """Accept no new stream, and send GOAWAY: the peer may safely send later streams again elsewhere."""
-        self._streams_max = 0
+        self._receiver.streams_max = 0
         if self._last_accepted is None:
-            self._last_accepted = self._last_stream
+            self._last_accepted = self._receiver.last_stream
         self.send_buffer.frames.append(frames.goaway(self._last_accepted, code, message))
 
-    def on_drained(self) -> None:
-        """See FrameHandler."""
-        self.say_goodbye()
-
     def lose(self) -> None:
-        """The peer has gone: cancel everything."""
+        """The peer has gone: cancel everything. Nothing may be fed afterwards."""
         self.streams.cancel_all()
+        self._receiver.close()
 
     def stalled(self, now: float) -> bool:
         """Whether a message, a frame or a header block began long ago and is not whole, or a reply waits for windows
         that do not grow. To be polled every second or so: for a request of which only headers have come, and for a
         reply, time is counted from the first poll that sees it."""
         limit = self._limits.stalled_s
-        for stream_id in list(self._opened):
-            self.streams.receive_parts(stream_id, now)
-        if any(stream.stalled(now, limit) for stream in list(self._receiving.values())):
+        self._receiver.poll_opened(now)
+        if any(stream.stalled(now, limit) for stream in list(self.streams.receiving.values())):
             return True
         # A client that begins new requests is alive, and may read each response when it likes.
-        progress = (self.send_buffer.moved, self._last_stream) if self.send_buffer.owes_reply else None
+        progress = (self.send_buffer.moved, self._receiver.last_stream) if self.send_buffer.owes_reply else None
         stalled_s = self._unread_replies.lasts_s(progress, now)
         return stalled_s > limit or now - self._reader.unfinished_since(now) > limit

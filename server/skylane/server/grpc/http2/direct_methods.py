@@ -1,7 +1,7 @@
-"""Methods that tell of the server itself, answered by the thread that receives them.
+"""Methods about the server itself, such as health checks, answered by the receiving thread.
 
-Probes and operators call them, most of all when something is wrong; so they wait neither for the event loop nor for
-what others hold open there. Over grpcio alone its own services answer the same.
+Probes and operators call them most when something is wrong, so they do not depend on the event loop or on the calls
+that are open there. With the grpcio transport, its services answer the same.
 """
 
 import logging
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from skylane.server.codecs.grpc_status import STATUS_OF
-from skylane.server.core.errors import CallCancelled, MessageTooLarge, ModelFailed, ServingError
+from skylane.server.core.errors import INTERNAL_ERROR, CallCancelled, MessageTooLarge, ModelFailed, ServingError
 from skylane.server.core.token_scope import Grant
 from skylane.server.core.types import Call, Sink
 from skylane.server.grpc.base.method_table import CallEnded
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 Answer: TypeAlias = Callable[[bytes, Grant], bytes]
 """(message, grant of its caller) → the reply. Raises ServingError. Called by the reactor's thread; must not block."""
 DirectMethods: TypeAlias = Mapping[str, Answer]
-"""Path → who answers."""
+"""Path → function that answers."""
 
 
 class DirectHandler:
-    """See skylane.server.grpc.http2.call_buffer.BatchedMethod: calls of one such method."""
+    """Answers the calls of one such method. A BatchedMethod."""
 
     def __init__(self, path: str, answer: Answer, ended: CallEnded | None) -> None:
-        """`ended`: told how each call ended."""
+        """`ended` is called when a call ends."""
         self._path, self._answer, self._ended = path, answer, ended
 
     def take(self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink) -> None:
@@ -46,9 +46,9 @@ class DirectHandler:
             return self._answer(payload, grant)
         except ServingError as error:
             return error
-        except Exception:  # a fault of ours must not stop the thread that receives
-            log.exception("%s met a fault of the server", self._path)
-            return ModelFailed("internal error; the log has more")
+        except Exception:  # a bug must not stop the receiving thread
+            log.exception("%s failed with an internal error", self._path)
+            return ModelFailed(INTERNAL_ERROR)
 
     def too_large(self, size: int) -> MessageTooLarge:
         return message_too_large(size)

@@ -1,4 +1,4 @@
-"""What a peer may send that brings no request, and how much of it."""
+"""Limits on frames that bring no request, and on stalls."""
 
 from collections.abc import Hashable
 from typing import Final
@@ -18,11 +18,11 @@ ABANDONED: Final = "too many calls that were given up before they were answered"
 
 
 class FloodGuard:
-    """Counts what a peer does at our cost alone: frames that bring no request, such as pings, settings, resets, empty
-    data and requests that are refused for what their fields say."""
+    """Counts frames that cost the server work but bring no request: pings, settings, resets, empty data, and requests
+    that are refused for their headers."""
 
     def __init__(self, frames_max: int, reason: str = FLOOD) -> None:
-        """`reason`: what the peer is told whose connection ends."""
+        """`reason`: the GOAWAY's text when the connection ends."""
         self._frames_max, self._reason = frames_max, reason
         self.frames = 0
         """Below 0 while requests have made up for more than came."""
@@ -43,21 +43,21 @@ class FloodGuard:
 
 
 class StallGuard:
-    """How long something has not moved. To be asked every second or so while it waits, and once after."""
+    """Measures for how long something has made no progress. To be polled every second or so while it waits."""
 
     def __init__(self) -> None:
         self._sign: Hashable = None
         self._since = 0.0
 
     def lasts_s(self, sign: Hashable, now: float) -> float:
-        """`sign`: what is another whenever it moves; None while nothing waits."""
+        """Seconds without progress. `sign`: a value that differs after progress; None while nothing waits."""
         if sign is None or sign != self._sign:
             self._sign, self._since = sign, now
         return now - self._since
 
 
 class ClosedStreams:
-    """Streams that we ended while the peer was sending. It may not know, and send what the window allows."""
+    """Streams that the server ended while the peer was sending: it may still send what the window allows."""
 
     def __init__(self, streams_max: int) -> None:
         self._streams_max = streams_max

@@ -1,7 +1,7 @@
-"""What the standard health service says, for the thread that receives: checks at once, and calls that watch.
+"""The standard health service on the reactor's thread: Check, and Watch.
 
-A call that watches is a few hundred bytes here, where it would be a call of grpcio's server, which takes only so many.
-Over grpcio alone its own servicer answers; what is shown is the same.
+A watching call takes a few hundred bytes here; through grpcio's server it would take one of its limited number of
+calls. With the grpcio transport, grpcio's own servicer answers the same.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,14 +35,14 @@ class Health:
         """Called after each change."""
 
     def show(self, serving: Mapping[str, bool]) -> None:
-        """This is the state of these services now; others stay as they are."""
+        """Set the state of these services; others keep theirs."""
         response = health_pb2.HealthCheckResponse
         states = {name: response.SERVING if is_up else response.NOT_SERVING for name, is_up in serving.items()}
         self._states = {**self._states, **states}
         self.changed()
 
     def state(self, service: str) -> int | None:
-        """Of one service, or of the server as a whole where the name is empty; None if there is no such service."""
+        """The state of a service, or with an empty name of the server; None if there is no such service."""
         return self._states.get(service)
 
     def check(self, message: bytes, _: Grant) -> bytes:
@@ -63,12 +63,12 @@ def service_of(message: bytes) -> str:
 
 def reply(state: int) -> bytes:
     """A HealthCheckResponse."""
-    written: bytes = health_pb2.HealthCheckResponse(status=state).SerializeToString()
-    return written
+    message: bytes = health_pb2.HealthCheckResponse(status=state).SerializeToString()
+    return message
 
 
 class Watches:
-    """All calls that watch. Belongs to the reactor's thread, but for `refresh`."""
+    """All watching calls. Belongs to the reactor's thread, but for `refresh`."""
 
     def __init__(self, health: Health, thread: Thread) -> None:
         self._health, self._thread = health, thread
@@ -81,21 +81,21 @@ class Watches:
         return watch
 
     def closed(self, watch: "Watch") -> None:
-        """This one has ended."""
+        """Remove a watch that has ended."""
         self._open.discard(watch)
 
     def refresh(self) -> None:
-        """Tell everybody who watches what has changed. From any thread."""
-        self._thread.do(self._tell)
+        """Send changed states to all watching calls. From any thread."""
+        self._thread.do(self._refresh)
 
-    def _tell(self) -> None:
+    def _refresh(self) -> None:
         for watch in list(self._open):
-            if watch.tell():
+            if watch.send_change():
                 self._thread.touch(watch.connection)
 
 
 class Watch:
-    """One call. See receiving_stream.StreamHandler."""
+    """One watching call. A StreamHandler."""
 
     def __init__(self, watches: Watches, health: Health, connection: Connection, stream_id: int) -> None:
         self._watches, self._health = watches, health
@@ -103,10 +103,10 @@ class Watch:
         self._service: str | None = None
         self._shown: int | None = None
         self._is_read = True
-        """Whether the client had room for what was sent last."""
+        """Whether the client's window had room for the last state."""
 
     busy = False
-    """See StreamHandler. A server that goes does not wait for who watches."""
+    """See StreamHandler. A server that shuts down does not wait for watching calls."""
 
     def message(self, message: bytes) -> None:
         if self._service is not None:
@@ -118,7 +118,7 @@ class Watch:
             self._end(status_of(error))
             return
         self.connection.streams.open_response(self._stream_id, b"")
-        self.tell()
+        self.send_change()
 
     def half_close(self) -> None:
         if self._service is None:
@@ -127,8 +127,8 @@ class Watch:
     def cancel(self) -> None:
         self._watches.closed(self)
 
-    def tell(self) -> bool:
-        """Send the state if it is another than the last. One that the client has no room for is sent when it has."""
+    def send_change(self) -> bool:
+        """Send the state if it has changed since the last one, as soon as the client's window has room."""
         if self._service is None or not self._is_read:
             return False
         state = self._health.state(self._service)
@@ -140,7 +140,7 @@ class Watch:
 
     def _sent(self) -> None:
         self._is_read = True
-        self.tell()
+        self.send_change()
 
     def _end(self, status: Status) -> None:
         self._watches.closed(self)

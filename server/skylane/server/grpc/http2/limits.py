@@ -1,4 +1,4 @@
-"""What a stranger can make grow, and how far. docs/limits.md tells the same to those who meet them."""
+"""The limits of everything that a peer can make grow. docs/limits.md describes them for users."""
 
 import math
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Limits:
 
 
 class Budget:
-    """Bytes shared by all connections. Used by one thread for each front, so it has no lock."""
+    """Bytes shared by all connections. Used by the reactor's thread only, so it has no lock."""
 
     def __init__(self, bytes_max: int) -> None:
         self.left = bytes_max
@@ -79,7 +79,7 @@ class Places:
     """How many calls of one kind may be under way at once, over all connections."""
 
     def __init__(self, places_max: int, full: str) -> None:
-        """`full`: what a caller is told who finds none."""
+        """`full`: the error's text when none is left."""
         self._left, self.full = places_max, full
 
     def take(self) -> bool:

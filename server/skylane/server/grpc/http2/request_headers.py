@@ -82,7 +82,7 @@ class RequestHeaders:
     trace: Any = None
     """To what trace the call belongs; None where nobody traces."""
     request_id: str = ""
-    """As we tell it; nothing if the caller gave none."""
+    """The sanitized id; empty if the caller sent none."""
     authorization: str | None = None
     """With what the caller was let in: a token may be revoked while a stream is open."""
     content_length: int | None = None
@@ -133,9 +133,9 @@ class HeaderCache:
         trace_of: TraceOf | None = None,
         is_open: Callable[[str], bool] = frozenset[str]().__contains__,
     ) -> None:
-        """`is_ours`: whether the front itself answers this path. `grant_of`: what the value of an authorization field
-        allows; raises Unauthenticated. `trace_of`: None where nobody traces. `is_open`: whether this path needs no
-        token; without it none is."""
+        """`is_ours`: whether the native transport itself answers this path. `grant_of`: what the value of an
+        authorization field allows; raises Unauthenticated. `trace_of`: None where nobody traces. `is_open`: whether
+        this path needs no token; without it none is."""
         self.known: dict[bytes, RequestHeaders] = {}
         """Blocks whose meaning holds until the table changes."""
         self._inbox_of, self._is_ours, self._grant_of = inbox_of, is_ours, grant_of

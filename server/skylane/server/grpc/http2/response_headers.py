@@ -1,4 +1,4 @@
-"""Header fields that we send: literals that change no state, so that they are bytes made once. RFC 7541, section 6.2.2.
+"""Header fields of responses: literals that change no state, so that they are encoded once. RFC 7541, section 6.2.2.
 
 Received header blocks are decoded by hpack_decoder.py; see request_headers.py.
 """
@@ -18,7 +18,7 @@ Metadata = Iterable[tuple[str, str | bytes]]
 STATUS_200 = b"\x88"
 """`:status: 200`, from the static table."""
 NO_TABLE = b"\x20"
-"""We keep no table of fields: the answer to a peer who wants it small. RFC 7541, section 4.2."""
+"""Sets the size of the dynamic table to 0, for a peer that limits it. RFC 7541, section 4.2."""
 
 
 def field(name: str, value: bytes) -> bytes:
@@ -39,24 +39,24 @@ def custom(metadata: Metadata) -> bytes:
     return b"".join(field(name, _text(name, value)) for name, value in metadata)
 
 
-def request_id(told: str) -> bytes:
-    """The id of a request, for whoever hears that it failed."""
-    return field(request_ids.FIELD, told.encode())
+def request_id(value: str) -> bytes:
+    """The field with the id of a request that failed."""
+    return field(request_ids.FIELD, value.encode())
 
 
 def not_grpc(http_status: int, text: str) -> bytes:
-    """What begins the answer to a request that is HTTP/2 but not gRPC."""
+    """The headers of the response to a request that is HTTP/2 but not gRPC."""
     plain = field("content-type", b"text/plain; charset=utf-8")
     return field(":status", b"%d" % http_status) + plain + closing(Status(StatusCode.UNKNOWN, text))
 
 
 def explanation(text: str) -> bytes:
-    """What follows it, for people."""
+    """The body of that response, for people."""
     return f"This port speaks gRPC. {text}\n".encode()
 
 
 _PRINTED = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
-"""What a grpc-message shows as it is; the rest is percent-encoded."""
+"""Characters that are not percent-encoded in grpc-message."""
 
 
 def _text(name: str, value: str | bytes) -> bytes:
@@ -79,11 +79,11 @@ def _string(text: bytes) -> bytes:
 
 @lru_cache(maxsize=256)
 def refusal(status: Status) -> bytes:
-    """The whole answer to a call that gets no message. The same are given to many."""
+    """The whole response to a call that gets no message. Many get the same."""
     return OPENING + closing(status)
 
 
 OPENING = STATUS_200 + field("content-type", b"application/grpc")
-"""What comes before the first message of every reply."""
+"""The headers of every response."""
 OK = field("grpc-status", b"0")
-"""What comes after the last message of a call that went well."""
+"""The trailers of a successful response."""

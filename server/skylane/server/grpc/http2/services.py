@@ -1,4 +1,4 @@
-"""What all connections of a front share."""
+"""What all connections of a reactor share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from skylane.server.grpc.http2.connection import Connection
 
 OpenStream = Callable[["Connection", int, RequestHeaders], StreamHandler]
-"""(connection, stream, headers) → where its messages go."""
+"""(connection, stream, headers) → the handler of its messages."""
 
 
 @dataclass(frozen=True)
 class Services:
-    """What all connections of a front share."""
+    """What all connections of a reactor share."""
 
     call_buffers: dict[str, CallBuffer]
-    """Path → where calls of a hot method gather."""
+    """Path of a batched method → its call buffer."""
     open_stream: OpenStream
     is_ours: Callable[[str], bool]
-    """Whether the front itself answers this path."""
+    """Whether the native transport itself answers this path."""
     grant_of: Callable[[str | None], Grant]
     """Value of an authorization field → what it allows; raises Unauthenticated."""
     sink: Sink
@@ -39,4 +39,4 @@ class Services:
     is_open: Callable[[str], bool] = frozenset[str]().__contains__
     """Whether this path needs no token."""
     place_of: Callable[[str], Places | None] = dict[str, Places]().get
-    """Path of a method that is not hot → where its calls take places; None where nothing bounds them but `streams`."""
+    """Path of a method that is not batched → where its calls take places; None if only `streams` limits them."""

@@ -13,7 +13,7 @@ from skylane.server.grpc.native.config import ReactorConfig
 
 
 class CallRouter:
-    """Finds what answers a path. Belongs to the reactor's thread."""
+    """Knows the handler of each path. Belongs to the reactor's thread."""
 
     def __init__(self, config: ReactorConfig, thread: Thread, sink: Sink) -> None:
         """`sink` gets the replies to unary calls."""
@@ -35,7 +35,7 @@ class CallRouter:
         )
         unary = {path: CallBuffer(handler, sink) for path, handler in config.method_handlers.items()}
         self.call_buffers = (*unary.values(), *(method.call_buffer for method in self._stream_methods.values()))
-        """Where calls gather until they are handed over."""
+        """The calls that are collected until they are handed over."""
         self.services = Services(
             unary,
             self._open_stream,
@@ -52,14 +52,14 @@ class CallRouter:
         """What the connections need."""
 
     def hand_over(self) -> None:
-        """Give the calls that have gathered to their methods, each as one list."""
+        """Give the collected calls to their methods, each as one list."""
         for call_buffer in self.call_buffers:
             if call_buffer.calls:
                 call_buffer.hand_over()
 
     @property
     def has_calls(self) -> bool:
-        """Whether calls have gathered."""
+        """Whether there are collected calls."""
         return any(call_buffer.calls for call_buffer in self.call_buffers)
 
     def drain(self) -> None:

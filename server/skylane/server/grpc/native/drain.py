@@ -1,4 +1,4 @@
-"""The end of a reactor's service: nobody is let in, and those who are here are asked to go elsewhere."""
+"""Drains a reactor: it accepts no more connections, and asks clients to connect elsewhere."""
 
 from skylane.server.grpc.native.acceptor import Acceptor
 from skylane.server.grpc.native.call_router import CallRouter
@@ -6,16 +6,16 @@ from skylane.server.grpc.native.open_connections import OpenConnections
 
 
 class Drain:
-    """Begun once; then `heard` says how far it is."""
+    """Begins once; `heard` says whether the clients know."""
 
     def __init__(self, acceptor: Acceptor, connections: OpenConnections, router: CallRouter) -> None:
         self._acceptor, self._connections, self._router = acceptor, connections, router
         self._has_begun = False
 
     def begin(self, now: float) -> None:
-        """Accept nobody any more, end all streams of calls, and ask clients to begin nothing new. On the reactor's
+        """Accept no more connections, end all streams of calls, and ask clients to begin nothing new. On the reactor's
         thread."""
-        self._connections.accept(now)  # who has connected already is served, and is asked as well
+        self._connections.accept(now)  # connections in the backlog are served, and asked too
         self._acceptor.close()
         self._router.drain()
         self._connections.announce_end()
@@ -23,6 +23,6 @@ class Drain:
 
     @property
     def heard(self) -> bool:
-        """Whether all clients have answered that they begin nothing new. Those that vanish never do. From any
+        """Whether all clients have confirmed that they begin nothing new. Those that have vanished never do. From any
         thread."""
         return self._has_begun and all(each.connection.ends for each in self._connections.all())

@@ -1,8 +1,7 @@
-"""Methods that are not hot: their messages go to the grpcio server behind, on the event loop, and answers come back.
+"""Forwards methods that are not batched to the grpcio server, on the event loop, and its replies back.
 
-So there is one implementation of health, reflection, streams and whatever comes, written for grpcio as everybody knows
-it, and every connection still ends at the front. Bytes pass as they are; a deadline, metadata, a cancellation and both
-sides' slowness pass as well.
+So these methods are implemented once, as ordinary grpcio services, while the native transport has every connection.
+Messages are forwarded unchanged, with deadlines, metadata, cancellations, and flow control in both directions.
 """
 
 import asyncio
@@ -27,15 +26,15 @@ UNSENT_BYTES_MAX: Final = 2**20
 Metadata = Sequence[tuple[str, str]]
 
 Post = Callable[[Connection, Callable[[], object]], None]
-"""(connection, job): do this on the reactor's thread, and write what the connection then has to say."""
+"""(connection, job): call the job on the reactor's thread, and write what the connection then has ready."""
 
 
 class GrpcioProxy:
-    """Opens tunnels to one server. Made on the event loop; tunnels are opened by the reactor's thread."""
+    """Forwards calls to one server. Created on the event loop; calls are opened by the reactor's thread."""
 
     def __init__(self, target: str, post: Post, more: Metadata = ()) -> None:
-        """`target` is where the server behind listens. `more`: metadata that every call gets, before its own. Needs a
-        running event loop."""
+        """`target`: address of the grpcio server. `more`: metadata that is added to every call. Needs a running event
+        loop."""
         self._loop, self._more = asyncio.get_running_loop(), more
         self._channel = grpc.aio.insecure_channel(
             target,
@@ -60,7 +59,7 @@ class GrpcioProxy:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """End what is open."""
+        """End all open calls."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -68,21 +67,21 @@ class GrpcioProxy:
 
 
 class ProxiedCall:
-    """One call, passed on. See receiving_stream.StreamHandler for the connection's side."""
+    """One forwarded call. A StreamHandler."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, post: Post, connection: Connection, stream_id: int) -> None:
         self.task: asyncio.Task[None] | None = None
         self._loop, self._connection, self._stream_id = loop, connection, stream_id
-        self._to_front = post
+        self._post_to_reactor = post
         self._messages: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._unsent = 0
-        self._begun = False
+        self._has_replied = False
         self._sent = asyncio.Event()
 
     @property
     def busy(self) -> bool:
-        """See StreamHandler. What has been answered and goes on is somebody who watches, and would for ever."""
-        return not self._begun
+        """See StreamHandler. A call that has sent a reply and continues may watch for ever."""
+        return not self._has_replied
 
     # --- Called by the reactor's thread -------------------------------------------------------------------------------
 
@@ -96,7 +95,7 @@ class ProxiedCall:
         self._call_soon(self._cancel)
 
     def _call_soon(self, callback: Callable[..., object], *arguments: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(callback, *arguments)
 
     # --- On the event loop ------------------------------------------------------------------------------------------
@@ -106,13 +105,13 @@ class ProxiedCall:
             self.task.cancel()
 
     async def run(self, channel: grpc.aio.Channel, headers: RequestHeaders, more: Metadata = ()) -> None:
-        """Pass everything on until the call ends."""
+        """Forward everything until the call ends."""
         method: Any = channel.stream_stream(headers.path)
         timeout = None if math.isinf(headers.timeout_s) else headers.timeout_s
         try:
             call = method(self._requests(), timeout=timeout, metadata=grpc.aio.Metadata(*more, *headers.metadata))
-        except (ValueError, TypeError, grpc.aio.UsageError) as error:  # metadata that grpcio does not take; closing
-            self._close(Status(grpc.StatusCode.INTERNAL, f"the call could not be passed on: {error}"))
+        except (ValueError, TypeError, grpc.aio.UsageError) as error:  # invalid metadata for grpcio; or it is closing
+            self._close(Status(grpc.StatusCode.INTERNAL, f"the call could not be forwarded: {error}"))
             return
         try:
             await self._pass_on(call)
@@ -121,28 +120,30 @@ class ProxiedCall:
             self._post(self._connection.streams.cancel_response, self._stream_id)
             raise
         except grpc.aio.AioRpcError:
-            pass  # its status is what the client gets
-        except Exception:  # a fault of ours, of which the client must hear as well
-            log.exception("a call to %s met a fault of the server", headers.path)
+            pass  # the client gets its status
+        except Exception:  # a bug: the client gets the status of the cancelled call
+            log.exception("a call to %s failed with an internal error", headers.path)
             call.cancel()
         finally:
-            self._messages.put_nowait(None)  # whoever passes requests on must not wait for ever
+            self._messages.put_nowait(None)  # so that `_requests` ends
         trailing = response_headers.custom(_metadata(await call.trailing_metadata()))
         self._close(Status(await call.code(), await call.details() or ""), trailing)
 
     async def _pass_on(self, call: Any) -> None:
         initial = response_headers.custom(_metadata(await call.initial_metadata()))
-        if opened := bool(initial):  # a client may wait for it before any message
+        if opened := bool(initial):  # a client may wait for headers before it sends a message
             self._post(self._connection.streams.open_response, self._stream_id, initial)
         while (message := await call.read()) is not grpc.aio.EOF:
             if not opened:
                 self._post(self._connection.streams.open_response, self._stream_id, initial)
                 opened = True
-            self._begun = True
+            self._has_replied = True
             self._unsent += len(message)
-            self._post(self._connection.streams.send_message, self._stream_id, message, self._told_sent(len(message)))
+            self._post(
+                self._connection.streams.send_message, self._stream_id, message, self._sent_callback(len(message))
+            )
             while self._unsent > UNSENT_BYTES_MAX:
-                self._sent.clear()  # here: waiting for an event that is set gives nobody else a turn
+                self._sent.clear()  # here: waiting for an event that is set would not yield
                 await self._sent.wait()
 
     async def _requests(self) -> AsyncIterator[bytes]:
@@ -150,8 +151,8 @@ class ProxiedCall:
             yield message
             self._post(self._connection.streams.message_consumed, self._stream_id, len(message))
 
-    def _told_sent(self, size: int) -> Callable[[], None]:
-        """What the front calls when the client's windows had room for the message."""
+    def _sent_callback(self, size: int) -> Callable[[], None]:
+        """The function that is called when the client's windows had room for the message."""
         return lambda: self._call_soon(self._on_sent, size)
 
     def _on_sent(self, size: int) -> None:
@@ -162,7 +163,7 @@ class ProxiedCall:
         self._post(self._connection.streams.close_response, self._stream_id, status, trailing)
 
     def _post(self, change: Callable[..., object], *arguments: object) -> None:
-        self._to_front(self._connection, lambda: change(*arguments))
+        self._post_to_reactor(self._connection, lambda: change(*arguments))
 
 
 def _metadata(metadata: Any) -> tuple[tuple[str, str | bytes], ...]:

@@ -52,11 +52,11 @@ class OpenConnections:
         return list(self._by_fd.values())
 
     def accept(self, now: float) -> None:
-        """Take in those that have come."""
+        """Accept new connections."""
         for each in self._acceptor.accept(len(self._by_fd), now):
             self._by_fd[each.fd] = self._by_connection[each.connection] = each
             self._poller.register(each.fd, READ)
-            self._check_by(now + CHECK_S)  # it might say nothing
+            self._check_by(now + CHECK_S)  # it might send nothing
         if not self._acceptor.accepts:  # until all connections are checked
             self._check_by(now + CHECK_S)
 
@@ -65,7 +65,7 @@ class OpenConnections:
         self._read_bytes = max(READ_BYTES // max(count, 1), READ_BYTES_MIN)
 
     def handle(self, fd: int, event: int, now: float) -> bool:
-        """Handle an event of one connection; False if the descriptor is none of theirs."""
+        """Handle an event of one connection; False if the descriptor is not of a connection."""
         each = self._by_fd.get(fd)
         if each is None:
             return False
@@ -98,8 +98,8 @@ class OpenConnections:
             self._end(each)
         except ConnectionClosed:
             self._end(each)
-        except Exception:  # a fault of ours ends this connection, not the others
-            log.exception("a connection met a fault of the server")
+        except Exception:  # a bug ends this connection only
+            log.exception("a connection failed with an internal error")
             self._end(each)
         else:
             if each.connection.send_buffer.frames:
@@ -121,7 +121,7 @@ class OpenConnections:
             self._poll_for(each)
 
     def flush(self, now: float) -> None:
-        """Write what all those have to say that were touched."""
+        """Write what the touched connections have ready."""
         touched = list(self._touched)
         self._touched.clear()
         for connection in touched:
@@ -167,7 +167,7 @@ class OpenConnections:
             self._end(each)
             return
         except Exception:  # see handle
-            log.exception("a connection met a fault of the server")
+            log.exception("a connection failed with an internal error")
             self._end(each)
             return
         if self._poll_for(each) or each.connection.send_buffer.unsent:

@@ -1,4 +1,4 @@
-"""Which sockets have something to do. epoll itself where there is one: `selectors` adds 1-2 µs to each event."""
+"""Waits for events of sockets. Uses epoll directly where it exists: `selectors` adds 1-2 µs to each event."""
 
 import select
 import selectors
@@ -12,29 +12,29 @@ class Poller(Protocol):
     """The part of select.epoll that we use."""
 
     def register(self, fd: int, eventmask: int, /) -> object:
-        """Begin to look at this file."""
+        """Report events of this file."""
 
     def modify(self, fd: int, eventmask: int, /) -> object:
-        """Look for other events."""
+        """Report other events."""
 
     def unregister(self, fd: int, /) -> object:
-        """Look no more."""
+        """Report none."""
 
     def poll(self, timeout: float | None, /) -> list[tuple[int, int]]:
         """(file, events) for all that have some, after `timeout` seconds at most."""
         ...
 
     def close(self) -> None:
-        """Look at nothing any more."""
+        """Release the poller."""
 
 
 def make_poller() -> Poller:
-    """The best that this system has."""
+    """The fastest that this system has."""
     return select.epoll() if hasattr(select, "epoll") else Selector()
 
 
 class Selector:
-    """The same over the standard library's selectors."""
+    """A poller on the standard library's selectors."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()

@@ -1,8 +1,8 @@
-"""The reactor: one thread that accepts, reads, lets the engine answer, and writes, for all connections.
+"""The reactor: one thread that accepts, reads, runs the engine, and writes, for all connections.
 
-A turn is: wait until sockets have something; read them all; hand what came for each batched method over as one list;
-write every answer. What comes while a batch runs is read in the next turn, and is the next batch. Nothing changes
-threads but a slow model's answers, which are brought back here. docs/adr/0008-our-own-front.md has the numbers.
+A turn is: wait until sockets are ready; read them all; hand over the calls of each batched method as one list; write
+all replies. Calls that arrive while a batch runs are read in the next turn and form the next batch. Only the replies of
+slow models come from other threads. docs/adr/0008-our-own-front.md has the numbers.
 """
 
 import contextlib
@@ -29,15 +29,15 @@ from skylane.server.host.connection_limit import RefusedConnections
 log = logging.getLogger(__name__)
 
 REFUSING_S: Final = 2e-3
-"""Rest after a turn that refused calls for overload: what comes meanwhile is read and refused together, for less CPU
-and fewer waits for the GIL of the thread that runs the model. At three times the capacity of a forest on two cores,
-what was answered rose from 0.64 of the peak to 0.85 by refusing in groups, 0.91 with 1 ms of rest, 0.96 with 2 ms."""
+"""Pause after a turn that refused calls for overload: calls that arrive meanwhile are read and refused together, which
+takes less CPU and delays the thread that runs the model less. At three times the capacity of a forest on two cores, the
+answered rate rose from 0.64 of the peak to 0.85 by refusing in groups, 0.91 with a pause of 1 ms, 0.96 with 2 ms."""
 TURN_S: Final = 10e-3
-"""Reading of one turn, after which what has come is answered; the sockets that are left come first in the next turn."""
+"""Reading of one turn, after which what has arrived is answered; the sockets that are left come first in the next."""
 
 
 def _nothing() -> None:
-    """A job that brings the next turn."""
+    """A job that starts the next turn."""
 
 
 class Reactor:
@@ -47,9 +47,9 @@ class Reactor:
         """The sockets are bound; nothing is accepted before `start`."""
         self._clock = config.clock
         self._touched: set[Connection] = set()
-        """Those with something to write."""
+        """Connections with something to write."""
         self._jobs: deque[Callable[[], object]] = deque()
-        """What other threads want done here."""
+        """Functions that other threads want called on this one."""
         self._woken = False
         self._waker, self._alarm = socket.socketpair()
         self._poller = make_poller()
@@ -77,27 +77,27 @@ class Reactor:
 
     @property
     def busy(self) -> bool:
-        """Whether a request is coming or under way, or an answer is not with the kernel yet."""
+        """Whether a request is arriving or running, or a response has not been handed to the kernel."""
         return any(each.busy for each in self._connections.all())
 
     @property
     def connections(self) -> int:
-        """Open now."""
+        """Number of open connections."""
         return len(self._connections)
 
     @property
     def refused_connections(self) -> RefusedConnections:
-        """Those that there was no room for."""
+        """Connections beyond the limit."""
         return self._acceptor.refused_connections
 
     def drain(self) -> None:
-        """Let nobody in any more, and every stream answer what it has read, and end; ask clients to begin nothing new
-        here. See `heard`."""
+        """Accept no more connections, end streams after what they have read, and ask clients to begin nothing new. See
+        `heard`."""
         self.post(lambda: self._drain.begin(self._clock()))
 
     @property
     def heard(self) -> bool:
-        """Whether all clients have heard that the server drains. Those that have vanished never will."""
+        """Whether all clients have read that the server drains. Those that have vanished never do."""
         return self._drain.heard
 
     def close(self) -> None:
@@ -114,28 +114,28 @@ class Reactor:
         return self._clock()
 
     def do(self, job: Callable[[], object]) -> None:
-        """Do this on the reactor's thread: now, if it is this one."""
+        """Call this on the reactor's thread: now, if this is it."""
         if threading.get_ident() == self._thread.ident:
             job()
         else:
             self.post(job)
 
     def post(self, job: Callable[[], object]) -> None:
-        """Do this on the reactor's thread, soon."""
+        """Call this soon on the reactor's thread."""
         self._jobs.append(job)
         if not self._woken:
             self._woken = True
-            with contextlib.suppress(BlockingIOError, OSError):  # full: it will wake; closed: it has ended
+            with contextlib.suppress(BlockingIOError, OSError):  # full: it wakes anyway; closed: it has ended
                 self._waker.send(b"\0")
 
     def change(self, connection: Connection, job: Callable[[], object]) -> None:
-        """Do this on the reactor's thread, soon, and write what the connection then has to say."""
+        """Call this soon on the reactor's thread, and write what the connection then has ready."""
         self.post(partial(self._change, connection, job))
 
     # --- On its own thread ------------------------------------------------------------------------------------------
 
     def touch(self, connection: Connection) -> None:
-        """Write what this connection has to say, in this turn."""
+        """Write what this connection has ready, in this turn."""
         self._touched.add(connection)
 
     def _change(self, connection: Connection, job: Callable[[], object]) -> None:
@@ -146,9 +146,9 @@ class Reactor:
         while not self._closing:
             try:
                 self._turn()
-            except Exception:  # a fault of ours must not end the thread that serves everybody
-                log.exception("a turn of the front met a fault of the server")
-                self.post(_nothing)  # what this turn left undone must not wait for the next event
+            except Exception:  # a bug must not end the thread that serves all connections
+                log.exception("a turn of the reactor failed with an internal error")
+                self.post(_nothing)  # the rest of this turn's work must not wait for the next event
         self._close_own()
 
     def _turn(self) -> None:
@@ -160,7 +160,7 @@ class Reactor:
             connections.resume()
         self._read(events, now)
         self._router.hand_over()
-        for _ in range(len(self._jobs)):  # not those that come meanwhile: sockets must have their turn
+        for _ in range(len(self._jobs)):  # not those that are added meanwhile: sockets come first
             self._run(self._jobs.popleft())
         if now >= connections.check_at:
             connections.check(now)
@@ -186,19 +186,19 @@ class Reactor:
     def _run(self, job: Callable[[], object]) -> None:
         try:
             job()
-        except Exception:  # those behind it, and the answers of this turn, must not be lost
-            log.exception("a job of the front met a fault of the server")
+        except Exception:  # the other jobs and the replies of this turn must not be lost
+            log.exception("a job of the reactor failed with an internal error")
 
     def _wake_up(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._alarm.recv(4096)
-        # After the bytes are gone, else one that comes in between is lost; before the jobs are done, so that a job that
-        # comes later wakes us again.
+        # After the bytes are read, else one that is sent in between would be lost; before the jobs are run, so that a
+        # later job wakes the thread again.
         self._woken = False
 
     def _timeout(self) -> float | None:
-        """How long to wait for events: for ever if nobody could stall, and not at all if there is work."""
-        if self._router.has_calls or self._unread:  # calls: a stream went on when its replies were out
+        """How long to wait for events: without limit if no peer could stall, and not at all if there is work."""
+        if self._router.has_calls or self._unread:  # calls: a stream has made some when its replies were sent
             return 0.0
         check_at = min(self._connections.check_at, self._connections.resume_at)
         return None if check_at == math.inf else max(check_at - self._clock(), 0.0)

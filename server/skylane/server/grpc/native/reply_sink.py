@@ -1,4 +1,4 @@
-"""Replies of the engine, brought from any thread to the connections of their calls."""
+"""Hands the engine's replies, from any thread, to the connections of their calls."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,7 +14,7 @@ class ReplySink:
     """A Sink, see skylane.server.core.types, for calls whose handle is (connection, stream)."""
 
     def __init__(self, do: Callable[[Callable[[], object]], None], touched: set[Connection]) -> None:
-        """`do` does something on the reactor's thread. `touched`: takes the connections that have something to write;
+        """`do` calls a function on the reactor's thread. `touched`: the connections that have something to write;
         belongs to that thread."""
         self._do, self._touched = do, touched
         self._overloaded = False

@@ -1,4 +1,4 @@
-"""Where a call stands in a trace: what its caller says, and which calls without a trace begin one. Pure.
+"""Trace contexts: the parent that a caller sends, and which calls without a parent begin a trace. Pure.
 
 W3C Trace Context, levels 1 and 2: https://www.w3.org/TR/trace-context/
 """
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
 TRACESTATE_CHARACTERS_MAX: Final = 512
-"""The least that everybody has to pass on; we pass on no more."""
+"""The length that every system must propagate; longer values are not propagated."""
 TRACESTATE_MEMBERS_MAX: Final = 32
 
 SAMPLED: Final = 1
@@ -26,26 +26,26 @@ Fields = Sequence[tuple[str, str | bytes]]
 
 _parts = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?").fullmatch
 _is_unsampled = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f][02468ace]").fullmatch
-"""The same for what most callers send, in a fifth of the time."""
+"""Recognises most unsampled values in a fifth of the time."""
 _FOR_EVER: Final = 2.0**53
 
 
 class Parent(NamedTuple):
-    """A span of somebody else that a call belongs to."""
+    """The caller's span, to which a call belongs."""
 
     trace_id: int
     span_id: int
     sampled: bool
     state: str = ""
-    """What vendors add, as it came."""
+    """The value of tracestate, unchanged."""
 
 
 UNSAMPLED: Final = Parent(0, 0, False)
-"""Some parent that is not recorded: then nothing else is of interest, and no object needs to be made."""
+"""Every parent that is not sampled: its ids are not needed, so no object is created."""
 
 
 def parent_of(metadata: Fields) -> Parent | None:
-    """What the fields of a request say; None if they name no parent, or not as they should.
+    """The parent that a request's fields name; None if there is none, or if they are invalid.
 
     Several `tracestate` fields are one list, several `traceparent` none at all.
     """
@@ -54,10 +54,10 @@ def parent_of(metadata: Fields) -> Parent | None:
         return None
     if _is_unsampled(parents[0]):
         return UNSAMPLED
-    found = _parts(parents[0])
-    if found is None:
+    match = _parts(parents[0])
+    if match is None:
         return None
-    version, trace_id, span_id, flags, more = found.groups()
+    version, trace_id, span_id, flags, more = match.groups()
     if version == "ff" or (version == "00" and more is not None):
         return None
     parent = Parent(int(trace_id, 16), int(span_id, 16), bool(int(flags, 16) & SAMPLED))
@@ -69,51 +69,51 @@ def parent_of(metadata: Fields) -> Parent | None:
 
 
 def _state(values: Sequence[str]) -> str:
-    """What several fields say together, or nothing if one of them is not what it should be: then it must not go on."""
+    """The joined value of several tracestate fields; empty if one is invalid, since it must not be propagated then."""
     members = [member.strip(" \t") for value in values for member in value.split(",") if member.strip(" \t")]
     keys = {member.partition("=")[0] for member in members}
-    told = ",".join(members)
-    fits = len(members) <= TRACESTATE_MEMBERS_MAX and len(told) <= TRACESTATE_CHARACTERS_MAX
-    return told if fits and len(keys) == len(members) and all(map(_is_member, members)) else ""
+    state = ",".join(members)
+    fits = len(members) <= TRACESTATE_MEMBERS_MAX and len(state) <= TRACESTATE_CHARACTERS_MAX
+    return state if fits and len(keys) == len(members) and all(map(_is_member, members)) else ""
 
 
 class Chance(Protocol):
     """random.Random."""
 
     def random(self) -> float:
-        """From 0 to below 1."""
+        """A number from 0 to below 1."""
 
     def getrandbits(self, k: int, /) -> int:
-        """So many."""
+        """A number of k bits."""
 
 
 class Roots:
-    """Which of the calls without a parent begin a trace: each with the same probability, whatever the others do.
+    """Samples calls without a parent, each independently with the same probability.
 
-    What is drawn is not a number for each call but how many are passed over until the next one, so that a batch costs
-    one comparison. It is the same by the law of geometric distribution.
+    Instead of one random number per call, the number of calls until the next sampled one is drawn from the geometric
+    distribution, which is equivalent, so that a batch costs one comparison.
     """
 
     def __init__(self, ratio: float, chance: Chance) -> None:
         """`ratio`: 0 to 1."""
         self._ratio, self._chance = ratio, chance
         self._passed_over = self._gap()
-        """Calls to come that are not chosen."""
+        """Calls until the next one that is sampled."""
 
     def choose(self, calls: int) -> Sequence[int]:
-        """Places of those that begin a trace, among so many more calls; ascending."""
+        """Indices of the calls that begin a trace, among the next `calls` calls; ascending."""
         if self._passed_over >= calls:
             self._passed_over -= calls
             return ()
-        found, place = list[int](), self._passed_over
+        chosen, place = list[int](), self._passed_over
         while place < calls:
-            found.append(int(place))
+            chosen.append(int(place))
             place += 1 + self._gap()
         self._passed_over = place - calls
-        return found
+        return chosen
 
     def trace_id(self) -> int:
-        """A new one. Samplers by the ratio of a trace's id, as further in OpenTelemetry, agree that it is recorded."""
+        """A new trace id. OpenTelemetry's samplers that decide by the id's ratio agree that it is sampled."""
         high, low = self._chance.getrandbits(64), int(self._chance.random() * self._ratio * 2.0**64)
         return high << 64 | max(low, 1)
 

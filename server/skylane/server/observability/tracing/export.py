@@ -1,6 +1,6 @@
-"""A thread that makes spans of records and sends them; the bound of what waits for it; and what it all is started from.
+"""Sends spans on a thread of its own, with a bounded queue of records.
 
-What goes where is said by OpenTelemetry's own environment variables. docs/tracing.md has those that matter.
+OpenTelemetry's environment variables configure the destination; docs/tracing.md lists the important ones.
 """
 
 import logging
@@ -32,41 +32,41 @@ from skylane.server.observability.tracing.tracer import Tracer
 log = logging.getLogger(__name__)
 
 FLUSH_S: Final = 5.0
-"""What a server that goes gives the collector to take the last spans."""
-TOGETHER: Final = 512
+"""How long a server that shuts down waits until the collector has accepted the last spans."""
+BATCH_SPANS: Final = 512
 """Spans sent together, unless the environment says otherwise, as OpenTelemetry's own exporters do: to encode and send
 them takes 1.2 ms, in which other threads wait for the interpreter now and then; half of them take 0.75 ms."""
 EPOCH_S: Final = 1.0
-"""For so long the offset between the engine's clock and everybody's time is believed."""
-LOSSES_TOLD_S: Final = 60.0
-"""Lost spans are told of no more often."""
+"""For so long the offset between the engine's clock and the time of day is cached."""
+LOSSES_LOGGED_S: Final = 60.0
+"""Lost spans are logged at most this often."""
 
 
 class Exporter(Protocol):
-    """Sends spans, and blocks until it has."""
+    """Sends spans. Blocks."""
 
     def export(self, spans: Sequence[Span]) -> SpanExportResult:
-        """Whether somebody took them all."""
+        """Returns whether all were accepted."""
 
     def shutdown(self) -> None:
-        """Try no more."""
+        """Stop, without further attempts."""
 
 
 class Exporting:
-    """Records that wait for the thread, and the thread. See tracer.Records."""
+    """A queue of records and the thread that sends their spans. See tracer.Records."""
 
     def __init__(self, exporter: Exporter, spans: Callable[[TracedRequest | TracedBatch], Sequence[Span]]) -> None:
-        """Bounds and pace are OpenTelemetry's, for its own batches. Raises CannotStart if they are no numbers."""
+        """Reads OpenTelemetry's variables for batches. Raises CannotStart if they are not numbers."""
         self._exporter, self._spans = exporter, spans
         self._waiting_max = _number(OTEL_BSP_MAX_QUEUE_SIZE, 2048)
-        self._together = _number(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, TOGETHER)
+        self._batch_spans = _number(OTEL_BSP_MAX_EXPORT_BATCH_SIZE, BATCH_SPANS)
         self._pause_s = _number(OTEL_BSP_SCHEDULE_DELAY, 5000) / 1000
         self._records: list[TracedRequest | TracedBatch] = []
         self._waiting = 0
-        """Spans that will be made of them."""
+        """Number of spans that will be made of them."""
         self._lock, self._wake = threading.Lock(), threading.Event()
         self.sent = self.dropped = 0
-        """Spans that the collector took, and those that it will never see."""
+        """Spans that the collector accepted, and those that were lost."""
         self._quiet_until = 0.0
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="skylane-traces", daemon=True)
@@ -80,7 +80,7 @@ class Exporting:
                 self._waiting += record.spans
             else:
                 self.dropped += record.spans
-        if self._waiting >= self._together:
+        if self._waiting >= self._batch_spans:
             self._wake.set()
 
     def lost(self, spans: int) -> None:
@@ -88,11 +88,11 @@ class Exporting:
             self.dropped += spans
 
     def close(self) -> None:
-        """Send what there is, for a moment at most, and end."""
+        """Send what is queued within FLUSH_S, and end the thread."""
         self._closing = True
         self._wake.set()
         self._thread.join(FLUSH_S)
-        self._exporter.shutdown()  # ends what it may still try
+        self._exporter.shutdown()  # ends its attempts
         self._thread.join(FLUSH_S)
         log.info("traces: %d spans sent, %d lost", self.sent, self.dropped)
 
@@ -101,15 +101,15 @@ class Exporting:
             self._wake.wait(self._pause_s)
             self._wake.clear()
             self._send()
-            self._tell_losses()
-        self._send()  # what came while the last ones were sent
+            self._log_losses()
+        self._send()  # records that arrived meanwhile
 
     def _send(self) -> None:
         with self._lock:
             records, self._records, self._waiting = self._records, [], 0
         made = list[Span]()
         for record in records:
-            if made and len(made) + record.spans > self._together:
+            if made and len(made) + record.spans > self._batch_spans:
                 self._export(made)
                 made = []
             made += self._spans(record)
@@ -119,7 +119,7 @@ class Exporting:
     def _export(self, made: Sequence[Span]) -> None:
         try:
             took = self._exporter.export(made) is SpanExportResult.SUCCESS
-        except Exception:  # of somebody else's, and not worth a request
+        except Exception:  # a bug of the exporter must not affect requests
             log.exception("traces: %d spans could not be sent", len(made))
             took = False
         if took:
@@ -127,15 +127,15 @@ class Exporting:
         else:
             self.lost(len(made))
 
-    def _tell_losses(self) -> None:
+    def _log_losses(self) -> None:
         now = time.monotonic()
         if self.dropped and now >= self._quiet_until:
-            self._quiet_until = now + LOSSES_TOLD_S
-            log.warning("traces: %d spans lost so far: the collector is too slow, or not there", self.dropped)
+            self._quiet_until = now + LOSSES_LOGGED_S
+            log.warning("traces: %d spans lost so far: the collector is too slow or not reachable", self.dropped)
 
 
 class Tracing:
-    """All that is there where calls are traced."""
+    """The parts of tracing."""
 
     def __init__(
         self,
@@ -152,32 +152,32 @@ class Tracing:
 
     @property
     def spans(self) -> SpanSnapshot:
-        """What became of them until now."""
+        """Spans sent and lost until now."""
         return SpanSnapshot(self.exporting.sent, self.exporting.dropped)
 
     def close(self) -> None:
-        """Send what there is, and end. Blocks."""
+        """Send what is queued, and end. Blocks."""
         self.exporting.close()
 
 
 def _resource(release: str) -> Resource:
-    """This process; what the environment says goes first."""
+    """The resource of this process; variables of the environment have priority."""
     ours = Resource({SERVICE_VERSION: release, SERVICE_INSTANCE_ID: str(uuid.uuid4())})
-    found = ours.merge(Resource.create())
-    named = str(found.attributes.get(SERVICE_NAME, ""))
-    return found.merge(Resource({SERVICE_NAME: "skylane"})) if named.startswith("unknown_service") else found
+    resource = ours.merge(Resource.create())
+    name = str(resource.attributes.get(SERVICE_NAME, ""))
+    return resource.merge(Resource({SERVICE_NAME: "skylane"})) if name.startswith("unknown_service") else resource
 
 
 def _epoch(clock: Callable[[], float]) -> Callable[[], int]:
-    """See Spans. Looked up once a second, so that spans of one batch do not move against each other."""
-    known_ns, known_until = 0, -math.inf
+    """See Spans. Cached for a second, so that the spans of one batch have the same offset."""
+    cached_ns, cached_until = 0, -math.inf
 
     def epoch() -> int:
-        nonlocal known_ns, known_until
+        nonlocal cached_ns, cached_until
         now = clock()
-        if now >= known_until:
-            known_ns, known_until = time.time_ns() - round(clock() * 1e9), now + EPOCH_S
-        return known_ns
+        if now >= cached_until:
+            cached_ns, cached_until = time.time_ns() - round(clock() * 1e9), now + EPOCH_S
+        return cached_ns
 
     return epoch
 

@@ -1,4 +1,4 @@
-"""OpenTelemetry's exporters, which read their own environment variables, given our spans."""
+"""OpenTelemetry's exporters, adapted to this server's spans. They read their own environment variables."""
 
 import os
 import sys
@@ -16,8 +16,8 @@ from skylane.server.observability.tracing.export import Exporter
 from skylane.server.observability.tracing.spans import Span
 
 
-class OverGrpc(OTLPSpanExporter):
-    """The exporter over gRPC, but for what it makes messages of: ours are made in a fifth of the time."""
+class GrpcExporter(OTLPSpanExporter):
+    """The exporter over gRPC, with messages that are encoded in a fifth of the time."""
 
     def __init__(self, encoding: Encoding) -> None:
         super().__init__()
@@ -27,12 +27,12 @@ class OverGrpc(OTLPSpanExporter):
         return super().export(spans)
 
     def _translate_data(self, data: Sequence[Any]) -> ExportTraceServiceRequest:
-        """See OTLPExporterMixin, which has it overridden for each kind of data."""
+        """Overrides OTLPExporterMixin's method, as it provides for each kind of data."""
         return self._encoding.request(data)
 
 
-class OfObjects:
-    """Any exporter, with spans as the SDK's objects."""
+class SdkExporter:
+    """Any exporter that takes the SDK's span objects."""
 
     def __init__(self, exporter: SpanExporter, encoding: Encoding) -> None:
         self._exporter, self._encoding = exporter, encoding
@@ -46,12 +46,12 @@ def exporter_of(kind: str, encoding: Encoding) -> Exporter:
     """`otlp` or `console`. Raises CannotStart."""
     if kind == "console":
         out = ConsoleSpanExporter(out=sys.stdout, formatter=lambda span: span.to_json(indent=None) + "\n")
-        return OfObjects(out, encoding)
+        return SdkExporter(out, encoding)
     protocol = os.environ.get(OTEL_EXPORTER_OTLP_TRACES_PROTOCOL) or os.environ.get(OTEL_EXPORTER_OTLP_PROTOCOL)
     if protocol in (None, "", "grpc"):
-        return OverGrpc(encoding)
+        return GrpcExporter(encoding)
     if protocol == "http/protobuf":
-        from opentelemetry.exporter.otlp.proto.http import trace_exporter as over_http  # it brings a library along
+        from opentelemetry.exporter.otlp.proto.http import trace_exporter as over_http  # it needs another library
 
-        return OfObjects(over_http.OTLPSpanExporter(), encoding)
+        return SdkExporter(over_http.OTLPSpanExporter(), encoding)
     raise CannotStart(f"{OTEL_EXPORTER_OTLP_PROTOCOL}: expected grpc or http/protobuf, received {protocol!r}")

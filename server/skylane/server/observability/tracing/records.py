@@ -1,6 +1,6 @@
-"""What is noted of calls that are recorded, and of batches with such calls.
+"""Records of sampled calls, and of batches with such calls.
 
-Plain data, written on the way of a request and read by the thread that makes spans of it. Instants are seconds on the
+Plain data, written on the request path and read by the thread that makes spans. Instants are seconds on the
 engine's clock.
 """
 
@@ -11,7 +11,7 @@ from skylane.server.observability.tracing.context import Parent
 
 
 class Ids(NamedTuple):
-    """Which span of which trace."""
+    """The ids of a span."""
 
     trace_id: int
     span_id: int
@@ -23,13 +23,13 @@ class TracedHttp(NamedTuple):
     method: str
     path: str
     route: str
-    """The path with names in braces for what changes."""
+    """The path with its parameters in braces."""
     scheme: str
 
 
 @dataclass(slots=True, eq=False)
 class TracedBatch:
-    """One run, of which at least one call is recorded."""
+    """One batch with at least one sampled call."""
 
     ids: Ids
     model: str
@@ -37,58 +37,58 @@ class TracedBatch:
     rows: int
     calls: int
     began_at: float
-    """It left the queue."""
+    """When it left the queue."""
     gathered_at: float
-    """Its arrays are there."""
+    """When its arrays were assembled."""
     ran_at: float
-    """Its outputs are there."""
+    """When its outputs were computed."""
     encoded_at: float
-    """Its replies are there."""
+    """When its replies were encoded."""
     members: list[Ids] = field(default_factory=list)
-    """Requests in it that are recorded."""
+    """Sampled requests in it."""
 
     @property
     def spans(self) -> int:
-        """How many are made of it."""
+        """How many spans are made of it."""
         return 1
 
 
 @dataclass(slots=True, eq=False)
 class TracedRequest:
-    """One call that is recorded, from its arrival to its answer."""
+    """One sampled call, from its arrival to its reply."""
 
     ids: Ids
     parent: Parent | None
     rpc: str
-    """Path of its gRPC method; nothing over HTTP."""
+    """Path of its gRPC method; empty over HTTP."""
     began_at: float
     http: TracedHttp | None = None
     protocol: str = ""
     request_id: str = ""
-    """As the log has it; nothing if the caller gave none."""
+    """As in the log; empty if the caller sent none."""
     model: str = ""
     version: int = 0
-    """0 if none was found, or none was named and the call was refused before."""
+    """0 if there is none, or if none was named and the call was refused before one was chosen."""
     rows: int = 0
     bound_at: float = 0.0
-    """It was decoded and fits the model; 0 if it never was."""
+    """When it was decoded and bound to the model; 0 if it was not."""
     batch: TracedBatch | None = None
     followed: Ids | None = None
-    """The request whose run answered it as well, if that is recorded."""
+    """The sampled request whose run answered this one too, if any."""
     coalesced: bool = False
     """Whether the run of an equal request answered it."""
     refused: str = ""
-    """Name of the error's class, if it was."""
+    """Name of the error's class, if it was refused."""
     status: int = 0
-    """gRPC's code, or of HTTP where that is how it came; 0 if there never was an answer."""
+    """Status code of gRPC or, for a request over HTTP, of HTTP; 0 if there was no response."""
     ended_at: float = 0.0
 
     @property
     def spans(self) -> int:
-        """How many are made of it."""
+        """How many spans are made of it."""
         return 1 + bool(self.bound_at) + (3 if self.batch else int(self.waited))
 
     @property
     def waited(self) -> bool:
-        """Whether it waited for a run that never was its own."""
+        """Whether it waited in the queue without a batch of its own."""
         return bool(self.bound_at and not self.batch and (self.coalesced or self.refused))

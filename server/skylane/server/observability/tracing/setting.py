@@ -1,4 +1,4 @@
-"""Whether calls are traced: imports OpenTelemetry only if asked to, and says what to install where it is missing."""
+"""Starts tracing if it is configured. Imports OpenTelemetry only then, and says what to install if it is missing."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def tracing_of(settings: Settings, clock: Callable[[], float], codes: Mapping[str, int]) -> "Tracing | None":
-    """What the settings ask for, its thread started; None if nothing. `codes`: see Tracer. Raises CannotStart."""
+    """Tracing by the settings, with its thread started; None if it is off. `codes`: see Tracer. Raises CannotStart."""
     if settings.traces == "off":
         return None
     try:

@@ -14,27 +14,27 @@ Attributes = dict[str, str | int]
 
 
 class Span(NamedTuple):
-    """One span, recorded."""
+    """One span."""
 
     name: str
     ids: Ids
     parent_id: int
     """0: none."""
     begins_ns: int
-    """Since 1970; so the next."""
+    """Since 1970, as is the next."""
     ends_ns: int
     attributes: Attributes
     links: tuple[Ids, ...] = ()
     state: str = ""
-    """What vendors add to the trace."""
+    """The value of tracestate."""
     is_server: bool = False
-    """Else it is a part of one."""
+    """Whether it is the span of a request, and not of a part of it."""
     is_fault: bool = False
     parent_is_remote: bool = False
 
 
 class Spans:
-    """Makes them."""
+    """Makes spans of records."""
 
     def __init__(self, epoch: Callable[[], int], new_id: Callable[[], int]) -> None:
         """`epoch`: nanoseconds from 1970 to instant 0 of the engine's clock, as things are now. `new_id`: of a span."""
@@ -46,15 +46,15 @@ class Spans:
         return [_of_batch(record, zero_ns)] if isinstance(record, TracedBatch) else self._of_request(record, zero_ns)
 
     def _of_request(self, request: TracedRequest, zero_ns: int) -> list[Span]:
-        made = [_of_server(request, zero_ns)]
+        spans = [_of_server(request, zero_ns)]
         trace_id, own_id = request.ids
-        state = made[0].state
+        state = spans[0].state
 
         def child(name: str, began_at: float, ended_at: float, batch: TracedBatch | None = None) -> None:
             ids = Ids(trace_id, self._new_id())
             begins_ns, ends_ns = zero_ns + round(began_at * 1e9), zero_ns + round(ended_at * 1e9)
-            told, links = (_size(batch), (batch.ids,)) if batch else ({}, ())
-            made.append(Span(name, ids, own_id, begins_ns, ends_ns, told, links, state))
+            attributes, links = (_size(batch), (batch.ids,)) if batch else ({}, ())
+            spans.append(Span(name, ids, own_id, begins_ns, ends_ns, attributes, links, state))
 
         if request.bound_at:
             child("decode", request.began_at, request.bound_at)
@@ -64,13 +64,13 @@ class Spans:
             child("encode", batch.ran_at, batch.encoded_at)
         elif request.waited:
             child("queue", request.bound_at, request.ended_at)
-        return made
+        return spans
 
 
 def _of_batch(batch: TracedBatch, zero_ns: int) -> Span:
     begins_ns, ends_ns = zero_ns + round(batch.began_at * 1e9), zero_ns + round(batch.encoded_at * 1e9)
-    told = {**_model(batch.model, batch.version), **_size(batch)}
-    return Span("batch", batch.ids, 0, begins_ns, ends_ns, told, tuple(batch.members))
+    attributes = {**_model(batch.model, batch.version), **_size(batch)}
+    return Span("batch", batch.ids, 0, begins_ns, ends_ns, attributes, tuple(batch.members))
 
 
 def _of_server(request: TracedRequest, zero_ns: int) -> Span:
@@ -95,7 +95,7 @@ def _of_server(request: TracedRequest, zero_ns: int) -> Span:
 
 
 def _of_rpc(request: TracedRequest) -> tuple[str, Attributes, bool]:
-    """A request's name, its attributes, and whether how it ended is our fault."""
+    """A request's name and attributes, and whether its status is a server error."""
     service, _, method = request.rpc[1:].partition("/")
     attributes: Attributes = {
         "rpc.system": "grpc",
@@ -121,23 +121,23 @@ def _of_http(request: TracedRequest) -> tuple[str, Attributes, bool]:
 
 
 def _of_call(request: TracedRequest) -> Attributes:
-    """What we say of a call beside the conventions."""
-    found = _model(request.model, request.version)
+    """Attributes of a call that the conventions do not define."""
+    attributes = _model(request.model, request.version)
     if request.protocol:
-        found["skylane.protocol"] = request.protocol
+        attributes["skylane.protocol"] = request.protocol
     if request.request_id:
-        found["skylane.request_id"] = request.request_id
+        attributes["skylane.request_id"] = request.request_id
     if request.bound_at:
-        found["skylane.rows"] = request.rows
+        attributes["skylane.rows"] = request.rows
     if request.refused:
-        found["skylane.refused"] = request.refused
+        attributes["skylane.refused"] = request.refused
     elif request.coalesced:
-        found["skylane.cache"] = "coalesced"
+        attributes["skylane.cache"] = "coalesced"
     elif request.bound_at and request.rows and request.batch is None:
-        found["skylane.cache"] = "hit"
+        attributes["skylane.cache"] = "hit"
     if request.batch:
-        found["skylane.batch.rows"] = request.batch.rows
-    return found
+        attributes["skylane.batch.rows"] = request.batch.rows
+    return attributes
 
 
 def _model(name: str, version: int) -> Attributes:

@@ -1,9 +1,8 @@
-"""Notes what happens to the calls that are recorded, on the way of all calls; knows nothing of OpenTelemetry.
+"""Records what happens to sampled calls on the request path. Knows nothing of OpenTelemetry.
 
-Costs nothing where no tracer is made: transports then have method handlers without it, and the engine no observer.
-Where there
-is one, calls that are not recorded cost a comparison for each list of them, and a look at each call's `trace` for its
-parent. Everything else is done for recorded calls alone, or where there are any.
+Without tracing it costs nothing: method handlers are not wrapped, and the engine has no observer. With tracing, calls
+that are not sampled cost a comparison for each list of them, and reading each call's `trace`. Everything else is done
+only if sampled calls are in flight.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,17 +22,17 @@ OPEN_MAX: Final = 10_000
 
 
 class Records(Protocol):
-    """Where records go that are complete. Must be quick, and never raise."""
+    """Takes complete records. Must be quick, and never raise."""
 
     def put(self, record: TracedRequest | TracedBatch) -> None:
-        """Make spans of it, some time."""
+        """Make spans of it later."""
 
     def lost(self, spans: int) -> None:
-        """So many will never be."""
+        """Count spans that will not be made."""
 
 
 class Tracer:
-    """Chooses calls and follows them to their answers. Thread-safe. An Observer, see skylane.server.engine.observer."""
+    """Samples calls and records them until their replies. Thread-safe. An Observer of the engine."""
 
     def __init__(
         self,
@@ -52,31 +51,31 @@ class Tracer:
     # --- From the transports ----------------------------------------------------------------------------------------
 
     def trace_of(self, metadata: Fields) -> Parent | None:
-        """What a call's `trace` must be when it arrives."""
+        """The value for a call's `trace` when it arrives."""
         return context.parent_of(metadata)
 
     def arrive(self, calls: Sequence[Call], rpc: str, sink: Sink) -> Sink:
-        """These calls of one method came together; gives who is to answer them."""
+        """Calls of one method that arrived together. Returns the sink that takes their replies."""
         with self._lock:
             roots = self._roots.choose(len(calls))
-        told = [call for call in calls if call.trace is not None]
-        if not told and not roots:
+        with_parent = [call for call in calls if call.trace is not None]
+        if not with_parent and not roots:
             return sink
-        chosen: list[tuple[Call, Parent | None]] = [(call, call.trace) for call in told if call.trace.sampled]
+        chosen: list[tuple[Call, Parent | None]] = [(call, call.trace) for call in with_parent if call.trace.sampled]
         chosen += [(calls[place], None) for place in roots if calls[place].trace is None]
-        for call in told:
+        for call in with_parent:
             call.trace = None
         if not chosen:
             return sink
-        began_at, following = self._clock(), PolicyTracker(sink, self)
+        began_at, traced = self._clock(), TracedSink(sink, self)
         for call, parent in chosen:
             call.trace = self._begin(parent, rpc, began_at)
         for call in calls:  # those of one list are answered together, through the sink of the first
-            call.sink = following
-        return following
+            call.sink = traced
+        return traced
 
     def arrive_by_http(self, metadata: Fields, http: TracedHttp) -> TracedRequest | None:
-        """A request came; its record if it is chosen, to be ended by `end_http`."""
+        """A request has arrived over HTTP. Returns its record if it is sampled; `end_http` must end it."""
         parent = context.parent_of(metadata)
         if parent is None:
             with self._lock:
@@ -86,41 +85,41 @@ class Tracer:
         return self._begin(parent, "", self._clock(), http) if chosen else None
 
     def join(self, call: Call, record: TracedRequest) -> None:
-        """This call is what the request over HTTP asks of the engine."""
-        call.trace, call.sink = record, PolicyTracker(call.sink, self)
+        """Attach the record of an HTTP request to its call."""
+        call.trace, call.sink = record, TracedSink(call.sink, self)
 
     def end_http(self, record: TracedRequest, status: int) -> None:
-        """The answer is out, or will never be: 0."""
+        """The response was sent with this status, or, if it is 0, will never be."""
         record.status = status
         self._end(record, self._clock())
 
     # --- From the engine: see skylane.server.engine.observer ----------------------------------------------------------
 
-    def asked(self, groups: Iterable[RequestGroup]) -> None:
-        """These go to the engine now."""
+    def submitted(self, groups: Iterable[RequestGroup]) -> None:
+        """Groups that are submitted to the engine now."""
         for group in groups:
             for record in self._among(group.calls):
                 record.model, record.version = group.route.model, group.route.version or 0
 
     def bound(self, interface: Interface, task: BatchTask) -> None:
-        if self._open and (found := self._among(task.calls)):
+        if self._open and (records := self._among(task.calls)):
             now = self._clock()
-            for record in found:
+            for record in records:
                 record.model, record.version, record.rows = interface.model, interface.version, task.rows_each
                 record.bound_at = now
 
-    def ran(self, interface: Interface, cut: Batch, began_at: float, gathered_at: float, ran_at: float) -> None:
-        if not self._open or not (found := [each for task in cut.tasks for each in self._among(task.calls)]):
+    def ran(self, interface: Interface, batch: Batch, began_at: float, gathered_at: float, ran_at: float) -> None:
+        if not self._open or not (records := [each for task in batch.tasks for each in self._among(task.calls)]):
             return
-        calls = sum(len(task.calls) for task in cut.tasks)
+        calls = sum(len(task.calls) for task in batch.tasks)
         ids = Ids(self._chance.getrandbits(128) or 1, self._span_id())
-        batch = TracedBatch(
-            ids, interface.model, interface.version, cut.rows, calls, began_at, gathered_at, ran_at, self._clock()
+        traced_batch = TracedBatch(
+            ids, interface.model, interface.version, batch.rows, calls, began_at, gathered_at, ran_at, self._clock()
         )
-        for record in found:
-            record.batch = batch
-            batch.members.append(record.ids)
-        self._records.put(batch)
+        for record in records:
+            record.batch = traced_batch
+            traced_batch.members.append(record.ids)
+        self._records.put(traced_batch)
 
     def followed(self, leaders: Sequence[Call], followers: Sequence[Sequence[Call]]) -> None:
         if not self._open:
@@ -133,7 +132,7 @@ class Tracer:
     # --- The end ----------------------------------------------------------------------------------------------------
 
     def answered(self, calls: Sequence[Call], error: ServingError | None = None) -> None:
-        """These calls were answered, or refused with this."""
+        """Calls that were answered, or refused with this error."""
         now = self._clock()
         for call in calls:
             record: TracedRequest | None = call.trace
@@ -162,7 +161,7 @@ class Tracer:
         return record
 
     def _end(self, record: TracedRequest, now: float) -> None:
-        if record in self._open:  # not twice
+        if record in self._open:  # not yet ended
             self._open.discard(record)
             record.ended_at = now
             self._records.put(record)
@@ -176,8 +175,8 @@ class Tracer:
         return [call.trace for call in calls if call.trace is not None and not call.trace.ended_at]
 
 
-class PolicyTracker:
-    """A sink that tells the tracer what it hands over."""
+class TracedSink:
+    """A sink that reports to the tracer the calls whose replies it passes on."""
 
     def __init__(self, sink: Sink, tracer: Tracer) -> None:
         self._sink, self._tracer = sink, tracer
@@ -191,8 +190,8 @@ class PolicyTracker:
         self._tracer.answered(calls, error)
 
 
-class FollowedEngine:
-    """The engine, with a look at what it is asked."""
+class TracedEngine:
+    """The engine, with a report to the tracer of the groups that are submitted."""
 
     def __init__(self, engine: Answerer, tracer: Tracer) -> None:
         self._engine, self._tracer = engine, tracer
@@ -200,5 +199,5 @@ class FollowedEngine:
     def submit(self, groups: Iterable[RequestGroup]) -> None:
         if self._tracer.open:
             groups = list(groups)
-            self._tracer.asked(groups)
+            self._tracer.submitted(groups)
         self._engine.submit(groups)
