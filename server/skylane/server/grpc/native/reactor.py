@@ -33,7 +33,7 @@ REFUSING_S: Final = 2e-3
 takes less CPU and delays the thread that runs the model less. At three times the capacity of a forest on two cores, the
 answered rate rose from 0.64 of the peak to 0.85 by refusing in groups, 0.91 with a pause of 1 ms, 0.96 with 2 ms."""
 TURN_S: Final = 10e-3
-"""Reading of one turn, after which what has come is answered; the sockets that are left come first in the next turn."""
+"""Reading of one turn, after which what has arrived is answered; the sockets that are left come first in the next."""
 
 
 def _nothing() -> None:
@@ -198,7 +198,7 @@ class Reactor:
 
     def _timeout(self) -> float | None:
         """How long to wait for events: without limit if no peer could stall, and not at all if there is work."""
-        if self._router.has_calls or self._unread:  # calls: a stream has made them when its replies were sent
+        if self._router.has_calls or self._unread:  # calls: a stream has made some when its replies were sent
             return 0.0
         check_at = min(self._connections.check_at, self._connections.resume_at)
         return None if check_at == math.inf else max(check_at - self._clock(), 0.0)
