@@ -5,6 +5,7 @@ A version is a directory `models/<name>/<version>/` that never changes once it h
     model.onnx      the graph
     manifest.json   what it promises, see client/skylane/manifest.py
     card.html       the same for people, if the converter wrote one
+    reference.json  what its rows look like by blocks of time, if the converter was given their times
     SHA256SUMS      the SHA-256 of every other file, in the format of `sha256sum --check`
 
 The converter writes it, the server verifies it before anything is loaded.
@@ -23,6 +24,7 @@ from skylane.regular_files import is_inside, open_regular, read_regular
 MODEL_FILE: Final = "model.onnx"
 MANIFEST_FILE: Final = "manifest.json"
 CARD_FILE: Final = "card.html"
+REFERENCE_FILE: Final = "reference.json"
 SUMS_FILE: Final = "SHA256SUMS"
 
 SUMS_BYTES_MAX: Final = 64 * 2**10
