@@ -1,0 +1,129 @@
+"""Statistics of blocks → verdicts, as they are stored, shown and reported."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+from skylane.monitor.state import Report, State
+from skylane.monitor.view import Alarm, Cell, DriftBlock, block_text
+from skylane.reference import Reference
+from skylane.statistics.drift import BlockStatistics, ColumnDrift, Verdict, judge
+
+KIND: Final = "drift"
+HISTORY: Final = 14
+"""Blocks before one that its verdict takes into account."""
+FINGERPRINT_BYTES: Final = 8
+
+
+def fingerprint(reference: Reference) -> bytes:
+    """Tells statistics apart that were measured against different references, which do not merge."""
+    about = (reference.identity, reference.of, reference.rows, reference.blocks, reference.first_s, reference.last_s)
+    named = (*about, reference.block_s, *reference.columns, *reference.answers)
+    return hashlib.sha256(repr(named).encode()).digest()[:FINGERPRINT_BYTES]
+
+
+def stored(statistics: BlockStatistics, reference: Reference) -> bytes:
+    """Statistics with the fingerprint of their reference."""
+    return fingerprint(reference) + statistics.encode()
+
+
+def restored(content: bytes | None, reference: Reference) -> BlockStatistics | None:
+    """What was stored; None if there is nothing, or if it was measured against another reference."""
+    if content is None or content[:FINGERPRINT_BYTES] != fingerprint(reference):
+        return None
+    return BlockStatistics.decode(content[FINGERPRINT_BYTES:])
+
+
+def verdict_of(state: State, model: str, version: int, block: int, reference: Reference) -> Verdict | None:
+    """Judge a block by the ones before it; None if it was measured against another reference."""
+    current = restored(state.inputs(model, version, block), reference)
+    if current is None:
+        return None
+    before = [each for each in state.input_blocks(model, version) if each < block][-HISTORY:]
+    history = [restored(state.inputs(model, version, each), reference) for each in before]
+    return judge([each for each in history if each is not None], current, reference)
+
+
+def as_json(verdict: Verdict, rows: int, *, closed: bool, block_name: str) -> dict[str, Any]:
+    """As it is stored."""
+    named = {name for finding in verdict.findings for name in finding.columns}
+    columns = {**(verdict.columns or {}), **{f"answer {name}": each for name, each in (verdict.answers or {}).items()}}
+    return {
+        "status": verdict.status,
+        "words": verdict.text,
+        "notes": list(verdict.notes),
+        "rows": rows,
+        "closed": closed,
+        "cells": [_cell(name, each, name in named, block_name) for name, each in columns.items()],
+        "findings": [
+            {"columns": list(each.columns), "kind": each.kind, "words": each.text, "share": each.share, "effect": each.effect}
+            for each in verdict.findings
+        ],
+    }  # fmt: skip
+
+
+def _cell(name: str, drift: ColumnDrift, named: bool, block_name: str) -> dict[str, Any]:
+    shade = 4 if named or drift.level == "alarm" else 3 if drift.level == "unusual" else _shade(drift.p)
+    parts = [f"PSI {max(drift.psi, 0.0):.2f}"]
+    parts += [f"W1 {drift.w1:.2f} sd"] * (drift.w1 is not None and drift.w1 == drift.w1)
+    shares = (("missing", drift.missing), ("unseen", drift.unseen), ("out of range", drift.outside))
+    parts += [f"{share * 100:.1f} % {what}" for what, share in shares if share > 0]
+    return {
+        "column": name,
+        "shade": shade,
+        "psi": _finite(drift.psi),
+        "w1": _finite(drift.w1),
+        "missing": drift.missing,
+        "words": f"{name}, {block_name}: {', '.join(parts)}",
+    }
+
+
+def _shade(p: float | None) -> int:
+    """0 for a block like most of the reference's own, 2 for one that few of them are like."""
+    return 0 if p is None or p >= 0.5 else 1 if p >= 0.1 else 2
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and abs(value) < 1e300 else None
+
+
+def drift_blocks(state: State, model: str) -> list[DriftBlock]:
+    """All verdicts as they are now, the oldest first."""
+    return [
+        DriftBlock(
+            block, version, value["rows"], value["closed"], value["status"], value["words"], tuple(value["notes"]),
+            tuple(Cell(**cell) for cell in value["cells"]),
+        )
+        for (version, block), value in state.derived(model, KIND).items()
+    ]  # fmt: skip
+
+
+def alarms(state: State, model: str, recorded_by: int | None = None) -> list[Alarm]:
+    """Alarms as they were reported, the latest first."""
+    return [
+        Alarm(
+            report.block, report.version, report.recorded_at,
+            tuple(name for finding in report.value["findings"] for name in finding["columns"]),
+            report.value["findings"][0]["kind"] if report.value["findings"] else "",
+            report.value["words"],
+        )
+        for report in reversed(state.reports(model, KIND, recorded_by=recorded_by))
+        if report.value["status"] == "alarm"
+    ]  # fmt: skip
+
+
+def update(
+    state: State, model: str, version: int, blocks: Sequence[int], reference: Reference, *, block_us: int, now: int
+) -> None:
+    """Judge blocks anew, and report those that have ended. A report stays as it was first written."""
+    for block in blocks:
+        verdict = verdict_of(state, model, version, block, reference)
+        current = restored(state.inputs(model, version, block), reference)
+        if verdict is None or current is None:
+            continue
+        closed = now >= block + block_us
+        value = as_json(verdict, current.count, closed=closed, block_name=block_text(block, block_us))
+        state.set_derived(model, KIND, version, block, value)
+        if closed:
+            reported = {name: value[name] for name in ("status", "words", "notes", "rows", "findings")}
+            state.write_report(Report(model, KIND, version, block, now, reported))
