@@ -113,9 +113,7 @@ def publish_trained(
     if fault:
         chosen = np.linspace(0, int(early.sum()) - 1, HELD_OUT_ROWS).astype(int)
         return _publish(fitted, rows.iloc[chosen].reset_index(drop=True), late[chosen], rows, models, reporter)
-    return _publish(
-        fitted, later.rows.iloc[chosen].reset_index(drop=True), later.late[chosen], rows, models, reporter
-    )
+    return _publish(fitted, later.rows.iloc[chosen].reset_index(drop=True), later.late[chosen], rows, models, reporter)
 
 
 def _publish(

@@ -127,3 +127,18 @@ def update(
         if closed:
             reported = {name: value[name] for name in ("status", "words", "notes", "rows", "findings")}
             state.write_report(Report(model, KIND, version, block, now, reported))
+
+
+def notes(blocks: Sequence[DriftBlock], block_us: int) -> list[str]:
+    """What is no alarm and should be known: the notes of each version's latest verdict, and how many blocks had others."""
+    latest: dict[int, DriftBlock] = {}
+    noted: dict[int, int] = {}
+    for block in blocks:
+        if block.notes:
+            noted[block.version] = noted.get(block.version, 0) + 1
+        if block.closed and block.cells:
+            latest[block.version] = block
+    made = []
+    for version, block in latest.items():
+        made += [f"{block_text(block.block, block_us)}, version {version}: {note}" for note in block.notes]
+    return list(dict.fromkeys(made))

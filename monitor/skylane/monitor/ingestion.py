@@ -1,7 +1,6 @@
 """New rows of the journal → parts of blocks and statistics of inputs, in one transaction with the reader's position."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,32 +20,22 @@ ROWS_AT_ONCE: Final = 200_000
 """Rows of one transaction; bounds memory."""
 
 
-@dataclass
-class Ingested:
-    """What one pass read."""
-
-    rows: int = 0
-    degraded: int = 0
-    """Rows that another model or a fixed answer gave: they count in no figure."""
-
-
-def ingest(state: State, directory: Path, model: str, models: ServedModels) -> Ingested:
-    """Read everything new of a model in one directory of a journal."""
-    policy, total = models.policy(model), Ingested()
-    reader = Reader(directory, model, position=state.position("rows", str(directory), model))
-    while True:
-        batches, position = _poll(reader)
-        if not batches:
-            return total
+def ingest(state: State, directory: Path, model: str, models: ServedModels) -> int:
+    """Read everything new of a model in one directory of a journal. Returns how many rows."""
+    policy, rows = models.policy(model), 0
+    reader = Reader(directory, model, state.position("rows", str(directory), model), columns=block_rows.COLUMNS)
+    more = True
+    while more:
+        polled = reader.poll()
+        more = polled.more
+        if not polled.batches:
+            continue
         with state.transaction():
-            for table in _tables(batches):
-                _add(state, model, table, policy, models, total)
-            state.set_position("rows", str(directory), model, position)
-
-
-def _poll(reader: Reader) -> tuple[list[pa.RecordBatch], Any]:
-    polled = reader.poll()
-    return list(polled.batches), polled.position
+            for table in _tables(polled.batches):
+                _add(state, model, table, policy, models)
+            state.set_position("rows", str(directory), model, polled.position)
+        rows += polled.rows
+    return rows
 
 
 def _tables(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.Table]:
@@ -61,13 +50,12 @@ def _tables(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.Table]:
         yield pa.Table.from_batches(held)
 
 
-def _add(
-    state: State, model: str, table: pa.Table, policy: Monitor, models: ServedModels, total: Ingested
-) -> None:
-    total.rows += len(table)
+def _add(state: State, model: str, table: pa.Table, policy: Monitor, models: ServedModels) -> None:
     usual = pc.is_null(table["degraded"])
-    total.degraded += len(table) - int(pc.sum(usual).as_py() or 0)
-    table = table.filter(usual)
+    degraded = len(table) - int(pc.sum(usual).as_py() or 0)
+    if degraded:  # another model or a fixed answer gave them
+        state.exclude(model, "degraded", degraded)
+        table = table.filter(usual)
     versions = table["version"].to_numpy()
     for version in np.unique(versions):
         of_version = table.filter(pa.array(versions == version))

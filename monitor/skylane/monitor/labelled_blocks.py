@@ -48,7 +48,7 @@ class LabelledRows:
 
     def where(self, chosen: Array) -> "LabelledRows":
         """Some of the rows: by a mask or by places."""
-        each = (self.at, self.known_at, self.versions, self.arms, self.weights, self.predicted, self.scores, self.truth)
+        each = (getattr(self, name) for name in _ARRAYS)
         segments = {name: values[chosen] for name, values in self.segments.items()}
         return LabelledRows(*(values[chosen] for values in each), segments)
 
@@ -68,6 +68,20 @@ class LabelledRows:
         )  # fmt: skip
 
 
+def concatenated(parts: Sequence[LabelledRows]) -> LabelledRows | None:
+    """All rows as one; None without any."""
+    if not parts:
+        return None
+    names = set.intersection(*(set(part.segments) for part in parts))
+    return LabelledRows(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS),
+        {name: np.concatenate([part.segments[name] for part in parts]) for name in sorted(names)},
+    )
+
+
+_ARRAYS: Final = ("at", "known_at", "versions", "arms", "weights", "predicted", "scores", "truth")
+
+
 def labelled_blocks(
     state: State, model: str, blocks: Sequence[int], known: pa.Table, answers: Answers
 ) -> Iterator[tuple[int, LabelledRows]]:
@@ -81,7 +95,9 @@ def labelled_blocks(
     yield from _joined(group, known, answers)
 
 
-def _joined(group: Sequence[tuple[int, pa.Table]], known: pa.Table, answers: Answers) -> Iterator[tuple[int, LabelledRows]]:
+def _joined(
+    group: Sequence[tuple[int, pa.Table]], known: pa.Table, answers: Answers
+) -> Iterator[tuple[int, LabelledRows]]:
     if not group:
         return
     whole = pa.concat_tables([table for _, table in group], promote_options="default")
@@ -125,12 +141,17 @@ def _labels(joined: pa.Table) -> pa.ChunkedArray:
     if values.null_count == len(values):
         return joined["label"]
     whole = pc.equal(values, pc.floor(values))
-    texts = pc.if_else(whole, pc.cast(pc.cast(values, pa.int64(), safe=False), pa.string()), pc.cast(values, pa.string()))
+    texts = pc.if_else(
+        whole, pc.cast(pc.cast(values, pa.int64(), safe=False), pa.string()), pc.cast(values, pa.string())
+    )
     return pc.coalesce(joined["label"], texts)
 
 
 def _places(labels: Any, answers: Answers) -> Array:
-    return np.asarray(pc.fill_null(pc.index_in(labels.cast(pa.string()), pa.array(answers.classes, pa.string())), -1).to_numpy(), np.int64)
+    return np.asarray(
+        pc.fill_null(pc.index_in(labels.cast(pa.string()), pa.array(answers.classes, pa.string())), -1).to_numpy(),
+        np.int64,
+    )
 
 
 def _probabilities(joined: pa.Table, answers: Answers) -> Array:

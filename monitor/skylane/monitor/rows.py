@@ -50,8 +50,8 @@ def kept(rows: pa.Table, answers: Answers, segments: Sequence[str]) -> pa.Table:
     columns["probabilities"] = outputs.get(answers.probabilities, none).cast(pa.list_(pa.float32()))
     inputs = fields(rows["inputs"])
     for name in segments:
-        columns[f"segment:{name}"] = pc.fill_null(inputs[name].cast(pa.string()), "") if name in inputs else pa.nulls(
-            len(rows), pa.string()
+        columns[f"segment:{name}"] = (
+            pc.fill_null(inputs[name].cast(pa.string()), "") if name in inputs else pa.nulls(len(rows), pa.string())
         )
     return pa.table(columns)
 

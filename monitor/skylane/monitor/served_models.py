@@ -103,7 +103,9 @@ class ServedModels:
         if manifest is None:
             return _with_classes(Answers(classes=policy.classes or ()), policy.positive)
         names = {output.role: output.name for output in reversed(manifest.outputs)}
-        classes: Sequence[object] = policy.classes or next((each.classes for each in manifest.outputs if each.classes), ())
+        classes: Sequence[object] = policy.classes or next(
+            (each.classes for each in manifest.outputs if each.classes), ()
+        )
         answers = Answers(
             manifest.task,
             names.get("label", "label"),
@@ -112,6 +114,15 @@ class ServedModels:
             tuple(map(class_text, classes)),
         )
         return _with_classes(answers, policy.positive)
+
+    def answers_of(self, model: str, versions: Sequence[int]) -> Answers:
+        """What the outputs of several versions mean: as the newest of them says."""
+        return self.answers(model, max(versions, default=0))
+
+    def horizon_us(self, model: str) -> int | None:
+        """The horizon that model.toml sets, in microseconds; None: learnt."""
+        horizon = self.policy(model).horizon
+        return None if horizon is None else duration_s(horizon) * 1_000_000
 
 
 def _with_classes(answers: Answers, positive: str | None) -> Answers:

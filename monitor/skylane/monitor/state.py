@@ -109,6 +109,24 @@ class State:
         except sqlite3.Error as error:
             raise StateUnusable(f"{self.path}: {error}") from error
 
+    def about(self, name: str) -> Any:
+        """A value about the whole state; None if it was never set."""
+        found = self._one("SELECT value FROM about WHERE name = ?", name)
+        return None if found is None else json.loads(found[0])
+
+    def set_about(self, name: str, value: Any) -> None:
+        """Replace it."""
+        self._run("INSERT OR REPLACE INTO about VALUES (?, ?)", name, json.dumps(value))
+
+    def exclude(self, model: str, reason: str, rows: int) -> None:
+        """Count rows that are in no figure."""
+        counts = self.excluded(model)
+        self.set_about(f"excluded {model}", counts | {reason: counts.get(reason, 0) + rows})
+
+    def excluded(self, model: str) -> dict[str, int]:
+        """Reason → rows that are in no figure."""
+        return self.about(f"excluded {model}") or {}
+
     # --- positions ---------------------------------------------------------------------------------------------------
 
     def position(self, kind: str, directory: str, model: str) -> Any:
@@ -134,9 +152,7 @@ class State:
 
     def parts(self, model: str, block: int) -> list[Part]:
         """All rows of a block, in the order in which they were read."""
-        found = self._all(
-            "SELECT id, rows, content FROM part WHERE model = ? AND block = ? ORDER BY id", model, block
-        )
+        found = self._all("SELECT id, rows, content FROM part WHERE model = ? AND block = ? ORDER BY id", model, block)
         return [Part(*each) for each in found]
 
     def size(self, model: str, block: int) -> tuple[int, int]:
@@ -186,9 +202,7 @@ class State:
 
     def input_blocks(self, model: str, version: int) -> list[int]:
         """Blocks in which a version received rows, the oldest first."""
-        found = self._all(
-            "SELECT block FROM inputs WHERE model = ? AND version = ? ORDER BY block", model, version
-        )
+        found = self._all("SELECT block FROM inputs WHERE model = ? AND version = ? ORDER BY block", model, version)
         return [block for (block,) in found]
 
     def versions(self, model: str) -> list[int]:
@@ -267,7 +281,11 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         mode = "ro" if read_only else "rw"
         database = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, check_same_thread=False, timeout=30
+            f"{path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=30,
         )
         if not read_only:
             database.execute("PRAGMA journal_mode = WAL")

@@ -65,7 +65,9 @@ def _title(view: ModelView, what: str) -> Text:
 
 
 def _table(title: str) -> Table:
-    return Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    return Table(
+        box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False, padding=(0, 1, 0, 0)
+    )
 
 
 def _name(view: ModelView, measure: str) -> str:
@@ -102,8 +104,17 @@ def _value(figures: Figures, measure: str) -> str:
 
 
 def _blocks(view: ModelView, width: int, blocks: int) -> Table:
-    table = _table(f"The last {min(blocks, len(view.blocks))} of {len(view.blocks)} blocks: {_name(view, view.headline)}")
-    for name, style in (("BLOCK", "left"), ("ROWS", "right"), ("LABELS", "right"), ("LOOKS", "right"), ("WILL BE", "right"), ("95 %", "right")):
+    table = _table(
+        f"The last {min(blocks, len(view.blocks))} of {len(view.blocks)} blocks: {_name(view, view.headline)}"
+    )
+    for name, style in (
+        ("BLOCK", "left"),
+        ("ROWS", "right"),
+        ("LABELS", "right"),
+        ("LOOKS", "right"),
+        ("WILL BE", "right"),
+        ("95 %", "right"),
+    ):
         table.add_column(name, justify="right" if style == "right" else "left", no_wrap=True)
     more = [name for name in _shown(view, width) if name != view.headline] if width >= WIDE else []
     for name in more:
@@ -131,7 +142,10 @@ def _segments(view: ModelView, width: int) -> Table:
     table.add_column("")
     for each in view.segments[:SEGMENTS_SHOWN]:
         table.add_row(
-            f"{each.column} = {each.value}", f"{each.rows:,}", *(_value(each, measure) for measure in measures), Text(each.words, "dim")
+            f"{each.column} = {each.value}",
+            f"{each.rows:,}",
+            *(_value(each, measure) for measure in measures),
+            Text(each.words, "dim"),
         )
     return table
 

@@ -187,7 +187,9 @@ def to_come_text(to_come: float | None, rows: int, labelled: int) -> str:
     if to_come is None:
         return f"labels of {labelled:,} of {rows:,} rows; when the others come is not known yet"
     if to_come < 0.0005:
-        return "all labels known" if labelled >= rows else f"{share_text(labelled / rows)} have labels; no more expected"
+        return (
+            "all labels known" if labelled >= rows else f"{share_text(labelled / rows)} have labels; no more expected"
+        )
     return f"{share_text(to_come)} of labels still to come"
 
 

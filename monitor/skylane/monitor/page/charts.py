@@ -75,7 +75,9 @@ def curves(points: Sequence[Point], *, title: str) -> str:
     return "".join(parts) + "</svg>"
 
 
-def _lines(points: Sequence[Point], x: Sequence[float], y: Callable[[float], float], name: str, style: str) -> Iterator[str]:
+def _lines(
+    points: Sequence[Point], x: Sequence[float], y: Callable[[float], float], name: str, style: str
+) -> Iterator[str]:
     for run in _runs(points, lambda point: getattr(point, name) is not None):
         corners = [f"{x[i]:.1f} {y(getattr(points[i], name)):.1f}" for i in run]
         if len(run) == 1:

@@ -33,7 +33,9 @@ ALARMS_SHOWN: Final = 20
 VALUES_SHOWN: Final = 60
 
 
-def page(views: Sequence[ModelView], *, chosen: str | None = None, served: bool = False, blocks: int = BLOCKS_SHOWN) -> str:
+def page(
+    views: Sequence[ModelView], *, chosen: str | None = None, served: bool = False, blocks: int = BLOCKS_SHOWN
+) -> str:
     """The document. `served`: with links to the other models, of which one is chosen; else all models, one below another."""
     shown = [view for view in views if not served or view.model == (chosen or views[0].model)]
     reload = f'<meta http-equiv="refresh" content="{RELOAD_S}">' if served else ""
@@ -41,7 +43,7 @@ def page(views: Sequence[ModelView], *, chosen: str | None = None, served: bool 
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{escape(shown[0].model) + " · " if len(shown) == 1 else ""}Skylane monitor</title>{reload}'
+        f"<title>{escape(shown[0].model) + ' · ' if len(shown) == 1 else ''}Skylane monitor</title>{reload}"
         f'<link rel="icon" href="data:,"><style>{STYLE}</style>'
         f"<header><h1>Skylane monitor</h1>{_about(shown)}{_links(views, shown) if served else ''}</header>"
         f"<main>{body or _empty()}</main></html>"
@@ -197,13 +199,19 @@ def _segments(view: ModelView) -> str:
         for each in view.segments[:SEGMENTS_SHOWN]
     ]  # fmt: skip
     if not rows:
-        return '<h2>Worst segments</h2><p class="soft">No segments: name columns in <code>[monitor] segments</code>.</p>'
+        return (
+            '<h2>Worst segments</h2><p class="soft">No segments: name columns in <code>[monitor] segments</code>.</p>'
+        )
     head = [("Segment", ""), ("Rows", "n"), (_name(view, view.headline), "n"), ("Skill", "n"), ("", "")]
     return f"<h2>Worst segments</h2>{_table(head, rows, 'Worst segments')}"
 
 
 def _versions(view: ModelView) -> str:
-    measures = [name for name in (view.headline, "auc", "accuracy", "rmse") if any(name in each.measures for each in view.versions)]
+    measures = [
+        name
+        for name in (view.headline, "auc", "accuracy", "rmse")
+        if any(name in each.measures for each in view.versions)
+    ]
     rows = []
     for each in view.versions:
         measured = each.measures.get(view.headline, Measured())
@@ -245,7 +253,9 @@ def _number(text: str) -> str:
 
 
 def _table(head: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], label: str) -> str:
-    names = "".join(f'<th class="{style}">{escape(name)}</th>' if style else f"<th>{escape(name)}</th>" for name, style in head)
+    names = "".join(
+        f'<th class="{style}">{escape(name)}</th>' if style else f"<th>{escape(name)}</th>" for name, style in head
+    )
     body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
     return (
         f'<div class="wide" tabindex="0" role="region" aria-label="{escape(label)}"><table><thead><tr>{names}</tr></thead>'

@@ -1,0 +1,192 @@
+"""Labelled rows of blocks → figures by block, version, arm and segment, as they are stored, shown and reported."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from skylane import outcomes
+from skylane.monitor import estimators
+from skylane.monitor.instants import from_us
+from skylane.monitor.labelled_blocks import LabelledRows, concatenated, labelled_blocks
+from skylane.monitor.served_models import Answers, ServedModels, block_us
+from skylane.monitor.state import Report, State
+from skylane.monitor.view import Figures, Measured, to_come_text
+
+KIND: Final = "performance"
+ALL: Final = -1
+"""In place of a version: all of them together."""
+ROWS_MAX: Final = 1_000_000
+"""Rows of a model that are in memory at once: the latest blocks. Figures of older blocks are no longer computed anew."""
+SEGMENT_ROWS_MIN: Final = 50
+"""Labelled rows from which a segment is shown; fewer say nothing about it."""
+SEGMENTS_MAX: Final = 200
+"""Of a column: its most frequent values."""
+
+Blocks = Sequence[tuple[int, LabelledRows]]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Performance as it is shown."""
+
+    answers: Answers
+    headline: str
+    blocks: list[Figures] = field(default_factory=list)
+    versions: list[Figures] = field(default_factory=list)
+    segments: list[Figures] = field(default_factory=list)
+    horizon: str = ""
+    estimate: str = ""
+    change: str = ""
+
+
+def load(
+    state: State, models: ServedModels, model: str, directories: Sequence[Path], now: int, *, since: int | None = None
+) -> Blocks:
+    """The latest blocks of a model with the outcomes that were known at an instant."""
+    answers = models.answers_of(model, state.versions(model))
+    blocks: list[int] = []
+    total = 0
+    for block, rows in reversed(state.blocks(model)):
+        total += rows
+        if block > now or (blocks and total > ROWS_MAX) or (since is not None and block < since):
+            continue
+        blocks.append(block)
+    known = outcomes.read(directories, model, known_by=from_us(now))
+    return [(block, rows.as_of(now)) for block, rows in labelled_blocks(state, model, sorted(blocks), known, answers)]
+
+
+def compute(blocks: Blocks, answers: Answers, now: int, length: int, horizon_us: int | None) -> Shown:
+    """All figures. `length`: of a block; `horizon_us`: after which labels are known, None: learnt."""
+    history = concatenated([rows for _, rows in blocks])
+    headline = estimators.headline(answers)
+    if history is None:
+        return Shown(answers, headline)
+    delays = estimators.learn(history, answers, now, horizon_us)
+    made = [_block(block, rows, delays, answers, now, length) for block, rows in blocks]
+    groups = list(_versions(blocks, delays, answers))
+    return Shown(
+        answers=answers,
+        headline=headline,
+        blocks=made,
+        versions=groups,
+        segments=list(_segments(blocks, delays, answers)),
+        horizon=delays.words,
+        estimate=estimators.estimate_words(blocks, answers),
+        change=estimators.change_words(blocks, answers),
+    )
+
+
+def _block(
+    block: int, rows: LabelledRows, delays: estimators.Delays, answers: Answers, now: int, length: int
+) -> Figures:
+    measures, to_come = estimators.corrected(rows, delays, answers)
+    labelled = int(rows.labelled.sum())
+    return Figures(
+        rows=len(rows), labelled=labelled, to_come=to_come, measures=measures, block=block,
+        closed=now >= block + length, words=to_come_text(to_come, len(rows), labelled),
+    )  # fmt: skip
+
+
+def _versions(blocks: Blocks, delays: estimators.Delays, answers: Answers) -> Iterator[Figures]:
+    pairs = sorted(
+        {pair for _, rows in blocks for pair in set(zip(rows.versions.tolist(), rows.arms.tolist(), strict=True))}
+    )
+    for version, arm in pairs:
+        parts = [rows.where((rows.versions == version) & (rows.arms == arm)) for _, rows in blocks]
+        yield replace(_group(parts, delays, answers), version=version, arm=arm or None)
+
+
+def _segments(blocks: Blocks, delays: estimators.Delays, answers: Answers) -> Iterator[Figures]:
+    for column in sorted({name for _, rows in blocks for name in rows.segments}):
+        values, counts = np.unique(
+            np.concatenate([np.asarray(rows.segments[column], str) for _, rows in blocks if column in rows.segments]),
+            return_counts=True,
+        )
+        for value in values[np.argsort(-counts, kind="stable")][:SEGMENTS_MAX]:
+            parts = [rows.where(rows.segments[column] == value) for _, rows in blocks if column in rows.segments]
+            figures = _group(parts, delays, answers)
+            if figures.labelled >= SEGMENT_ROWS_MIN:
+                yield replace(figures, column=column, value=str(value))
+
+
+def _group(parts: Sequence[LabelledRows], delays: estimators.Delays, answers: Answers) -> Figures:
+    present = [rows for rows in parts if len(rows)]
+    rows, labelled = sum(map(len, present)), sum(int(part.labelled.sum()) for part in present)
+    to_come = estimators.to_come(present, delays)
+    return Figures(
+        rows=rows, labelled=labelled, to_come=to_come, measures=estimators.over_blocks(present, delays, answers),
+        blocks=len(present), words=to_come_text(to_come, rows, labelled),
+    )  # fmt: skip
+
+
+def store(state: State, model: str, shown: Shown, now: int) -> int:
+    """Keep the figures, and report the blocks that have ended. Returns how many reports are new."""
+    reports = 0
+    for figures in shown.blocks:
+        block = figures.block or 0
+        state.set_derived(model, KIND, ALL, block, asdict(figures))
+        if figures.closed:
+            reports += state.write_report(Report(model, KIND, ALL, block, now, asdict(figures)))
+    groups = {"versions": shown.versions, "segments": shown.segments}
+    texts = {"horizon": shown.horizon, "estimate": shown.estimate, "change": shown.change}
+    summary: dict[str, Any] = {name: [asdict(each) for each in figures] for name, figures in groups.items()}
+    state.set_derived(model, "summary", ALL, 0, summary | texts)
+    return reports
+
+
+def stored(state: State, models: ServedModels, model: str) -> Shown:
+    """The figures of the last pass."""
+    answers = models.answers_of(model, state.versions(model))
+    summary = state.derived(model, "summary").get((ALL, 0), {})
+    return Shown(
+        answers,
+        estimators.headline(answers),
+        [figures_of(value) for value in state.derived(model, KIND).values()],
+        [figures_of(value) for value in summary.get("versions", ())],
+        [figures_of(value) for value in summary.get("segments", ())],
+        summary.get("horizon", ""),
+        summary.get("estimate", ""),
+        summary.get("change", ""),
+    )
+
+
+def figures_of(value: dict[str, Any]) -> Figures:
+    """What `asdict` made of figures, after JSON."""
+    return Figures(**{**value, "measures": {name: Measured(**each) for name, each in value["measures"].items()}})
+
+
+def shown(
+    state: State, models: ServedModels, model: str, at: int, *, version: int | None, since: int | None, segment: str | None,
+    as_known: int | None,
+) -> Shown:  # fmt: skip
+    """The figures of the last pass; of some rows, or of an earlier instant, they are computed anew."""
+    if version is None and segment is None and as_known is None:
+        found = stored(state, models, model)
+        if since is None:
+            return found
+    directories = [Path(each) for each in state.about("directories") or ()]
+    blocks = chosen(load(state, models, model, directories, at, since=since), version, segment)
+    length = block_us(models.policy(model))
+    return compute(blocks, models.answers_of(model, state.versions(model)), at, length, models.horizon_us(model))
+
+
+def chosen(blocks: Blocks, version: int | None, segment: str | None) -> Blocks:
+    """Rows of a version, or of a segment: COLUMN=VALUE. Raises ValueError for a column without segments."""
+    if version is not None:
+        blocks = [(block, rows.where(rows.versions == version)) for block, rows in blocks]
+    if segment is not None:
+        column, equals, value = segment.partition("=")
+        known = sorted({name for _, rows in blocks for name in rows.segments})
+        if column not in known:
+            raise ValueError(
+                f"--segment: there are no segments by {column!r}, only by {', '.join(known) or 'none'}; name the column "
+                "in segments under [monitor] in model.toml"
+            )
+        if equals:
+            blocks = [(block, rows.where(rows.segments[column] == value)) for block, rows in blocks]
+        else:
+            blocks = [(block, replace(rows, segments={column: rows.segments[column]})) for block, rows in blocks]
+    return [(block, rows) for block, rows in blocks if len(rows)]
