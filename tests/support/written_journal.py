@@ -14,6 +14,14 @@ from skylane.outcomes.store import Submission
 WRITER: Final = "00000000000000aa"
 
 
+def _array(values: Any) -> Any:
+    """Texts as objects, probabilities in single precision, as a server has them."""
+    array = np.asarray(values)
+    if array.dtype.kind == "U":
+        return array.astype(object)
+    return array.astype(np.float32) if array.ndim == 2 else array
+
+
 class WrittenJournal:
     """One server's journal, and the outcomes that are sent to it."""
 
@@ -36,6 +44,8 @@ class WrittenJournal:
     ) -> str:
         """Record one call and flush. Returns its prediction id."""
         self._call += 1
+        inputs = {name: _array(values) for name, values in inputs.items()}
+        outputs = {name: _array(values) for name, values in outputs.items()}
         texts = {name: np.asarray(values).dtype.kind in "OU" for name, values in inputs.items()}
         capture = Capture(
             model=self.model, version=version, columns=treatments(texts, keep=("*", *texts)), event_time=event_time
