@@ -66,7 +66,10 @@ def day(journal: WrittenJournal) -> Day:
         random = np.random.default_rng(number)
         late = random.uniform(0.05, 0.6, rows)
         came = random.random(rows) < late
-        inputs = {"distance": random.normal(1000, 300, rows), "carrier": random.choice(["AA", "UA"], rows).astype(object)}
+        inputs = {
+            "distance": random.normal(1000, 300, rows),
+            "carrier": random.choice(["AA", "UA"], rows).astype(object),
+        }
         outputs = {"label": np.where(late > 0.5, "late", "on time").astype(object),
                    "probabilities": np.column_stack([1 - late, late]).astype(np.float32)}  # fmt: skip
         at = START_US + number * DAY_US + 6 * HOUR_US

@@ -90,7 +90,9 @@ def test_a_pass_without_anything_new_computes_nothing(
     assert (first.rows, first.blocks, second.rows, second.blocks) == (60, 1, 0, 0)
 
 
-def test_two_servers_are_one_model(day: Day, journal: WrittenJournal, repository: Path, state: State, tmp_path: Path) -> None:
+def test_two_servers_are_one_model(
+    day: Day, journal: WrittenJournal, repository: Path, state: State, tmp_path: Path
+) -> None:
     day(0)
     other = WrittenJournal(tmp_path / "other", "flights", writer="00000000000000bb")
     with _writing(other):
@@ -175,7 +177,7 @@ def test_a_sampled_row_weighs_as_many_as_it_stands_for(
         journal.record(name, labels, START_US + HOUR_US)
     Monitor(state, [journal.directory], repository).run(LATER)
     (block,) = view_of(state, repository, "flights", 0, Selection()).blocks
-    assert block.measures["positives"].will_be == pytest.approx(2 / 10)
+    assert block.measures["positive_share"].will_be == pytest.approx(2 / 10)
 
 
 def test_a_policy_that_cannot_be_used_is_a_problem_and_the_figures_go_on(

@@ -32,7 +32,7 @@ def measured(rows: LabelledRows, answers: Answers) -> dict[str, float]:
     if entropy > 0:
         found["skill"] = 1 - loss / entropy
     if answers.positive in answers.classes:
-        found["positives"] = float(base[answers.classes.index(answers.positive)])
+        found["positive_share"] = float(base[answers.classes.index(answers.positive)])
     return found
 
 

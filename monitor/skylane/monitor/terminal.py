@@ -71,13 +71,13 @@ def _table(title: str) -> Table:
 
 
 def _name(view: ModelView, measure: str) -> str:
-    name = f"share {view.positive}" if measure == "positives" and view.positive else NAMES.get(measure, measure)
+    name = f"share {view.positive}" if measure == "positive_share" and view.positive else NAMES.get(measure, measure)
     return name
 
 
 def _shown(view: ModelView, width: int) -> list[str]:
     """Measures for which there is room."""
-    wanted = (view.headline, "skill", "auc", "accuracy", "calibration", "positives", "rmse", "bias")
+    wanted = (view.headline, "skill", "auc", "accuracy", "calibration", "positive_share", "rmse", "bias")
     present = {name for each in (*view.versions, *view.blocks) for name in each.measures}
     return [name for name in dict.fromkeys(wanted) if name in present][: 6 if width >= WIDE else 3]
 

@@ -30,7 +30,7 @@ class Figures:
     to_come: float | None
     """Share of the labels that is expected and not known yet; None while the delays are not learnt."""
     measures: dict[str, Measured] = field(default_factory=dict)
-    """By name: log_loss, brier, auc, accuracy, calibration, positives; mae, rmse, bias; skill."""
+    """By name: log_loss, brier, auc, accuracy, calibration, positive_share; mae, rmse, bias; skill."""
     block: int | None = None
     """Start in microseconds since 1970, if it is one block."""
     blocks: int = 1
@@ -148,10 +148,10 @@ def block_text(us: int, block_us: int) -> str:
 
 NAMES: dict[str, str] = {
     "log_loss": "log loss", "brier": "Brier score", "auc": "AUC", "accuracy": "accuracy", "calibration": "calibration",
-    "positives": "share of positives", "mae": "MAE", "rmse": "RMSE", "bias": "bias", "skill": "skill",
+    "positive_share": "share of positives", "mae": "MAE", "rmse": "RMSE", "bias": "bias", "skill": "skill",
 }  # fmt: skip
 """Measure → how people call it."""
-SHARES = frozenset({"accuracy", "positives"})
+SHARES = frozenset({"accuracy", "positive_share"})
 """Measures that are shown as percentages."""
 
 

@@ -110,8 +110,9 @@ def heat_map(columns: Sequence[str], blocks: Sequence[int], cells: Sequence[Sequ
 
 def nice_ticks(low: float, high: float) -> list[float]:
     """Round numbers that cover a range: steps of 1, 2 or 5 times a power of ten."""
-    if high - low < 1e-9 * max(abs(high), 1e-9):
-        low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)
+    size = max(abs(low), abs(high), 1e-3)
+    if high - low < 1e-9 * size:
+        low, high = low - 0.5 * size, high + 0.5 * size
     raw = (high - low) / TICKS
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(size * power for size in (1, 2, 5, 10) if size * power >= raw * 0.999)

@@ -114,7 +114,9 @@ def _overall(view: ModelView) -> Figures | None:
 
 
 def _name(view: ModelView, measure: str) -> str:
-    name = f'share of "{view.positive}"' if measure == "positives" and view.positive else NAMES.get(measure, measure)
+    name = (
+        f'share of "{view.positive}"' if measure == "positive_share" and view.positive else NAMES.get(measure, measure)
+    )
     return name[0].upper() + name[1:]
 
 
@@ -122,8 +124,8 @@ def _curves(view: ModelView, blocks: int) -> str:
     shown = view.blocks[-blocks:]
     alarms = {alarm.block for alarm in view.alarms}
     figures = ""
-    for measure in (view.headline, "positives" if view.task == "classifier" else "bias"):
-        if measure == "positives" and view.positive is None:
+    for measure in (view.headline, "positive_share" if view.task == "classifier" else "bias"):
+        if measure == "positive_share" and view.positive is None:
             continue
         points = [_point(view, each, measure, each.block in alarms) for each in shown]
         caption = (
