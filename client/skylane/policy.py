@@ -88,10 +88,6 @@ def duration_s(text: str) -> int:
     return int(matched[1]) * _SECONDS[matched[2]]
 
 
-Treatment = Literal["keep", "hash", "drop"]
-"""What the journal does with the values of a column."""
-
-
 class Monitor(_Section, frozen=True, kw_only=True):
     """What is recorded of the model's predictions, and how they are evaluated. docs/journal.md describes it."""
 
@@ -147,15 +143,6 @@ class Monitor(_Section, frozen=True, kw_only=True):
                 raise ValueError(f"{key}: expected a column that is recorded, received {name!r}, which drop names")
         if self.event_time is not None and _matches(self.event_time, self.hash):
             raise ValueError(f"event_time: expected a column that is not hashed, received {self.event_time!r}")
-
-    def treatment(self, column: str, *, is_text: bool) -> Treatment:
-        """What is recorded of a column. `drop` goes before `hash`, and `hash` before `keep`."""
-        if _matches(column, self.drop):
-            return "drop"
-        if _matches(column, self.hash):
-            return "hash"
-        kept = column in self.keep if is_text else _matches(column, self.keep)
-        return "keep" if kept else "drop"
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

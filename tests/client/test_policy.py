@@ -64,26 +64,6 @@ def test_a_whole_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("toml", "column", "is_text", "treatment"),
-    [
-        pytest.param("", "x", False, "keep", id="numbers are kept by default"),
-        pytest.param("", "name", True, "drop", id="texts are not"),
-        pytest.param('keep = ["*", "name"]', "name", True, "keep", id="unless keep has the column's own name"),
-        pytest.param('keep = ["na*"]', "name", True, "drop", id="a pattern does not name a column of texts"),
-        pytest.param('keep = ["dep_*"]', "dep_time", False, "keep", id="a pattern names columns of numbers"),
-        pytest.param('keep = ["dep_*"]', "x", False, "drop", id="what keep does not name is dropped"),
-        pytest.param('hash = ["na*"]', "name", True, "hash", id="hash names texts by pattern"),
-        pytest.param('hash = ["x"]', "x", False, "hash", id="hash goes before keep"),
-        pytest.param('hash = ["x"]\ndrop = ["*"]', "x", False, "drop", id="drop goes before both"),
-        pytest.param('keep = ["x[0]"]', "x[0]", False, "keep", id="a name with brackets is itself"),
-        pytest.param('keep = ["X"]', "x", False, "drop", id="upper and lower case differ"),
-    ],
-)
-def test_what_is_recorded_of_a_column(toml: str, column: str, is_text: bool, treatment: str) -> None:
-    assert decode(f"[monitor]\n{toml}".encode()).monitor.treatment(column, is_text=is_text) == treatment
-
-
-@pytest.mark.parametrize(
     ("text", "seconds"), [("30s", 30), ("15m", 900), ("8h", 28_800), ("1d", 86_400), ("14d", 1_209_600)]
 )
 def test_durations(text: str, seconds: int) -> None:

@@ -55,12 +55,14 @@ from skylane.server.observability.snapshot import PortSnapshot, SpanSnapshot
 from skylane.server.observability.tracing.setting import tracing_of
 from skylane.server.observability.tracing.tracer import FollowedEngine, Tracer
 from skylane.server.observability.unrouted_requests import UnroutedRequests
+from skylane.server.recording import journal_directory
 from skylane.server.repository import loader
 from skylane.server.repository.loading import LoadLimits
 from skylane.server.repository.repository import Load, ModelStatus, Repository, State
 
 if TYPE_CHECKING:
     from skylane.server.http.listener import HttpListener
+    from skylane.server.recording.journal import Journal
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +122,7 @@ class App:
         self._tracer = tracer = self._tracing.tracer if self._tracing else None
         self._trace_of = tracer.trace_of if tracer else None
         access = AccessLog(time.monotonic, _STATUSES) if settings.access_log else None
+        self._journal = _journal_of(settings)
         self._rejections = RejectionCounter()
         self._unrouted = UnroutedRequests(self._rejections, protocol_of, access)
         self._engine = Engine(self._workers, time.monotonic, self._rejections, observer=all_of(tracer, access))
@@ -267,6 +270,8 @@ class App:
 
     def _serve(self, routes: Routes) -> None:
         self._routes = routes
+        if self._journal:
+            self._journal.follow(routes)
         self._engine.serve(routes)
         self._collector.follow(routes)
         if not self._repository.refreshed:  # later changes are announced when all of them are made
@@ -281,6 +286,8 @@ class App:
     async def start(self) -> None:
         """Receive requests, though no model is loaded yet, unless other workers answer them. Raises CannotStart."""
         await self._metrics.start()
+        if self._journal:
+            self._journal.start()
         self._serve(Routes(is_starting=True))
         if self._listeners:
             await self._receive(self._listeners)
@@ -419,6 +426,8 @@ class App:
         self._receiving = False
         if self._listeners:
             await self._listeners.close()
+        if self._journal:
+            await asyncio.to_thread(self._journal.close)
         if self._tracing:
             await asyncio.to_thread(self._tracing.close)
         await self._metrics.close()
@@ -436,6 +445,8 @@ class App:
 
     async def abandon(self) -> None:
         """Let go of what is bound, by a server that cannot start."""
+        if self._journal:
+            await asyncio.to_thread(self._journal.close)
         await self._metrics.close()
         if self._listeners:
             await self._listeners.close()
@@ -456,6 +467,16 @@ async def _others_end() -> None:
     """Let what grpcio began for each call come to its end. What the loop cancels at its own end prints a traceback."""
     if others := asyncio.all_tasks() - {asyncio.current_task()}:
         await asyncio.wait(others, timeout=OTHERS_END_S_MAX)
+
+
+def _journal_of(settings: Settings) -> "Journal | None":
+    """Where predictions are recorded; None if nowhere. Raises CannotStart."""
+    if settings.journal is None:
+        return None
+    journal_directory.check(settings.journal, settings.models)
+    from skylane.server.recording.journal import Journal  # only now: pyarrow costs memory, and may be missing
+
+    return Journal(settings.journal)
 
 
 def _set_apart_what_stays() -> None:

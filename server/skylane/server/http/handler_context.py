@@ -14,6 +14,7 @@ from starlette.responses import Response
 from skylane.server.admin.model_control import ModelControl
 from skylane.server.admin.readiness import Readiness
 from skylane.server.auth.authenticator import Authenticator
+from skylane.server.core import request_ids
 from skylane.server.core.batch_task import Bound, RequestGroup
 from skylane.server.core.errors import BadRequest, ModelFailed, ModelNotFound, ServingError
 from skylane.server.core.grant import Grant
@@ -167,9 +168,10 @@ def json_response(content: Any, headers: Mapping[str, str] | None = None) -> Res
     return Response(msgspec.json.encode(content), headers=headers, media_type="application/json")
 
 
-def cached_header(reply: Reply) -> dict[str, str]:
-    """Tells a caller that the model did not run for it."""
-    return {CACHED_HEADER: "true"} if reply.cached else {}
+def reply_headers(reply: Reply) -> dict[str, str]:
+    """Tells a caller that the model did not run for it, and the id under which the answer is recorded."""
+    headers = {CACHED_HEADER: "true"} if reply.cached else {}
+    return headers | {request_ids.PREDICTION_FIELD: reply.prediction_id} if reply.prediction_id else headers
 
 
 def entered(handler: Handler, protocol: str = visits.OTHERS) -> Handler:

@@ -146,10 +146,10 @@ class Answering(FrameReader, ABC):
 
     # --- Answers ------------------------------------------------------------------------------------------------------
 
-    def answer(self, stream_id: int, message: bytes) -> None:
-        """The reply to a call that was taken; nothing if its caller has gone."""
+    def answer(self, stream_id: int, message: bytes, closing: bytes = response_headers.OK) -> None:
+        """The reply to a call that was taken; nothing if its caller has gone. `closing`: its trailers."""
         if self.taken.pop(stream_id, None) is not None:
-            self.send_buffer.reply(stream_id, message)
+            self.send_buffer.reply(stream_id, message, closing)
 
     def refuse(self, stream_id: int, block: bytes) -> None:
         """The end of a call that was taken, without a reply but this block; nothing if its caller has gone."""
