@@ -121,6 +121,9 @@ def arrays(joined: pa.Table, answers: Answers) -> LabelledRows:
         truth = _places(_labels(joined), answers)
         strange = (truth < 0) & (known_at != NEVER)
         odd, known_at = int(strange.sum()), np.where(strange, NEVER, known_at)
+        if answers.is_reversed:  # the positive class is the second of two
+            predicted, truth = np.where(predicted < 0, -1, 1 - predicted), np.where(truth < 0, -1, 1 - truth)
+            scores = scores[:, ::-1]
     else:
         scores, truth = _floats(joined["number"]), _floats(joined["value"])
         known_at = np.where(np.isnan(truth), NEVER, known_at)

@@ -1,6 +1,6 @@
 """Labelled rows of blocks → figures by block, version, arm and segment, as they are stored, shown and reported."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +22,13 @@ ROWS_MAX: Final = 1_000_000
 """Rows of a model that are in memory at once: the latest blocks. Figures of older blocks are no longer computed anew."""
 SEGMENT_ROWS_MIN: Final = 50
 """Labelled rows from which a segment is shown; fewer say nothing about it."""
-SEGMENTS_MAX: Final = 200
+SEGMENTS_MAX: Final = 20
 """Of a column: its most frequent values."""
+
+SEGMENT_BLOCKS: Final = 60
+"""The latest blocks, over which segments are compared."""
+CHANGE_HISTORY: Final = 74
+"""The latest blocks, of which the last ones are compared with the others."""
 
 Blocks = Sequence[tuple[int, LabelledRows]]
 
@@ -62,62 +67,68 @@ def compute(blocks: Blocks, answers: Answers, now: int, length: int, horizon_us:
     """All figures. `length`: of a block; `horizon_us`: after which labels are known, None: learnt."""
     history = concatenated([rows for _, rows in blocks])
     headline = estimators.headline(answers)
-    if history is None:
+    if history is None or not answers.can_be_judged:
         return Shown(answers, headline)
-    delays = estimators.learn(history, answers, now, horizon_us)
-    made = [_block(block, rows, delays, answers, now, length) for block, rows in blocks]
-    groups = list(_versions(blocks, delays, answers))
+    delays = estimators.learn(history, answers, now, length, horizon_us)
+    made = [_block(block, rows, delays, answers) for block, rows in blocks]
+    shares = {figures.block or 0: figures.to_come for figures in made}
+    versions = _versions(blocks, delays, answers, shares)
+    sums = {block: estimators.sums_of(rows, answers) for block, rows in blocks[-CHANGE_HISTORY:]}
     return Shown(
         answers=answers,
         headline=headline,
         blocks=made,
-        versions=groups,
-        segments=list(_segments(blocks, delays, answers)),
+        versions=list(versions),
+        segments=list(_segments(blocks[-SEGMENT_BLOCKS:], delays, answers, shares)),
         horizon=delays.words,
-        estimate=estimators.estimate_words(blocks, answers),
-        change=estimators.change_words(blocks, answers),
+        estimate=estimators.estimate_words(blocks, delays, answers),
+        change=estimators.change_words(sums, delays),
     )
 
 
-def _block(
-    block: int, rows: LabelledRows, delays: estimators.Delays, answers: Answers, now: int, length: int
-) -> Figures:
-    measures, to_come = estimators.corrected(rows, delays, answers)
+def _block(block: int, rows: LabelledRows, delays: estimators.Delays, answers: Answers) -> Figures:
+    measures, to_come = estimators.corrected(block, rows, delays, answers)
     labelled = int(rows.labelled.sum())
     return Figures(
         rows=len(rows), labelled=labelled, to_come=to_come, measures=measures, block=block,
-        closed=now >= block + length, words=to_come_text(to_come, len(rows), labelled),
+        closed=delays.now >= block + delays.length, words=to_come_text(to_come, len(rows), labelled),
     )  # fmt: skip
 
 
-def _versions(blocks: Blocks, delays: estimators.Delays, answers: Answers) -> Iterator[Figures]:
+Shares = Mapping[int, float | None]
+"""Start of a block → share of its labels to come."""
+
+
+def _versions(blocks: Blocks, delays: estimators.Delays, answers: Answers, shares: Shares) -> Iterator[Figures]:
     pairs = sorted(
         {pair for _, rows in blocks for pair in set(zip(rows.versions.tolist(), rows.arms.tolist(), strict=True))}
     )
     for version, arm in pairs:
-        parts = [rows.where((rows.versions == version) & (rows.arms == arm)) for _, rows in blocks]
-        yield replace(_group(parts, delays, answers), version=version, arm=arm or None)
+        parts = [(block, rows.where((rows.versions == version) & (rows.arms == arm))) for block, rows in blocks]
+        yield replace(_group(parts, delays, answers, shares), version=version, arm=arm or None)
 
 
-def _segments(blocks: Blocks, delays: estimators.Delays, answers: Answers) -> Iterator[Figures]:
+def _segments(blocks: Blocks, delays: estimators.Delays, answers: Answers, shares: Shares) -> Iterator[Figures]:
+    """The most frequent values of each column: chosen by their rows, so that luck with outcomes plays no part."""
     for column in sorted({name for _, rows in blocks for name in rows.segments}):
+        present = [(block, rows) for block, rows in blocks if column in rows.segments]
         values, counts = np.unique(
-            np.concatenate([np.asarray(rows.segments[column], str) for _, rows in blocks if column in rows.segments]),
-            return_counts=True,
+            np.concatenate([np.asarray(rows.segments[column], str) for _, rows in present]), return_counts=True
         )
         for value in values[np.argsort(-counts, kind="stable")][:SEGMENTS_MAX]:
-            parts = [rows.where(rows.segments[column] == value) for _, rows in blocks if column in rows.segments]
-            figures = _group(parts, delays, answers)
+            parts = [(block, rows.where(rows.segments[column] == value)) for block, rows in present]
+            figures = _group(parts, delays, answers, shares)
             if figures.labelled >= SEGMENT_ROWS_MIN:
                 yield replace(figures, column=column, value=str(value))
 
 
-def _group(parts: Sequence[LabelledRows], delays: estimators.Delays, answers: Answers) -> Figures:
-    present = [rows for rows in parts if len(rows)]
-    rows, labelled = sum(map(len, present)), sum(int(part.labelled.sum()) for part in present)
-    to_come = estimators.to_come(present, delays)
+def _group(parts: Blocks, delays: estimators.Delays, answers: Answers, shares: Shares) -> Figures:
+    present = [(block, rows) for block, rows in parts if len(rows)]
+    rows, labelled = sum(len(part) for _, part in present), sum(int(part.labelled.sum()) for _, part in present)
+    sums = {block: estimators.sums_of(part, answers) for block, part in present}
+    to_come = estimators.to_come(rows, [(len(part), shares[block]) for block, part in present])
     return Figures(
-        rows=rows, labelled=labelled, to_come=to_come, measures=estimators.over_blocks(present, delays, answers),
+        rows=rows, labelled=labelled, to_come=to_come, measures=estimators.over_blocks(sums, delays),
         blocks=len(present), words=to_come_text(to_come, rows, labelled),
     )  # fmt: skip
 

@@ -29,6 +29,17 @@ class Answers:
     """The class that a binary classifier's figures are about."""
 
 
+    @property
+    def is_reversed(self) -> bool:
+        """Whether the positive class is the first of two."""
+        return len(self.classes) == 2 and self.positive == self.classes[0]
+
+    @property
+    def can_be_judged(self) -> bool:
+        """Whether outcomes tell how well it does: a classifier with known classes, or a regressor."""
+        return self.task == "regressor" or (self.task == "classifier" and len(self.classes) > 1)
+
+
 class ServedModels:
     """Reads the repository; never writes it."""
 
