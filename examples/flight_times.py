@@ -1,7 +1,7 @@
 """When each flight was due out and when it landed, in UTC: what a monitor may know of it, and from when on.
 
-Departures are printed in New York's time and arrivals in the destination's: read as New York's, 31 % of the labels would be
-known more than an hour early. Needs only pandas.
+Departures are printed in New York's time and arrivals in the destination's: read as New York's, 31 % of the labels
+would be known more than an hour early. Needs only pandas.
 """
 
 from typing import Final
@@ -12,16 +12,17 @@ import pandas as pd
 from examples.flight_rows import LATE_MINUTES, _data
 
 NEW_YORK: Final = "America/New_York"
-NOT_LISTED: Final = {dest: "America/Puerto_Rico" for dest in ("BQN", "PSE", "SJU", "STT")}
+NOT_LISTED: Final = dict.fromkeys(("BQN", "PSE", "SJU", "STT"), "America/Puerto_Rico")
 """Airports in the Caribbean that the package's table leaves out; all keep Atlantic time without a summer."""
 _MINUTES_A_DAY: Final = 24 * 60
 
 
 def flight_times(flights: pd.DataFrame) -> pd.DataFrame:
-    """One row per flight, in the order given: `due_at`, `landed_at` (UTC, NaT if it never did) and `late` (1, 0 or NaN).
+    """One row per flight, as given: `due_at`, `landed_at` (UTC, NaT if it never did) and `late` (1, 0 or NaN).
 
-    `flights` are rows as `load_flights` returns them. A flight's answer is asked for at its scheduled departure, and its label
-    is known once it has landed: scheduled arrival plus the delay. Cancelled and diverted flights never land.
+    `flights` are rows as `load_flights` returns them. A flight's answer is asked for at its scheduled departure, and
+    its label is known once it has landed: scheduled arrival plus the delay. Cancelled and diverted flights never
+    land.
     """
     midnight = pd.to_datetime(flights[["year", "month", "day"]])
     due_at = _utc(midnight + _minutes(flights["sched_dep_time"]), pd.Series(NEW_YORK, index=flights.index))
@@ -40,7 +41,7 @@ def _minutes(clock: pd.Series) -> pd.Series:
 
 def _zones(dest: pd.Series) -> pd.Series:
     airports = pd.read_csv(_data() / "airports.csv", usecols=["faa", "tzone"]).set_index("faa")["tzone"]
-    return dest.map({**airports.to_dict(), **NOT_LISTED})
+    return dest.map({str(faa): str(zone) for faa, zone in airports.items()} | NOT_LISTED)
 
 
 def _utc(local: pd.Series, zones: pd.Series) -> pd.Series:
