@@ -138,6 +138,7 @@ def _add_addresses(options: _Options) -> None:
 
 
 def _add_security(options: _Options) -> None:
+    options.add("journal", Path, "directory for the journal of predictions and for outcomes")
     options.add("tls_cert", Path, "certificate chain in PEM; reloaded when it changes")
     options.add("tls_key", Path, "private key of the certificate in PEM")
     options.add(

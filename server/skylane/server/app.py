@@ -25,6 +25,7 @@ import grpc
 
 from skylane.server.admin import cpu_demand
 from skylane.server.admin.model_control import ModelControl
+from skylane.server.admin.outcome_recording import outcome_recording
 from skylane.server.admin.readiness import Readiness
 from skylane.server.auth.authenticator import Authenticator
 from skylane.server.codecs.grpc_status import STATUS_OF
@@ -148,6 +149,7 @@ class App:
             anyone_administrates=settings.allow_admin,
             shares_port=settings.supervised,
         )
+        self._outcomes = outcome_recording(settings, self._model_control)
         is_native = settings.transport == "native"
         self._secret = secrets.token_hex(16) if is_native else ""
         self._permission = Permission(self._authenticator, None if is_native else self._unrouted.ended, self._secret)
@@ -156,7 +158,7 @@ class App:
         self._services: tuple[Service, ...] = (
             self._prediction,
             self._model_service,
-            *services(self._model_control, self._permission),
+            *services(self._model_control, self._outcomes, self._permission),
         )
         self._server = self._grpcio_server()
         self._reloading: asyncio.Task[None] | None = None
@@ -252,6 +254,7 @@ class App:
             time.monotonic,
             authenticator=self._authenticator,
             directory=self._model_control,
+            outcomes=self._outcomes,
             too_large=self._methods.unary[PREDICT].too_large,
             metrics=self._metrics.pages(),
             live=self._live,
@@ -431,6 +434,7 @@ class App:
         if self._tracing:
             await asyncio.to_thread(self._tracing.close)
         await self._metrics.close()
+        await asyncio.to_thread(self._outcomes.close)
         self._workers.close()
         await _others_end()
         log.info("closed after %.2f s", time.monotonic() - began_at)
@@ -448,6 +452,7 @@ class App:
         if self._journal:
             await asyncio.to_thread(self._journal.close)
         await self._metrics.close()
+        await asyncio.to_thread(self._outcomes.close)
         if self._listeners:
             await self._listeners.close()
 

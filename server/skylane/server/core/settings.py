@@ -43,6 +43,8 @@ class Settings:
     """File of bearer tokens, see auth/tokens.py; None: no token is required."""
     allow_admin: bool = False
     """Whether any caller may load and unload models if no tokens are configured. With tokens, their scopes decide."""
+    journal: Path | None = None
+    """Directory of the journal and of outcomes; None: neither is recorded."""
     tls_cert: Path | None = None
     """Certificate chain in PEM; None: no TLS."""
     tls_key: Path | None = None

@@ -6,6 +6,7 @@ from typing import Protocol
 import grpc
 
 from skylane.server.admin.model_control import ModelControl
+from skylane.server.admin.outcome_recording import OutcomeRecording
 from skylane.server.codecs.oip.messages import INFER, INFER_STREAM
 from skylane.server.codecs.oip.requests import InferDecoder, stream_message
 from skylane.server.codecs.skylane_v1.replies import message_of
@@ -18,6 +19,7 @@ from skylane.server.grpc.base.method_handler import MethodHandler
 from skylane.server.grpc.base.method_protocols import PROTOCOLS
 from skylane.server.grpc.base.method_table import BatchedMethods, StreamMethod
 from skylane.server.grpc.grpcio.oip_service import InferenceService
+from skylane.server.grpc.grpcio.outcome_service import OutcomeService
 from skylane.server.grpc.grpcio.permission import Permission
 from skylane.server.grpc.grpcio.tfs_service import TensorFlowService
 from skylane.server.grpc.http2.direct_methods import DirectMethods
@@ -58,6 +60,10 @@ def batched_methods(
     return BatchedMethods(method_handlers, streams)
 
 
-def services(directory: ModelControl, permission: Permission) -> tuple[Service, ...]:
-    """What other people's protocols say and ask beside their hot methods."""
-    return InferenceService(directory, permission), TensorFlowService(directory, permission)
+def services(directory: ModelControl, outcomes: OutcomeRecording, permission: Permission) -> tuple[Service, ...]:
+    """Outcomes, and what other people's protocols say and ask beside their hot methods."""
+    return (
+        OutcomeService(outcomes, permission),
+        InferenceService(directory, permission),
+        TensorFlowService(directory, permission),
+    )

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from skylane.server.admin.model_control import ModelControl
+from skylane.server.admin.outcome_recording import OutcomeRecording
 from skylane.server.admin.readiness import Readiness
 from skylane.server.auth.authenticator import Authenticator
 from skylane.server.core import request_ids
@@ -57,6 +58,7 @@ class Context:
     bodies: Bodies
     authenticator: Authenticator
     directory: ModelControl
+    outcomes: OutcomeRecording
     metrics: Metrics | None = None
     """None: there is no page of metrics."""
     live: Live | None = None
