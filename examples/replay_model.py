@@ -6,7 +6,7 @@ does not change the answers: the pipeline only asks whether it is positive.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ keep = ["*", "carrier", "origin", "dest"]
 # A row is about the flight's scheduled departure, not about the moment of the replay.
 event_time = "due_at"
 positive = "1"
-segments = ["carrier", "origin"]
+segments = ["carrier", "origin", "dest"]
 block = "1d"
 """
 
@@ -53,7 +53,7 @@ class Flights:
         """Flights that were due from the first instant on and before the last."""
         return self.where(((self.due_at >= first) & (self.due_at < last)).to_numpy())
 
-    def where(self, chosen: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> "Flights":
+    def where(self, chosen: "np.ndarray[Any, np.dtype[Any]]") -> "Flights":
         """The flights that are chosen."""
         return Flights(
             self.rows[chosen].reset_index(drop=True),

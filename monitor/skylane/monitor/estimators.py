@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from skylane.monitor.labelled_blocks import Array, LabelledRows
+from skylane.monitor.labelled_blocks import Array, LabelledRows, concatenated
 from skylane.monitor.served_models import Answers
 from skylane.monitor.view import Measured
 from skylane.statistics.performance import (
@@ -30,6 +30,7 @@ from skylane.statistics.performance import (
     nowcast_mean,
     total,
     track_record,
+    worst_segments,
 )
 from skylane.statistics.performance.metrics import row_log_losses
 
@@ -61,8 +62,8 @@ def is_binary(answers: Answers) -> bool:
 
 def sums_of(rows: LabelledRows, answers: Answers) -> Sums:
     """Sums over the rows whose outcome is known."""
-    usable = rows.labelled & np.isfinite(rows.scores.reshape(len(rows), -1)).all(axis=1)
-    known = rows.where(usable)
+    finite = np.isfinite(rows.scores)
+    known = rows.where(rows.labelled & (finite if finite.ndim == 1 else finite.all(axis=1)))
     if answers.task == "classifier":
         return ClassificationSums.of(known.truth, known.scores, known.weights)
     return RegressionSums.of(known.truth, known.scores, known.weights)
@@ -102,13 +103,21 @@ class Delays:
     losses: Array
     """Of a regression the squared error, of more than two classes the log loss; NaN without a label."""
 
+    complete: frozenset[int]
+    """Blocks of whose rows each has a label."""
+
     def is_settled(self, block: int) -> bool:
         """Whether the labels of a block have come as far as they will."""
-        return self.horizon is not None and block + self.length + self.horizon <= self.now
+        old = self.horizon is not None and block + self.length + self.horizon <= self.now
+        return old or block in self.complete
 
 
-def learn(history: LabelledRows, answers: Answers, now: int, length: int, horizon_us: int | None) -> Delays:
-    """From all rows of the past, with and without an outcome."""
+def learn(
+    blocks: Sequence[tuple[int, LabelledRows]], answers: Answers, now: int, length: int, horizon_us: int | None
+) -> Delays:
+    """From all rows of the past, with and without an outcome. There must be one block at least."""
+    history = concatenated([rows for _, rows in blocks])
+    assert history is not None, "a block"
     known_at = np.where(history.labelled, history.known_at / SECOND_US, np.inf)
     groups = _groups(history)
     rows = TimedRows(history.at / SECOND_US, known_at, groups, history.weights)
@@ -135,6 +144,7 @@ def learn(history: LabelledRows, answers: Answers, now: int, length: int, horizo
         labels=np.maximum(history.truth, 0) if binary else np.zeros(0),
         scores=np.nan_to_num(history.scores[:, 1], nan=0.5) if binary else np.zeros(0),
         losses=np.zeros(0) if binary else _losses(history, answers),
+        complete=frozenset(block for block, rows in blocks if rows.labelled.all()),
     )
 
 
@@ -181,9 +191,11 @@ def corrected(
     for name, figure in found.figures.items():
         shown = {"mean": headline(answers)}.get(name, name)
         root = math.sqrt if shown == "rmse" else float
-        values = [_finite(value, root) for value in (figure.as_it_looks, figure.corrected, figure.low, figure.high)]
-        if any(value is not None for value in values):
-            measures[shown] = Measured(looks.get(shown, values[0]), *values[1:], unsure=found.reason or "")
+        looks_like, will_be, low, high = (
+            _finite(value, root) for value in (figure.as_it_looks, figure.corrected, figure.low, figure.high)
+        )
+        if looks_like is not None or will_be is not None:
+            measures[shown] = Measured(looks.get(shown, looks_like), will_be, low, high, found.reason or "")
     return measures, _finite(found.share_to_come, float)
 
 
@@ -202,7 +214,11 @@ def _nowcast(block: int, delays: Delays, answers: Answers) -> Nowcast:
 
 
 def _finite(value: float | None, root: Any) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(root(max(value, 0.0) if root is math.sqrt else value))
+    return (
+        None
+        if value is None or not math.isfinite(value)
+        else float(root(max(value, 0.0) if root is math.sqrt else value))
+    )
 
 
 def over_blocks(sums: Mapping[int, Sums], delays: Delays) -> dict[str, Measured]:
@@ -216,9 +232,34 @@ def over_blocks(sums: Mapping[int, Sums], delays: Delays) -> dict[str, Measured]
     for name in metric_names(settled[0]):
         if name == "calibration" or name not in found:
             continue
-        interval = block_interval(settled, name, np.random.default_rng(0))
+        with np.errstate(all="ignore"):  # a block of one class has no base rate to compare with
+            interval = block_interval(settled, name, np.random.default_rng(0))
         value = _finite(interval.estimate, float)
         found[name] = Measured(value, value, interval.low, interval.high, interval.reason or "")
+    return found
+
+
+def compared_segments(
+    segments: Mapping[str, Mapping[int, Sums]], delays: Delays, measure: str
+) -> dict[str, dict[str, Measured]]:
+    """Measures of the values of one column over the settled blocks, and by how much each is worse than the rest.
+
+    The interval of `worse_by` is simultaneous over the values: one that lies above 0 is no luck of many comparisons.
+    """
+    settled = {
+        name: {block: each for block, each in sums.items() if delays.is_settled(block) and each.rows}
+        for name, sums in segments.items()
+    }
+    settled = {name: sums for name, sums in settled.items() if sums}
+    with np.errstate(all="ignore"):
+        compared = {each.name: each for each in worst_segments(settled, measure, limit=len(settled))}
+    found = {}
+    for name, sums in settled.items():
+        found[name] = {key: Measured(value, value) for key, value in _together(list(sums.values())).items()}
+        if name in compared:
+            each = compared[name]
+            value = _finite(each.worse_by, float)
+            found[name]["worse_by"] = Measured(value, value, each.low, each.high, each.reason or "")
     return found
 
 
@@ -247,7 +288,10 @@ def estimate_words(blocks: Sequence[tuple[int, LabelledRows]], delays: Delays, a
         return ""
     first = [rows.where(rows.labelled) for _, rows in settled[:CALIBRATION_BLOCKS]]
     calibration = Calibration.of(
-        *(np.concatenate(each) for each in zip(*((rows.truth, rows.scores[:, 1], rows.weights) for rows in first), strict=True))
+        *(
+            np.concatenate(each)
+            for each in zip(*((rows.truth, rows.scores[:, 1], rows.weights) for rows in first), strict=True)
+        )
     )
     kept = []
     for _, rows in settled[CALIBRATION_BLOCKS:]:
@@ -277,4 +321,3 @@ def _hours(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
-

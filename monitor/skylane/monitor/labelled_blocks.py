@@ -1,7 +1,7 @@
 """Rows of blocks beside their outcomes, as arrays: what figures are computed from."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -48,24 +48,20 @@ class LabelledRows:
 
     def where(self, chosen: Array) -> "LabelledRows":
         """Some of the rows: by a mask or by places."""
-        each = (getattr(self, name) for name in _ARRAYS)
-        segments = {name: values[chosen] for name, values in self.segments.items()}
-        return LabelledRows(*(values[chosen] for values in each), segments)
+        arrays: dict[str, Any] = {name: getattr(self, name)[chosen] for name in _ARRAYS}
+        return LabelledRows(**arrays, segments={name: values[chosen] for name, values in self.segments.items()})
 
     @property
     def labelled(self) -> Array:
         """(rows,) bool: whether the outcome is known."""
-        return self.known_at != NEVER
+        return np.asarray(self.known_at != NEVER)
 
     def as_of(self, instant: int) -> "LabelledRows":
         """The same at an earlier instant: rows that had happened, outcomes that were known."""
         rows = self.where(self.at <= instant)
         known = rows.known_at <= instant
         unknown: Any = np.nan if rows.truth.dtype.kind == "f" else -1
-        return LabelledRows(
-            rows.at, np.where(known, rows.known_at, NEVER), rows.versions, rows.arms, rows.weights, rows.predicted,
-            rows.scores, np.where(known, rows.truth, unknown), rows.segments,
-        )  # fmt: skip
+        return replace(rows, known_at=np.where(known, rows.known_at, NEVER), truth=np.where(known, rows.truth, unknown))
 
 
 def concatenated(parts: Sequence[LabelledRows]) -> LabelledRows | None:
@@ -73,10 +69,9 @@ def concatenated(parts: Sequence[LabelledRows]) -> LabelledRows | None:
     if not parts:
         return None
     names = set.intersection(*(set(part.segments) for part in parts))
-    return LabelledRows(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS),
-        {name: np.concatenate([part.segments[name] for part in parts]) for name in sorted(names)},
-    )
+    arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
+    segments = {name: np.concatenate([part.segments[name] for part in parts]) for name in sorted(names)}
+    return LabelledRows(**arrays, segments=segments)
 
 
 _ARRAYS: Final = ("at", "known_at", "versions", "arms", "weights", "predicted", "scores", "truth")

@@ -10,7 +10,7 @@ import numpy as np
 from skylane import outcomes
 from skylane.monitor import estimators
 from skylane.monitor.instants import from_us
-from skylane.monitor.labelled_blocks import LabelledRows, concatenated, labelled_blocks
+from skylane.monitor.labelled_blocks import LabelledRows, labelled_blocks
 from skylane.monitor.served_models import Answers, ServedModels, block_us
 from skylane.monitor.state import Report, State
 from skylane.monitor.view import Figures, Measured, to_come_text
@@ -25,6 +25,8 @@ SEGMENT_ROWS_MIN: Final = 50
 SEGMENTS_MAX: Final = 20
 """Of a column: its most frequent values."""
 
+OTHERS: Final = "\0others"
+"""All other values together, with which a segment is compared as well."""
 SEGMENT_BLOCKS: Final = 60
 """The latest blocks, over which segments are compared."""
 CHANGE_HISTORY: Final = 74
@@ -65,11 +67,10 @@ def load(
 
 def compute(blocks: Blocks, answers: Answers, now: int, length: int, horizon_us: int | None) -> Shown:
     """All figures. `length`: of a block; `horizon_us`: after which labels are known, None: learnt."""
-    history = concatenated([rows for _, rows in blocks])
     headline = estimators.headline(answers)
-    if history is None or not answers.can_be_judged:
+    if not blocks or not answers.can_be_judged:
         return Shown(answers, headline)
-    delays = estimators.learn(history, answers, now, length, horizon_us)
+    delays = estimators.learn(blocks, answers, now, length, horizon_us)
     made = [_block(block, rows, delays, answers) for block, rows in blocks]
     shares = {figures.block or 0: figures.to_come for figures in made}
     versions = _versions(blocks, delays, answers, shares)
@@ -110,16 +111,45 @@ def _versions(blocks: Blocks, delays: estimators.Delays, answers: Answers, share
 
 def _segments(blocks: Blocks, delays: estimators.Delays, answers: Answers, shares: Shares) -> Iterator[Figures]:
     """The most frequent values of each column: chosen by their rows, so that luck with outcomes plays no part."""
+    measure = estimators.headline(answers)
     for column in sorted({name for _, rows in blocks for name in rows.segments}):
         present = [(block, rows) for block, rows in blocks if column in rows.segments]
-        values, counts = np.unique(
-            np.concatenate([np.asarray(rows.segments[column], str) for _, rows in present]), return_counts=True
-        )
-        for value in values[np.argsort(-counts, kind="stable")][:SEGMENTS_MAX]:
-            parts = [(block, rows.where(rows.segments[column] == value)) for block, rows in present]
-            figures = _group(parts, delays, answers, shares)
-            if figures.labelled >= SEGMENT_ROWS_MIN:
-                yield replace(figures, column=column, value=str(value))
+        texts = [np.asarray(rows.segments[column], str) for _, rows in present]
+        values, counts = np.unique(np.concatenate(texts), return_counts=True)
+        named = [str(value) for value in values[np.argsort(-counts, kind="stable")][:SEGMENTS_MAX]]
+        parts = {
+            value: [rows.where(text == value) for (_, rows), text in zip(present, texts, strict=True)]
+            for value in named
+        }
+        rest = [rows.where(~np.isin(text, named)) for (_, rows), text in zip(present, texts, strict=True)]
+        starts = [block for block, _ in present]
+        sums = {
+            value: {block: estimators.sums_of(rows, answers) for block, rows in zip(starts, each, strict=True)}
+            for value, each in {**parts, OTHERS: rest}.items()
+        }
+        found = estimators.compared_segments(sums, delays, measure)
+        for value in named:
+            rows, labelled = sum(map(len, parts[value])), sum(int(each.labelled.sum()) for each in parts[value])
+            if labelled < SEGMENT_ROWS_MIN or value not in found:
+                continue
+            to_come = estimators.to_come(
+                rows, [(len(each), shares[block]) for block, each in zip(starts, parts[value], strict=True)]
+            )
+            yield Figures(
+                rows=rows, labelled=labelled, to_come=to_come, measures=found[value], column=column, value=value,
+                blocks=sum(map(bool, map(len, parts[value]))), words=_worse(found[value], measure),
+            )  # fmt: skip
+
+
+def _worse(measures: Mapping[str, Measured], measure: str) -> str:
+    """By how much a segment is worse than the rest, in words."""
+    worse = measures.get("worse_by", Measured())
+    if worse.will_be is None:
+        return ""
+    by = f"{abs(worse.will_be):.3f} {'worse' if worse.will_be > 0 else 'better'} than the rest"
+    if worse.low is None or worse.high is None:
+        return f"{by}; {worse.unsure}"
+    return f"{by}: {worse.low:+.3f} to {worse.high:+.3f}{'' if worse.low > 0 or worse.high < 0 else ', which may be chance'}"
 
 
 def _group(parts: Blocks, delays: estimators.Delays, answers: Answers, shares: Shares) -> Figures:

@@ -28,7 +28,6 @@ class Answers:
     positive: str | None = None
     """The class that a binary classifier's figures are about."""
 
-
     @property
     def is_reversed(self) -> bool:
         """Whether the positive class is the first of two."""

@@ -240,7 +240,10 @@ class State:
             kind,
             2**62 if recorded_by is None else recorded_by,
         )
-        return [Report(*each[:5], json.loads(each[5])) for each in found]
+        return [
+            Report(model, kind, version, block, recorded_at, json.loads(value))
+            for model, kind, version, block, recorded_at, value in found
+        ]
 
     def _one(self, statement: str, *values: Any) -> Any:
         return self._database.execute(statement, values).fetchone()

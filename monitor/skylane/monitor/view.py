@@ -149,6 +149,7 @@ def block_text(us: int, block_us: int) -> str:
 NAMES: dict[str, str] = {
     "log_loss": "log loss", "brier": "Brier score", "auc": "AUC", "accuracy": "accuracy", "calibration": "calibration",
     "positive_share": "share of positives", "mae": "MAE", "rmse": "RMSE", "bias": "bias", "skill": "skill",
+    "worse_by": "worse by",
 }  # fmt: skip
 """Measure → how people call it."""
 SHARES = frozenset({"accuracy", "positive_share"})
@@ -193,12 +194,11 @@ def to_come_text(to_come: float | None, rows: int, labelled: int) -> str:
     return f"{share_text(to_come)} of labels still to come"
 
 
-def worst_first(segments: Sequence[Figures], measure: str) -> list[Figures]:
-    """Segments in the order of their loss."""
+def worst_first(segments: Sequence[Figures]) -> list[Figures]:
+    """Segments that are worse than the rest beyond chance first, then by how much worse they are."""
 
-    def loss(figures: Figures) -> float:
-        measured = figures.measures.get(measure, Measured())
-        value = measured.will_be if measured.will_be is not None else measured.looks
-        return -1e300 if value is None else value
+    def key(figures: Figures) -> tuple[bool, float]:
+        worse = figures.measures.get("worse_by", Measured())
+        return worse.low is not None and worse.low > 0, -1e300 if worse.will_be is None else worse.will_be
 
-    return sorted(segments, key=loss, reverse=True)
+    return sorted(segments, key=key, reverse=True)

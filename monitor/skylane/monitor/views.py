@@ -61,7 +61,7 @@ def view_of(state: State, repository: Path, model: str, now: int, selection: Sel
         positive=shown.answers.positive,
         blocks=tuple(shown.blocks),
         versions=tuple(shown.versions),
-        segments=tuple(worst_first(shown.segments, shown.headline)),
+        segments=tuple(worst_first(shown.segments)),
         drift=tuple(drift),
         alarms=tuple(alarms),
         notes=tuple(drift_verdicts.notes(drift, length)),
