@@ -20,11 +20,22 @@ def read_time(field: str, text: str, zone: ZoneInfo | None = None) -> int:
         raise ValueError(
             f"{field}: expected a time in ISO 8601 with a zone, such as 2013-07-01T18:03:00Z, received {shown}"
         ) from None
-    return microseconds_of(field, at if at.tzinfo is not None or zone is None else at.replace(tzinfo=zone))
+    return microseconds_of(field, at, zone)
 
 
-def microseconds_of(field: str, at: datetime) -> int:
-    """Microseconds since 1970. Raises ValueError for a time without a zone."""
+def microseconds_of(field: str, at: datetime, zone: ZoneInfo | None = None) -> int:
+    """Microseconds since 1970. Raises ValueError for a time without a zone, or that the zone's clocks do not show once.
+
+    `zone`: what a time without a zone is in; None: such a time is refused.
+    """
+    if at.tzinfo is None and zone is not None:
+        earlier, later = (at.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
+        if earlier.utcoffset() != later.utcoffset():
+            raise ValueError(
+                f"{field}: expected a time that clocks in {zone} show once, received {at.isoformat()}, when they "
+                "change: write it with its offset from UTC"
+            )
+        at = earlier
     if at.tzinfo is None:
         raise ValueError(
             f"{field}: expected a time with a zone, such as 2013-07-01T18:03:00Z, received {at.isoformat()!r}"

@@ -30,6 +30,7 @@ MODULES: Final = {
     "monitor": "skylane.monitor.command",
     "performance": "skylane.monitor.performance_command",
     "drift": "skylane.monitor.drift_command",
+    "outcomes": "skylane.monitor.outcomes.command",
     "bench capacity": "skylane.bench.lab.capacity.__main__",
     "bench knee": "skylane.bench.lab.capacity.__main__",
     "bench tune": "skylane.bench.lab.tune.__main__",

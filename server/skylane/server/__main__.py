@@ -138,7 +138,6 @@ def _add_addresses(options: _Options) -> None:
 
 
 def _add_security(options: _Options) -> None:
-    options.add("journal", Path, "directory for the journal of predictions and for outcomes")
     options.add("tls_cert", Path, "certificate chain in PEM; reloaded when it changes")
     options.add("tls_key", Path, "private key of the certificate in PEM")
     options.add(
@@ -168,7 +167,8 @@ def _add_observability(options: _Options) -> None:
     options.add(
         "journal",
         Path,
-        "directory in which predictions are recorded of models with `journal = true` under [monitor] in model.toml",
+        "directory in which outcomes are recorded, and predictions of models with `journal = true` under [monitor] in "
+        "model.toml",
     )
     options.switch("triton_metrics", "also export metrics under NVIDIA Triton's names, for existing dashboards")
     options.switch("access_log", "log one line for each request: protocol, model, status and duration")

@@ -105,16 +105,12 @@ class OutcomeRecording:
 
 
 def outcome_recording(settings: Settings, directory: ModelControl) -> OutcomeRecording:
-    """What the settings say of outcomes. Raises CannotStart."""
+    """What the settings say of outcomes; the journal's directory has been checked. Raises CannotStart."""
     if settings.journal is None:
         return OutcomeRecording(recorder=None, directory=directory, loopback=False)
-    try:
-        from skylane.outcomes.recorder import OutcomeRecorder  # only now: pyarrow costs time and memory
-        from skylane.outcomes.store import OutcomeStore
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("skylane"):
-            raise
-        raise CannotStart("--journal needs the monitor extra: pip install 'skylane[monitor]'") from error
+    from skylane.outcomes.recorder import OutcomeRecorder  # only now: pyarrow costs memory, and may be missing
+    from skylane.outcomes.store import OutcomeStore
+
     try:
         loopback = settings.tokens is None and is_loopback(settings.host)
     except OSError as error:

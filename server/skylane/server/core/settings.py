@@ -43,8 +43,6 @@ class Settings:
     """File of bearer tokens, see auth/tokens.py; None: no token is required."""
     allow_admin: bool = False
     """Whether any caller may load and unload models if no tokens are configured. With tokens, their scopes decide."""
-    journal: Path | None = None
-    """Directory of the journal and of outcomes; None: neither is recorded."""
     tls_cert: Path | None = None
     """Certificate chain in PEM; None: no TLS."""
     tls_key: Path | None = None
@@ -68,7 +66,7 @@ class Settings:
     triton_metrics: bool = False
     """Whether /metrics also has the metrics under NVIDIA Triton's names."""
     journal: Path | None = None
-    """Directory in which predictions are recorded of models whose `[monitor]` says so; None: nowhere."""
+    """Directory in which outcomes are recorded, and predictions of models whose `[monitor]` says so; None: nowhere."""
     access_log: bool = False
     """Whether each request is logged."""
     traces: Traces = "off"
