@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -87,7 +87,7 @@ def replay(client: Client, flights: Flights, faults: Sequence[Fault], publish: "
     for number, (start, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
         now = steps.iloc[start] + STEP
         publish.due(now)
-        part = flights.where(np.arange(len(steps))[start:end])
+        part = flights.part(start, end)
         answer = client.predict(NAME, replay_faults.apply(faults, part.rows, steps.iloc[start]))
         if not answer.prediction_id:
             raise ServerFailed(
@@ -108,14 +108,14 @@ def record(client: Client, landed: Sequence[tuple[pd.Timestamp, str, int, str]])
     """Record outcomes. Returns how many."""
     if landed:
         times = [at.to_pydatetime() for at, *_ in landed]
-        columns: dict[str, list[Any]] = {
-            "prediction_id": [name for _, name, _, _ in landed],
-            "row": [row for _, _, row, _ in landed],
-            "label": [label for *_, label in landed],
-            "happened_at": times,
-            "known_at": times,
-        }
-        client.record_outcomes(NAME, columns)
+        client.record_outcomes(
+            NAME,
+            [name for _, name, _, _ in landed],
+            rows=[row for _, _, row, _ in landed],
+            labels=[label for *_, label in landed],
+            happened_at=times,
+            known_at=times,
+        )
     return len(landed)
 
 

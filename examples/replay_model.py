@@ -30,6 +30,8 @@ MODEL_TOML: Final = """\
 
 [monitor]
 journal = true
+# The replay plays days in a second: all rows are recorded, not a sample.
+rows_per_second = 1000000
 # Texts are recorded only if they are named.
 keep = ["*", "carrier", "origin", "dest"]
 # A row is about the flight's scheduled departure, not about the moment of the replay.
@@ -52,6 +54,12 @@ class Flights:
     def between(self, first: pd.Timestamp, last: pd.Timestamp) -> "Flights":
         """Flights that were due from the first instant on and before the last."""
         return self.where(((self.due_at >= first) & (self.due_at < last)).to_numpy())
+
+    def part(self, start: int, end: int) -> "Flights":
+        """The flights at these places."""
+        rows, times = self.rows.iloc[start:end], (self.due_at.iloc[start:end], self.landed_at.iloc[start:end])
+        due_at, landed_at = (each.reset_index(drop=True) for each in times)
+        return Flights(rows.reset_index(drop=True), self.late[start:end], due_at, landed_at)
 
     def where(self, chosen: "np.ndarray[Any, np.dtype[Any]]") -> "Flights":
         """The flights that are chosen."""

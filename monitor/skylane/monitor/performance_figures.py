@@ -149,7 +149,9 @@ def _worse(measures: Mapping[str, Measured], measure: str) -> str:
     by = f"{abs(worse.will_be):.3f} {'worse' if worse.will_be > 0 else 'better'} than the rest"
     if worse.low is None or worse.high is None:
         return f"{by}; {worse.unsure}"
-    return f"{by}: {worse.low:+.3f} to {worse.high:+.3f}{'' if worse.low > 0 or worse.high < 0 else ', which may be chance'}"
+    if worse.low > 0 or worse.high < 0:
+        return f"{by} ({worse.low:+.3f} to {worse.high:+.3f})"
+    return f"{by}, may be chance"
 
 
 def _group(parts: Blocks, delays: estimators.Delays, answers: Answers, shares: Shares) -> Figures:
