@@ -10,7 +10,7 @@ from skylane.statistics.drift.blocks import BlockStatistics as BlockStatistics
 from skylane.statistics.drift.blocks import block_start as block_start
 from skylane.statistics.drift.blocks import block_statistics as block_statistics
 from skylane.statistics.drift.blocks import merged as merged
+from skylane.statistics.drift.finding import Finding as Finding
 from skylane.statistics.drift.judge import ColumnDrift as ColumnDrift
-from skylane.statistics.drift.judge import Finding as Finding
 from skylane.statistics.drift.judge import Verdict as Verdict
 from skylane.statistics.drift.judge import judge as judge

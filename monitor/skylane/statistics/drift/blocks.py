@@ -40,6 +40,8 @@ class NumberStatistics:
     above: float
     off_step: float
     """Rows that are not at a whole multiple of the reference's step; 0 if it has none."""
+    odd: float
+    """Rows that are under, above, off the step, or unknown."""
     unknown: float
     """Rows with a value that the reference does not have, where its values are few and all known."""
     sum: float
@@ -85,8 +87,8 @@ class NumberStatistics:
 
 
 _SUMMED: Final = (
-    "rows", "missing", "infinite", "below", "above", "off_step", "unknown", "sum", "squares", "below_sum", "above_sum",
-    "bins",
+    "rows", "missing", "infinite", "below", "above", "off_step", "odd", "unknown", "sum", "squares", "below_sum",
+    "above_sum", "bins",
 )  # fmt: skip
 
 
@@ -187,7 +189,8 @@ def block_statistics(
     `columns`: name → (n,) numbers or texts; a gap is NaN or None. Columns unknown to the reference are ignored.
     `answers`: output → (n,) labels or predictions, or (n, classes) probabilities; only those that the reference knows
     are measured. `weights`: (n,) one over the probability with which each row was sampled; None: 1. `times_s`: (n,)
-    Unix time of each row, seconds; None: unknown, so that nothing tells since when. `block_s`: None for the reference's own.
+    Unix time of each row, seconds; None: unknown, so that nothing tells since when. `block_s`: None for the
+    reference's own.
     """
     count = len(next(iter({**columns, **answers}.values()), ()))
     weights = np.ones(count) if weights is None else np.asarray(weights, np.float64)
@@ -295,6 +298,7 @@ def _numbers(values: Array, weights: Array, slices: Array, known: NumberReferenc
     low, high = limits_of(known)
     below, above = kept < low, kept > high
     off, other = off_step(kept, known), unknown(kept, known)
+    odd = off | other | below | above
     centred = kept - known.mean
     smallest, largest = (float(kept.min()), float(kept.max())) if len(kept) else (np.nan, np.nan)
     edges = np.array(known.bins.edges if known.bins else (0.0,))
@@ -305,6 +309,7 @@ def _numbers(values: Array, weights: Array, slices: Array, known: NumberReferenc
         below=float(weight[below].sum()),
         above=float(weight[above].sum()),
         off_step=float(weight[off].sum()),
+        odd=float(weight[odd].sum()),
         unknown=float(weight[other].sum()),
         sum=float((weight * centred).sum()),
         squares=float((weight * centred**2).sum()),
@@ -315,7 +320,7 @@ def _numbers(values: Array, weights: Array, slices: Array, known: NumberReferenc
         at_smallest=float(weight[kept == smallest].sum()),
         at_largest=float(weight[kept == largest].sum()),
         bins=counts_in(kept, weight, edges),
-        slices=_slices(slices, weights, gaps, part, kept, weight, (off | other | below | above), centred),
+        slices=_slices(slices, weights, gaps, part, kept, weight, odd, centred),
         values=sample_values(kept, weight),
     )
 
