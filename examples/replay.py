@@ -2,10 +2,10 @@
 
     python -m examples.replay --models models --journal journal
 
-Trains a model on January and February, serves it with the journal on, asks about a few hundred flights a day, and records
-each outcome with the instant at which it was known. Ten months take about a minute. The clock of the replay is the flights'
-own: the column due_at is the event's time. What `skylane monitor` says afterwards can be compared with what is known of
-2013, and with faults that are injected on purpose:
+Trains a model on January and February, serves it with the journal on, asks about a few hundred flights a day, and
+records each outcome with the instant at which it was known. Ten months take less than a minute. The clock is the
+flights' own: the column due_at is the event's time. What `skylane monitor` says afterwards can be compared with what is
+known of 2013, and with faults that are injected on purpose:
 
     python -m examples.replay --fault wind_speed_kmh@2013-07-01 --fault worse_model@2013-09-01
 """
@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -84,15 +85,15 @@ def replay(client: Client, flights: Flights, faults: Sequence[Fault], publish: "
     steps = flights.due_at.dt.floor(STEP)
     labels = replay_faults.labels(faults, pd.Series(flights.late, dtype=float), flights.due_at)
     bounds = np.flatnonzero(np.r_[True, steps.to_numpy()[1:] != steps.to_numpy()[:-1], True])
-    for number, (start, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for number, (start, end) in enumerate(pairwise(bounds)):
         now = steps.iloc[start] + STEP
         publish.due(now)
         part = flights.part(start, end)
         answer = client.predict(NAME, replay_faults.apply(faults, part.rows, steps.iloc[start]))
         if not answer.prediction_id:
             raise ServerFailed(
-                f"the server does not record predictions of {NAME}: start it with --journal DIR, and set journal = true "
-                f"under [monitor] in {NAME}/model.toml"
+                f"the server does not record predictions of {NAME}: start it with --journal DIR, and set "
+                f"journal = true under [monitor] in {NAME}/model.toml"
             )
         pending.add(part, labels.iloc[start:end], answer.prediction_id)
         done.flights += end - start
@@ -157,9 +158,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             publish = Publish(client, flights, options.models, options.fault, options.trees)
             done = replay(client, chosen, options.fault, publish)
         out.print(
-            f"{done.flights:,} flights in {done.requests:,} requests and {done.outcomes:,} outcomes in {done.took_s:.0f} s; "
-            f"next: skylane monitor --journal {options.journal} --models {options.models} --once"
+            f"{done.flights:,} flights in {done.requests:,} requests, and {done.outcomes:,} outcomes, in "
+            f"{done.took_s:.0f} s; next:"
         )
+        out.print(f"  skylane monitor --journal {options.journal} --models {options.models} --once", soft_wrap=True)
     except (ConversionError, ServerFailed) as error:
         print(f"replay: {error}", file=sys.stderr)
         return 1

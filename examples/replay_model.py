@@ -1,7 +1,7 @@
-"""The model of a replay: the flights' own pipeline, trained on January and February alone, and told when a flight is due.
+"""The model of a replay: the flights' own pipeline, trained on January and February, and told when a flight is due.
 
-The instant is a column of the model, so that the journal knows what time a row is about (`event_time` in model.toml). It
-does not change the answers: the pipeline only asks whether it is positive.
+The instant is a column of the model, so that the journal knows what time a row is about (`event_time` in model.toml).
+It does not change the answers: the pipeline only asks whether it is positive.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ block = "1d"
 
 @dataclass(frozen=True)
 class Flights:
-    """Flights that arrived, in the order in which they were due: what the model is asked, and when the answer is known."""
+    """Flights that arrived, in the order in which they were due."""
 
     rows: pd.DataFrame
     late: Labels

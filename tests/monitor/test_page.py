@@ -44,7 +44,8 @@ def test_it_says_what_is_unsure_what_is_wrong_and_what_is_no_alarm() -> None:
     checked.feed(page([view()]))
     text = " ".join(checked.text)
     for said in (
-        "57 % of labels still to come", "wind_speed ×1.61 since 12:00: mph → km/h?", "season and drift cannot be told apart",
+        "57 % of labels still to come", "wind_speed ×1.61 since 12:00: mph → km/h?",
+        "season and drift cannot be told apart",
         "as it looks", "as it will be", "carrier = <b>AA</b>", "99 % of labels are known after 8 h.",
     ):  # fmt: skip
         assert said in text, said

@@ -24,8 +24,9 @@ def view(model: str = "flights", **more: Any) -> ModelView:
     )
     quiet = tuple(Cell(cell.column, 0, 0.0, 0.0, 0.0, cell.column) for cell in cells)
     values: dict[str, Any] = {
-        "model": model, "at": 3 * DAY_US, "block_us": DAY_US, "task": "classifier", "headline": "log_loss", "positive": "late",
-        "blocks": (figures(0), figures(DAY_US, closed=False)), "versions": (figures(version=1), figures(version=2, rows=7)),
+        "model": model, "at": 3 * DAY_US, "block_us": DAY_US, "task": "classifier", "headline": "log_loss",
+        "positive": "late", "blocks": (figures(0), figures(DAY_US, closed=False)),
+        "versions": (figures(version=1), figures(version=2, rows=7)),
         "segments": (figures(column="carrier", value="<b>AA</b>"),),
         "drift": (DriftBlock(0, 1, 100, True, "alarm", "wind_speed ×1.61", ("temp moves slowly",), cells),
                   DriftBlock(DAY_US, 1, 100, False, "ok", "", (), quiet)),

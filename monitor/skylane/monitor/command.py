@@ -1,4 +1,4 @@
-"""The command `skylane monitor`: turns journals and outcomes into figures, once or again and again, and serves the page."""
+"""The command `skylane monitor`: turns journals and outcomes into figures, and serves the page."""
 
 import argparse
 import signal
@@ -20,7 +20,7 @@ from skylane.monitor.views import views_of
 
 INTERVAL_S: Final = 30.0
 REST: Final = 3.0
-"""After a pass, the monitor rests at least so many times as long as the pass took: it uses a quarter of a core at most."""
+"""After a pass, the monitor rests at least so many times as long as it took: it uses a quarter of a core at most."""
 STATE: Final = Path("monitor.sqlite")
 MODELS: Final = Path("models")
 

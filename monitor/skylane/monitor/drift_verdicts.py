@@ -1,6 +1,7 @@
 """Statistics of blocks → verdicts, as they are stored, shown and reported."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -56,7 +57,7 @@ def as_json(verdict: Verdict, rows: int, *, closed: bool, block_name: str) -> di
         "closed": closed,
         "cells": [_cell(name, each, name in named, block_name) for name, each in columns.items()],
         "findings": [
-            {"columns": list(each.columns), "kind": each.kind, "words": each.text, "share": each.share, "effect": each.effect}
+            {"columns": list(each.columns), "kind": each.kind, "words": each.text, "share": each.share}
             for each in verdict.findings
         ],
     }  # fmt: skip
@@ -65,7 +66,8 @@ def as_json(verdict: Verdict, rows: int, *, closed: bool, block_name: str) -> di
 def _cell(name: str, drift: ColumnDrift, named: bool, block_name: str) -> dict[str, Any]:
     shade = 4 if named or drift.level == "alarm" else 3 if drift.level == "unusual" else _shade(drift.p)
     parts = [f"PSI {max(drift.psi, 0.0):.2f}"]
-    parts += [f"W1 {drift.w1:.2f} sd"] * (drift.w1 is not None and drift.w1 == drift.w1)
+    if drift.w1 is not None and math.isfinite(drift.w1):
+        parts.append(f"W1 {drift.w1:.2f} sd")
     shares = (("missing", drift.missing), ("unseen", drift.unseen), ("out of range", drift.outside))
     parts += [f"{share * 100:.1f} % {what}" for what, share in shares if share > 0]
     return {
@@ -84,7 +86,7 @@ def _shade(p: float | None) -> int:
 
 
 def _finite(value: float | None) -> float | None:
-    return value if value is not None and abs(value) < 1e300 else None
+    return value if value is not None and math.isfinite(value) else None
 
 
 def drift_blocks(state: State, model: str) -> list[DriftBlock]:
@@ -130,7 +132,7 @@ def update(
 
 
 def notes(blocks: Sequence[DriftBlock], block_us: int) -> list[str]:
-    """What is no alarm and should be known: the notes of each version's latest verdict, and how many blocks had others."""
+    """What is no alarm and should be known: the notes of each version's latest verdict."""
     latest: dict[int, DriftBlock] = {}
     noted: dict[int, int] = {}
     for block in blocks:

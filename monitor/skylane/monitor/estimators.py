@@ -1,7 +1,7 @@
 """Arrays of rows → measures with intervals: the monitor's only way to skylane.statistics.performance. Pure.
 
-Figures over several blocks use settled blocks: those whose labels have come as far as they will. A block that is not settled
-is corrected for the labels to come.
+Figures over several blocks use settled blocks: those whose labels have come as far as they will. A block that is not
+settled is corrected for the labels to come.
 """
 
 import math
@@ -301,11 +301,14 @@ def estimate_words(blocks: Sequence[tuple[int, LabelledRows]], delays: Delays, a
     if record.retired:
         return f"The estimate of the log loss without labels is {record.words}."
     latest = expected_figures(blocks[-1][1].scores, blocks[-1][1].weights, calibration).log_loss
-    return f"Without labels, the log loss of the latest block is estimated at {latest:.4f}; the estimate is {record.words}."
+    return (
+        f"Without labels, the log loss of the latest block is estimated at {latest:.4f}; the estimate is "
+        f"{record.words}."
+    )
 
 
 def change_words(sums: Mapping[int, Sums], delays: Delays) -> str:
-    """Whether other rows are asked about, or like rows fare otherwise: the latest settled blocks against those before."""
+    """Whether other rows are asked about, or like rows fare otherwise: the latest settled blocks and those before."""
     settled = [
         each for block, each in sorted(sums.items())
         if delays.is_settled(block) and each.rows and isinstance(each, ClassificationSums)

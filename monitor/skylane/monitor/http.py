@@ -21,7 +21,10 @@ IDLE_S_MAX: Final = 10.0
 BLOCKS_MAX: Final = 1000
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
-_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
 _MODEL: Final = re.compile(r"/api/models/([^/]+)")
 
 Views = Callable[[], Sequence[ModelView]]

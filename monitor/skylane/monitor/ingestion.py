@@ -89,8 +89,8 @@ def _measure(
     if reference is None:
         reference = EMPTY
     added = block_statistics(
-        _columns(table["inputs"], policy),
-        _columns(table["outputs"], None),
+        _columns(table["inputs"]),
+        _columns(table["outputs"]),
         kept["weight"].to_numpy(),
         reference,
         times_s=kept["at"].cast(pa.int64()).to_numpy() / 1e6,
@@ -106,12 +106,10 @@ EMPTY: Final = Reference(rows=1, columns={})
 """For versions of which nothing is known: rows are counted, nothing is measured."""
 
 
-def _columns(struct: pa.ChunkedArray, policy: Monitor | None) -> Mapping[str, Any]:
-    """Name → NumPy array; (rows, classes) for lists. The column of the event's time is none of the inputs."""
+def _columns(struct: pa.ChunkedArray) -> Mapping[str, Any]:
+    """Name → NumPy array; (rows, classes) for lists."""
     made: dict[str, Any] = {}
     for name, column in block_rows.fields(struct).items():
-        if policy is not None and name == policy.event_time:
-            continue
         if pa.types.is_fixed_size_list(column.type):
             made[name] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
         else:

@@ -129,7 +129,8 @@ def arrays(joined: pa.Table, answers: Answers) -> LabelledRows:
     }
     return LabelledRows(
         joined["event_at"].cast(pa.int64()).to_numpy(), known_at, joined["version"].to_numpy(),
-        joined["arm"].to_numpy(zero_copy_only=False), _floats(joined["weight"]), predicted, scores, truth, segments, odd,
+        joined["arm"].to_numpy(zero_copy_only=False), _floats(joined["weight"]), predicted, scores, truth, segments,
+        odd,
     )  # fmt: skip
 
 

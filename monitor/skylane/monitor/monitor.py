@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from skylane.journal.layout import OUTCOMES, models as journalled_models, segments
+from skylane.journal.layout import OUTCOMES, segments
+from skylane.journal.layout import models as journalled_models
 from skylane.monitor import drift_verdicts, performance_figures
 from skylane.monitor.ingestion import ingest
 from skylane.monitor.served_models import ServedModels, block_us
@@ -50,12 +51,16 @@ class Monitor:
         """Do one pass. `now`: microseconds since 1970. Raises StateUnusable, JournalError and OSError."""
         done = Pass()
         for model in sorted({name for directory in self._directories for name in journalled_models(directory)}):
-            self._models.refresh(model)
-            done.rows += sum(ingest(self._state, each, model, self._models) for each in self._directories)
+            done.rows += self.read(model)
             self._forget(model, now)
             self._compute(model, now, done)
         done.problems = dict(self._models.problems)
         return done
+
+    def read(self, model: str) -> int:
+        """Read what is new of one model, without computing figures. Returns how many rows."""
+        self._models.refresh(model)
+        return sum(ingest(self._state, each, model, self._models) for each in self._directories)
 
     def _forget(self, model: str, now: int) -> None:
         """Rows of old blocks. Counted from the latest block: a replay's events may be years old."""

@@ -19,7 +19,7 @@ KIND: Final = "performance"
 ALL: Final = -1
 """In place of a version: all of them together."""
 ROWS_MAX: Final = 1_000_000
-"""Rows of a model that are in memory at once: the latest blocks. Figures of older blocks are no longer computed anew."""
+"""Rows of a model that are in memory at once: the latest blocks. Figures of older ones are no longer computed anew."""
 SEGMENT_ROWS_MIN: Final = 50
 """Labelled rows from which a segment is shown; fewer say nothing about it."""
 SEGMENTS_MAX: Final = 20
@@ -137,11 +137,11 @@ def _segments(blocks: Blocks, delays: estimators.Delays, answers: Answers, share
             )
             yield Figures(
                 rows=rows, labelled=labelled, to_come=to_come, measures=found[value], column=column, value=value,
-                blocks=sum(map(bool, map(len, parts[value]))), words=_worse(found[value], measure),
+                blocks=sum(map(bool, map(len, parts[value]))), words=_worse(found[value]),
             )  # fmt: skip
 
 
-def _worse(measures: Mapping[str, Measured], measure: str) -> str:
+def _worse(measures: Mapping[str, Measured]) -> str:
     """By how much a segment is worse than the rest, in words."""
     worse = measures.get("worse_by", Measured())
     if worse.will_be is None:
@@ -202,8 +202,8 @@ def figures_of(value: dict[str, Any]) -> Figures:
 
 
 def shown(
-    state: State, models: ServedModels, model: str, at: int, *, version: int | None, since: int | None, segment: str | None,
-    as_known: int | None,
+    state: State, models: ServedModels, model: str, at: int, *, version: int | None, since: int | None,
+    segment: str | None, as_known: int | None,
 ) -> Shown:  # fmt: skip
     """The figures of the last pass; of some rows, or of an earlier instant, they are computed anew."""
     if version is None and segment is None and as_known is None:
@@ -225,8 +225,8 @@ def chosen(blocks: Blocks, version: int | None, segment: str | None) -> Blocks:
         known = sorted({name for _, rows in blocks for name in rows.segments})
         if column not in known:
             raise ValueError(
-                f"--segment: there are no segments by {column!r}, only by {', '.join(known) or 'none'}; name the column "
-                "in segments under [monitor] in model.toml"
+                f"--segment: there are no segments by {column!r}, only by {', '.join(known) or 'none'}; name the "
+                "column in segments under [monitor] in model.toml"
             )
         if equals:
             blocks = [(block, rows.where(rows.segments[column] == value)) for block, rows in blocks]

@@ -22,13 +22,16 @@ CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE position (
     kind TEXT, directory TEXT, model TEXT, value TEXT NOT NULL, PRIMARY KEY (kind, directory, model)
 ) WITHOUT ROWID;
-CREATE TABLE part (id INTEGER PRIMARY KEY, model TEXT NOT NULL, block INTEGER NOT NULL, rows INTEGER NOT NULL, content BLOB NOT NULL);
+CREATE TABLE part (
+    id INTEGER PRIMARY KEY, model TEXT NOT NULL, block INTEGER NOT NULL, rows INTEGER NOT NULL, content BLOB NOT NULL
+);
 CREATE INDEX part_of_block ON part (model, block);
 CREATE TABLE inputs (
     model TEXT, version INTEGER, block INTEGER, content BLOB NOT NULL, PRIMARY KEY (model, version, block)
 ) WITHOUT ROWID;
 CREATE TABLE derived (
-    model TEXT, kind TEXT, version INTEGER, block INTEGER, value TEXT NOT NULL, PRIMARY KEY (model, kind, version, block)
+    model TEXT, kind TEXT, version INTEGER, block INTEGER, value TEXT NOT NULL,
+    PRIMARY KEY (model, kind, version, block)
 ) WITHOUT ROWID;
 CREATE TABLE dirty (model TEXT, block INTEGER, PRIMARY KEY (model, block)) WITHOUT ROWID;
 CREATE TABLE report (
@@ -299,8 +302,8 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         elif version != FORMAT:
             database.close()
             raise StateUnusable(
-                f"--state {path}: its format is {version}, this release has {FORMAT}; use another file: the figures are "
-                "made anew from the journal"
+                f"--state {path}: its format is {version}, this release has {FORMAT}; use another file: the figures "
+                "are made anew from the journal"
             )
     except (sqlite3.Error, OSError) as error:
         raise StateUnusable(f"--state {path}: {error}; use another file, or remove this one") from error

@@ -15,9 +15,11 @@ from skylane.monitor.view import (
     Measured,
     ModelView,
     block_text,
+    episodes,
     instant_text,
     interval_text,
     measure_text,
+    period_text,
 )
 
 WIDE: Final = 110
@@ -25,6 +27,7 @@ WIDE: Final = 110
 BLOCKS_SHOWN: Final = 14
 SEGMENTS_SHOWN: Final = 10
 COLUMNS_SHOWN: Final = 12
+ALARMS_SHOWN: Final = 20
 HEAT: Final = ("·", "░", "▒", "▓", "█")
 HEAT_STYLES: Final = ("dim", "dim", "", "yellow", "bold red")
 
@@ -56,7 +59,7 @@ def drift(view: ModelView, width: int, *, blocks: int = BLOCKS_SHOWN) -> Rendera
     if view.notes:
         parts += [Text(), Text("What is no alarm", "bold"), *(Text(f"  {note}") for note in view.notes)]
     parts += [Text(), *_heat(view, width)]
-    parts += [Text(), _verdicts(view, width, blocks)]
+    parts += [Text(), _verdicts(view, blocks)]
     return Group(*parts)
 
 
@@ -71,8 +74,7 @@ def _table(title: str) -> Table:
 
 
 def _name(view: ModelView, measure: str) -> str:
-    name = f"share {view.positive}" if measure == "positive_share" and view.positive else NAMES.get(measure, measure)
-    return name
+    return f"share {view.positive}" if measure == "positive_share" and view.positive else NAMES.get(measure, measure)
 
 
 def _shown(view: ModelView, width: int) -> list[str]:
@@ -154,12 +156,16 @@ def _alarms(view: ModelView) -> Sequence[RenderableType]:
     if not view.alarms:
         ended = sum(block.closed for block in view.drift)
         return [Text(f"No alarm in {ended} blocks that have ended.", "green")]
-    table = _table(f"{len(view.alarms)} alarm{'s' * (len(view.alarms) > 1)}")
-    table.add_column("BLOCK", no_wrap=True)
+    found = episodes(view.alarms)
+    table = _table(f"{len(view.alarms)} block{'s' * (len(view.alarms) > 1)} with an alarm, about {len(found)} things")
+    table.add_column("BLOCKS", no_wrap=True)
     table.add_column("VERSION", justify="right")
     table.add_column("WHAT", overflow="fold")
-    for alarm in view.alarms[:COLUMNS_SHOWN]:
-        table.add_row(block_text(alarm.block, view.block_us), str(alarm.version), Text(alarm.words))
+    for episode in found[:ALARMS_SHOWN]:
+        period = period_text(episode, view.block_us).replace(" to ", "\nto ")
+        table.add_row(period, str(episode.first.version), Text(episode.first.words))
+    if len(found) > ALARMS_SHOWN:
+        return [table, Text(f"and {len(found) - ALARMS_SHOWN} earlier; --format json has all", "dim")]
     return [table]
 
 
@@ -186,7 +192,7 @@ def _heat(view: ModelView, width: int) -> list[RenderableType]:
     return lines
 
 
-def _verdicts(view: ModelView, width: int, blocks: int) -> Table:
+def _verdicts(view: ModelView, blocks: int) -> Table:
     table = _table(f"The last {min(blocks, len(view.drift))} of {len(view.drift)} verdicts")
     table.add_column("BLOCK", no_wrap=True)
     table.add_column("VERSION", justify="right")

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from itertools import pairwise
+from typing import Any, Final
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,17 @@ class Alarm:
 
 
 @dataclass(frozen=True)
+class Episode:
+    """Alarms of blocks in a row about the same thing."""
+
+    first: Alarm
+    """Whose words named it."""
+    last: int
+    """Start of the last block."""
+    blocks: int
+
+
+@dataclass(frozen=True)
 class ModelView:
     """Everything about one model, as known at an instant."""
 
@@ -156,6 +168,12 @@ SHARES = frozenset({"accuracy", "positive_share"})
 """Measures that are shown as percentages."""
 
 
+def period_text(episode: Episode, block_us: int) -> str:
+    """Its first block, and its last one if there are several."""
+    first = block_text(episode.first.block, block_us)
+    return first if episode.blocks == 1 else f"{first} to {block_text(episode.last, block_us)}"
+
+
 def measure_text(name: str, value: float | None) -> str:
     """A value as people read it."""
     if value is None:
@@ -192,6 +210,28 @@ def to_come_text(to_come: float | None, rows: int, labelled: int) -> str:
             "all labels known" if labelled >= rows else f"{share_text(labelled / rows)} have labels; no more expected"
         )
     return f"{share_text(to_come)} of labels still to come"
+
+
+def episodes(alarms: Sequence[Alarm]) -> list[Episode]:
+    """Alarms by what they are about, the latest first. A gap of a few blocks is bridged."""
+    made: list[Episode] = []
+    latest: dict[tuple[int, str, tuple[str, ...]], int] = {}
+    length = min(
+        (abs(one.block - other.block) for one, other in pairwise(alarms) if one.block != other.block), default=0
+    )
+    for alarm in sorted(alarms, key=lambda alarm: alarm.block):
+        key = (alarm.version, alarm.kind, alarm.columns[:1])
+        place = latest.get(key)
+        if place is not None and alarm.block - made[place].last <= BRIDGED * length:
+            made[place] = Episode(made[place].first, alarm.block, made[place].blocks + 1)
+        else:
+            latest[key] = len(made)
+            made.append(Episode(alarm, alarm.block, 1))
+    return sorted(made, key=lambda episode: (episode.last, episode.first.block), reverse=True)
+
+
+BRIDGED: Final = 3
+"""Blocks between two alarms that still count as one episode."""
 
 
 def worst_first(segments: Sequence[Figures]) -> list[Figures]:

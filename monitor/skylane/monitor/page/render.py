@@ -11,15 +11,17 @@ from typing import Any, Final
 from skylane.monitor.page.charts import Point, curves, heat_map
 from skylane.monitor.view import (
     NAMES,
-    Alarm,
     DriftBlock,
+    Episode,
     Figures,
     Measured,
     ModelView,
     block_text,
+    episodes,
     instant_text,
     interval_text,
     measure_text,
+    period_text,
     share_text,
 )
 from skylane.version import __version__
@@ -27,6 +29,7 @@ from skylane.version import __version__
 STYLE: Final = files("skylane.monitor.page").joinpath("style.css").read_text("utf-8")
 RELOAD_S: Final = 60
 """How often a served page is loaded again."""
+CURRENT: Final = ' aria-current="page"'
 BLOCKS_SHOWN: Final = 120
 SEGMENTS_SHOWN: Final = 12
 ALARMS_SHOWN: Final = 20
@@ -36,7 +39,7 @@ VALUES_SHOWN: Final = 60
 def page(
     views: Sequence[ModelView], *, chosen: str | None = None, served: bool = False, blocks: int = BLOCKS_SHOWN
 ) -> str:
-    """The document. `served`: with links to the other models, of which one is chosen; else all models, one below another."""
+    """The document. `served`: with links to the other models, of which one is chosen; else all, one below another."""
     shown = [view for view in views if not served or view.model == (chosen or views[0].model)]
     reload = f'<meta http-equiv="refresh" content="{RELOAD_S}">' if served else ""
     body = "".join(_model(view, blocks, alone=served or len(shown) == 1) for view in shown)
@@ -59,7 +62,7 @@ def _about(shown: Sequence[ModelView]) -> str:
 def _links(views: Sequence[ModelView], shown: Sequence[ModelView]) -> str:
     current = {view.model for view in shown}
     models = "".join(
-        f'<a href="?model={escape(view.model)}"{" aria-current=page" * (view.model in current)}>{escape(view.model)}</a>'
+        f'<a href="?model={escape(view.model)}"{CURRENT * (view.model in current)}>{escape(view.model)}</a>'
         for view in views
     )
     return f'<nav aria-label="Models">{models}<a href="/metrics">Metrics</a><a href="/api/models">JSON</a></nav>'
@@ -98,7 +101,7 @@ def _tiles(view: ModelView) -> str:
     tiles = [
         ("Rows", f"{sum(each.rows for each in view.blocks):,}", f"in {len(view.blocks)} blocks"),
         ("Labels of the last block", known, last.words if last else ""),
-        (_name(view, view.headline), measure_text(view.headline, headline.will_be), headline.unsure or f"95 %: {interval_text(view.headline, headline)}"),
+        (_name(view, view.headline), measure_text(view.headline, headline.will_be), _unsure(view, headline)),
         ("Skill", "–" if skill is None else f"{skill * 100:.1f} %", "less loss than always the base rate"),
         ("Alarms", f"{len(view.alarms)}", f"{len(recent)} in the last block"),
     ]  # fmt: skip
@@ -107,6 +110,10 @@ def _tiles(view: ModelView) -> str:
         for name, value, words in tiles
     )
     return f'<section class="tiles" aria-label="Overview"><dl>{made}</dl></section>'
+
+
+def _unsure(view: ModelView, measured: Measured) -> str:
+    return measured.unsure or f"95 %: {interval_text(view.headline, measured)}"
 
 
 def _overall(view: ModelView) -> Figures | None:
@@ -129,8 +136,10 @@ def _curves(view: ModelView, blocks: int) -> str:
             continue
         points = [_point(view, each, measure, each.block in alarms) for each in shown]
         caption = (
-            f'<figcaption><b>{escape(_name(view, measure))}</b><span class="key looks">as it looks: labels so far</span>'
-            '<span class="key">as it will be: with the labels to come</span><span class="key interval">95 %</span></figcaption>'
+            f"<figcaption><b>{escape(_name(view, measure))}</b>"
+            '<span class="key looks">as it looks: labels so far</span>'
+            '<span class="key">as it will be: with the labels to come</span>'
+            '<span class="key interval">95 %</span></figcaption>'
         )
         figures += f"<figure>{caption}{curves(points, title=_name(view, measure) + ' in each block')}</figure>"
     sentences = [view.horizon, view.estimate, view.change]
@@ -149,21 +158,25 @@ def _point(view: ModelView, figures: Figures, measure: str, alarm: bool) -> Poin
 
 
 def _alarms(view: ModelView) -> str:
-    items = "".join(_alarm(view, alarm) for alarm in view.alarms[:ALARMS_SHOWN])
-    more = len(view.alarms) - ALARMS_SHOWN
-    if more > 0:
-        items += f'<li class="soft">and {more} earlier ones: `skylane drift {escape(view.model)}` lists all</li>'
+    found = episodes(view.alarms)
+    items = "".join(_alarm(view, episode) for episode in found[:ALARMS_SHOWN])
+    if len(found) > ALARMS_SHOWN:
+        more = len(found) - ALARMS_SHOWN
+        items += f'<li class="soft">and {more} earlier: <code>skylane drift {escape(view.model)}</code> lists all</li>'
     if not items:
-        items = '<li class="good">No block raised an alarm.</li>'
+        ended = sum(block.closed for block in view.drift)
+        items = f'<li class="good">No alarm in {ended} blocks that have ended.</li>'
     notes = "".join(f"<li>{escape(note)}</li>" for note in view.notes)
     extra = f"<h2>What is no alarm</h2><ul>{notes}</ul>" if notes else ""
     return f"<section><h2>Alarms</h2><ol>{items}</ol>{extra}</section>"
 
 
-def _alarm(view: ModelView, alarm: Alarm) -> str:
+def _alarm(view: ModelView, episode: Episode) -> str:
+    count = f' <span class="soft">{episode.blocks} blocks</span>' if episode.blocks > 1 else ""
     return (
-        f'<li class="alarm"><time>{block_text(alarm.block, view.block_us)}</time><b>version {alarm.version}</b> '
-        f"{escape(alarm.words)}</li>"
+        f'<li class="alarm"><time>{period_text(episode, view.block_us)}</time>'
+        f"<b>version {episode.first.version}</b>{count} "
+        f"{escape(episode.first.words)}</li>"
     )
 
 
@@ -175,7 +188,8 @@ def _drift(view: ModelView, blocks: int) -> str:
         '<figcaption><b>Columns × blocks</b><span class="key shade q">as in the reference</span>'
         '<span class="key shade near">unusual</span><span class="key shade over">part of an alarm</span></figcaption>'
     )
-    return f"<section><h2>Drift of the inputs and answers</h2><figure>{keys}{heat_map(order, [b.block for b in shown], cells)}</figure></section>"
+    drawn = heat_map(order, [block.block for block in shown], cells)
+    return f"<section><h2>Drift of the inputs and answers</h2><figure>{keys}{drawn}</figure></section>"
 
 
 def _order(blocks: Iterable[DriftBlock]) -> list[str]:
@@ -220,7 +234,7 @@ def _versions(view: ModelView) -> str:
         values = [_number(measure_text(name, each.measures.get(name, Measured()).will_be)) for name in measures]
         rows.append(
             [_text(f"{each.version}{f', arm {each.arm}' if each.arm else ''}"), _number(f"{each.rows:,}"), *values,
-             _text(measured.unsure or f"95 %: {interval_text(view.headline, measured)}", soft=True)]
+             _text(_unsure(view, measured), soft=True)]
         )  # fmt: skip
     head = [("Version", ""), ("Rows", "n"), *((_name(view, name), "n") for name in measures), ("", "")]
     return f"<h2>Versions</h2>{_table(head, rows, 'Versions')}"
@@ -232,8 +246,9 @@ def _values(view: ModelView) -> str:
     for each in reversed(view.blocks[-VALUES_SHOWN:]):
         measured = each.measures.get(view.headline, Measured())
         rows.append(
-            [_text(block_text(each.block or 0, view.block_us)), _number(f"{each.rows:,}"), _number(f"{each.labelled:,}"),
-             _number(measure_text(view.headline, measured.looks)), _number(measure_text(view.headline, measured.will_be)),
+            [_text(block_text(each.block or 0, view.block_us)), _number(f"{each.rows:,}"),
+             _number(f"{each.labelled:,}"), _number(measure_text(view.headline, measured.looks)),
+             _number(measure_text(view.headline, measured.will_be)),
              _number(interval_text(view.headline, measured)), _text(each.words, soft=True)]
         )  # fmt: skip
     names = ("Block", "Rows", "Labels", "As it looks", "As it will be", "95 %", "")
@@ -260,7 +275,8 @@ def _table(head: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], label
     )
     body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
     return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(label)}"><table><thead><tr>{names}</tr></thead>'
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(label)}"><table>'
+        f"<thead><tr>{names}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
 
