@@ -84,7 +84,7 @@ def test_without_rows_it_says_how_they_come() -> None:
 
 def test_of_several_models_the_page_shows_one_and_the_report_all() -> None:
     views = [view("first"), view("second")]
-    assert 'href="?model=second" aria-current=page' in page(views, chosen="second", served=True)
+    assert 'href="?model=second" aria-current="page"' in page(views, chosen="second", served=True)
     assert all(f"<h2>{model}</h2>" in page(views) for model in ("first", "second"))
 
 

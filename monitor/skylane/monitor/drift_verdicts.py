@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -33,16 +34,6 @@ def restored(content: bytes | None, reference: Reference) -> BlockStatistics | N
     if content is None or content[:FINGERPRINT_BYTES] != fingerprint(reference):
         return None
     return BlockStatistics.decode(content[FINGERPRINT_BYTES:])
-
-
-def verdict_of(state: State, model: str, version: int, block: int, reference: Reference) -> Verdict | None:
-    """Judge a block by the ones before it; None if it was measured against another reference."""
-    current = restored(state.inputs(model, version, block), reference)
-    if current is None:
-        return None
-    before = [each for each in state.input_blocks(model, version) if each < block][-HISTORY:]
-    history = [restored(state.inputs(model, version, each), reference) for each in before]
-    return judge([each for each in history if each is not None], current, reference)
 
 
 def as_json(verdict: Verdict, rows: int, *, closed: bool, block_name: str) -> dict[str, Any]:
@@ -118,11 +109,20 @@ def update(
     state: State, model: str, version: int, blocks: Sequence[int], reference: Reference, *, block_us: int, now: int
 ) -> None:
     """Judge blocks anew, and report those that have ended. A report stays as it was first written."""
+    present = state.input_blocks(model, version)
+    measured: dict[int, BlockStatistics | None] = {}
     for block in blocks:
-        verdict = verdict_of(state, model, version, block, reference)
-        current = restored(state.inputs(model, version, block), reference)
-        if verdict is None or current is None:
+        place = bisect_left(present, block)
+        wanted = present[max(0, place - HISTORY) : place + 1]
+        measured = {each: measured[each] for each in wanted if each in measured}
+        for each in wanted:
+            if each not in measured:
+                measured[each] = restored(state.inputs(model, version, each), reference)
+        current = measured[block]
+        if current is None:
             continue
+        history = [each for each in map(measured.get, wanted[:-1]) if each is not None]
+        verdict = judge(history, current, reference)
         closed = now >= block + block_us
         value = as_json(verdict, current.count, closed=closed, block_name=block_text(block, block_us))
         state.set_derived(model, KIND, version, block, value)
