@@ -2,7 +2,8 @@
 
 Rows of one day share a day's weather: over the flights the variance of a mean is 20 to 29 times what independent rows
 would give. So whole blocks are drawn, not rows. The bootstrap is studentised (Efron and Tibshirani, 1993, chapter
-12.5): percentiles of the metric itself cover too rarely at 30 skewed blocks.
+12.5): percentiles of the metric itself cover too rarely at 30 skewed blocks. Neighbouring blocks are alike as well
+(the daily log loss of the flights has an autocorrelation of 0.49), and for that the interval is widened.
 """
 
 import math
@@ -20,6 +21,7 @@ from skylane.statistics.performance.sums import ERROR_BITS, RegressionSums
 BLOCKS_MIN: Final = 14
 LEVEL: Final = 0.95
 REPLICATES: Final = 1999
+_CORRELATION_MAX: Final = 0.9
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def block_interval(
     level: float = LEVEL,
     replicates: int = REPLICATES,
 ) -> Interval:
-    """Interval of a metric (`metric_names`) over these blocks, one `Sums` each, in any order.
+    """Interval of a metric (`metric_names`) over these blocks, one `Sums` each, in the order of time.
 
     Below 14 blocks with labels there is none, and `reason` says so. O(replicates × blocks × columns).
     """
@@ -65,6 +67,7 @@ def block_interval(
     error = float(_standard_errors(measure, columns, np.ones((1, len(filled))))[0])
     if not math.isfinite(estimate) or not math.isfinite(error):
         return Interval(estimate, None, None, level, rows, len(filled), None, "one of the classes has not come yet")
+    error *= serial_widening(influences(measure, columns))
     low, high = _studentised(measure, columns, estimate, error, generator, level, replicates)
     effective = _effective_rows(filled, measure, rows, error)
     return Interval(estimate, low, high, level, rows, len(filled), effective, None)
@@ -73,6 +76,22 @@ def block_interval(
 def influences(measure: BlockMetric, columns: Floats) -> Floats:
     """What each block adds to the metric's deviation: (blocks,), sums to 0."""
     return np.asarray((columns @ measure.gradient(columns.sum(axis=0, keepdims=True)).T)[:, 0])
+
+
+def serial_widening(pulls: Floats) -> float:
+    """Factor for the standard error because neighbouring blocks are alike; never below 1.
+
+    `pulls` (blocks,) are influences in the order of time. If each block remembers the one before with correlation ρ,
+    the variance of a mean is (1 + ρ) / (1 − ρ) times that of independent blocks. The estimate of ρ is too low by
+    about (1 + 4ρ) / blocks (Marriott and Pope, 1954), which is added.
+    """
+    deviations = pulls - pulls.mean()
+    square = float(deviations @ deviations)
+    if square == 0:
+        return 1.0
+    correlation = float(deviations[1:] @ deviations[:-1]) / square
+    correlation = min(correlation + (1 + 4 * correlation) / len(pulls), _CORRELATION_MAX)
+    return math.sqrt(max(1.0, (1 + correlation) / (1 - correlation)))
 
 
 def _standard_errors(measure: BlockMetric, columns: Floats, drawn: Floats) -> Floats:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from skylane.statistics.performance import metrics, replays
 from skylane.statistics.performance.horizon import TimedRows
 from skylane.statistics.performance.metrics import Floats, Labels
-from skylane.statistics.performance.replays import REPLAYS, REPLAYS_MIN, Predictive, Tail, Windows, predictive
+from skylane.statistics.performance.replays import REPLAYS, REPLAYS_MIN, Tail, Windows, ends, predictive
 
 _SCORE_MARGIN: Final = 1e-3
 _STEPS: Final = 80
@@ -91,19 +91,17 @@ def nowcast(
             level,
         )
     state = _state(rows, labels, scores, found, past)
-    reason = None
-    draws = Predictive(np.zeros(1), 0.0, 0.0)
+    reason, draws, label = None, None, labels[found.index]
     if found.count - 1 >= REPLAYS_MIN:
-        shifts = _replayed_shifts(rows, labels, found, state, now)
-        draws = predictive(shifts[1:], state.shift[1:], float(state.shift[0]), level)
+        open_then = ~found.known & (rows.known_at[found.index] <= now)
+        shifts = _replayed_shifts(label, open_then, found, state)
+        draws = predictive(shifts[1:], state.shift[1:], float(state.shift[0]))
     else:
         reason = f"an interval needs {REPLAYS_MIN} earlier blocks with complete labels, and there are {found.count - 1}"
-    figures = {
-        name: _figure(
-            labels[found.index][own], state, own, found.known[own], zero[own], one[own], draws, reason is None
-        )
-        for name, (zero, one) in losses.items()
-    }
+    figures = {}
+    for name, loss in losses.items():
+        missed = np.zeros(1) if draws is None else _missed(label, loss, open_then, shifts, found, state)[1:]
+        figures[name] = _figure(label, loss, state, found, draws, missed, level)
     to_come = _to_come(state.weight[own], found.known[own], state.ever[own])
     return Nowcast(int(own.sum()), int(found.known[own].sum()), to_come, figures, found.count - 1, level, reason)
 
@@ -170,11 +168,10 @@ def recalibration(labels: Labels, log_odds: Floats, weights: Floats) -> tuple[fl
     return float(beta[0]), float(beta[1])
 
 
-def _replayed_shifts(rows: TimedRows, labels: Labels, found: Windows, state: _State, now: float) -> Floats:
+def _replayed_shifts(label: Labels, open_then: NDArray[np.bool_], found: Windows, state: _State) -> Floats:
     """The further shift with which expected and real number of class 1 agree among the unknown: (windows,)."""
-    open_then = ~found.known & (rows.known_at[found.index] <= now) & (found.window > 0)
     weight = state.weight * open_then
-    real = found.total(weight * (labels[found.index] == 1))
+    real = found.total(weight * (label == 1))
     shift = np.zeros(found.count)
     for _ in range(_STEPS):
         expected = _sigmoid(state.log_odds + shift[found.window])
@@ -186,34 +183,53 @@ def _replayed_shifts(rows: TimedRows, labels: Labels, found: Windows, state: _St
     return shift
 
 
-def _figure(
-    labels: Labels,
+def _missed(
+    label: Labels,
+    loss: tuple[Floats, Floats],
+    open_then: NDArray[np.bool_],
+    shifts: Floats,
+    found: Windows,
     state: _State,
-    own: NDArray[np.bool_],
-    known: NDArray[np.bool_],
-    zero: Floats,
-    one: Floats,
-    draws: Predictive,
-    bounded: bool,
+) -> Floats:
+    """Mean loss of the unknown rows beyond what the right shift explains: (windows,)."""
+    zero, one = loss
+    weight = state.weight * open_then
+    expected = zero + _sigmoid(state.log_odds + shifts[found.window]) * (one - zero)
+    real = np.where(label == 1, one, zero)
+    return found.total(weight * (real - expected)) / np.maximum(found.total(weight), 1e-300)
+
+
+def _figure(
+    label: Labels,
+    loss: tuple[Floats, Floats],
+    state: _State,
+    found: Windows,
+    draws: Floats | None,
+    missed: Floats,
+    level: float,
 ) -> Corrected:
-    """Known rows count as they are, the others by their expected loss, for each shift that the replays suggest."""
-    weight, odds = state.weight[own], state.log_odds[own][~known]
-    known_loss = float((weight * np.where(labels == 1, one, zero))[known].sum())
-    known_weight = float(weight[known].sum())
-    open_weight = (weight * state.ever[own])[~known]
-    zero, one = zero[~known], one[~known]
-
-    def at(shifts: Floats) -> Floats:
-        chance = _sigmoid(odds[:, None] + shifts)
-        losses = known_loss + open_weight @ (zero[:, None] + chance * (one - zero)[:, None])
-        return np.asarray(losses / (known_weight + open_weight.sum()))
-
+    """Known rows count as they are, the others by their expected loss, once for each error that the replays suggest."""
+    known, still = (found.window == 0) & found.known, (found.window == 0) & ~found.known
+    known_loss = float((state.weight * np.where(label == 1, loss[1], loss[0]))[known].sum())
+    known_weight = float(state.weight[known].sum())
     raw = known_loss / known_weight if known_weight else math.nan
-    if not known_weight + open_weight.sum():
+    weight, odds, zero, one = (
+        state.weight[still] * state.ever[still],
+        state.log_odds[still],
+        loss[0][still],
+        loss[1][still],
+    )
+    total = known_weight + float(weight.sum())
+    if not total:
         return Corrected(raw, math.nan, None, None)
-    ends = np.sort(at(np.array([draws.low, draws.high])))
-    low, high = (float(ends[0]), float(ends[1])) if bounded else (None, None)
-    return Corrected(raw, float(at(draws.draws).mean()), low, high)
+    chance = _sigmoid(odds[:, None] + (np.zeros(1) if draws is None else draws))
+    losses = known_loss + weight @ (zero[:, None] + chance * (one - zero)[:, None]) + weight.sum() * missed
+    least, most = (known_loss + float(weight @ bound(zero, one)) for bound in (np.minimum, np.maximum))
+    figures = np.clip(losses, least, most) / total
+    if draws is None:
+        return Corrected(raw, float(figures.mean()), None, None)
+    low, high = ends(figures, level)
+    return Corrected(raw, float(figures.mean()), max(low, least / total), min(high, most / total))
 
 
 def _without_past(found: Windows, losses: Mapping[str, Floats], level: float) -> Nowcast:

@@ -13,7 +13,7 @@ from skylane.statistics.performance import replays
 from skylane.statistics.performance.horizon import TimedRows
 from skylane.statistics.performance.metrics import Floats
 from skylane.statistics.performance.nowcast import Corrected, Nowcast
-from skylane.statistics.performance.replays import REPLAYS, REPLAYS_MIN, Tail, predictive
+from skylane.statistics.performance.replays import REPLAYS, REPLAYS_MIN, Tail, ends, predictive
 
 
 def nowcast_mean(
@@ -73,7 +73,6 @@ def nowcast_mean(
         reason = f"an interval needs {REPLAYS_MIN} earlier blocks with complete labels, and there are {usable.sum()}"
         corrected = Corrected(raw, float(figure(np.zeros(1))[0]), None, None)
         return Nowcast(*counts, to_come, {"mean": corrected}, int(usable.sum()), level, reason)
-    draws = predictive(missed[usable], signals[usable], float(signals[0]), level)
-    low, high = figure(np.array([draws.low, draws.high]))
-    corrected = Corrected(raw, float(figure(draws.draws).mean()), float(low), float(high))
+    draws = figure(predictive(missed[usable], signals[usable], float(signals[0])))
+    corrected = Corrected(raw, float(draws.mean()), *ends(draws, level))
     return Nowcast(*counts, to_come, {"mean": corrected}, int(usable.sum()), level, None)

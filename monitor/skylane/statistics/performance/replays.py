@@ -121,20 +121,11 @@ class _Sorted:
         return np.asarray(self._sums[:, -1:] - self._sums[:, position])
 
 
-@dataclass(frozen=True)
-class Predictive:
-    """The error that the current window may have: one value per replay, and its two ends."""
+def predictive(errors: Floats, signals: Floats, signal: float) -> Floats:
+    """Errors that the current window may have, one per replay, from the replays' errors and early signals: all (n,).
 
-    draws: Floats
-    low: float
-    high: float
-
-
-def predictive(errors: Floats, signals: Floats, signal: float, level: float) -> Predictive:
-    """Distribution of the next error, from those of the replays (n,) and what each showed early (n,).
-
-    A line is fitted from early signal to error; the draws are its value at `signal` plus each residual, leave-one-out
-    scaled. The ends are order statistics, or Student's t while there are too few replays for those.
+    A line is fitted from early signal to error; the draws are its value at `signal` plus each residual, scaled as if
+    its own replay had been left out.
     """
     ones = np.column_stack([np.ones(len(errors)), signals - signals.mean()])
     inverse = np.linalg.inv(ones.T @ ones + np.diag([0.0, 1e-9]))
@@ -142,12 +133,15 @@ def predictive(errors: Floats, signals: Floats, signal: float, level: float) -> 
     leverage = np.einsum("ij,jk,ik->i", ones, inverse, ones)
     here = np.array([1.0, signal - signals.mean()])
     centre, spread = float(here @ inverse @ ones.T @ errors), math.sqrt(1 + float(here @ inverse @ here))
-    draws = centre + spread * residuals / np.sqrt(np.maximum(1 - leverage, 1e-6))
-    count = len(errors)
+    return np.asarray(centre + spread * residuals / np.sqrt(np.maximum(1 - leverage, 1e-6)))
+
+
+def ends(draws: Floats, level: float) -> tuple[float, float]:
+    """Interval of a value of which `draws` (n,) is a sample: order statistics, or Student's t while n is too small."""
+    count = len(draws)
     rank = (count + 1) * (1 - level) / 2
-    if rank >= 1:
-        low, high = np.interp([rank, count + 1 - rank], np.arange(1, count + 1), np.sort(draws))
-    else:
-        wide = t_quantile((1 + level) / 2, count - 2) * spread * math.sqrt(float(residuals @ residuals) / (count - 2))
-        low, high = centre - wide, centre + wide
-    return Predictive(draws, float(low), float(high))
+    if rank < 1:
+        wide = t_quantile((1 + level) / 2, count - 2) * float(draws.std(ddof=2))
+        return float(draws.mean()) - wide, float(draws.mean()) + wide
+    low, high = np.interp([rank, count + 1 - rank], np.arange(1, count + 1), np.sort(draws))
+    return float(low), float(high)

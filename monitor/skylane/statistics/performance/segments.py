@@ -13,7 +13,7 @@ import numpy as np
 
 from skylane.statistics.performance.block_metrics import Sums, metric_of
 from skylane.statistics.performance.exact_sums import as_float
-from skylane.statistics.performance.intervals import BLOCKS_MIN, influences
+from skylane.statistics.performance.intervals import BLOCKS_MIN, influences, serial_widening
 from skylane.statistics.performance.metrics import Floats
 from skylane.statistics.performance.student import t_quantile
 
@@ -88,7 +88,8 @@ def _compared(
     rows, weight = sum(sums.rows for sums in mine.values()), sum(as_float(sums.weight) for sums in mine.values())
     worse_by = sign * (value - rest)
     low, high, reason = None, None, None
-    error = math.sqrt(float(((pulls - rest_pulls) ** 2).sum()) * len(mine) / max(1, len(mine) - 1))
+    pulls = pulls - rest_pulls
+    error = math.sqrt(float((pulls**2).sum()) * len(mine) / max(1, len(mine) - 1)) * serial_widening(pulls)
     if len(mine) < BLOCKS_MIN:
         reason = f"an interval needs {BLOCKS_MIN} blocks with labels, and there are {len(mine)}"
     elif not math.isfinite(worse_by) or not math.isfinite(error):

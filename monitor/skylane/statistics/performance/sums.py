@@ -54,7 +54,7 @@ class ClassificationSums:
 
     @classmethod
     def of(cls, labels: Labels, probabilities: NDArray[Any], weights: Floats | None = None) -> Self:
-        """Sums of these rows; labels, probabilities and weights as in `metrics`. Raises ValueError if they do not fit."""
+        """Sums of rows; labels, probabilities and weights as in `metrics`. Raises ValueError if they do not fit."""
         given = as_matrix(probabilities)
         weight = np.ones(len(labels)) if weights is None else np.asarray(weights, np.float64)
         _check_rows(labels, given, weight)
