@@ -198,6 +198,11 @@ def decode(content: bytes, name: str = REFERENCE_FILE) -> Reference:
         raise BrokenVersion(f"{name}: {error}{advice}") from error
 
 
+def with_identity(reference: Reference, identity: str) -> Reference:
+    """The same reference, of the version with this identity."""
+    return msgspec.structs.replace(reference, identity=identity)
+
+
 def beside(version: Path) -> Path:
     """Where the reference of a version that was published without one lies: models/wine/3.reference.json."""
     if not re.fullmatch(r"[1-9][0-9]*", version.name):

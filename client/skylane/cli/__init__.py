@@ -23,6 +23,7 @@ MODULES: Final = {
     "token": "skylane.server.auth.cli",
     "convert": "skylane.convert.command",
     "import": "skylane.convert.importing.command",
+    "profile": "skylane.convert.importing.profiling",
     "models copy": "skylane.convert.importing.copying",
     "models diff": "skylane.cli.diff",
     "top": "skylane.cli.top",

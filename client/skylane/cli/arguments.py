@@ -86,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("drift", help="show whether a model's inputs are like its reference", add_help=False)
     commands.add_parser("bench", help="load-test a server and write a report", add_help=False)
     commands.add_parser("convert", help="turn a pipeline into a published model", add_help=False)
+    commands.add_parser("profile", help="add what drift is judged by to a published version", add_help=False)
     commands.add_parser("import", help="publish ONNX files, Triton repositories, MLflow models", add_help=False)
     _add_models(commands)
     _add_predict(commands)

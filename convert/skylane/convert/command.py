@@ -15,6 +15,7 @@ from skylane.convert.loading.rows_file import holds_rows, read_sample
 from skylane.convert.loading.sandbox import how_loaded, run_apart
 from skylane.convert.publishing.publish import convert_pipeline
 from skylane.convert.publishing.store import versions
+from skylane.convert.publishing.times import block_seconds
 from skylane.convert.verification.batch_mix import batches_of
 from skylane.convert.verification.choose import preset_of
 from skylane.convert.verification.target import check_target
@@ -93,6 +94,9 @@ def _run(arguments: argparse.Namespace, reporter: Reporter) -> None:
             rows,
             target=target,
             training=_training_rows(arguments.training, loaded.estimator),
+            times=arguments.time,
+            timezone=arguments.timezone,
+            block=arguments.block,
             tolerance=arguments.tolerance,
             quantize=arguments.quantize,
             batches=arguments.batches,
@@ -207,6 +211,17 @@ def _add_record(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the training data: its SHA-256 and, for drift detection, histograms of its columns are recorded",
     )
+    record.add_argument(
+        "--time",
+        metavar="COLUMN",
+        help="the column of the training data (of the held-out rows without it) that says when each row happened; "
+        "drift is then judged by what blocks of time of these rows look like",
+    )
+    record.add_argument("--timezone", metavar="ZONE", help="of times without one, such as Europe/Zurich or UTC")
+    record.add_argument(
+        "--block", type=_checked(block_seconds), default="1d", metavar="LENGTH",
+        help="length of a block: 1d (the default), 6h, 15m",
+    )  # fmt: skip
     record.add_argument(
         "--metric",
         type=_metric,

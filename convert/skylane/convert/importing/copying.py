@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 import skylane.convert.publishing.card as card
+from skylane import reference as references
 from skylane.convert.errors import BadArgument, ConversionError, Unreadable
 from skylane.convert.publishing.store import outcome, put, put_as, versions
 from skylane.manifest import MANIFEST_FILE, MODEL_FILE, BrokenVersion, Manifest, Origin, decode, verify_files
@@ -50,23 +51,25 @@ def copy(repository: Path, source: str, name: str, version: int | None = None) -
     `source` is a model's name, for its newest version, or name/version. Raises ConversionError.
     """
     versions(repository, name)  # an invalid name fails before the work, not after it
-    original, graph = _read(repository, source)
+    directory = version_of(repository, source)
+    original, graph = read_version(directory)
+    reference = _reference(directory, original.identity)
     origin = Origin(model=original.model, version=original.version, identity=original.identity)
     lineage = msgspec.structs.replace(original.lineage, copied_from=(*original.lineage.copied_from, origin))
     manifest = msgspec.structs.replace(original, model=name, version=version or 1, lineage=lineage)
     if version is None:
-        number, path, created = put(repository, graph, manifest, card.page, again=True)
+        number, path, created = put(repository, graph, manifest, card.page, again=True, reference=reference)
     else:
         number = version
-        path, created = put_as(repository, graph, manifest, card.page)
+        path, created = put_as(repository, graph, manifest, card.page, reference=reference)
     text = f"{original.model} version {original.version}: {outcome(created=created)} {name} version {number} in {path}"
     if (repository / original.model / POLICY).exists() and not (repository / name / POLICY).exists():
         text += f"\n{name} has no {POLICY}, so the defaults apply; that of {original.model} was not copied"
     return text
 
 
-def _read(repository: Path, source: str) -> tuple[Manifest, bytes]:
-    """A published version and its graph, verified."""
+def version_of(repository: Path, source: str) -> Path:
+    """Directory of a version by "wine/3", or of the newest by "wine". Raises BadArgument or Unreadable."""
     name, slash, number = source.partition("/")
     if slash and not re.fullmatch(r"[1-9][0-9]*", number):
         raise BadArgument(f"{source!r}: expected a model's name, or name/version such as wine/3")
@@ -77,12 +80,25 @@ def _read(repository: Path, source: str) -> tuple[Manifest, bytes]:
     if version not in published:
         existing = ", ".join(map(str, sorted(published)))
         raise Unreadable(f"{repository / name}: there is no version {version}, only {existing}")
-    directory = published[version]
+    return published[version]
+
+
+def read_version(directory: Path) -> tuple[Manifest, bytes]:
+    """A published version and its graph, verified. Raises Unreadable."""
     try:
         verify_files(directory)
         return decode((directory / MANIFEST_FILE).read_bytes()), (directory / MODEL_FILE).read_bytes()
     except (BrokenVersion, OSError) as error:
         raise Unreadable(f"{directory}: {error}") from error
+
+
+def _reference(directory: Path, identity: str) -> bytes | None:
+    """The content of a version's reference, in it or beside it."""
+    try:
+        reference = references.read(directory, identity)
+    except BrokenVersion as error:
+        raise Unreadable(f"{directory}: {error}") from error
+    return None if reference is None else references.encode(reference)
 
 
 def _parser() -> argparse.ArgumentParser:

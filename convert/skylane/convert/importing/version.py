@@ -221,11 +221,11 @@ def _profile(
             continue
         flat = array.reshape(len(array), -1)
         for index in range(flat.shape[1]):
-            seen[named.get((spec.name, index)) or _place(inputs, spec, index)] = flat[:, index]
+            seen[named.get((spec.name, index)) or place_name(inputs, spec, index)] = flat[:, index]
     return profile_of_tensors(seen, omitted, _answers(verified.session, arrays, len(places)), outputs)
 
 
-def _place(inputs: Sequence[TensorSpec], spec: TensorSpec, index: int) -> str:
+def place_name(inputs: Sequence[TensorSpec], spec: TensorSpec, index: int) -> str:
     """What a column without a name is called."""
     if spec.shape[1:] in ((), (1,)):
         return spec.name

@@ -1,6 +1,7 @@
 """Rows and the graph's answers to them → a profile that is small enough to ship. Pure but for the run it is given."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -32,6 +33,17 @@ ANSWERED_ROWS: Final = 20_000
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 
+@dataclass(frozen=True)
+class Profiled:
+    """A profile, and the answers that it was made from."""
+
+    profile: Profile
+    answered: Array
+    """(m,) int64: places of the rows that the graph answered."""
+    answers: Mapping[str, Array]
+    """Output → its values for them."""
+
+
 def profile(
     layout: Layout,
     frame: pd.DataFrame,
@@ -39,13 +51,14 @@ def profile(
     outputs: Sequence[OutputSpec],
     run: Run,
     of: Literal["training", "held-out"],
-) -> Profile:
+) -> Profiled:
     """Histograms of every column, and of what the graph answers to rows from all over the frame."""
     columns = layout.columns[:COLUMNS_MAX]
     bins = max(BINS_MIN, min(BINS_MAX, BINS_TOTAL // max(len(columns), 1)))
-    asked = _spread(_accepted(layout, frame), ANSWERED_ROWS)
+    places = _spread(_accepted(layout, frame), ANSWERED_ROWS)
+    asked = frame.iloc[places]
     answered = _answers(layout, asked, numbers, run) if len(asked) else {}
-    return Profile(
+    made = Profile(
         of=of,
         rows=len(frame),
         columns={column.name: _column(column, frame[column.name], bins) for column in columns},
@@ -54,6 +67,7 @@ def profile(
         labels=_labels(answered, outputs),
         answers=_numbers(answered, outputs),
     )
+    return Profiled(made, places, answered)
 
 
 def profile_of_tensors(
@@ -80,17 +94,17 @@ def profile_of_tensors(
     )
 
 
-def _accepted(layout: Layout, frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows without gaps where the server would refuse them."""
+def _accepted(layout: Layout, frame: pd.DataFrame) -> Array:
+    """Places of the rows without gaps where the server would refuse them."""
     refusing = [column.name for column in layout.columns if column.missing is None]
-    return frame[frame[refusing].notna().all(axis=1)]
+    return np.flatnonzero(frame[refusing].notna().all(axis=1).to_numpy())
 
 
-def _spread(frame: pd.DataFrame, rows_max: int) -> pd.DataFrame:
-    """So many rows at most, from all over the frame."""
-    if len(frame) <= rows_max:
-        return frame
-    return frame.iloc[np.linspace(0, len(frame) - 1, rows_max).astype(int)]
+def _spread(places: Array, rows_max: int) -> Array:
+    """So many places at most, from all over."""
+    if len(places) <= rows_max:
+        return places
+    return np.asarray(places[np.linspace(0, len(places) - 1, rows_max).astype(int)])
 
 
 def quantile_bins(values: Array, bins: int) -> Bins | None:

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 import skylane.convert.publishing.card as card
+from skylane import reference as references
 from skylane.convert.errors import BadArgument, BadRows
 from skylane.convert.export.explain import explained
 from skylane.convert.inspection.schema import Array, Layout, dense, infer
@@ -18,15 +19,20 @@ from skylane.convert.loading.rows_file import near
 from skylane.convert.publishing import lineage
 from skylane.convert.publishing.conversion import Conversion, Say, convert, with_newest
 from skylane.convert.publishing.describe import describe
-from skylane.convert.publishing.profile import profile
+from skylane.convert.publishing.profile import Profiled, profile
+from skylane.convert.publishing.reference import importances_of, reliability_of
+from skylane.convert.publishing.reference import reference as reference_of
 from skylane.convert.publishing.report import as_text
-from skylane.convert.publishing.store import numbered, put, read, versions
+from skylane.convert.publishing.store import has_reference, numbered, put, put_reference, read, versions
+from skylane.convert.publishing.times import block_seconds, seconds_of
 from skylane.convert.verification.batch_mix import batches_of
 from skylane.convert.verification.choose import Quantize, preset_of
+from skylane.convert.verification.gate import CHUNK_ROWS
 from skylane.convert.verification.interface import published_contract
 from skylane.convert.verification.target import check_target
 from skylane.manifest import Candidate, Lineage, Manifest
 from skylane.profile import Profile
+from skylane.reference import Reference, Reliability
 
 Rows = pd.DataFrame | Array
 
@@ -61,6 +67,8 @@ class Report:
     conversion: Conversion
     lineage: Lineage
     profile: Profile
+    reference: Reference | None = None
+    """What drift is judged by; None if the times of the rows were not given."""
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -92,7 +100,12 @@ class Report:
         conversion = self.conversion if newest is None else with_newest(self.conversion, published_contract(newest))
         manifest = describe(conversion, name, self.lineage, self.profile)
         graph = conversion.tried[conversion.chosen].built.content
-        version, path, created = put(repository, graph, manifest, card.page)
+        reference = None
+        if self.reference is not None:
+            reference = references.encode(references.with_identity(self.reference, manifest.identity))
+        version, path, created = put(repository, graph, manifest, card.page, reference=reference)
+        if reference is not None and not created and not has_reference(path):
+            put_reference(path, reference)
         return Published(version, path, created, numbered(manifest, version), conversion, newest if created else None)
 
     def _repr_html_(self) -> str:
@@ -117,6 +130,9 @@ def convert_pipeline(
     pipeline_sha256: str | None = None,
     loaded: str | None = None,
     force: bool = False,
+    times: "Array | pd.Series[Any] | str | None" = None,
+    timezone: str | None = None,
+    block: str = "1d",
     say: Say = lambda _: None,
 ) -> Report:
     """Convert a fitted estimator and verify it on held-out rows. Nothing is written before `Report.publish`.
@@ -127,14 +143,18 @@ def convert_pipeline(
     without them, of the held-out rows. `tolerance` is "exact", "close" or "quantized"; "quantized:0.01" lets it cost so
     much of accuracy or R². `quantize` is "auto", "never" or "require". `batches` are the sizes that callers send,
     "1,64" or with shares "1:80,64:20": the fastest graph for them is chosen. `metrics` are the task's own figures, for
-    the record, as are the sums and `loaded`, how the pipeline came into memory. `say` is called
-    with a description of each step as it begins. Takes seconds; raises ConversionError.
+    the record, as are the sums and `loaded`, how the pipeline came into memory. `times` are those of the training rows,
+    or of the held-out rows without such, or the name of a column there: with them the version gets a reference by which
+    drift is judged in blocks of the length `block`; times without a zone need `timezone`. `say` is called with a
+    description of each step as it begins. Takes seconds; raises ConversionError.
     """
     _check(quantize, data_sha256)
     preset, max_metric_drop = preset_of(tolerance)
     sizes = batches_of(batches)
+    block_s = block_seconds(block)
     rows, truth = _split_target(dense(data), target)
     training = None if training is None else dense(training)
+    times_s = None if times is None else _times(rows if training is None else training, times, timezone)
     if isinstance(target, str):
         check_target(estimator, target)
     seen = None if training is None else _training(estimator, training)
@@ -152,6 +172,11 @@ def convert_pipeline(
         batches=sizes,
     )
     say("profiling the inputs")
+    profiled, layout, frame = _profile(conversion, seen)
+    reference = None
+    if times_s is not None:
+        say("measuring the blocks of the reference")
+        reference = _reference(conversion, profiled, layout, frame, times_s, block_s, truth)
     return Report(
         conversion,
         lineage.lineage(
@@ -162,7 +187,8 @@ def convert_pipeline(
             code=Path.cwd(),
             loaded=loaded or "it was in memory",
         ),
-        _profile(conversion, seen),
+        profiled.profile,
+        reference,
     )
 
 
@@ -190,7 +216,45 @@ def _training(estimator: Any, training: Rows) -> tuple[Layout, pd.DataFrame]:
         raise BadRows(f"training data: {error}") from error
 
 
-def _profile(conversion: Conversion, training: tuple[Layout, pd.DataFrame] | None) -> Profile:
+def _times(rows: Rows, times: "Array | pd.Series[Any] | str", timezone: str | None) -> Array:
+    """(n,) Unix time of each of the rows, in seconds. Raises BadRows."""
+    if isinstance(times, str):
+        if not isinstance(rows, pd.DataFrame) or times not in rows.columns:
+            known = list(map(str, rows.columns)) if isinstance(rows, pd.DataFrame) else []
+            raise BadRows(f"there is no column {times!r} to take the times from{near(times, known)}")
+        return seconds_of(rows[times], timezone, f"column {times!r}")
+    if len(times) != len(rows):
+        raise BadRows(f"there are {len(times)} times for {len(rows)} rows")
+    return seconds_of(times, timezone, "times")
+
+
+def _reference(
+    conversion: Conversion,
+    profiled: Profiled,
+    layout: Layout,
+    frame: pd.DataFrame,
+    times_s: Array,
+    block_s: float,
+    truth: Array | None,
+) -> Reference:
+    item, verdict = conversion.tried[conversion.chosen], conversion.verdicts[conversion.chosen]
+    batch, us = max((int(size), time) for size, time in verdict.latency_us.items())
+    asked, numbers, run, row_s = conversion.frame, item.built.numbers, item.session.named, us / batch / 1e6
+    importances = importances_of(conversion.layout, asked, numbers, verdict.outputs, run, row_s)
+    reliability: dict[str, Reliability] = {}
+    if truth is not None and conversion.task == "classifier":
+        kept = asked.head(CHUNK_ROWS * 8)
+        answers = item.session.named(conversion.layout.tensors(kept, numbers))
+        probabilities = next((answers[spec.name] for spec in verdict.outputs if spec.role == "probabilities"), None)
+        if probabilities is not None:
+            reliability = reliability_of(probabilities, truth[: len(kept)], verdict.outputs)
+    return reference_of(layout, frame, profiled, times_s, block_s, importances, reliability)
+
+
+def _profile(
+    conversion: Conversion, training: tuple[Layout, pd.DataFrame] | None
+) -> tuple[Profiled, Layout, pd.DataFrame]:
+    """The profile, and the layout and rows that it is of."""
     item, layout, frame = conversion.tried[conversion.chosen], conversion.layout, conversion.frame
     if training is not None:
         seen, frame = training
@@ -200,14 +264,8 @@ def _profile(conversion: Conversion, training: tuple[Layout, pd.DataFrame] | Non
                     f"training data: column {here.name!r} holds {there.kind}s, but {here.kind}s in the held-out rows"
                 )
     outputs = conversion.verdicts[conversion.chosen].outputs
-    return profile(
-        layout,
-        frame,
-        item.built.numbers,
-        outputs,
-        item.session.named,
-        "held-out" if training is None else "training",
-    )
+    of: Literal["held-out", "training"] = "held-out" if training is None else "training"
+    return profile(layout, frame, item.built.numbers, outputs, item.session.named, of), layout, frame
 
 
 def _flat(candidate: Candidate) -> dict[str, Any]:

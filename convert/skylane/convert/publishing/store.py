@@ -27,6 +27,8 @@ from skylane.manifest import (
     sums_of,
     verify_files,
 )
+from skylane.reference import beside
+from skylane.version_files import REFERENCE_FILE
 
 STAGING_PREFIX = ".staging-"
 
@@ -76,11 +78,12 @@ def put(
     page: Callable[[Manifest], str] | None = None,
     *,
     again: bool = False,
+    reference: bytes | None = None,
 ) -> tuple[int, Path, bool]:
     """Publish a graph under the next free number, unless a version has the same content; with `again`, even then.
 
-    `page` renders the model card from the manifest. Returns the number, the directory, and whether the version is new.
-    Safe to call from several processes at once. Raises Unwritable.
+    `page` renders the model card from the manifest; `reference` is the content of reference.json. Returns the number,
+    the directory, and whether the version is new. Safe to call from several processes at once. Raises Unwritable.
     """
     name = manifest.model
     try:
@@ -91,14 +94,19 @@ def put(
             if existing is not None:
                 return *existing, False
             directory = repository / name / str(number)
-            if _publish(directory, graph, numbered(manifest, number), page):
+            if _publish(directory, graph, numbered(manifest, number), page, reference):
                 return number, directory, True
     except OSError as error:
         raise Unwritable(f"{error.filename or repository}: the version was not published: {error.strerror}") from error
 
 
 def put_as(
-    repository: Path, graph: bytes, manifest: Manifest, page: Callable[[Manifest], str] | None = None
+    repository: Path,
+    graph: bytes,
+    manifest: Manifest,
+    page: Callable[[Manifest], str] | None = None,
+    *,
+    reference: bytes | None = None,
 ) -> tuple[Path, bool]:
     """Publish a graph under the number in its manifest. Returns the directory, and whether the version is new.
 
@@ -106,7 +114,7 @@ def put_as(
     """
     directory = repository / manifest.model / str(manifest.version)
     try:
-        if _publish(directory, graph, manifest, page):
+        if _publish(directory, graph, manifest, page, reference):
             return directory, True
     except OSError as error:
         raise Unwritable(f"{error.filename or repository}: the version was not published: {error.strerror}") from error
@@ -119,12 +127,45 @@ def put_as(
     return directory, False
 
 
-def _publish(directory: Path, graph: bytes, manifest: Manifest, page: Callable[[Manifest], str] | None) -> bool:
+def has_reference(directory: Path) -> bool:
+    """Whether a published version has a reference, in it or beside it."""
+    return beside(directory).exists() or (directory / REFERENCE_FILE).exists()
+
+
+def put_reference(directory: Path, content: bytes) -> Path:
+    """Write a reference beside a published version, in place of any there. Returns its path; raises Unwritable."""
+    path = beside(directory)
+    try:
+        descriptor, staged = tempfile.mkstemp(prefix=STAGING_PREFIX, dir=directory.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(staged).chmod(0o444)
+            Path(staged).replace(path)
+        finally:
+            Path(staged).unlink(missing_ok=True)
+        _flush_directory(directory.parent)
+    except OSError as error:
+        raise Unwritable(f"{error.filename or path}: the reference was not written: {error.strerror}") from error
+    return path
+
+
+def _publish(
+    directory: Path,
+    graph: bytes,
+    manifest: Manifest,
+    page: Callable[[Manifest], str] | None,
+    reference: bytes | None,
+) -> bool:
     """Write a version and rename it into place. False if its number was taken meanwhile."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     files = {MODEL_FILE: graph, MANIFEST_FILE: encode(manifest)}
     if page is not None:
         files[CARD_FILE] = page(manifest).encode()
+    if reference is not None:
+        files[REFERENCE_FILE] = reference
     staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=directory.parent))
     try:
         for name, content in {**files, SUMS_FILE: sums_of(files)}.items():

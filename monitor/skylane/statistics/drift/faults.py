@@ -40,6 +40,8 @@ from skylane.statistics.drift.units import Conversion, explain_odd, explain_shif
 MARGIN: Final = 0.05
 WIDE_MARGIN: Final = 0.15
 """For shares that vary much from block to block: of the extremes, and of slices without change."""
+UNKNOWN_MARGIN: Final = 0.5
+"""For numbers that the reference does not have although it has few: the next winter has a few of its own."""
 STILL_MIN: Final = 0.25
 """Least share of the rows in slices without change that is called stuck."""
 RENAMED_SHARE_MIN: Final = 0.02
@@ -136,7 +138,7 @@ def _constant(case: Case, column: NumberStatistics, known: NumberReference) -> F
 
 def _unit(case: Case, column: NumberStatistics, known: NumberReference) -> Finding | None:
     """Values off the step, unknown or out of range, and the conversion that explains them."""
-    off = exceeds(case, known, "off step", MARGIN) or exceeds(case, known, "unknown", MARGIN)
+    off = exceeds(case, known, "off step", MARGIN) or exceeds(case, known, "unknown", UNKNOWN_MARGIN)
     if not off and not exceeds(case, known, "outside", MARGIN):
         return None
     sample = column.values
@@ -187,12 +189,13 @@ def _stuck(case: Case, column: NumberStatistics, known: NumberReference) -> Find
 
 
 def _clipped(case: Case, column: NumberStatistics, known: NumberReference) -> Finding | None:
-    """Many rows have the very largest number, and most parts of the block reach it."""
+    """Many rows have the very largest number, and most parts of the block reach it.
+
+    One stretch without change is a feed that is stuck instead.
+    """
     for end, bound, word in (("largest", column.largest, "above"), ("smallest", column.smallest, "below")):
         still = 0.0 if not _is_still_at(column, bound) else case.measures.get("still", 0.0)
-        if (
-            case.measures.get(f"at {end}", 0.0) < still + WIDE_MARGIN
-        ):  # one stretch without change is a feed that is stuck
+        if case.measures.get(f"at {end}", 0.0) < still + WIDE_MARGIN:
             continue
         reached = f"reach {end}" not in case.measures or exceeds(case, known, f"reach {end}", MARGIN)
         if reached and exceeds(case, known, f"at {end}", MARGIN):
@@ -209,9 +212,9 @@ def _is_still_at(column: NumberStatistics, bound: float) -> bool:
 
 
 def _shift(case: Case, column: NumberStatistics, known: NumberReference) -> Finding | None:
-    """A conversion that explains a whole distribution, where no single value is odd."""
+    """A conversion that explains a whole distribution, where no single value is odd: of a column without a step."""
     own, step = known.own.get("step"), case.measures.get("step")
-    if step is None or own is None or known.follows_time:
+    if step is None or own is None or known.follows_time or known.step is not None:
         return None
     p = max(p_value(known.own.get("w1"), case.measures["w1"], case.own_blocks), p_value(own, step, case.own_blocks))
     if p > SHIFT_P:

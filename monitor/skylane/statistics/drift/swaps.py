@@ -13,7 +13,7 @@ import numpy as np
 from skylane.reference import NumberReference, Reference, TextReference
 from skylane.statistics.drift.blocks import BlockStatistics, NumberStatistics, TextStatistics
 from skylane.statistics.drift.distances import w1_of_samples
-from skylane.statistics.drift.faults import MARGIN, Case, exceeds
+from skylane.statistics.drift.faults import MARGIN, UNKNOWN_MARGIN, Case, exceeds
 from skylane.statistics.drift.finding import Finding
 from skylane.statistics.drift.own_blocks import BLOCKS_MIN, share_limit
 from skylane.statistics.drift.units import misplaced, outside
@@ -79,7 +79,11 @@ def _is_odd(case: Case, reference: Reference) -> bool:
     alone = isinstance(column, NumberStatistics) and column.smallest == column.largest
     if alone and distinct is not None and distinct.smallest > 1:
         return True
-    return any(exceeds(case, known, statistic, MARGIN) for statistic in ("off step", "unknown", "outside"))
+    return (
+        exceeds(case, known, "off step", MARGIN)
+        or exceeds(case, known, "outside", MARGIN)
+        or exceeds(case, known, "unknown", UNKNOWN_MARGIN)
+    )
 
 
 def _crossed(one: str, other: str, block: BlockStatistics, reference: Reference, cases: Mapping[str, Case]) -> float:

@@ -135,12 +135,7 @@ def explain_shift(
     )
     if distance >= min(SHIFT_BETTER * unchanged, allowed):
         return None
-    values, conversion = sample.values, CONVERSIONS[place]
-    usual = ~(odd_values(values, known) & odd_values(conversion.undo(values), known, _rounding(values) / 2))
-    turned = ~odd_values(conversion.undo(values), known, _rounding(values) / 2 / abs(conversion.factor))
-    # A column with a step keeps it when the weather changes; when the unit changes, only its conversion has it.
-    fits = turned if affected == 1.0 else usual
-    return conversion if float(sample.weights[fits].sum() / sample.weights.sum()) >= FIT_MIN else None
+    return CONVERSIONS[place]
 
 
 def odd_values(values: Array, known: NumberReference, tolerance: float = 0.0) -> Array:
