@@ -89,7 +89,8 @@ def replay(client: Client, flights: Flights, faults: Sequence[Fault], publish: "
         now = steps.iloc[start] + STEP
         publish.due(now)
         part = flights.part(start, end)
-        answer = client.predict(NAME, replay_faults.apply(faults, part.rows, steps.iloc[start]))
+        rows = replay_faults.apply(faults, part.rows, steps.iloc[start]).drop(columns=replay_model.MONTH)
+        answer = client.predict(NAME, rows)
         if not answer.prediction_id:
             raise ServerFailed(
                 f"the server does not record predictions of {NAME}: start it with --journal DIR, and set "
