@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -83,3 +84,20 @@ def test_promtool_has_nothing_to_say_about_the_metrics() -> None:
         ["promtool", "check", "metrics"], input=exposition([view()]), capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PROMTOOL is None, reason="needs promtool, of Debian's package prometheus")
+@pytest.mark.parametrize(
+    "command", [("check", "rules", "monitor_rules.yml"), ("test", "rules", "monitor_rules_test.yml")]
+)
+def test_promtool_agrees_when_each_alert_fires(command: tuple[str, ...]) -> None:
+    done = subprocess.run(["promtool", *command], cwd=OPS, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_is_about_metrics_that_exist() -> None:
+    rules = (OPS / "monitor_rules.yml").read_text()
+    named = set(re.findall(r"skylane_monitor_\w+", rules))
+    assert named
+    assert named <= set(HELP)

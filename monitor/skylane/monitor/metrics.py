@@ -11,16 +11,19 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from skylane.monitor.view import Figures, ModelView
+from skylane.monitor.view import Figures, Measured, ModelView
 
 HELP: Final = {
-    "skylane_monitor_last_pass_timestamp_seconds": "When the figures were computed.",
+    "skylane_monitor_pass_timestamp_seconds": "When the figures were computed.",
     "skylane_monitor_block_rows": "Rows of the latest block that has ended.",
     "skylane_monitor_block_start_timestamp_seconds": "Start of the latest block that has ended.",
     "skylane_monitor_labels_to_come_ratio": "Share of its labels that are still to come.",
     "skylane_monitor_performance": "A measure of the latest block that has ended, corrected for labels to come.",
     "skylane_monitor_performance_low": "Lower end of its 95 % interval.",
     "skylane_monitor_performance_high": "Upper end of its 95 % interval.",
+    "skylane_monitor_skill": "Share of the base rate's loss that a version saves, over all blocks with all labels.",
+    "skylane_monitor_skill_low": "Lower end of its 95 % interval.",
+    "skylane_monitor_skill_high": "Upper end of its 95 % interval.",
     "skylane_monitor_drift_alarm": "Whether the latest block that has ended raised an alarm: 1 or 0.",
     "skylane_monitor_drift_columns": "Columns of it that are unlike the reference.",
     "skylane_monitor_excluded_rows": "Rows that count in no figure, by reason.",
@@ -51,13 +54,19 @@ class _Views(Collector):
 
 def _samples(view: ModelView) -> Iterator[tuple[str, dict[str, str], float]]:
     model = {"model": view.model}
-    yield "skylane_monitor_last_pass_timestamp_seconds", model, view.at / 1e6
+    yield "skylane_monitor_pass_timestamp_seconds", model, view.at / 1e6
     yield "skylane_monitor_problems", model, len(view.problems)
     for reason, rows in view.excluded.items():
         yield "skylane_monitor_excluded_rows", {**model, "reason": reason}, rows
     ended = [block for block in view.blocks if block.closed]
     if ended:
         yield from _performance(model, ended[-1])
+    for figures in view.versions:
+        labels = {**model, "version": str(figures.version), "arm": figures.arm or ""}
+        skill = figures.measures.get("skill", Measured())
+        for name, value in (("", skill.will_be), ("_low", skill.low), ("_high", skill.high)):
+            if value is not None:
+                yield f"skylane_monitor_skill{name}", labels, value
     latest = {block.version: block for block in view.drift if block.closed}
     for version, block in latest.items():
         labels = {**model, "version": str(version)}
