@@ -3,7 +3,7 @@
 import hashlib
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from skylane.monitor.state import Report, State
@@ -131,16 +131,48 @@ def update(
             state.write_report(Report(model, KIND, version, block, now, reported))
 
 
-def notes(blocks: Sequence[DriftBlock], block_us: int) -> list[str]:
-    """What is no alarm and should be known: the notes of each version's latest verdict."""
-    latest: dict[int, DriftBlock] = {}
-    noted: dict[int, int] = {}
-    for block in blocks:
-        if block.notes:
-            noted[block.version] = noted.get(block.version, 0) + 1
-        if block.closed and block.cells:
-            latest[block.version] = block
-    made = []
-    for version, block in latest.items():
-        made += [f"{block_text(block.block, block_us)}, version {version}: {note}" for note in block.notes]
-    return list(dict.fromkeys(made))
+def notes(blocks: Sequence[DriftBlock], references: Mapping[int, Reference | None], block_us: int) -> list[str]:
+    """What is no alarm and should be known: slow changes with their sizes, and what the latest verdicts note."""
+    made: list[str] = []
+    for version in sorted({block.version for block in blocks}):
+        judged = [block for block in blocks if block.version == version and block.closed and block.cells]
+        if slow := _slow(judged[-HISTORY:]):
+            made.append(f"Version {version}: {slow}{_season(references.get(version))}.")
+        noted = [block for block in judged[-HISTORY:] if block.notes]
+        if noted:
+            day = block_text(noted[-1].block, block_us)
+            made += [f"Version {version}, {day}: {note}." for note in noted[-1].notes]
+    return made
+
+
+def _slow(latest: Sequence[DriftBlock]) -> str:
+    """Columns that are unlike most of the reference's blocks again and again, without an alarm about them."""
+    if len(latest) < HISTORY:
+        return ""
+    sizes: dict[str, list[float]] = {}
+    for block in latest:
+        for cell in block.cells:
+            if cell.shade in (2, 3) and cell.w1 is not None:
+                sizes.setdefault(cell.column, []).append(cell.w1)
+    often = {name: found for name, found in sizes.items() if len(found) >= SLOW_SHARE * len(latest)}
+    if not often:
+        return ""
+    ordered = sorted(often, key=lambda name: -sum(often[name]) / len(often[name]))[:SLOW_COLUMNS]
+    described = [f"{name} by {sum(often[name]) / len(often[name]):.1f} standard deviations" for name in ordered]
+    return (
+        f"in the last {len(latest)} blocks, unlike the reference: {', '.join(described)}. No alarm, because "
+        "they moved slowly"
+    )
+
+
+def _season(reference: Reference | None) -> str:
+    if reference is None or not reference.blocks or reference.covers_a_year:
+        return ""
+    return (
+        f"; the reference covers {reference.blocks} blocks, less than a year, so season and drift cannot be told apart"
+    )
+
+
+SLOW_SHARE: Final = 0.7
+"""Of the latest blocks, in which a column must be unlike most blocks of the reference."""
+SLOW_COLUMNS: Final = 5

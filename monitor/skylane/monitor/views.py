@@ -52,6 +52,7 @@ def view_of(state: State, repository: Path, model: str, now: int, selection: Sel
         if (selection.version is None or alarm.version == selection.version)
         and (selection.since is None or alarm.block >= selection.since)
     ]
+    references = {version: models.reference(model, version) for version in state.versions(model)}
     return ModelView(
         model=model,
         at=at,
@@ -64,7 +65,7 @@ def view_of(state: State, repository: Path, model: str, now: int, selection: Sel
         segments=tuple(worst_first(shown.segments)),
         drift=tuple(drift),
         alarms=tuple(alarms),
-        notes=tuple(drift_verdicts.notes(drift, length)),
+        notes=tuple(drift_verdicts.notes(drift, references, length)),
         horizon=shown.horizon,
         estimate=shown.estimate,
         change=shown.change,
