@@ -39,7 +39,7 @@ def restored(content: bytes | None, reference: Reference) -> BlockStatistics | N
 def as_json(verdict: Verdict, rows: int, *, closed: bool, block_name: str) -> dict[str, Any]:
     """As it is stored."""
     named = {name for finding in verdict.findings for name in finding.columns}
-    columns = {**(verdict.columns or {}), **{f"answer {name}": each for name, each in (verdict.answers or {}).items()}}
+    columns = {**(verdict.columns or {}), **{_answer(name): each for name, each in (verdict.answers or {}).items()}}
     return {
         "status": verdict.status,
         "words": verdict.text,
@@ -52,6 +52,12 @@ def as_json(verdict: Verdict, rows: int, *, closed: bool, block_name: str) -> di
             for each in verdict.findings
         ],
     }  # fmt: skip
+
+
+def _answer(name: str) -> str:
+    """As people read it: P(late) rather than probabilities:late."""
+    output, colon, label = name.partition(":")
+    return f"answer P({label})" if colon and output == "probabilities" else f"answer {name}"
 
 
 def _cell(name: str, drift: ColumnDrift, named: bool, block_name: str) -> dict[str, Any]:

@@ -102,8 +102,8 @@ def _tiles(view: ModelView) -> str:
         ("Rows", f"{sum(each.rows for each in view.blocks):,}", f"in {len(view.blocks)} blocks"),
         ("Labels of the last block", known, last.words if last else ""),
         (_name(view, view.headline), measure_text(view.headline, headline.will_be), _unsure(view, headline)),
-        ("Skill", "–" if skill is None else f"{skill * 100:.1f} %", "less loss than always the base rate"),
-        ("Alarms", f"{len(view.alarms)}", f"{len(recent)} in the last block"),
+        ("Skill", "–" if skill is None else f"{skill * 100:.1f} %", "loss saved, against the block's own base rate"),
+        ("Alarms", f"{len(episodes(view.alarms))}", f"in {len(view.alarms)} blocks, {len(recent)} in the last one"),
     ]  # fmt: skip
     made = "".join(
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(words)}</small></dd></div>"
@@ -129,7 +129,7 @@ def _name(view: ModelView, measure: str) -> str:
 
 def _curves(view: ModelView, blocks: int) -> str:
     shown = view.blocks[-blocks:]
-    alarms = {alarm.block for alarm in view.alarms}
+    alarms = {episode.first.block for episode in episodes(view.alarms)}
     figures = ""
     for measure in (view.headline, "positive_share" if view.task == "classifier" else "bias"):
         if measure == "positive_share" and view.positive is None:
