@@ -43,6 +43,6 @@ def test_a_writer_is_drawn_from_the_random_bytes_that_are_passed() -> None:
     ],
 )
 def test_other_texts_are_refused_with_an_example(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a prediction id.*9f2c1a7be04d5538-1a4") as refused:
+    with pytest.raises(ValueError, match=r"is not a prediction id.*9f2c1a7be04d5538-1a4") as refused:
         parse_id(text)
     assert len(str(refused.value)) < 250

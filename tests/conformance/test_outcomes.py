@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from skylane import outcomes
+from skylane import journal, outcomes
 from skylane.client import (
     AsyncClient,
     Client,
@@ -20,10 +20,11 @@ from skylane.client import (
     SkylaneError,
     Unauthenticated,
 )
+from skylane.outcomes import JoinCounts
 from skylane.server.core.settings import Transport
 from skylane.v1 import outcomes_pb2 as pb
 from support import models
-from support.calls import open_channel
+from support.calls import features, open_channel
 from support.http import Http
 from support.security import section
 from support.server import RunningServer, serving
@@ -317,3 +318,32 @@ def test_the_api_document_lists_outcomes_where_they_are_recorded(server: Running
 
     with serving(root, http_port=0) as without, Http(without.http_port) as http:
         assert PATH not in http.get("/openapi.json").json["paths"]
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_predictions_get_their_outcomes_by_the_id_of_their_reply(
+    protocol: str, tmp_path: Path, transport: Transport
+) -> None:
+    models.linear(tmp_path / "models")
+    (tmp_path / "models" / "linear" / "model.toml").write_text("[monitor]\njournal = true\n")
+    rows = features(3)
+    settings: dict[str, Any] = {"http_port": 0, "journal": tmp_path / "journal"}
+    with (
+        serving(tmp_path / "models", transport, **settings) as server,
+        Client(server.address) as client,
+        Http(server.http_port) as http,
+    ):
+        if protocol == "grpc":
+            prediction_id = client.predict("linear", rows).prediction_id
+            client.record_outcomes("linear", prediction_id, labels=["1", "0", "1"])
+        else:
+            body = {"rows": [{"features": row.tolist()} for row in rows]}
+            prediction_id = http.post("/v1/models/linear:predict", body).json["prediction_id"]
+            made = [{"prediction_id": prediction_id, "row": row, "label": label} for row, label in enumerate("101")]
+            assert http.post(PATH, {"outcomes": made}).json["accepted"] == 3
+
+    joined = outcomes.join(journal.read(tmp_path / "journal", "linear"), outcomes.read(tmp_path / "journal", "linear"))
+
+    assert joined.table["prediction_id"].to_pylist() == [prediction_id] * 3
+    assert joined.table["label"].to_pylist() == ["1", "0", "1"]
+    assert joined.counts == JoinCounts(predictions=3, labelled=3, outcomes=3, matched=3)

@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from skylane import outcomes
-from skylane.journal import layout
+from skylane import journal, outcomes
+from skylane.journal import Capture, Column, PredictionWriter, Rows, layout
+from skylane.journal.columns import Treatment
 from skylane.outcomes import Submission
 from skylane.outcomes.recorded import CORRECTIONS_MAX, RecordedOutcomes
 from skylane.outcomes.recorder import table_of
@@ -189,15 +191,12 @@ def test_corrections_of_an_outcome_are_bounded(tmp_path: Path) -> None:
     assert labels(tmp_path) == [f"{CORRECTIONS_MAX}", "0"]
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    remembered = RecordedOutcomes(keys_max=2)
-    store = OutcomeStore("unused", Clock(), recorded=remembered)
-    assert store is not None
+def test_what_is_remembered_is_bounded(tmp_path: Path) -> None:
+    store = OutcomeStore(tmp_path, Clock(), recorded=RecordedOutcomes(keys_max=2))
+    record(store, submission("1", "1", "1"))
 
-    for number in range(5):
-        remembered._put(number, 0)
-
-    assert list(remembered._contents) == [3, 4]
+    assert record(store, submission("1", first=3)).repeated == 1
+    assert record(store, submission("1", first=1)).repeated == 0
 
 
 def test_a_disk_that_refuses_acknowledges_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,3 +219,34 @@ def test_a_disk_that_refuses_acknowledges_nothing(tmp_path: Path, monkeypatch: p
 def test_a_text_that_is_no_models_name_is_refused(tmp_path: Path, model: str) -> None:
     with pytest.raises(ValueError, match="model: expected the name of a model"):
         OutcomeStore(tmp_path, Clock()).record([submission("1", model=model)])
+
+
+def test_a_batch_is_synced_once_for_each_model_before_it_is_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, synced = OutcomeStore(tmp_path, Clock()), list[str]()
+    monkeypatch.setattr("skylane.journal.segment_writer.sync_file", lambda _: synced.append("file"))
+    monkeypatch.setattr("skylane.outcomes.store._sync_directory", lambda directory: synced.append(directory.name))
+
+    store.record([submission("1"), submission("0", first=2), submission("0", model="other")])
+
+    assert synced == ["file", "flights", "file", "other"]
+
+
+@pytest.mark.parametrize("treatment", ["kept", "hashed"])
+def test_entities_are_recorded_as_the_journal_has_them(tmp_path: Path, treatment: Treatment) -> None:
+    capture = Capture(model="flights", version=1, columns=(Column("tail", treatment),), entity="tail")
+    inputs, outputs = {"tail": np.array(["N14228", "N2"], object)}, {"label": np.array([0, 1])}
+    writer = PredictionWriter(tmp_path, call(1)[:16])
+    writer.append(Rows(capture=capture, calls=[1], counts=[2], happened_at_us=0, inputs=inputs, outputs=outputs))
+    writer.close(NOW.timestamp())
+    store = OutcomeStore(tmp_path, Clock())
+    fields: dict[str, list[Any]] = {"entity": ["N14228"], "event_at": [0], "label": ["1"]}
+
+    table = table_of({name: [None] for name in SUBMISSION.names} | fields)
+    assert record(store, Submission("flights", "airline", table, {})).accepted == 1
+
+    predictions = journal.read(tmp_path, "flights")
+    (recorded,) = outcomes.read(tmp_path, "flights")["entity"].to_pylist()
+    assert recorded == predictions["entity"].to_pylist()[0]
+    assert (recorded == "N14228") is (treatment == "kept")

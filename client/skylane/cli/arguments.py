@@ -80,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("token", help="create bearer tokens for the callers of a server", add_help=False)
     commands.add_parser("doctor", help="check whether this machine is suitable for the models to serve", add_help=False)
     commands.add_parser("outcomes", help="record what became true after predictions", add_help=False)
+    commands.add_parser("journal", help="read, export and remove recorded predictions", add_help=False)
     commands.add_parser("top", help="show the live metrics of a running server", add_help=False)
     commands.add_parser("monitor", help="compute performance and drift from the journal and outcomes", add_help=False)
     commands.add_parser("performance", help="show how well a model does, as far as outcomes are known", add_help=False)

@@ -18,7 +18,7 @@ ROWS_SMALL: Final = 512
 """Rows of a batch below which its own cost counts."""
 BATCHES_MIN: Final = 8
 BATCH_ROWS: Final = 65_536
-OPTIONS: Final = pa.ipc.IpcWriteOptions(compression="zstd")
+OPTIONS: Final = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
 
 
 def worth_compacting(batches: int, rows: int) -> bool:
@@ -34,14 +34,19 @@ def compacted(source: Path, target: Path) -> None:
     write_segment(target, table)
 
 
-def write_segment(target: Path, table: pa.Table) -> None:
-    """Write the table as a closed segment: complete on the disk before it has its name. Raises OSError."""
+def write_segment(target: Path, table: pa.Table, owner: os.stat_result | None = None) -> None:
+    """Write the table as a closed segment: complete on the disk before it has its name. Raises OSError.
+
+    With `owner`, the status of a file, it belongs to the same user as that file, if this process may arrange it.
+    """
     table = table.unify_dictionaries().combine_chunks()
     staging = target.with_name(target.name + layout.STAGING)
     descriptor = os.open(staging, os.O_RDWR | os.O_CREAT | os.O_TRUNC, layout.FILE_MODE)
     try:
         with open(descriptor, "wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # else recovery would take it for a dead writer's
+            if owner is not None and os.geteuid() == 0:
+                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
             with pa.ipc.new_stream(file, table.schema, options=OPTIONS) as stream:
                 stream.write_table(table, max_chunksize=BATCH_ROWS)
             file.flush()

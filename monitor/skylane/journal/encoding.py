@@ -1,7 +1,7 @@
 """Captured rows as one Arrow batch: arrays are joined once, and converted as wholes."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,12 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from skylane.journal.event_times import event_times
-from skylane.journal.hashing import hash_column, hash_text, texts
+from skylane.journal.hashing import Hasher, hash_text, texts
 from skylane.journal.predictions import TIME, WORD, Array, Capture, Rows, metadata
 
-Hasher = Callable[[Any], pa.Array]
-
 _INDEX: Final = pa.int32()
+_SCALARS: Final = (int, float, bool, np.generic)
 
 
 @dataclass(frozen=True)
@@ -25,22 +24,36 @@ class Encoded:
     event_times_refused: int
 
 
-def signature(rows: Rows) -> tuple[Any, ...]:
-    """What rows must have in common to share a batch."""
-    return (rows.capture, _types(rows.inputs), _types(rows.outputs))
+def groups(several: Iterable[Rows]) -> list[list[Rows]]:
+    """Rows that may share a batch: of one capture, with the same columns of the same types."""
+    by_capture: dict[int, list[Rows]] = {}
+    for rows in several:
+        by_capture.setdefault(id(rows.capture), []).append(rows)
+    result: list[list[Rows]] = []
+    for group in by_capture.values():
+        if _is_uniform([rows.inputs for rows in group]) and _is_uniform([rows.outputs for rows in group]):
+            result.append(group)
+            continue
+        by_type: dict[tuple[Any, ...], list[Rows]] = {}
+        for rows in group:
+            by_type.setdefault((_types(rows.inputs), _types(rows.outputs)), []).append(rows)
+        result += by_type.values()
+    return result
 
 
-def encode(several: Sequence[Rows], key: bytes) -> Encoded:
-    """Rows of one signature as one batch. Inputs and outputs keep their types exactly."""
+def encode(several: Sequence[Rows], hasher: Hasher) -> Encoded:
+    """Rows of one group as one batch. Inputs and outputs keep their types exactly."""
     capture = several[0].capture
     counts = np.concatenate([np.asarray(rows.counts, np.int64) for rows in several])
+    total = int(counts.sum())
     inputs = _joined([rows.inputs for rows in several])
     kept: dict[str, pa.Array] = {}
     for name, values in inputs.items():
         treatment = capture.treatment(name)
         if treatment != "dropped":
-            kept[name] = hash_column(key, values) if treatment == "hashed" else arrow(values)
-    event_at, refused = _event_at(capture, inputs, int(counts.sum()))
+            kept[name] = hasher.column(values) if treatment == "hashed" else arrow(values)
+    event_at, refused = _event_at(capture, inputs, total)
+    outputs = {name: arrow(values) for name, values in _joined([rows.outputs for rows in several]).items()}
     columns = {
         "call": pa.array(np.repeat(_per_call(several, "calls", np.uint64), counts)),
         "row": pa.array(_numbers_in_calls(counts)),
@@ -52,11 +65,10 @@ def encode(several: Sequence[Rows], key: bytes) -> Encoded:
         "cached": pa.array(np.repeat(_per_call(several, "cached", np.bool_), counts)),
         "probability": pa.array(np.repeat(_per_call(several, "probability", np.float64), counts)),
         "protocol": _words(several, "protocols", counts),
-        "entity": _entity(capture, inputs, key, int(counts.sum())),
-        "inputs": _struct(kept, int(counts.sum())),
-        "outputs": _struct({name: arrow(values) for name, values in _joined([r.outputs for r in several]).items()},
-                           int(counts.sum())),
-    }  # fmt: skip
+        "entity": _entity(capture, inputs, kept, total),
+        "inputs": _struct(kept, total),
+        "outputs": _struct(outputs, total),
+    }
     schema = pa.schema([pa.field(name, column.type) for name, column in columns.items()], metadata(capture))
     return Encoded(pa.RecordBatch.from_arrays(list(columns.values()), schema=schema), refused)
 
@@ -73,6 +85,22 @@ def arrow(values: Any) -> pa.Array:
     if values.dtype.kind in "OUST":
         return pa.array(values.astype(object), pa.string(), from_pandas=True)
     return pa.array(np.ascontiguousarray(values))
+
+
+def _is_uniform(several: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all have the same columns of NumPy arrays, with the same types. Cheaper than a key for each."""
+    names = list(several[0])
+    if any(list(columns) != names for columns in several):
+        return False
+    for name in names:
+        values = [columns[name] for columns in several]
+        if not all(isinstance(each, np.ndarray) for each in values):
+            return False
+        if len({each.dtype for each in values}) > 1 or len({each.ndim for each in values}) > 1:
+            return False
+        if values[0].ndim > 1 and len({each.shape[1:] for each in values}) > 1:
+            return False
+    return True
 
 
 def _types(columns: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -101,7 +129,13 @@ def _chunks(values: Any) -> Sequence[pa.Array]:
 
 def _per_call(several: Sequence[Rows], name: str, dtype: Any) -> Array:
     """A value for each call, where rows may have one for all of theirs."""
-    parts = [np.broadcast_to(np.asarray(getattr(rows, name), dtype), (len(rows.calls),)) for rows in several]
+    values = [getattr(rows, name) for rows in several]
+    if all(isinstance(value, _SCALARS) for value in values):
+        return np.repeat(np.array(values, dtype), [len(rows.calls) for rows in several])
+    parts = [
+        np.full(len(rows.calls), value, dtype) if isinstance(value, _SCALARS) else np.asarray(value, dtype)
+        for rows, value in zip(several, values, strict=True)
+    ]
     return np.concatenate(parts)
 
 
@@ -124,24 +158,26 @@ def _request_ids(several: Sequence[Rows], counts: Array) -> pa.Array:
 
 def _words(several: Sequence[Rows], name: str, counts: Array) -> pa.Array:
     """A column of few different texts."""
+    values = [getattr(rows, name) for rows in several]
+    if all(value is None or isinstance(value, str) for value in values):
+        counts = np.array([rows.rows for rows in several])
+        words = values
+    else:
+        words = []
+        for rows, value in zip(several, values, strict=True):
+            words += [value] * len(rows.calls) if value is None or isinstance(value, str) else value
     codes: dict[str | None, int] = {None: -1}
-    words: list[int] = []
-    for rows in several:
-        value: Any = getattr(rows, name)
-        one = value is None or isinstance(value, str)
-        each_call = [value] * len(rows.calls) if one else value
-        words.extend(codes.setdefault(each, len(codes) - 1) for each in each_call)
-    indices = np.repeat(np.asarray(words, np.int32), counts)
-    return pa.DictionaryArray.from_arrays(
-        pa.array(indices, _INDEX, mask=indices < 0), pa.array([word for word in codes if word is not None], pa.string())
-    ).cast(WORD)
+    indices = np.repeat(np.array([codes.setdefault(word, len(codes) - 1) for word in words], np.int32), counts)
+    known = pa.array([word for word in codes if word is not None], pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(indices, _INDEX, mask=indices < 0), known).cast(WORD)
 
 
-def _entity(capture: Capture, inputs: Mapping[str, Any], key: bytes, count: int) -> pa.Array:
+def _entity(capture: Capture, inputs: Mapping[str, Any], kept: Mapping[str, pa.Array], count: int) -> pa.Array:
     if capture.entity is None or capture.entity not in inputs:
         return pa.nulls(count, pa.string())
-    values = inputs[capture.entity]
-    return hash_column(key, values) if capture.treatment(capture.entity) == "hashed" else texts(values)
+    if capture.treatment(capture.entity) == "hashed":
+        return kept[capture.entity]
+    return texts(inputs[capture.entity])
 
 
 def _event_at(capture: Capture, inputs: Mapping[str, Any], count: int) -> tuple[pa.Array, int]:

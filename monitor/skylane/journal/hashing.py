@@ -21,6 +21,8 @@ KEY_FILE: Final = "key"
 KEY_BYTES: Final = 32
 PREFIX: Final = "h:"
 DIGITS: Final = 16
+KNOWN_MAX: Final = 65_536
+"""Hashes that are remembered."""
 WHOLE_MAX: Final = 2.0**53
 """Above it a float64 no longer holds every whole number."""
 
@@ -65,10 +67,30 @@ def hash_text(key: bytes, text: str) -> str:
 
 
 def hash_column(key: bytes, values: Any) -> pa.Array:
-    """The hashes of a column's values; null stays null. Each distinct value is hashed once."""
-    encoded = texts(values).dictionary_encode()
-    hashes = pa.array([hash_text(key, text) for text in encoded.dictionary.to_pylist()], pa.string())
-    return hashes.take(encoded.indices)
+    """The hashes of a column's values; null stays null."""
+    return Hasher(key).column(values)
+
+
+class Hasher:
+    """Hashes columns with one key, and remembers the hashes of recent values: most columns repeat them."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._known: dict[str, str] = {}
+
+    def column(self, values: Any) -> pa.Array:
+        """The hashes of a column's values; null stays null. Each distinct value is hashed once."""
+        encoded = texts(values).dictionary_encode()
+        hashes = pa.array([self._hash(text) for text in encoded.dictionary.to_pylist()], pa.string())
+        return hashes.take(encoded.indices)
+
+    def _hash(self, text: str) -> str:
+        known = self._known.get(text)
+        if known is None:
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            known = self._known[text] = hash_text(self._key, text)
+        return known
 
 
 def texts(values: Any) -> pa.Array:

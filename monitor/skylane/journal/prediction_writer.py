@@ -5,19 +5,22 @@ One thread appends and flushes. What waits for the next flush is bounded.
 
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import pyarrow as pa
+
 from skylane.journal import layout
-from skylane.journal.encoding import encode, signature
-from skylane.journal.hashing import make_key
+from skylane.journal.encoding import encode, groups
+from skylane.journal.hashing import Hasher, make_key
 from skylane.journal.predictions import Rows
 from skylane.journal.segment_writer import SegmentLimits, SegmentWriter
 
 PENDING_ROWS_MAX: Final = 65_536
-"""Rows that wait for the next flush; more are lost, and counted."""
+PENDING_BYTES_MAX: Final = 64 * 2**20
+"""Rows and their bytes that wait for the next flush; more are lost, and counted."""
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +31,8 @@ class Counters:
 
     written: int = 0
     """Rows."""
-    lost: Mapping[str, int] | None = None
-    """Rows that were not written, by reason: `disk` (it refused), `full` (too many waited)."""
+    lost: Mapping[str, int] = field(default_factory=dict)
+    """Rows that were not written, by reason: `disk` (it refused), `full` (too many waited), `type` (Arrow lacks it)."""
     bytes_written: int = 0
     segments_removed: int = 0
     bytes_removed: int = 0
@@ -46,8 +49,8 @@ class PredictionWriter:
         self.writer: Final = writer
         self._limits = limits or SegmentLimits()
         self._models: dict[str, _Model] = {}
-        self._key: bytes | None = None
-        self._pending = 0
+        self._hashes: Hasher | None = None
+        self._pending_rows = self._pending_bytes = 0
 
     def limit(self, model: str, limits: SegmentLimits) -> None:
         """Set a model's limits, from its [monitor]."""
@@ -55,11 +58,12 @@ class PredictionWriter:
 
     def append(self, rows: Rows) -> None:
         """Take rows for the next flush; costs a few microseconds."""
-        model, count = self._model(rows.capture.model), rows.rows
-        if self._pending + count > PENDING_ROWS_MAX:
+        model, count, size = self._model(rows.capture.model), rows.rows, rows.nbytes
+        if self._pending_rows + count > PENDING_ROWS_MAX or self._pending_bytes + size > PENDING_BYTES_MAX:
             model.lose("full", count)
             return
-        self._pending += count
+        self._pending_rows += count
+        self._pending_bytes += size
         model.pending.append(rows)
 
     def flush(self, now: float) -> None:
@@ -69,10 +73,10 @@ class PredictionWriter:
         """
         for name, model in self._models.items():
             try:
-                model.flush(self._hash_key(), now)
+                model.flush(self._hasher(), now)
             except OSError as error:
                 model.failed(name, error)
-        self._pending = 0
+        self._pending_rows = self._pending_bytes = 0
 
     def close(self, now: float) -> None:
         """Flush and close all segments."""
@@ -85,7 +89,7 @@ class PredictionWriter:
 
     def counters(self, model: str) -> Counters:
         """What became of this model's rows."""
-        return self._models[model].counters() if model in self._models else Counters(lost={})
+        return self._models[model].counters() if model in self._models else Counters()
 
     def models(self) -> list[str]:
         """The models that have rows or limits."""
@@ -97,10 +101,10 @@ class PredictionWriter:
             self._models[name] = _Model(SegmentWriter(directory, self.writer, self._limits))
         return self._models[name]
 
-    def _hash_key(self) -> bytes:
-        if self._key is None:
-            self._key = make_key(self.directory)
-        return self._key
+    def _hasher(self) -> Hasher:
+        if self._hashes is None:
+            self._hashes = Hasher(make_key(self.directory))
+        return self._hashes
 
 
 class _Model:
@@ -124,23 +128,29 @@ class _Model:
             _log.error("%s: rows are lost until the journal can be written again: %s", name, error)
         self._failing = True
 
-    def flush(self, key: bytes, now: float) -> None:
+    def flush(self, hasher: Hasher, now: float) -> None:
         """Write what waits. Raises OSError; what was not written waits still."""
-        groups: dict[object, list[Rows]] = {}
-        for rows in self.pending:
-            groups.setdefault(signature(rows), []).append(rows)
-        for group in groups.values():
-            encoded = encode(group, key)
-            self.segments.write(encoded.batch, now)
-            self._written += encoded.batch.num_rows
-            self._event_times_refused += encoded.event_times_refused
+        waiting = groups(self.pending)
+        for group in waiting:
+            self._write(group, hasher, now)
             written = set(map(id, group))
             self.pending = [rows for rows in self.pending if id(rows) not in written]
         self.segments.tick(now)
-        if self._failing and groups:
+        if self._failing and waiting:
             _log.warning("%s: the journal is written again, after %s rows were lost", self.segments.directory.name,
                          self._lost.get("disk", 0))  # fmt: skip
             self._failing = False
+
+    def _write(self, group: Sequence[Rows], hasher: Hasher, now: float) -> None:
+        try:
+            encoded = encode(group, hasher)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            self.lose("type", sum(rows.rows for rows in group))
+            _log.error("%s: rows are lost because Arrow cannot hold their values: %s", group[0].capture.model, error)
+            return
+        self.segments.write(encoded.batch, now)
+        self._written += encoded.batch.num_rows
+        self._event_times_refused += encoded.event_times_refused
 
     def counters(self) -> Counters:
         removed = self.segments.removed

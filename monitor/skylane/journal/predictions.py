@@ -83,7 +83,12 @@ class Rows:
     @property
     def rows(self) -> int:
         """Rows of all calls."""
-        return int(sum(self.counts))
+        return int(np.asarray(self.counts).sum())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays; of texts in NumPy arrays only the references."""
+        return int(sum(values.nbytes for columns in (self.inputs, self.outputs) for values in columns.values()))
 
 
 def metadata(capture: Capture) -> dict[bytes, bytes]:

@@ -82,7 +82,7 @@ class Reader:
             if sum(batch.num_rows for batch in batches) >= self._rows_max:
                 return Polled(batches, self.position, more=True)
             progress = self._writers.setdefault(segment.name.writer, _Progress())
-            if progress.is_done(segment.name.number) or self._is_unchanged(segment):
+            if progress.is_done(segment.name.number) or self._is_skipped(segment):
                 continue
             batches += self._new(segment, progress)
         return Polled(batches, self.position, more=False)
@@ -96,8 +96,7 @@ class Reader:
             start = progress.reading.get(number, 0)
             new = [as_read(batch, self._names) for batch in content.batches(start, self._stored())]
         except DamagedSegment as error:
-            if segment.path not in self._damaged:
-                _log.error("%s", error)
+            _log.error("%s", error)
             self._damaged.add(segment.path)
             return []
         if content.closed:
@@ -111,8 +110,10 @@ class Reader:
     def _stored(self) -> list[str]:
         return list(dict.fromkeys([*stored_names(self._names), "call"]))
 
-    def _is_unchanged(self, segment: Segment) -> bool:
-        return not segment.closed and self._sizes.get(segment.path) == segment.size
+    def _is_skipped(self, segment: Segment) -> bool:
+        """Whether it is damaged, or open and read as far as it has grown."""
+        unchanged = not segment.closed and self._sizes.get(segment.path) == segment.size
+        return unchanged or segment.path in self._damaged
 
     def _forget_writers_without(self, listed: Iterable[Segment]) -> None:
         """Drop writers whose segments were all removed. An empty directory may be one that is not mounted."""

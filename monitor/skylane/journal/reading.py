@@ -146,6 +146,8 @@ def _chosen(table: pa.Table, columns: Sequence[str], captures: Captures) -> pa.T
 
 def _fields_of(column: pa.ChunkedArray, names: Sequence[str], captures: Captures) -> pa.ChunkedArray:
     wanted = [name.partition(".")[2] for name in dict.fromkeys(names)]
+    if not captures:  # no rows: whether there is such a column is not known yet
+        return pa.chunked_array([], pa.struct([pa.field(name, pa.null()) for name in wanted]))
     for name in wanted:
         if column.type.get_field_index(name) < 0:
             raise missing_column(names[wanted.index(name)], captures)

@@ -58,7 +58,7 @@ class SegmentContent:
 
     def batches(self, start: int = 0, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows from number `start` on, with these columns; all if None. Raises DamagedSegment."""
-        if not self._framing.messages:
+        if start >= self.end:
             return
         skip = start - int(np.searchsorted(self.removed, start))
         place, parts, rest = 0, list[bytes](), skip

@@ -30,7 +30,8 @@ OPEN_SEGMENTS_MAX: Final = 8
 HOUSEKEEPING_S: Final = 60.0
 """How often segments of dead writers are closed and old ones removed."""
 
-_OPTIONS: Final = pa.ipc.IpcWriteOptions(compression="lz4")
+_OPTIONS: Final = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+"""2,000 rows of flights take 0.9 ms and 50 bytes each; with LZ4 0.3 ms and 87 bytes."""
 _log = logging.getLogger(__name__)
 
 

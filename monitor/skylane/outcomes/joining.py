@@ -69,21 +69,20 @@ def join(predictions: Any, outcomes: Any, *, tolerance: timedelta = timedelta(0)
     found, counts = _by_id(predictions, outcomes.take(pa.array(with_id)))
     by_id = _originals(found, with_id)
     places = by_id
+    matched = np.zeros(len(outcomes), bool)
+    matched[by_id[by_id >= 0]] = True
     if len(with_entity):
         found, more = _by_entity(predictions, outcomes.take(pa.array(with_entity)), tolerance)
         by_entity = _originals(found, with_entity)
         places = np.where(by_id >= 0, by_id, by_entity)
         counts |= more | {"disagreeing": _disagreeing(outcomes, by_id, by_entity)}
-        matched = len(np.unique(np.concatenate([by_id[by_id >= 0], by_entity[by_entity >= 0]])))
-    else:
-        matched = len(np.unique(by_id[by_id >= 0]))
+        matched[by_entity[by_entity >= 0]] = True
     table = predictions
     for name, column in zip(ADDED, take(outcomes, places, ADDED), strict=True):
         table = table.append_column(name, column)
     labelled = int((places >= 0).sum())
-    return Joined(
-        table, JoinCounts(predictions=rows, labelled=labelled, outcomes=len(outcomes), matched=matched, **counts)
-    )
+    sums = {"predictions": rows, "labelled": labelled, "outcomes": len(outcomes), "matched": int(matched.sum())}
+    return Joined(table, JoinCounts(**sums, **counts))
 
 
 def _by_id(predictions: Any, outcomes: Any) -> tuple[Ints, dict[str, int]]:

@@ -3,6 +3,7 @@
 import logging
 import queue
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final, NamedTuple
@@ -16,7 +17,8 @@ log = logging.getLogger(__name__)
 
 WAITING_MAX: Final = 100_000
 """Outcomes that may wait to be written."""
-TICK_S: Final = 60.0
+TICK_S: Final = 1.0
+"""How often segments are closed that are due, or that somebody asks to close."""
 
 
 class _Waiting(NamedTuple):
@@ -66,13 +68,14 @@ class OutcomeRecorder:
         self._store.close()
 
     def _run(self) -> None:
-        ended = False
+        ended, ticked_at = False, time.monotonic()
         while not ended:
             waiting, ended = self._next()
             if waiting:
                 self._record(waiting)
-            else:
+            if time.monotonic() - ticked_at >= TICK_S or not waiting:
                 self._tick()
+                ticked_at = time.monotonic()
 
     def _next(self) -> tuple[list[_Waiting], bool]:
         """What is waiting now, or after a wait; and whether nothing comes after it."""

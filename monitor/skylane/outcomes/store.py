@@ -10,7 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from skylane.journal.segment_writer import SegmentLimits, SegmentWriter
 from skylane.outcomes.checks import REFUSALS_MAX, Checked, Refusal, check
+from skylane.outcomes.entities import EntityForms
 from skylane.outcomes.keys import microseconds
 from skylane.outcomes.log_files import Directories, known_writers, log_directory, newest_tables, read_log
 from skylane.outcomes.recorded import RecordedOutcomes, Tally
@@ -77,6 +78,7 @@ class OutcomeStore:
         self._writer = writer or secrets.token_hex(WRITER_DIGITS // 2)
         self._recorded = recorded or RecordedOutcomes()
         self._segments: dict[str, SegmentWriter] = {}
+        self._entities = EntityForms(self._directory, now)
         self._recorded_at = 0
         """The last instant of recording: it never goes back, whatever the clock does."""
         self._known_writers: set[str] = set()
@@ -131,6 +133,7 @@ class OutcomeStore:
     def _accept(self, submission: Submission, at: int) -> tuple[Any, Receipt]:
         """What is to be written of a submission, and its receipt."""
         checked = check(submission.table, at, submission.problems)
+        checked = replace(checked, table=self._entities.applied(submission.model, checked.table))
         tally = self._recorded.add(submission.model, submission.sender, checked, self._is_known)
         table = checked.table
         if len(tally.places) < len(table):

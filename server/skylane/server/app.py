@@ -52,7 +52,7 @@ from skylane.server.host.reuseport_ebpf import share_in_turn
 from skylane.server.observability.access_log import AccessLog
 from skylane.server.observability.collector import Collector
 from skylane.server.observability.metrics_service import MetricsService
-from skylane.server.observability.snapshot import PortSnapshot, SpanSnapshot
+from skylane.server.observability.snapshot import JournalSnapshot, PortSnapshot, SpanSnapshot
 from skylane.server.observability.tracing.setting import tracing_of
 from skylane.server.observability.tracing.tracer import FollowedEngine, Tracer
 from skylane.server.observability.unrouted_requests import UnroutedRequests
@@ -124,6 +124,8 @@ class App:
         self._trace_of = tracer.trace_of if tracer else None
         access = AccessLog(time.monotonic, _STATUSES) if settings.access_log else None
         self._journal = _journal_of(settings)
+        self._unrecorded = set[str]()
+        """Models that were to be recorded, and are not."""
         self._rejections = RejectionCounter()
         self._unrouted = UnroutedRequests(self._rejections, protocol_of, access)
         self._engine = Engine(self._workers, time.monotonic, self._rejections, observer=all_of(tracer, access))
@@ -197,6 +199,7 @@ class App:
             _STATUSES,
             ports=self._ports,
             spans=self._spans,
+            journals=self._journals,
             transport=self._settings.transport,
             directory=self._settings.shared,
             triton_names=self._settings.triton_metrics,
@@ -223,6 +226,12 @@ class App:
 
     def _spans(self) -> SpanSnapshot:
         return self._tracing.spans if self._tracing else SpanSnapshot()
+
+    def _journals(self) -> Iterator[JournalSnapshot]:
+        """What became of the rows of each journalled model."""
+        for model, counts in self._journal.counts().items() if self._journal else ():
+            rows = {"kept": counts.kept, **counts.dropped}
+            yield JournalSnapshot(model, rows, counts.bytes_written, counts.event_times_refused)
 
     def _bind(self) -> "_Listeners":
         """Bind, which lets the kernel queue connections from now on. Raises CannotStart."""
@@ -275,11 +284,21 @@ class App:
         self._routes = routes
         if self._journal:
             self._journal.follow(routes)
+        else:
+            self._warn_of_journals(routes)
         self._engine.serve(routes)
         self._collector.follow(routes)
         if not self._repository.refreshed:  # later changes are announced when all of them are made
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there
                 self._loop.call_soon_threadsafe(self._announce_soon)
+
+    def _warn_of_journals(self, routes: Routes) -> None:
+        """Whoever set `journal` expects that predictions are recorded."""
+        for name, model in routes.models.items():
+            journalled = any(served.monitor.journal for served in model.versions.values())
+            if journalled and name not in self._unrecorded:
+                self._unrecorded.add(name)
+                log.warning("%s: [monitor] journal is set, but nothing is recorded: serve with --journal DIR", name)
 
     def _announce_soon(self) -> None:
         """Announce in a task, unless one is about to."""

@@ -26,11 +26,12 @@ class ReplyForm(StackedReplyForm, Protocol):
 class NumbersPlan:
     """A form of request bound to a model: how its numbers become rows, and rows replies."""
 
-    __slots__ = ("dtype", "key", "reply", "shape")
+    __slots__ = ("dtype", "id_head", "key", "reply", "shape")
 
     def __init__(self, reply: ReplyForm, shape: Shape, dtype: "np.dtype[np.generic]") -> None:
         self.reply, self.shape, self.dtype = reply, shape, dtype
         self.key = ((shape,), reply.outputs)
+        self.id_head = reply.id_head
 
 
 class NumbersTask(BatchTask):
@@ -64,7 +65,7 @@ class NumbersTask(BatchTask):
         return self._plan.reply.encode(outputs, len(self.calls), self.rows_each)
 
     def id_head(self, size: int) -> bytes | None:
-        return self._plan.reply.id_head(size)
+        return self._plan.id_head(size)
 
     def mark_cached(self, reply: bytes) -> bytes:
         return reply + self._plan.reply.cached

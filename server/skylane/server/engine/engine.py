@@ -180,14 +180,15 @@ class Engine:
             return None
         if self._observer is not None:
             self._observer.ran(served_version.model.interface, cut, began_at, gathered_at, ran_at)
-        run: Run | None = None
+        run, answered = None, 0
         if served_version.recorder is not None:
             run = served_version.recorder.ran(tasks, arrays, outputs, ran_at)
         for place, (task, part, replies) in enumerate(encoded):
             if run is None:
                 _answer(task.calls, replies)
             else:
-                recorder.answer(task, task.calls, replies, run.ids[place])
+                recorder.answer(task, task.calls, replies, run, answered)
+                answered += len(task.calls)
             if served_version.cache is not None:
                 self._keep(served_version, task, replies, part, run, place)
         ended_at = clock()
@@ -250,7 +251,7 @@ class Engine:
             return
         ids = served_version.recorder.followed(run, place, following)
         for number, (follower, reply) in enumerate(answers):
-            recorder.answer(task, [follower], [reply], ids.part(number, number + 1))
+            recorder.answer(task, [follower], [reply], ids, number)
 
     # --- Queues that wait for company -------------------------------------------------------------------------------
 

@@ -135,6 +135,7 @@ def _answer_schema(interface: Interface) -> dict[str, Any]:
             "model": {"const": interface.model},
             "version": {"type": "integer"},
             "predictions": {"type": "array", "items": {"type": "object", "properties": fields}},
+            "prediction_id": {"type": "string", "description": "Present if the model is journalled."},
         },
     }
 

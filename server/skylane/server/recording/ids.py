@@ -4,14 +4,21 @@ See skylane.prediction_ids for what an id is. Numbers are not dense: what is lef
 does not fit it.
 """
 
+from collections.abc import Sequence
+from functools import cache
 from threading import Lock
 from typing import Final
 
-from skylane.server.engine.recorder import Ids
+DIGITS: Final = 2
+"""Hexadecimal digits of a call's number within its block. A table of 256 ends stays in the processor's first cache."""
+FIRST: Final = 16**7
+"""The first number: ids of a process have one length, and replies as well, up to the 4 294 967 295th."""
 
-DIGITS: Final = 3
-"""Hexadecimal digits of a call's number within its block."""
-_ENDS: Final = [b"%0*x" % (DIGITS, number) for number in range(16**DIGITS)]
+
+@cache
+def _ends(digits: int) -> Sequence[bytes]:
+    """The ends of all numbers of a block."""
+    return [b"%0*x" % (digits, number) for number in range(16**digits)]
 
 
 class Blocks:
@@ -19,25 +26,15 @@ class Blocks:
 
     def __init__(self, writer: str) -> None:
         self.writer: Final = writer
-        self._lock, self._next = Lock(), 1
+        self._lock, self._next = Lock(), FIRST
 
     def take(self, digits: int) -> tuple[bytes, int]:
         """A block whose numbers end in so many digits of their own: the beginning of its ids, and its first number."""
         size = 16**digits
         with self._lock:
-            block = -(-self._next // size)  # from 1 on, so no number begins with a zero
+            block = -(-self._next // size)
             self._next = (block + 1) * size
         return b"%s-%x" % (self.writer.encode(), block), block * size
-
-
-class TakenIds(Ids):
-    """Ids of calls that are answered together, with the number of the first; those of the others follow it."""
-
-    __slots__ = ("first",)
-
-    def __init__(self, stem: bytes, ends: list[bytes], first: int) -> None:
-        super().__init__(stem, ends)
-        self.first = first
 
 
 class IdTaker:
@@ -45,20 +42,23 @@ class IdTaker:
 
     def __init__(self, blocks: Blocks) -> None:
         self._blocks = blocks
-        self._stem, self._first, self._used = b"", 0, len(_ENDS)
+        self._ends = _ends(DIGITS)
+        self._stem, self._first, self._used = b"", 0, len(self._ends)
 
-    def take(self, count: int) -> TakenIds:
-        """Ids for so many calls, at least one."""
-        if self._used + count > len(_ENDS):
-            if count > len(_ENDS):
+    def take(self, count: int) -> tuple[bytes, Sequence[bytes], int]:
+        """Ids for so many calls, at least one: their beginning, the end of each, and the number of the first; those of
+        the others follow it."""
+        start = self._used
+        stop = start + count
+        if stop > len(self._ends):
+            if count > len(self._ends):
                 return self._take_many(count)
             self._stem, self._first = self._blocks.take(DIGITS)
-            self._used = 0
-        start = self._used
-        self._used = stop = start + count
-        return TakenIds(self._stem, _ENDS[start:stop], self._first + start)
+            start, stop = 0, count
+        self._used = stop
+        return self._stem, self._ends[start:stop], self._first + start
 
-    def _take_many(self, count: int) -> TakenIds:
+    def _take_many(self, count: int) -> tuple[bytes, Sequence[bytes], int]:
         digits = len(f"{count - 1:x}")
         stem, first = self._blocks.take(digits)
-        return TakenIds(stem, [b"%0*x" % (digits, number) for number in range(count)], first)
+        return stem, _ends(digits)[:count], first

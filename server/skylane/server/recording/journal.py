@@ -31,7 +31,7 @@ from skylane.server.recording.sampler import Sampler
 
 log = logging.getLogger(__name__)
 
-FLUSH_S: Final = 0.25
+FLUSH_S: Final = 0.5
 """What a process that is killed loses at most, beside what the disk did not take in time."""
 CLOSE_S_MAX: Final = 5.0
 """What the last flush gets when the server stops; a disk that hangs must not keep it from ending."""
@@ -88,8 +88,8 @@ class _Totals:
 
     def add(self, recorder: PredictionRecorder) -> None:
         """Count those of a recorder as well."""
-        self.seen, self.chosen = self.seen + recorder.seen, self.chosen + recorder.chosen
-        self.full += recorder.full
+        seen, chosen, full = recorder.counts()
+        self.seen, self.chosen, self.full = self.seen + seen, self.chosen + chosen, self.full + full
 
     def counts(self, written: Counters) -> JournalCounts:
         """With what the writer has counted."""
@@ -113,12 +113,13 @@ class Journal:
         writer: Writer | None = None,
         wall: Callable[[], float] = time.time,
         chance: Callable[[], float] | None = None,
+        room: Room | None = None,
         flush_s: float = FLUSH_S,
     ) -> None:
-        """`writer`: None for the real one. `wall`: Unix time. `chance`: as random.random."""
+        """`writer`: None for the real one. `wall`: Unix time. `chance`: as random.random. `room`: for what waits."""
         name = new_writer(secrets.token_bytes)
         self._writer: Writer = writer or PredictionWriter(directory, name)
-        self._blocks, self._room, self._wall = Blocks(name), Room(), wall
+        self._blocks, self._room, self._wall = Blocks(name), room or Room(), wall
         self._chance = chance or Random(secrets.randbits(128)).random
         self._versions: list[_Version] = []
         self._totals: dict[str, _Totals] = {}
@@ -160,6 +161,9 @@ class Journal:
     def _run(self) -> None:
         while not self._stopped.wait(self._flush_s):
             self._try(self.write)
+        self._end()
+
+    def _end(self) -> None:
         self._try(self.write)
         self._try(lambda: self._writer.close(self._wall()))
 
@@ -194,7 +198,7 @@ class Journal:
         except Exception:  # of this version alone
             self._faults.log(f"{version.model}: the journal met a fault; rows are lost")
             with self._lock:
-                self._totals[version.model].faults += sum([record.count for record in records])
+                self._totals[version.model].faults += sum([record.rows for record in records])
 
     def _forget(self, over: Sequence[_Version]) -> None:
         with self._lock:
@@ -206,10 +210,18 @@ class Journal:
 
     def close(self) -> None:
         """Write what is left, and end. Waits for the disk, for a while."""
+        if self._thread.ident is None:  # it was never started
+            self._end()
+            return
         self._stopped.set()
         self._thread.join(CLOSE_S_MAX)
         if self._thread.is_alive():
             log.warning("journal: the disk has not taken the last rows for %g s; they may be lost", CLOSE_S_MAX)
+
+    @property
+    def versions(self) -> int:
+        """How many versions are recorded now."""
+        return len(self._versions)
 
     def counts(self) -> dict[str, JournalCounts]:
         """By model that is or was journalled."""

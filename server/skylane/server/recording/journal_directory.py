@@ -17,8 +17,8 @@ def check(directory: Path, models: Path) -> None:
         raise CannotStart(f"journal: {reason}")
 
 
-def problem_of(directory: Path, models: Path) -> str:
-    """Why the journal cannot be written there; empty if it can."""
+def problem_of(directory: Path, models: Path, *, make: bool = True) -> str:
+    """Why the journal cannot be written there; empty if it can. `make`: make the directory if it does not exist."""
     if importlib.util.find_spec("pyarrow") is None:
         return "it needs pyarrow, which is not installed: pip install 'skylane[monitor]'"
     resolved, repository = directory.resolve(), models.resolve()
@@ -26,6 +26,8 @@ def problem_of(directory: Path, models: Path) -> str:
         return f"expected a directory outside the model repository {models}, received {directory}"
     if repository.is_relative_to(resolved):
         return f"expected a directory that does not contain the model repository {models}, received {directory}"
+    if not make and not directory.exists():
+        return ""
     try:
         directory.mkdir(MODE, parents=True, exist_ok=True)
         mode = directory.stat().st_mode & 0o777

@@ -7,9 +7,8 @@ pyarrow. See skylane.server.engine.recorder.
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from threading import Lock
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from skylane.server.core.batch_task import BatchTask
 from skylane.server.core.types import Array, Call, Interface
 from skylane.server.engine.recorder import Ids, Run
 from skylane.server.engine.reply_cache import Hit
-from skylane.server.recording.ids import Blocks, IdTaker, TakenIds
+from skylane.server.recording.ids import Blocks, IdTaker
 from skylane.server.recording.sampler import Sampler
 
 WAITING_BYTES_MAX: Final = 64 * 2**20
@@ -49,8 +48,7 @@ class Room:
             self._free += size
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """Calls of a record that have the same number of rows and the same protocol."""
 
     calls: int
@@ -60,63 +58,74 @@ class Part:
     """The callers' own; None if there are none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Calls that were answered together, by reference."""
+class Record(NamedTuple):
+    """Calls that were answered together, by reference. A tuple, since it is made on the request path: a dataclass takes
+    2 µs."""
 
     at: float
     """Unix time."""
     probability: float
     first: int
     """The number of the first call; those of the others follow it."""
+    calls: int
+    rows: int
+    """Of all calls."""
     parts: Sequence[Part]
     inputs: Sequence[Array]
     outputs: Sequence[Sequence[Array]]
     """All outputs, in one piece or several: their rows follow each other."""
-    input_rows: Array | None
-    """Which rows of the inputs are those of the calls; None for all."""
-    output_rows: Array | None
-    cached: bool
     size: int
     """Bytes taken from the room."""
+    cached: bool = False
+    input_rows: Array | None = None
+    """Which rows of the inputs are those of the calls; None for all."""
+    output_rows: Array | None = None
 
-    @property
-    def count(self) -> int:
-        """Rows of all calls."""
-        return sum([part.calls * part.rows_each for part in self.parts])
+
+class _Ids(Ids):
+    """See Ids."""
+
+    __slots__ = ()
+
+    def __init__(self, stem: bytes, ends: Sequence[bytes]) -> None:
+        self.stem, self.ends = stem, ends
 
 
-class _Run:
+class _Run(Run):
     """See Run."""
 
-    __slots__ = ("ids", "inputs", "outputs", "probability", "tasks")
+    __slots__ = ("inputs", "outputs", "probability", "tasks")
 
     def __init__(
         self,
-        tasks: Sequence[BatchTask],
-        ids: Sequence[Ids],
+        stem: bytes,
+        ends: Sequence[bytes],
         probability: float,
+        tasks: Sequence[BatchTask],
         inputs: Sequence[Array],
         outputs: Sequence[Array],
     ) -> None:
-        self.tasks, self.ids, self.probability, self.inputs, self.outputs = tasks, ids, probability, inputs, outputs
+        self.stem, self.ends, self.probability = stem, ends, probability
+        self.tasks, self.inputs, self.outputs = tasks, inputs, outputs
 
 
 class PredictionRecorder:
     """The recorder of one version. Thread-safe."""
 
-    def __init__(self, interface: Interface, sampler: Sampler, blocks: Blocks, room: Room, wall: Callable[[], float]):
+    def __init__(
+        self, interface: Interface, sampler: Sampler, blocks: Blocks, room: Room, wall: Callable[[], float]
+    ) -> None:
         """`wall`: the Unix time."""
         self._lock, self._ids, self._sampler = Lock(), IdTaker(blocks), sampler
         self._room, self._wall = room, wall
         self._row_bytes = row_bytes(interface)
         self._records: deque[Record] = deque()
-        self.seen = 0
-        """Rows that were answered."""
-        self.chosen = 0
-        """Of these, rows that were to be recorded."""
-        self.full = 0
-        """Of these, rows for which there was no room."""
+        self._full = 0
+
+    def counts(self) -> tuple[int, int, int]:
+        """Rows that were answered; of these, those that were chosen; of these, those for which there was no room."""
+        with self._lock:
+            return self._sampler.seen, self._sampler.chosen, self._full
 
     def take_records(self) -> list[Record]:
         """What was recorded since the last time. Give their bytes back to the room when they are written."""
@@ -124,13 +133,18 @@ class PredictionRecorder:
 
     def ran(self, tasks: Sequence[BatchTask], inputs: Sequence[Array], outputs: Sequence[Array], now: float) -> Run:
         """See Recorder."""
-        calls, rows = sum([len(task.calls) for task in tasks]), len(inputs[0])
+        rows = len(inputs[0])
+        calls = len(tasks[0].calls) if len(tasks) == 1 else sum([len(task.calls) for task in tasks])
         with self._lock:
-            ids, probability = self._ids.take(calls), self._sampler.choose(rows, now)
-            self.seen += rows
+            stem, ends, first = self._ids.take(calls)
+            probability = self._sampler.choose(rows, now)
         if probability:
-            self._append(ids, probability, [_part(task) for task in tasks], rows, inputs, [outputs])
-        return _Run(tasks, _apart(ids, tasks), probability, inputs, outputs)
+            size = rows * self._row_bytes
+            if self._has_room(size, rows):
+                parts = [_part(task) for task in tasks]
+                record = Record(self._wall(), probability, first, calls, rows, parts, inputs, (outputs,), size)
+                self._records.append(record)
+        return _Run(stem, ends, probability, tasks, inputs, outputs)
 
     def followed(self, run: Run, place: int, followers: Sequence[Sequence[Call]]) -> Ids:
         """See Recorder. They are recorded if the batch was, whose rows and answers they share."""
@@ -139,56 +153,47 @@ class PredictionRecorder:
         calls = [call for each in followers for call in each]
         rows = len(calls) * task.rows_each
         with self._lock:
-            ids = self._ids.take(len(calls))
+            stem, ends, first = self._ids.take(len(calls))
             self._sampler.add(rows, chosen=probability > 0)
-            self.seen += rows
-        if probability:
+        size = len(run.inputs[0]) * self._row_bytes  # what a reference keeps in memory is the whole batch
+        if probability and self._has_room(size, rows):
             start = sum([each.rows for each in run.tasks[:place]])
             leaders = np.repeat(np.arange(len(followers)), [len(each) for each in followers])
             own = start + _rows_of(leaders, task.rows_each)
             part = Part(len(calls), task.rows_each, task.protocol, _request_ids(calls))
-            self._append(ids, probability, [part], rows, run.inputs, [run.outputs], own, own, cached=True)
-        return ids
+            record = Record(
+                self._wall(), probability, first, len(calls), rows, [part], run.inputs, (run.outputs,), size,
+                cached=True, input_rows=own, output_rows=own,
+            )  # fmt: skip
+            self._records.append(record)
+        return _Ids(stem, ends)
 
     def cached(self, task: BatchTask, hits: Sequence[Hit], now: float) -> Ids:
         """See Recorder."""
         rows = len(hits) * task.rows_each
         with self._lock:
-            ids, probability = self._ids.take(len(hits)), self._sampler.choose(rows, now)
-            self.seen += rows
-        if probability:
-            places = [place for place, _ in hits]
-            part = Part(len(hits), task.rows_each, task.protocol, _request_ids([task.calls[place] for place in places]))
-            own = _rows_of(np.array(places), task.rows_each)
-            answers = [entry[3] for _, entry in hits]
-            self._append(ids, probability, [part], rows, task.arrays(), answers, own, cached=True)
-        return ids
+            stem, ends, first = self._ids.take(len(hits))
+            probability = self._sampler.choose(rows, now)
+        size = task.rows * self._row_bytes
+        if probability and self._has_room(size, rows):
+            calls = [task.calls[place] for place, _ in hits]
+            part = Part(len(calls), task.rows_each, task.protocol, _request_ids(calls))
+            own = _rows_of(np.array([place for place, _ in hits]), task.rows_each)
+            outputs = [entry[3] for _, entry in hits]
+            record = Record(
+                self._wall(), probability, first, len(calls), rows, [part], task.arrays(), outputs, size,
+                cached=True, input_rows=own,
+            )  # fmt: skip
+            self._records.append(record)
+        return _Ids(stem, ends)
 
-    def _append(
-        self,
-        ids: TakenIds,
-        probability: float,
-        parts: Sequence[Part],
-        rows: int,
-        inputs: Sequence[Array],
-        outputs: Sequence[Sequence[Array]],
-        input_rows: Array | None = None,
-        output_rows: Array | None = None,
-        *,
-        cached: bool = False,
-    ) -> None:
-        """Keep a record, see Record."""
-        size = len(inputs[0]) * self._row_bytes  # what a reference keeps in memory are all rows of the batch
-        has_room = self._room.take(size)
+    def _has_room(self, size: int, rows: int) -> bool:
+        """Whether a record of so many bytes can wait; else its rows are lost."""
+        if self._room.take(size):
+            return True
         with self._lock:
-            self.chosen += rows
-            self.full += 0 if has_room else rows
-        if has_room:
-            self._records.append(
-                Record(
-                    self._wall(), probability, ids.first, parts, inputs, outputs, input_rows, output_rows, cached, size
-                )
-            )
+            self._full += rows
+        return False
 
 
 def row_bytes(interface: Interface) -> int:
@@ -201,29 +206,15 @@ def row_bytes(interface: Interface) -> int:
     )
 
 
-def _apart(ids: Ids, tasks: Sequence[BatchTask]) -> Sequence[Ids]:
-    """The ids of each task."""
-    if len(tasks) == 1:
-        return (ids,)
-    parts, start = [], 0
-    for task in tasks:
-        stop = start + len(task.calls)
-        parts.append(ids.part(start, stop))
-        start = stop
-    return parts
-
-
 def _part(task: BatchTask) -> Part:
     return Part(len(task.calls), task.rows_each, task.protocol, _request_ids(task.calls))
 
 
 def _request_ids(calls: Sequence[Call]) -> Sequence[str | None] | None:
     """The callers' own ids. That of a message goes before that of its metadata, which a whole stream shares."""
-    of_messages, of_metadata = [call.tail for call in calls], [call.request_id for call in calls]
-    if not any(of_messages) and not any(of_metadata):
+    if not any(call.tail or call.request_id for call in calls):
         return None
-    pairs = zip(of_messages, of_metadata, strict=True)
-    return [request_ids.of_tail(tail) or metadata or None for tail, metadata in pairs]
+    return [request_ids.of_tail(call.tail) or call.request_id or None for call in calls]
 
 
 def _rows_of(calls: Array, rows_each: int) -> Array:

@@ -7,9 +7,10 @@ from typing import Any, Final
 import numpy as np
 
 from skylane.journal import Capture, Column, Rows, treatments
+from skylane.manifest import OutputSpec, TensorSpec
 from skylane.policy import Monitor
 from skylane.server.core.types import Array, Interface
-from skylane.server.recording.recorder import Record
+from skylane.server.recording.recorder import Part, Record
 
 ROWS_AT_ONCE: Final = 16_384
 """Rows that are joined, or a few more."""
@@ -30,6 +31,8 @@ class RowsOfVersion:
 
     def __init__(self, interface: Interface, monitor: Monitor) -> None:
         self._sources = sources_of(interface)
+        specs: list[TensorSpec | OutputSpec] = [*interface.tensors, *interface.outputs]
+        self._shapes_vary = any(None in spec.shape[1:] for spec in specs)
         self._outputs = tuple(output.name for output in interface.outputs)
         self.capture = _capture(interface, monitor, self._sources)
         named = {monitor.entity, monitor.event_time}
@@ -45,9 +48,9 @@ class RowsOfVersion:
         counts: dict[tuple[Any, ...], int] = {}
         complete: list[list[Record]] = []
         for record in records:
-            form = (record.probability, *_forms(record))
+            form = (record.probability, *_shapes(record)) if self._shapes_vary else (record.probability,)
             together.setdefault(form, []).append(record)
-            counts[form] = counts.get(form, 0) + record.count
+            counts[form] = counts.get(form, 0) + record.rows
             if counts[form] >= ROWS_AT_ONCE:
                 complete.append(together.pop(form))
                 del counts[form]
@@ -58,17 +61,19 @@ class RowsOfVersion:
         outputs = _stacked([piece for record in records for piece in record.outputs])
         parts = [part for record in records for part in record.parts]
         counts = np.repeat([part.rows_each for part in parts], [part.calls for part in parts])
-        each = [sum(part.calls for part in record.parts) for record in records]
-        input_rows = _chosen([(len(record.inputs[0]), record.input_rows) for record in records])
-        output_rows = _chosen([(_length(record), record.output_rows) for record in records])
+        each = [record.calls for record in records]
+        input_rows = output_rows = None
+        if any(record.cached for record in records):
+            input_rows = _chosen([(len(record.inputs[0]), record.input_rows) for record in records])
+            output_rows = _chosen([(_length(record), record.output_rows) for record in records])
         firsts = [record.first for record in records]
         return Rows(
             capture=self.capture,
             calls=np.concatenate([np.arange(first, first + n) for first, n in zip(firsts, each, strict=True)]),
             counts=counts,
             happened_at_us=np.repeat([int(record.at * 1e6) for record in records], each),
-            request_ids=_request_ids(records),
-            protocols=[part.protocol for part in parts for _ in range(part.calls)],
+            request_ids=_request_ids(parts),
+            protocols=_protocols(parts),
             cached=np.repeat([record.cached for record in records], each),
             probability=records[0].probability,
             inputs={source.name: _column(inputs[source.tensor], source.column, input_rows) for source in self._needed},
@@ -113,10 +118,9 @@ def _without_hash(column: Column) -> Column:
     return Column(column.name, "dropped", "[monitor] hash names it, and a row of it has several values")
 
 
-def _forms(record: Record) -> tuple[Any, ...]:
-    """What arrays must have in common to be joined."""
-    arrays = (*record.inputs, *record.outputs[0])
-    return tuple((array.shape[1:], array.dtype) for array in arrays)
+def _shapes(record: Record) -> tuple[Any, ...]:
+    """What arrays must have in common to be joined, for types are those of the interface."""
+    return tuple([array.shape[1:] for array in (*record.inputs, *record.outputs[0])])
 
 
 def _stacked(pieces: Sequence[Sequence[Array]]) -> list[Array]:
@@ -129,10 +133,8 @@ def _length(record: Record) -> int:
     return sum([len(piece[0]) for piece in record.outputs])
 
 
-def _chosen(arrays: Sequence[tuple[int, Array | None]]) -> Array | None:
-    """Rows of stacked arrays, of which some have (length, rows of it); None for all rows of all."""
-    if all(rows is None for _, rows in arrays):
-        return None
+def _chosen(arrays: Sequence[tuple[int, Array | None]]) -> Array:
+    """Rows of stacked arrays that are given as (length, rows of it, or None for all)."""
     chosen, start = [], 0
     for length, rows in arrays:
         chosen.append(start + (np.arange(length) if rows is None else rows))
@@ -140,8 +142,13 @@ def _chosen(arrays: Sequence[tuple[int, Array | None]]) -> Array | None:
     return np.concatenate(chosen)
 
 
-def _request_ids(records: Sequence[Record]) -> list[str | None] | None:
-    parts = [part for record in records for part in record.parts]
+def _protocols(parts: Sequence[Part]) -> Sequence[str] | str:
+    """Of each call; one if they are the same, as they mostly are."""
+    different = {part.protocol for part in parts}
+    return different.pop() if len(different) == 1 else [part.protocol for part in parts for _ in range(part.calls)]
+
+
+def _request_ids(parts: Sequence[Part]) -> list[str | None] | None:
     if all(part.request_ids is None for part in parts):
         return None
     return [each for part in parts for each in part.request_ids or [None] * part.calls]
