@@ -1,5 +1,6 @@
 """What the writer does with disks that refuse, limits, schemas and permissions; real processes are killed."""
 
+import errno
 import os
 import resource
 import signal
@@ -299,6 +300,38 @@ def test_the_segments_of_a_dead_writer_are_closed_by_the_next_and_those_of_a_liv
     assert closed.stem == dead.stem
     assert (closed.suffix, still.suffix) == (".arrow", ".open")
     assert len(calls(directory)) == 2
+
+
+def test_what_a_dead_writer_never_named_is_removed_when_it_is_old(directory: Path, writer: PredictionWriter) -> None:
+    folder = directory / "predictions" / MODEL
+    folder.mkdir(parents=True)
+    young, old = (folder / f"20231114T22132{number}000000Z-{OTHER_WRITER}-00000001.staging" for number in (0, 1))
+    for path in (young, old):
+        path.write_bytes(b"half")
+    os.utime(old, (NOON, NOON))
+    writer.append(rows(1))
+    writer.flush(NOON)
+    assert files(directory, ".staging") == [young], "it may be another writer's that is not locked yet"
+
+
+def test_segments_of_another_user_keep_nobody_from_writing(
+    directory: Path, writer: PredictionWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = directory / "predictions" / MODEL
+    folder.mkdir(parents=True)
+    theirs = folder / f"20231114T221320000000Z-{OTHER_WRITER}-00000001.open"
+    theirs.write_bytes(b"")
+    opened = os.open
+
+    def refused(path: Any, *arguments: Any, **options: Any) -> int:
+        if Path(path) == theirs:
+            raise PermissionError(errno.EACCES, "it belongs to another user", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refused)
+    writer.append(rows(1))
+    writer.flush(NOON)
+    assert writer.counters(MODEL).written == 1
 
 
 def test_a_process_that_is_killed_again_and_again_loses_only_what_it_had_not_flushed(directory: Path) -> None:

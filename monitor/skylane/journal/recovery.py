@@ -7,10 +7,15 @@ none of it: readers stop at the last complete batch by themselves.
 import contextlib
 import fcntl
 import os
+import time
 from pathlib import Path
+from typing import Final
 
 from skylane.journal import layout
 from skylane.journal.framing import BATCH, scan
+
+STAGING_S: Final = 600.0
+"""Age from which a file that never got its name may be removed: a younger one may not be locked yet."""
 
 
 def recover(directory: Path) -> int:
@@ -29,10 +34,11 @@ def recover(directory: Path) -> int:
 def _close_if_dead(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return 0
+    except (FileNotFoundError, PermissionError):
+        return 0  # closed meanwhile, or another user's: no reason not to write one's own
     try:
-        if not _is_dead(descriptor, path):
+        is_new = path.suffix == layout.STAGING and time.time() - os.fstat(descriptor).st_mtime < STAGING_S
+        if is_new or not _is_dead(descriptor, path):
             return 0
         if path.suffix == layout.STAGING or path.with_suffix(layout.CLOSED).exists():
             path.unlink()  # never had its name, or was written anew in full under its final name

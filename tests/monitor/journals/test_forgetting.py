@@ -247,6 +247,14 @@ def test_the_command_says_how_many_rows_and_which_segments_are_left(
     assert "1 open segments with such rows were not closed by their servers within 0 s" in capsys.readouterr().err
 
 
+def test_a_model_without_entities_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = PredictionWriter(tmp_path / "journal", WRITER)
+    writer.append(rows(1, what=capture(entity=None)))
+    writer.close(NOON)
+    assert main(["journal", "forget", "--entity", "N1", "--journal", str(tmp_path / "journal")]) == 0
+    assert 'write entity = "COLUMN" under [monitor] in flights/model.toml' in capsys.readouterr().out
+
+
 def test_a_model_that_is_not_there_is_named(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["journal", "forget", "--entity", "N1", "--model", "wine", "--journal", str(directory)]) == 2
     assert "there is no model 'wine'; there are: flights" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from skylane.journal import layout
 from skylane.journal.errors import JournalNotFound
 from skylane.journal.forgetting import Chooses, Mask, exclusive, open_with, remove_rows, request_seal
 from skylane.journal.layout import OUTCOMES, PREDICTIONS, Segment
-from skylane.journal.predictions import as_read
+from skylane.journal.predictions import as_read, capture_of
 from skylane.journal.segment_content import SegmentContent, load
 from skylane.monitor.journals.showing import entities
 
@@ -40,6 +40,8 @@ class Report:
     """Segments that were written anew."""
     not_changed: tuple[str, ...]
     """Segments of running servers that were not closed in time, so that rows may still be in them."""
+    names_entities: bool
+    """False: there are predictions, and none of them says whom it is about."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,11 @@ def run(options: Namespace) -> int:
                 f"{report.model}: removed {report.predictions:,} predictions and {report.outcomes:,} outcomes "
                 f"in {report.journal}"
             )
+            if not report.names_entities:
+                print(
+                    f"{report.model}: no prediction names an entity, so none could be found by it; write "
+                    f'entity = "COLUMN" under [monitor] in {report.model}/model.toml'
+                )
         if not reports:
             print("The journal has no model.")
     late = [name for report in reports for name in report.not_changed]
@@ -136,7 +143,14 @@ def _forget(path: Path, model: str, request: Request) -> Report:
         outcomes=labels.rows,
         segments=(labels + rows).segments,
         not_changed=tuple(str(segment.path) for segment in late),
+        names_entities=_names_entities(predictions),
     )
+
+
+def _names_entities(predictions: Path) -> bool:
+    captures = [capture_of(content.schema) for segment in layout.segments(predictions)
+                if (content := load(segment)) is not None and content.rows]  # fmt: skip
+    return not captures or any(capture.entity is not None for capture in captures)
 
 
 def _closed(directory: Path, chooses: Chooses, again: Callable[[], bool]) -> list[Segment]:
