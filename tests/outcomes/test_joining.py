@@ -233,3 +233,30 @@ def test_every_outcome_is_counted_once(
         mine = unique.get((row["prediction_id"], row["row"], None, None))
         if mine is not None:
             assert row["label"] == mine["label"]
+
+
+@given(
+    st.data(),
+    st.lists(
+        st.builds(prediction, NUMBERS, ROWS, ENTITIES, st.one_of(st.none(), MINUTES), MINUTES),
+        max_size=8,
+        unique_by=lambda row: (row["prediction_id"], row["row"]),
+    ),
+    st.lists(st.builds(outcome, NUMBERS, ROWS, label=st.sampled_from("01")), max_size=6),
+    st.lists(st.builds(outcome, entity=st.sampled_from(["N1", "N2"]), event=MINUTES), max_size=6),
+    st.integers(0, 3),
+)
+def test_the_order_of_rows_changes_nothing(
+    data: st.DataObject, predictions: list[Any], by_id: list[Any], by_entity: list[Any], minutes: int
+) -> None:
+    unique = {(row["prediction_id"], row["row"], row["entity"], row["event_at"]): row for row in (*by_id, *by_entity)}
+    there = list(unique.values())
+
+    found = joined(predictions, there, minutes)
+    other = joined(data.draw(st.permutations(predictions)), data.draw(st.permutations(there)), minutes)
+
+    def key(row: dict[str, Any]) -> tuple[str, int]:
+        return row["prediction_id"], row["row"]
+
+    assert sorted(other.table.to_pylist(), key=key) == sorted(found.table.to_pylist(), key=key)
+    assert other.counts == found.counts

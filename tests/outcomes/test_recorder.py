@@ -102,5 +102,6 @@ def test_closing_writes_what_waits(store: HeldStore, tmp_path: Path) -> None:
 
     recorder.close()
 
+    assert recorder.submit("flights", None, columns(3), {}) is None
     assert len(outcomes.read(tmp_path, "flights")) == 2
     assert [path.suffix for path in (tmp_path / "outcomes" / "flights").iterdir()] == [".arrow"]

@@ -2,12 +2,15 @@
 
 import errno
 import stat
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from skylane import journal, outcomes
 from skylane.journal import Capture, Column, PredictionWriter, Rows, layout
@@ -33,6 +36,10 @@ class Clock:
 
 def call(number: int) -> str:
     return f"9f2c1a7be04d5538-{number:x}"
+
+
+def _key_and_time(sent: tuple[int, int, str]) -> tuple[int, int]:
+    return sent[:2]
 
 
 def submission(
@@ -250,3 +257,36 @@ def test_entities_are_recorded_as_the_journal_has_them(tmp_path: Path, treatment
     (recorded,) = outcomes.read(tmp_path, "flights")["entity"].to_pylist()
     assert recorded == predictions["entity"].to_pylist()[0]
     assert (recorded == "N14228") is (treatment == "kept")
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 4), st.integers(0, 9), st.sampled_from("01")), max_size=8, unique_by=_key_and_time
+    ),
+    st.data(),
+)
+@settings(max_examples=25, deadline=None)
+def test_arrival_batches_retries_and_processes_do_not_change_what_is_read(
+    sent: list[tuple[int, int, str]], data: st.DataObject
+) -> None:
+    """`sent`: number of the call, hours before now at which the label was known, label."""
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as other:
+        _deliver(Path(one), [sent])
+        _deliver(Path(other), data.draw(st.lists(st.lists(st.sampled_from(sent)), max_size=3)) if sent else [])
+        _deliver(Path(other), [[each] for each in data.draw(st.permutations(sent))])
+
+        columns = ["prediction_id", "row", "label", "happened_at", "known_at", "corrections"]
+        expected = outcomes.read(one, "flights").select(columns)
+        assert outcomes.read(other, "flights").select(columns).equals(expected)
+
+
+def _deliver(directory: Path, batches: list[list[tuple[int, int, str]]]) -> None:
+    """Each batch from a process of its own."""
+    for batch in batches:
+        submissions = [
+            submission(label, first=number, known_at=int((NOW - timedelta(hours=hours)).timestamp() * 1e6))
+            for number, hours, label in batch
+        ]
+        for receipt in OutcomeStore(directory, Clock()).record(submissions):
+            assert isinstance(receipt, Receipt)
+            assert receipt.accepted == 1

@@ -11,11 +11,12 @@ from skylane.outcomes.joining import JoinCounts, Joined, join
 from skylane.outcomes.log_files import read_log
 from skylane.outcomes.resolution import Counts, Resolved, resolve
 from skylane.outcomes.schema import LOG, OUTCOMES, SUBMISSION
-from skylane.outcomes.store import OutcomeStore, Receipt, Submission, read
+from skylane.outcomes.store import SETTLE, OutcomeStore, Receipt, Submission, read
 
 __all__ = [
     "LOG",
     "OUTCOMES",
+    "SETTLE",
     "SUBMISSION",
     "Counts",
     "JoinCounts",

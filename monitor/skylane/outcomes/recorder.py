@@ -33,29 +33,32 @@ class _Waiting(NamedTuple):
 
 
 class OutcomeRecorder:
-    """Gives a store what callers submit, from any thread. Its thread runs until `close`."""
+    """Gives a store what callers submit, from any thread. Its own thread runs from the first submission to `close`."""
 
     def __init__(self, store: OutcomeStore, waiting_max: int = WAITING_MAX) -> None:
         self._store, self._waiting_max = store, waiting_max
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._waiting = 0
+        self._waiting, self._closed = 0, False
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="outcomes", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        """None until something is submitted."""
 
     def submit(
         self, model: str, sender: str | None, columns: Mapping[str, Sequence[Any]], problems: Mapping[int, str]
     ) -> "Future[Receipt] | None":
-        """The receipt, once the outcomes are on the disk; None if too many are waiting already.
+        """The receipt, once the outcomes are on the disk; None if too many are waiting already, or after `close`.
 
         `columns`: as in schema.SUBMISSION; times are microseconds since 1970. `sender`: the token's name; None without
         one. `problems`: index → why a value could not be read.
         """
         rows = len(columns["prediction_id"])
         with self._lock:
-            if self._waiting + rows > self._waiting_max:
+            if self._closed or self._waiting + rows > self._waiting_max:
                 return None
             self._waiting += rows
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="outcomes", daemon=True)
+                self._thread.start()
         receipt: Future[Receipt] = Future()
         receipt.set_running_or_notify_cancel()  # what is written is written, whether its caller still waits or not
         self._queue.put(_Waiting(model, WITHOUT_TOKEN if sender is None else sender, columns, problems, receipt))
@@ -63,8 +66,11 @@ class OutcomeRecorder:
 
     def close(self) -> None:
         """Write what is waiting, and close the segments. Raises OSError."""
-        self._queue.put(None)
-        self._thread.join()
+        with self._lock:
+            self._closed = True
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
         self._store.close()
 
     def _run(self) -> None:

@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,9 @@ from skylane.prediction_ids import WRITER_DIGITS
 
 LIMITS: Final = SegmentLimits(bytes_max=2**50, age_s_max=None, segment_s_max=86_400.0)
 """Outcomes are never removed by age or size: reports depend on them."""
+SETTLE: Final = timedelta(seconds=10)
+"""An outcome gets its instant of recording before it is written. So a report that must not change when it is made
+again is as recorded by an instant at least this long ago."""
 KNOWN_WRITERS_S: Final = 1.0
 """How often the writers of predictions are listed anew at most, while ids of others come."""
 

@@ -331,3 +331,16 @@ def test_an_instant_that_is_none_is_refused(option: list[str], told: str, capsys
         main(["outcomes", "show", "flights", "--journal", ".", *option])
 
     assert told in capsys.readouterr().err
+
+
+def test_a_strangers_text_cannot_control_the_terminal(
+    tmp_path: Path, journal: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add(journal, csv_file(tmp_path, "prediction_id,label", f"{call(1)},\x1b[2Jlate"))
+    capsys.readouterr()
+
+    assert main(["outcomes", "show", "flights", "--journal", str(journal)]) == 0
+
+    told = capsys.readouterr().out
+    assert "\x1b" not in told
+    assert "\\x1b[2Jlate" in told

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from skylane.client import Client, OutcomeReceipt, OutcomesRefused
+from skylane.client.outcomes import REQUEST_MAX
 from skylane.monitor.outcomes.files import OutcomeFile
 from skylane.outcomes import OutcomeStore, Submission
 from skylane.outcomes.checks import REFUSALS_MAX
@@ -75,8 +76,9 @@ def add_to_server(options: Namespace, file: OutcomeFile) -> Added:
     readable = np.setdiff1d(np.arange(len(file.table)), np.fromiter(file.problems, np.int64, len(file.problems)))
     is_by_id = np.asarray(file.table["prediction_id"].combine_chunks().is_valid())
     with _client(options) as client:
-        for rows in (readable[is_by_id[readable]], readable[~is_by_id[readable]]):
-            if len(rows):
+        for kind in (readable[is_by_id[readable]], readable[~is_by_id[readable]]):
+            for start in range(0, len(kind), REQUEST_MAX):  # each with a timeout of its own
+                rows = kind[start : start + REQUEST_MAX]
                 added.add(_send(client, options.model, file.table.take(pa.array(rows))), rows)
     return added
 

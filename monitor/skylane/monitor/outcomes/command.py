@@ -131,10 +131,17 @@ def _show(options: argparse.Namespace) -> int:
         writer.writerows(shown)
     else:
         header = [name.upper() for name in found.column_names]
-        print(text_table(header, [["" if value is None else value for value in row.values()] for row in shown]))
+        print(text_table(header, [[_printable(value) for value in row.values()] for row in shown]))
     if len(rows) > len(shown):
         print(f"{len(rows) - len(shown)} more: show them with --limit", file=sys.stderr)
     return 0
+
+
+def _printable(value: Any) -> Any:
+    """A value of a stranger for a terminal: control characters are escaped."""
+    if isinstance(value, str) and not value.isprintable():
+        return value.encode("unicode_escape").decode()
+    return "" if value is None else value
 
 
 def _text(value: Any) -> Any:

@@ -66,7 +66,8 @@ def _table(path: Path) -> Any:
             return pyarrow.parquet.read_table(path)
         with path.open("rb") as file:
             header = file.readline().decode("utf-8-sig").strip()
-        kinds = {name.strip().strip('"'): pa.string() for name in header.split(",")}
+        names = [name.strip('"') for name in header.split(",")]
+        kinds = dict.fromkeys(names, pa.string())
         # Empty cells are gaps; every cell is text until its field is known, so that 0017 stays 0017.
         options = pyarrow.csv.ConvertOptions(column_types=kinds, strings_can_be_null=True, null_values=[""])
         return pyarrow.csv.read_csv(path, convert_options=options)
