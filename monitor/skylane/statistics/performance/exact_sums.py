@@ -37,8 +37,10 @@ def exact_sums(
     totals = [0] * count
     for limb in reversed(range(max(0, int(np.frexp(size)[1]) + bits) // _LIMB_BITS + 1)):
         unit = 2.0 ** (_LIMB_BITS * limb)
-        part = np.floor(rest / unit)
+        part = np.trunc(rest / unit)  # towards 0, so that what remains is exact
         rest = rest - part * unit
+        if not part.any():
+            continue
         for position, total in enumerate(np.bincount(bins, part, count).tolist()):
             totals[position] += int(total) << (_LIMB_BITS * limb)
     return totals

@@ -91,12 +91,13 @@ def nowcast(
             level,
         )
     state = _state(rows, labels, scores, found, past)
-    reason, draws, label = None, None, labels[found.index]
-    if found.count - 1 >= REPLAYS_MIN:
+    draws, label = None, labels[found.index]
+    reason = replays.missing_labels(rows, found, past)
+    if reason is None and found.count - 1 >= REPLAYS_MIN:
         open_then = ~found.known & (rows.known_at[found.index] <= now)
         shifts = _replayed_shifts(label, open_then, found, state)
         draws = predictive(shifts[1:], state.shift[1:], float(state.shift[0]))
-    else:
+    elif reason is None:
         reason = f"an interval needs {REPLAYS_MIN} earlier blocks with complete labels, and there are {found.count - 1}"
     figures = {}
     for name, loss in losses.items():

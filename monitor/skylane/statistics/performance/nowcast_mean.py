@@ -69,8 +69,10 @@ def nowcast_mean(
         total = known_loss[0] + open_loss[0] + open_weight[0] * errors
         return np.asarray(total / max(known_weight[0] + open_weight[0], 1e-300))
 
-    if usable.sum() < REPLAYS_MIN:
-        reason = f"an interval needs {REPLAYS_MIN} earlier blocks with complete labels, and there are {usable.sum()}"
+    missing = replays.missing_labels(rows, found, past)
+    if missing is not None or usable.sum() < REPLAYS_MIN:
+        few = f"an interval needs {REPLAYS_MIN} earlier blocks with complete labels, and there are {usable.sum()}"
+        reason = missing or few
         corrected = Corrected(raw, float(figure(np.zeros(1))[0]), None, None)
         return Nowcast(*counts, to_come, {"mean": corrected}, int(usable.sum()), level, reason)
     draws = figure(predictive(missed[usable], signals[usable], float(signals[0])))

@@ -18,6 +18,7 @@ from skylane.statistics.performance.student import t_quantile
 
 REPLAYS: Final = 60
 REPLAYS_MIN: Final = 14
+_EXPECTED_MIN: Final = 15
 _SHRINKAGE: Final = 10.0
 """A group's own delays count against those of all groups as if these had this many rows in it."""
 
@@ -119,6 +120,23 @@ class _Sorted:
         """Sums of weight, and of weight × number, over rows whose key is greater: (2, n)."""
         position = np.searchsorted(self._keys, keys, side="right")
         return np.asarray(self._sums[:, -1:] - self._sums[:, position])
+
+
+def missing_labels(rows: TimedRows, found: Windows, past: NDArray[np.int64]) -> str | None:
+    """Why the absence of labels tells nothing now: far fewer have come than ever at this time of a block. Else None.
+
+    A source of labels that has stopped looks like a block in which all labels come late. `past` are the rows of the
+    history that have labels.
+    """
+    ever = float(rows.weight[past].sum() / rows.weight[found.history].sum())
+    tail = Tail(rows.known_at[past] - rows.happened_at[past], rows.group[past], rows.weight[past])
+    weight = rows.weight[found.index]
+    expected = found.total(weight * ever * (1 - tail.share(found.age, rows.group[found.index])))
+    came = found.total(weight * found.known)
+    usual = min(1.0, float((came[1:] / np.maximum(expected[1:], 1e-300)).min(initial=1.0)))
+    if expected[0] < _EXPECTED_MIN or came[0] >= usual * expected[0] / 2:
+        return None
+    return f"{came[0]:.0f} labels have come where {expected[0]:.0f} were expected: has their source stopped?"
 
 
 def predictive(errors: Floats, signals: Floats, signal: float) -> Floats:

@@ -16,6 +16,7 @@ from skylane.statistics.performance.exact_sums import as_float
 from skylane.statistics.performance.intervals import BLOCKS_MIN, influences, serial_widening
 from skylane.statistics.performance.metrics import Floats
 from skylane.statistics.performance.student import t_quantile
+from skylane.statistics.performance.sums import ClassificationSums, RegressionSums
 
 HIGHER_IS_BETTER: Final = frozenset({"accuracy", "auc", "skill"})
 
@@ -59,9 +60,9 @@ def worst_segments(
     if len(filled) < 2:
         return []
     all_weight = sum(as_float(sums.weight) for each in filled.values() for sums in each.values())
-    found = []
+    everything, found = _merged(filled), []
     for name, mine in filled.items():
-        others = _merged({other: each for other, each in filled.items() if other != name})
+        others = _rest(everything, mine)
         found.append(_compared(name, mine, others, blocks, metric, 1 - (1 - level) / max(1, compared), all_weight))
     found.sort(
         key=lambda each: (
@@ -110,9 +111,30 @@ def _value_and_influences(sums: Mapping[int, Sums], blocks: list[int], metric: s
     return float(measure.value(columns.sum(axis=0, keepdims=True))[0]), pulls
 
 
+def _rest(everything: Mapping[int, Sums], mine: Mapping[int, Sums]) -> dict[int, Sums]:
+    rest = {block: _without(sums, mine[block]) if block in mine else sums for block, sums in everything.items()}
+    return {block: sums for block, sums in rest.items() if sums.rows}
+
+
+def _without(sums: Sums, part: Sums) -> Sums:
+    if isinstance(sums, ClassificationSums) and isinstance(part, ClassificationSums):
+        return sums.without(part)
+    if isinstance(sums, RegressionSums) and isinstance(part, RegressionSums):
+        return sums.without(part)
+    raise ValueError("expected segments of one kind, either a classifier's or a regression's")
+
+
+def _added(sums: Sums, part: Sums) -> Sums:
+    if isinstance(sums, ClassificationSums) and isinstance(part, ClassificationSums):
+        return sums + part
+    if isinstance(sums, RegressionSums) and isinstance(part, RegressionSums):
+        return sums + part
+    raise ValueError("expected segments of one kind, either a classifier's or a regression's")
+
+
 def _merged(segments: Mapping[str, Mapping[int, Sums]]) -> dict[int, Sums]:
     merged: dict[int, Sums] = {}
     for each in segments.values():
         for block, sums in each.items():
-            merged[block] = merged[block] + sums if block in merged else sums  # type: ignore[operator]
+            merged[block] = _added(merged[block], sums) if block in merged else sums
     return merged

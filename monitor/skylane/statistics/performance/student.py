@@ -1,5 +1,6 @@
 """Quantiles of the normal and of Student's t distribution, without SciPy."""
 
+import functools
 import math
 from statistics import NormalDist
 from typing import Final
@@ -24,6 +25,7 @@ def t_distribution(value: float, freedom: float) -> float:
     return 0.5 + scale * angle / 2 * float((_WEIGHTS * np.cos(angles) ** (freedom - 1)).sum())
 
 
+@functools.lru_cache(1024)
 def t_quantile(probability: float, freedom: float) -> float:
     """The value that Student's t with `freedom` degrees (at least 2) stays below with this probability."""
     if not 0 < probability < 1 or freedom < 2:

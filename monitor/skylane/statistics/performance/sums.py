@@ -4,7 +4,7 @@ All sums are integers in units of 2⁻⁶⁰ (see `exact_sums`): however rows ar
 gives the same object. Instances are plain data, go to JSON and back, and take a few kilobytes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -13,6 +13,18 @@ from numpy.typing import NDArray
 
 from skylane.statistics.performance import metrics
 from skylane.statistics.performance.exact_sums import FRACTION_BITS, as_float, exact_sum, exact_sums
+from skylane.statistics.performance.merging import (
+    Bins,
+    LossSums,
+    binned,
+    bins_from_json,
+    bins_to_json,
+    combined,
+    combined_bins,
+    combined_losses,
+    loss_sums,
+    three,
+)
 from skylane.statistics.performance.metrics import RELIABILITY_BINS, Floats, Labels, as_matrix
 
 SCORE_BINS_PER_UNIT: Final = 64
@@ -21,10 +33,6 @@ _LOGIT_MAX: Final = 16.0
 ERROR_BITS: Final = 180
 """Errors of a regression are summed in units of 2⁻¹⁸⁰, because targets may be of any size."""
 FORMAT: Final = 1
-
-Bins = dict[int, tuple[int, ...]]
-LossSums = tuple[int, int, int]
-"""Σ weight × loss, Σ weight² × loss, Σ weight² × loss²: the last two give the variance if rows were independent."""
 
 
 def score_bin(probabilities: Floats) -> NDArray[np.int64]:
@@ -73,31 +81,40 @@ class ClassificationSums:
             exact_sum(weight),
             exact_sum(weight**2),
             tuple(exact_sums(weight, np.asarray(labels, np.int64), given.shape[1])),
-            {name: _loss_sums(weight, loss) for name, loss in row_losses.items()},
+            {name: loss_sums(weight, loss) for name, loss in row_losses.items()},
             tuple(
-                _binned(score_bin(given[:, one]), (weight * (labels != one), weight * (labels == one)))
+                binned(score_bin(given[:, one]), (weight * (labels != one), weight * (labels == one)))
                 for one in scored
             ),
-            _binned(score_bin(predicted), (weight, weight * row_losses["log_loss"])),
+            binned(score_bin(predicted), (weight, weight * row_losses["log_loss"])),
             tuple(zip(*promised, strict=True)),
         )  # fmt: skip
 
     def __add__(self, other: Self) -> Self:
         """Sums over the rows of both. Raises ValueError if their numbers of classes differ."""
+        return self._combined(other, 1) if self.rows and other.rows else self if self.rows else self._checked(other)
+
+    def without(self, part: Self) -> Self:
+        """Sums over the rows that are here and not in `part`, exactly; `part` must be some of these rows."""
+        return self._combined(part, -1) if part.rows else self
+
+    def _checked(self, other: Self) -> Self:
         if self.classes != other.classes:
             raise ValueError(f"expected sums over {self.classes} classes, got {other.classes}")
-        if not self.rows or not other.rows:
-            return self if self.rows else other
+        return other
+
+    def _combined(self, other: Self, sign: int) -> Self:
+        self._checked(other)
         return type(self)(
             self.classes,
-            self.rows + other.rows,
-            self.weight + other.weight,
-            self.weight_squared + other.weight_squared,
-            _added(self.class_weights, other.class_weights),
-            _merged_losses(self.losses, other.losses),
-            tuple(_merged_bins(mine, theirs) for mine, theirs in zip(self.scores, other.scores, strict=True)),
-            _merged_bins(self.cells, other.cells),
-            tuple(_added(mine, theirs) for mine, theirs in zip(self.reliability, other.reliability, strict=True)),
+            self.rows + sign * other.rows,
+            self.weight + sign * other.weight,
+            self.weight_squared + sign * other.weight_squared,
+            combined(self.class_weights, other.class_weights, sign),
+            combined_losses(self.losses, other.losses, sign),
+            tuple(combined_bins(mine, theirs, sign) for mine, theirs in zip(self.scores, other.scores, strict=True)),
+            combined_bins(self.cells, other.cells, sign),
+            tuple(combined(one, each, sign) for one, each in zip(self.reliability, other.reliability, strict=True)),
         )
 
     def figures(self) -> "ClassificationFigures":
@@ -110,7 +127,7 @@ class ClassificationSums:
             "format": FORMAT, "kind": "classification", "classes": self.classes, "rows": self.rows,
             "weight": self.weight, "weight_squared": self.weight_squared, "class_weights": list(self.class_weights),
             "losses": {name: list(sums) for name, sums in self.losses.items()},
-            "scores": [_bins_to_json(bins) for bins in self.scores], "cells": _bins_to_json(self.cells),
+            "scores": [bins_to_json(bins) for bins in self.scores], "cells": bins_to_json(self.cells),
             "reliability": [list(one) for one in self.reliability],
         }  # fmt: skip
 
@@ -120,8 +137,8 @@ class ClassificationSums:
         _check_format(data, "classification")
         return cls(
             data["classes"], data["rows"], data["weight"], data["weight_squared"], tuple(data["class_weights"]),
-            {name: _three(sums) for name, sums in data["losses"].items()},
-            tuple(_bins_from_json(bins) for bins in data["scores"]), _bins_from_json(data["cells"]),
+            {name: three(sums) for name, sums in data["losses"].items()},
+            tuple(bins_from_json(bins) for bins in data["scores"]), bins_from_json(data["cells"]),
             tuple(tuple(one) for one in data["reliability"]),
         )  # fmt: skip
 
@@ -147,17 +164,24 @@ class RegressionSums:
         row_losses = {"mae": np.abs(errors), "mse": errors**2, "bias": errors}
         return cls(
             len(values), exact_sum(weight), exact_sum(weight**2),
-            {name: _loss_sums(weight, loss, ERROR_BITS) for name, loss in row_losses.items()},
+            {name: loss_sums(weight, loss, ERROR_BITS) for name, loss in row_losses.items()},
         )  # fmt: skip
 
     def __add__(self, other: Self) -> Self:
         """Sums over the rows of both."""
-        if not self.rows or not other.rows:
-            return self if self.rows else other
+        return self._combined(other, 1) if self.rows and other.rows else self if self.rows else other
+
+    def without(self, part: Self) -> Self:
+        """Sums over the rows that are here and not in `part`, exactly; `part` must be some of these rows."""
+        return self._combined(part, -1) if part.rows else self
+
+    def _combined(self, other: Self, sign: int) -> Self:
         return type(self)(
-            self.rows + other.rows, self.weight + other.weight, self.weight_squared + other.weight_squared,
-            _merged_losses(self.losses, other.losses),
-        )  # fmt: skip
+            self.rows + sign * other.rows,
+            self.weight + sign * other.weight,
+            self.weight_squared + sign * other.weight_squared,
+            combined_losses(self.losses, other.losses, sign),
+        )
 
     def figures(self) -> "RegressionFigures":
         """The metrics of these rows. NaN where there are none."""
@@ -178,7 +202,7 @@ class RegressionSums:
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote. Raises ValueError for another kind or a later format."""
         _check_format(data, "regression")
-        losses = {name: _three(sums) for name, sums in data["losses"].items()}
+        losses = {name: three(sums) for name, sums in data["losses"].items()}
         return cls(data["rows"], data["weight"], data["weight_squared"], losses)
 
 
@@ -248,42 +272,3 @@ def _check_rows(labels: Labels, given: NDArray[Any], weight: Floats) -> None:
 def _check_format(data: Mapping[str, Any], kind: str) -> None:
     if data.get("kind") != kind or data.get("format") != FORMAT:
         raise ValueError(f"expected {kind} sums of format {FORMAT}, got {data.get('kind')} of {data.get('format')}")
-
-
-def _loss_sums(weight: Floats, loss: Floats, bits: int = FRACTION_BITS) -> LossSums:
-    weighted = weight * loss
-    return exact_sum(weighted, bits), exact_sum(weight * weighted, bits), exact_sum(weighted**2, bits)
-
-
-def _binned(bins: NDArray[np.int64], numbers: Iterable[Floats]) -> Bins:
-    keys, where = np.unique(bins, return_inverse=True)
-    sums = [exact_sums(each, where.astype(np.int64), len(keys)) for each in numbers]
-    return dict(zip(keys.tolist(), zip(*sums, strict=True), strict=True))
-
-
-def _added(mine: tuple[int, ...], theirs: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(one + other for one, other in zip(mine, theirs, strict=True))
-
-
-def _merged_losses(mine: Mapping[str, LossSums], theirs: Mapping[str, LossSums]) -> dict[str, LossSums]:
-    return {name: _three(_added(mine[name], theirs[name])) for name in mine}
-
-
-def _three(sums: Sequence[int]) -> LossSums:
-    first, second, third = sums
-    return first, second, third
-
-
-def _merged_bins(mine: Bins, theirs: Bins) -> Bins:
-    merged = dict(mine)
-    for key, sums in theirs.items():
-        merged[key] = _added(merged[key], sums) if key in merged else sums
-    return dict(sorted(merged.items()))
-
-
-def _bins_to_json(bins: Bins) -> dict[str, list[int]]:
-    return {str(key): list(sums) for key, sums in bins.items()}
-
-
-def _bins_from_json(data: Mapping[str, list[int]]) -> Bins:
-    return {int(key): tuple(sums) for key, sums in data.items()}
