@@ -71,6 +71,14 @@ def features(flights: pd.DataFrame) -> tuple[pd.DataFrame, Labels]:
     return made[FEATURES].reset_index(drop=True), (flown["arr_delay"] > LATE_MINUTES).to_numpy().astype(np.int64)
 
 
+def scheduled_at(flights: pd.DataFrame) -> "pd.Series[Any]":
+    """Scheduled departure of each flight that has features, as an instant: the hour is given in UTC."""
+    flown = flights[flights["arr_delay"].notna()]
+    hours = pd.to_datetime(flown["time_hour"], utc=True)
+    at: pd.Series[Any] = hours + pd.to_timedelta(flown["sched_dep_time"] % 100, unit="min")
+    return at.reset_index(drop=True)
+
+
 def split(rows: pd.DataFrame, late: Labels) -> Split:
     """By time, never at random: yesterday's flights would tell today's what the weather did to the airport."""
     early = (rows["month"] <= LAST_TRAINING_MONTH).to_numpy()

@@ -24,6 +24,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from examples.flight_rows import (
+    LAST_TRAINING_MONTH,
     NUMBERS,
     TEXTS,
     Labels,
@@ -31,6 +32,7 @@ from examples.flight_rows import (
     data_sha256,
     features,
     load_flights,
+    scheduled_at,
     split,
 )
 from skylane.convert import ConversionError, Published, publish
@@ -120,6 +122,7 @@ def run(models: Path = Path("models"), demo: Path = Path(".demo"), reporter: Rep
             repository=models,
             target=held_out_late,
             training=parts.train,
+            times=scheduled_at(flights)[(rows["month"] <= LAST_TRAINING_MONTH).to_numpy()],
             metrics=found,
             data_sha256=data_sha256(),
             pipeline_sha256=pipeline_sha256,

@@ -46,7 +46,7 @@ def profiled(frame: pd.DataFrame, *columns: Column, answers: Any = None) -> Any:
         rows = len(next(iter(inputs.values())))
         return {"probabilities": np.tile([0.25, 0.75], (rows, 1))}
 
-    return profile(layout, frame, "float64", outputs, run, "training")
+    return profile(layout, frame, "float64", outputs, run, "training").profile
 
 
 @pytest.mark.parametrize(

@@ -292,12 +292,13 @@ def own_measures(
     """Each block's measures against the reference without that block and its neighbours."""
     window = _window(len(own))
     counts = np.array([_counts(each) for each in own])
+    total = counts.sum(0)
+    ranges = _ranges_of_others(own, window) if isinstance(known, NumberReference) else []
     found = []
     for place, block in enumerate(own):
         near = slice(max(0, place - window), place + window + 1)
         seasonal = seasonal_counts(known, starts[place])
-        total = counts.sum(0) if seasonal is None else seasonal
-        left = np.maximum(total - counts[near].sum(0), 0.0)
+        left = np.maximum((total if seasonal is None else seasonal) - counts[near].sum(0), 0.0)
         before = [
             each
             for start, each in zip(
@@ -307,7 +308,7 @@ def own_measures(
         ]
         made = measures(block, known, 1.0, left, pooled(before) if before else None)
         if isinstance(block, NumberStatistics) and isinstance(known, NumberReference) and block.finite:
-            _add_numbers_of_others(made, block, [own[other] for other in _others(place, window, len(own))], known)
+            _add_numbers_of_others(made, block, ranges[place], known)
         elif isinstance(block, TextStatistics):
             rows = block.rows - block.missing
             rare = left[:-1] < 1
@@ -317,19 +318,30 @@ def own_measures(
     return found
 
 
-def _others(place: int, window: int, blocks: int) -> list[int]:
-    return [other for other in range(blocks) if abs(other - place) > window]
+def _ranges_of_others(own: Sequence[ColumnStatistics], window: int) -> list[tuple[float, float]]:
+    """Smallest and largest number of the blocks that are not near each one; NaN without any."""
+    none = np.full(len(own) + 1, np.nan)
+    lows, highs = none.copy(), none.copy()
+    for place, block in enumerate(own):
+        if isinstance(block, NumberStatistics):
+            lows[place], highs[place] = block.smallest, block.largest
+    low_before, high_before = np.fmin.accumulate(lows[:-1]), np.fmax.accumulate(highs[:-1])
+    low_after, high_after = np.fmin.accumulate(lows[::-1])[::-1], np.fmax.accumulate(highs[::-1])[::-1]
+    found = []
+    for place in range(len(own)):
+        before, after = place - window - 1, min(place + window + 1, len(own))
+        low = np.fmin(low_before[before] if before >= 0 else np.nan, low_after[after])
+        high = np.fmax(high_before[before] if before >= 0 else np.nan, high_after[after])
+        found.append((float(low), float(high)))
+    return found
 
 
 def _add_numbers_of_others(
-    made: Measures, block: NumberStatistics, others: Sequence[ColumnStatistics], known: NumberReference
+    made: Measures, block: NumberStatistics, others: tuple[float, float], known: NumberReference
 ) -> None:
-    """What would be outside or unknown if the reference had only the other blocks."""
-    kept = [other for other in others if isinstance(other, NumberStatistics) and other.finite]
-    if not kept or known.follows_time:
-        return
-    low, high = min(other.smallest for other in kept), max(other.largest for other in kept)
-    if low <= block.smallest and block.largest <= high:
+    """What would be outside if the reference had only the other blocks, with these as its ends."""
+    low, high = others
+    if known.follows_time or np.isnan(low) or (low <= block.smallest and block.largest <= high):
         return
     values, weights = block.values.values, block.values.weights
     beyond = float(weights[(values < low) | (values > high)].sum() / weights.sum())

@@ -27,14 +27,14 @@ def psi(counts: Array, rows: float, other_counts: Array, other_rows: float) -> f
     return max(0.0, float(((p - q) * np.log(p / q)).sum()) - chance)
 
 
-def total_variation(counts: Array, rows: float, other_counts: Array, other_rows: float) -> float:
-    """Half the sum of |p - q|, between 0 and 1, less the mean that chance alone gives, never under 0."""
+def total_variation(counts: Array, rows: float, other_counts: Array, other_rows: float, doubt: float = 1.0) -> float:
+    """Half the sum of |p - q|, between 0 and 1, less so many times the mean that chance alone gives, never under 0."""
     if counts.sum() <= 0 or other_counts.sum() <= 0 or rows <= 0 or other_rows <= 0:
         return 0.0
     p, q = counts / counts.sum(), other_counts / other_counts.sum()
     middle = (counts + other_counts) / (counts.sum() + other_counts.sum())
     chance = float(np.sqrt(2 / np.pi * middle * (1 - middle) * (1 / rows + 1 / other_rows)).sum()) / 2
-    return max(0.0, float(np.abs(p - q).sum()) / 2 - chance)
+    return max(0.0, float(np.abs(p - q).sum()) / 2 - doubt * chance)
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,12 @@ UNKNOWN_MARGIN: Final = 0.5
 """For numbers that the reference does not have although it has few: the next winter has a few of its own."""
 STILL_MIN: Final = 0.25
 """Least share of the rows in slices without change that is called stuck."""
+SHIFT_MIN: Final = 0.3
+"""Standard deviations that a distribution must have moved, for that."""
 RENAMED_SHARE_MIN: Final = 0.02
-VANISHED_ROWS_MIN: Final = 20
+ALIKE: Final = (0.4, 2.2)
+"""How frequent a text must be by the one whose place it takes."""
+VANISHED_ROWS_MIN: Final = 10
 """Rows of a block that a text must usually have, for its absence to be no chance."""
 SHIFT_P: Final = 0.01
 """A whole distribution is tried for a unit if it is as unlike the reference, and the blocks before, as this."""
@@ -217,13 +221,14 @@ def _shift(case: Case, column: NumberStatistics, known: NumberReference) -> Find
     if step is None or own is None or known.follows_time or known.step is not None:
         return None
     p = max(p_value(known.own.get("w1"), case.measures["w1"], case.own_blocks), p_value(own, step, case.own_blocks))
-    if p > SHIFT_P:
+    if p > SHIFT_P or step < SHIFT_MIN:
         return None
     allowed = max(own.median, 0.1) * known.scale
     rows, begin = column.slices[:, SLICE_ROWS], _largest_step(column)
     for start in (None, begin) if begin is not None else (None,):
         affected = affected_share(rows, start)
-        conversion = explain_shift(column.values, known, case.before_values, affected, allowed)
+        means = case.measures["mean"], case.before["mean"]
+        conversion = explain_shift(column.values, known, case.before_values, affected, allowed, means)
         if conversion is not None:
             at_s = case.block.start_s if start is None else slice_start(case.block, start)
             words = "" if start is None else f" since {instant(at_s, case.block)}"
@@ -286,7 +291,9 @@ def renamings(column: TextStatistics, known: TextReference, *, vanished: bool = 
             continue
         lost = usual - column.counts[place] / seen
         alike = [other for other in rest if _folded(other) == _folded(text)]
-        alike += [other for other, count in rest.items() if 0.6 < count / seen / lost < 1.7 and other not in alike]
+        alike += [
+            other for other, count in rest.items() if ALIKE[0] < count / seen / lost < ALIKE[1] and other not in alike
+        ]
         if alike:
             found[text] = alike[0]
             del rest[alike[0]]

@@ -26,6 +26,8 @@ FALSE_DISCOVERY_RATE: Final = 0.01
 """Of columns that changed abruptly. A block without any has an alarm with no higher probability."""
 UNLIKE_P: Final = 0.05
 """The answers count as changed if they are as unlike the reference, or the blocks before, as this."""
+DOUBT: Final = 2.0
+"""A distance counts beyond so many times what chance alone gives on average: a small block must show more."""
 HISTORY_MIN: Final = 3
 """Blocks before that tell whether a change is abrupt."""
 Level = Literal["usual", "unusual", "alarm"]
@@ -143,7 +145,7 @@ class _Part:
             name=name,
             block=block,
             rows=present * ratio,
-            measures=measures(column, known, ratio, seasonal_counts(known, block.start_s), pool),
+            measures=measures(column, known, ratio, seasonal_counts(known, block.start_s), pool, DOUBT),
             before={} if pool is None else measures(pool, known, 1.0),
             before_values=_sample(earlier),
             own_blocks=self.reference.blocks,

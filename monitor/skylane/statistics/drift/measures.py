@@ -28,17 +28,18 @@ def measures(
     rows_ratio: float,
     counts: Array | None = None,
     before: ColumnStatistics | None = None,
+    doubt: float = 1.0,
 ) -> Measures:
     """Statistic → its number.
 
     `rows_ratio`: effective rows by weight of rows, 1 without sampling. `counts`: of the reference's bins or texts; None
-    for all of its rows. `before`: the blocks before, merged; without it there is no "step". A statistic that cannot be
-    computed is left out.
+    for all of its rows. `before`: the blocks before, merged; without it there is no "step". `doubt`: from distances, so
+    many times the mean that chance alone gives is taken off. A statistic that cannot be computed is left out.
     """
     if isinstance(block, NumberStatistics) and isinstance(known, NumberReference):
-        return _of_numbers(block, known, rows_ratio, counts, before)
+        return _of_numbers(block, known, rows_ratio, counts, before, doubt)
     if isinstance(block, TextStatistics) and isinstance(known, TextReference):
-        return _of_texts(block, known, rows_ratio, counts, before)
+        return _of_texts(block, known, rows_ratio, counts, before, doubt)
     raise TypeError(f"a block of {type(block).__name__} does not belong to a {type(known).__name__}")
 
 
@@ -48,6 +49,7 @@ def _of_numbers(
     rows_ratio: float,
     counts: Array | None,
     before: ColumnStatistics | None,
+    doubt: float,
 ) -> Measures:
     made = {"missing": block.missing / block.rows, "infinite": block.infinite / block.rows} if block.rows else {}
     if known.bins is None or block.finite <= 0:
@@ -74,10 +76,10 @@ def _of_numbers(
     own = Histogram(edges, counts / max(own_rows, 1e-300))
     here = histogram(block, edges)
     chance = w1_by_chance(own.inside, edges, rows, own_rows)
-    made["w1"] = _without(w1(here, own), chance) / known.scale
+    made["w1"] = _without(w1(here, own), doubt * chance) / known.scale
     if isinstance(before, NumberStatistics) and before.finite > 0:
         chance = w1_by_chance(own.inside, edges, rows, before.finite * rows_ratio)
-        made["step"] = _without(w1(here, histogram(before, edges)), chance) / known.scale
+        made["step"] = _without(w1(here, histogram(before, edges)), doubt * chance) / known.scale
     return made
 
 
@@ -87,6 +89,7 @@ def _of_texts(
     rows_ratio: float,
     counts: Array | None,
     before: ColumnStatistics | None,
+    doubt: float,
 ) -> Measures:
     seen = block.rows - block.missing - block.hashed
     made = {"missing": block.missing / block.rows} if block.rows else {}
@@ -99,11 +102,11 @@ def _of_texts(
         "unseen": block.unseen / seen,
         "top": max(float(block.counts.max()), block.unseen if len(block.texts) == 1 else 0.0) / seen,
         "psi": psi(here, rows, counts, float(counts.sum())),
-        "tv": total_variation(here, rows, counts, float(counts.sum())),
+        "tv": total_variation(here, rows, counts, float(counts.sum()), doubt),
     }
     if isinstance(before, TextStatistics):
         there = np.append(before.counts, before.unseen)
-        made["step"] = total_variation(here, rows, there, float(there.sum()) * rows_ratio)
+        made["step"] = total_variation(here, rows, there, float(there.sum()) * rows_ratio, doubt)
     return made
 
 
@@ -135,22 +138,26 @@ def longest_still(block: NumberStatistics) -> float | None:
 
 
 def still_run(block: NumberStatistics) -> tuple[int, int] | None:
-    """First slice of that stretch, and the one after its last; (0, 0) if there is none, None without times."""
+    """First slice of that stretch, and the one after its last; (0, 0) if there is none, None without times.
+
+    Slices without any number are neither a change nor a repetition.
+    """
     rows, low, high = (block.slices[:, place] for place in (SLICE_ROWS, SLICE_MIN, SLICE_MAX))
     if not rows.any():
         return None
-    best, best_rows, start, value, slices = (0, 0), 0.0, 0, np.nan, 0
-    for place in range(len(rows)):
-        if np.isnan(low[place]):  # no number here: neither a change nor a repetition
-            continue
-        if low[place] == high[place] == value:
-            slices += 1
-        else:
-            start, slices = place, 1
-            value = low[place] if low[place] == high[place] else np.nan
-        length = float(rows[start : place + 1].sum())
-        if slices >= STILL_SLICES_MIN and length > best_rows and not np.isnan(value):
-            best, best_rows = (start, place + 1), length
+    present = np.flatnonzero(low == high)
+    filled = np.flatnonzero(~np.isnan(low))
+    best, best_rows, start = (0, 0), 0.0, 0
+    # A stretch ends where a slice has several numbers, or another one than the slice before.
+    values = np.where(np.isin(filled, present), low[filled], np.nan)
+    breaks = np.flatnonzero(np.append(values[1:] != values[:-1], True)) + 1
+    for end in breaks.tolist():
+        if end - start >= STILL_SLICES_MIN and not np.isnan(values[start]):
+            first, after = int(filled[start]), int(filled[end - 1]) + 1
+            length = float(rows[first:after].sum())
+            if length > best_rows:
+                best, best_rows = (first, after), length
+        start = end
     return best
 
 

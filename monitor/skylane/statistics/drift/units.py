@@ -103,11 +103,14 @@ def explain_odd(
     rounding = _rounding(values)
     fits = []
     for conversion in (*CONVERSIONS, *_by_step(values, weights, known)):
-        fit, proof = _fit(values, weights, known, conversion, rounding)
-        if fit >= FIT_MIN:
-            fits.append((conversion, proof))
+        for tolerance in (0.0, rounding / 2 / abs(conversion.factor)):  # exact numbers prove more than rounded ones
+            fit, proof = _fit(values, weights, known, conversion, tolerance)
+            if fit >= FIT_MIN:
+                fits.append((conversion, proof))
+                break
     if not fits:
         return None
+    fits = [each for each in fits if each[1]] or fits
     likely = _points(before, known)
     if likely is None:
         return next((conversion for conversion, proof in fits if proof), None)
@@ -123,19 +126,28 @@ def explain_odd(
 
 
 def explain_shift(
-    sample: ValueSample, known: NumberReference, before: ValueSample | None, affected: float, allowed: float
+    sample: ValueSample,
+    known: NumberReference,
+    before: ValueSample | None,
+    affected: float,
+    allowed: float,
+    means: tuple[float, float],
 ) -> Conversion | None:
-    """The conversion that turns a whole distribution back into that of the blocks before, to within this distance."""
+    """The conversion that turns a whole distribution back into that of the blocks before, to within this distance.
+
+    `means`: of the block and of the blocks before, exactly. Of several, the one is taken that turns the means best.
+    """
     likely = _points(before, known)
     if likely is None:
         return None
     unchanged = _distance(sample, likely, None, affected)
-    distance, place = min(
-        (_distance(sample, likely, conversion, affected), place) for place, conversion in enumerate(CONVERSIONS)
-    )
-    if distance >= min(SHIFT_BETTER * unchanged, allowed):
-        return None
-    return CONVERSIONS[place]
+    here, usual = means
+    near = [
+        (abs((1 - affected) * usual + affected * (conversion.factor * usual + conversion.offset) - here), place)
+        for place, conversion in enumerate(CONVERSIONS)
+        if _distance(sample, likely, conversion, affected) < min(SHIFT_BETTER * unchanged, allowed)
+    ]
+    return CONVERSIONS[min(near)[1]] if near else None
 
 
 def odd_values(values: Array, known: NumberReference, tolerance: float = 0.0) -> Array:
@@ -163,13 +175,12 @@ def misplaced(values: Array, known: NumberReference, tolerance: float = 0.0) -> 
 
 
 def _fit(
-    values: Array, weights: Array, known: NumberReference, conversion: Conversion, rounding: float
+    values: Array, weights: Array, known: NumberReference, conversion: Conversion, tolerance: float
 ) -> tuple[float, bool]:
     """Share of the weights that the conversion turns into usual values, and whether steps or known values prove it.
 
     A block may go a little beyond the range of the reference besides.
     """
-    tolerance = rounding / 2 / abs(conversion.factor)
     back = conversion.undo(values)
     fits = ~(outside(back, known, SLACK * _span(known)) | misplaced(back, known, tolerance))
     fit = float(weights[fits].sum() / weights.sum())
