@@ -85,7 +85,7 @@ def replay(client: Client, flights: Flights, faults: Sequence[Fault], publish: "
     steps = flights.due_at.dt.floor(STEP)
     labels = replay_faults.labels(faults, pd.Series(flights.late, dtype=float), flights.due_at)
     bounds = np.flatnonzero(np.r_[True, steps.to_numpy()[1:] != steps.to_numpy()[:-1], True])
-    for number, (start, end) in enumerate(pairwise(bounds)):
+    for number, (start, end) in enumerate(pairwise(bounds.tolist())):
         now = steps.iloc[start] + STEP
         publish.due(now)
         part = flights.part(start, end)

@@ -191,3 +191,24 @@ def test_a_policy_that_cannot_be_used_is_a_problem_and_the_figures_go_on(
     done = monitor.run(LATER)
     assert "unknown key 'blok'" in done.problems["flights"]
     assert done.rows == 60
+
+
+@pytest.mark.parametrize(
+    ("toml", "outputs", "says"),
+    [
+        pytest.param("", {"label": ["1", "0"]}, "no regressor, and the classes", id="nothing says what it is"),
+        pytest.param('classes = ["0", "1"]', {"label": ["1", "0"]}, "", id="labels without probabilities"),
+        pytest.param(
+            'classes = ["0", "1"]', {"probabilities": [[0.1, 0.2, 0.7]] * 2}, "", id="another number of classes"
+        ),
+        pytest.param('classes = ["0", "1"]', {"other": [1.5, 2.5]}, "", id="outputs of other names"),
+    ],
+)
+def test_a_model_that_outcomes_cannot_judge_is_no_failure(
+    journal: WrittenJournal, repository: Path, state: State, toml: str, outputs: dict[str, Any], says: str
+) -> None:
+    (repository / "flights" / "model.toml").write_text(f"[monitor]\n{toml}")
+    name = journal.predict({"distance": [1.0, 2.0]}, outputs, START_US)
+    journal.record(name, ["1", "0"], START_US + HOUR_US)
+    assert Monitor(state, [journal.directory], repository).run(LATER).rows == 2
+    assert says in view_of(state, repository, "flights", 0, Selection()).unjudged

@@ -76,7 +76,10 @@ def _follow(monitor: Monitor, state: State, options: argparse.Namespace, now: Ca
     try:
         while not stopped.is_set():
             started_at = time.monotonic()
-            _tell(monitor.run(now()))
+            try:
+                _tell(monitor.run(now()))
+            except (JournalError, OSError) as error:  # a disk that is full or away: the next pass goes on
+                print(f"skylane monitor: {error}", file=sys.stderr, flush=True)
             views[:] = views_of(state, options.models, now())
             took = time.monotonic() - started_at
             stopped.wait(max(options.interval - took, REST * took))

@@ -97,7 +97,7 @@ def drift_blocks(state: State, model: str) -> list[DriftBlock]:
     ]  # fmt: skip
 
 
-def alarms(state: State, model: str, recorded_by: int | None = None) -> list[Alarm]:
+def alarms(state: State, model: str) -> list[Alarm]:
     """Alarms as they were reported, the latest first."""
     return [
         Alarm(
@@ -106,7 +106,7 @@ def alarms(state: State, model: str, recorded_by: int | None = None) -> list[Ala
             report.value["findings"][0]["kind"] if report.value["findings"] else "",
             report.value["words"],
         )
-        for report in reversed(state.reports(model, KIND, recorded_by=recorded_by))
+        for report in reversed(state.reports(model, KIND))
         if report.value["status"] == "alarm"
     ]  # fmt: skip
 

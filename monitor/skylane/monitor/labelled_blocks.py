@@ -158,7 +158,7 @@ def _probabilities(joined: pa.Table, answers: Answers) -> Array:
     column = joined["probabilities"].combine_chunks()
     made = np.full((len(joined), len(answers.classes)), np.nan)
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
-    fitting = lengths == len(answers.classes)
+    fitting = (lengths == len(answers.classes)) & (lengths > 0)
     if fitting.any():
         made[fitting] = pc.list_flatten(column.filter(pa.array(fitting))).to_numpy().reshape(-1, len(answers.classes))
     return made

@@ -81,7 +81,7 @@ class Monitor:
             return
         blocks = performance_figures.load(state, self._models, model, self._directories, now)
         answers = self._models.answers_of(model, state.versions(model))
-        shown = performance_figures.compute(blocks, answers, now, length, self._models.horizon_us(model))
+        shown = performance_figures.compute(blocks, blocks, answers, now, length, self._models.horizon_us(model))
         with state.transaction():
             done.reports += performance_figures.store(state, model, shown, now)
             for version in state.versions(model):

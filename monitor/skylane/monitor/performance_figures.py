@@ -49,28 +49,33 @@ class Shown:
     change: str = ""
 
 
-def load(
-    state: State, models: ServedModels, model: str, directories: Sequence[Path], now: int, *, since: int | None = None
-) -> Blocks:
+def load(state: State, models: ServedModels, model: str, directories: Sequence[Path], now: int) -> Blocks:
     """The latest blocks of a model with the outcomes that were known at an instant."""
     answers = models.answers_of(model, state.versions(model))
+    if not answers.can_be_judged:
+        return []
     blocks: list[int] = []
     total = 0
     for block, rows in reversed(state.blocks(model)):
         total += rows
-        if block > now or (blocks and total > ROWS_MAX) or (since is not None and block < since):
+        if block > now or (blocks and total > ROWS_MAX):
             continue
         blocks.append(block)
     known = outcomes.read(directories, model, known_by=from_us(now))
     return [(block, rows.as_of(now)) for block, rows in labelled_blocks(state, model, sorted(blocks), known, answers)]
 
 
-def compute(blocks: Blocks, answers: Answers, now: int, length: int, horizon_us: int | None) -> Shown:
-    """All figures. `length`: of a block; `horizon_us`: after which labels are known, None: learnt."""
+def compute(
+    past: Blocks, blocks: Blocks, answers: Answers, now: int, length: int, horizon_us: int | None
+) -> Shown:  # fmt: skip
+    """All figures of `blocks`; how long labels take is learnt from the `past`, of which they are a part.
+
+    `length`: of a block; `horizon_us`: after which labels are known, None: learnt.
+    """
     headline = estimators.headline(answers)
     if not blocks or not answers.can_be_judged:
         return Shown(answers, headline)
-    delays = estimators.learn(blocks, answers, now, length, horizon_us)
+    delays = estimators.learn(past, answers, now, length, horizon_us)
     made = [_block(block, rows, delays, answers) for block, rows in blocks]
     shares = {figures.block or 0: figures.to_come for figures in made}
     versions = _versions(blocks, delays, answers, shares)
@@ -211,9 +216,10 @@ def shown(
         if since is None:
             return found
     directories = [Path(each) for each in state.about("directories") or ()]
-    blocks = chosen(load(state, models, model, directories, at, since=since), version, segment)
-    length = block_us(models.policy(model))
-    return compute(blocks, models.answers_of(model, state.versions(model)), at, length, models.horizon_us(model))
+    past = chosen(load(state, models, model, directories, at), version, segment)
+    blocks = [(block, rows) for block, rows in past if since is None or block >= since]
+    length, answers = block_us(models.policy(model)), models.answers_of(model, state.versions(model))
+    return compute(past, blocks, answers, at, length, models.horizon_us(model))
 
 
 def chosen(blocks: Blocks, version: int | None, segment: str | None) -> Blocks:

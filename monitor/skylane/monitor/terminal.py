@@ -36,6 +36,8 @@ def performance(view: ModelView, width: int, *, blocks: int = BLOCKS_SHOWN) -> R
     """How well the model does: in all, by block, by segment, with words for what is unsure."""
     parts: list[RenderableType] = [_title(view, "performance")]
     parts += [Text(problem, "red") for problem in view.problems]
+    if view.unjudged:
+        return Group(*parts, Text(view.unjudged))
     if not view.blocks:
         return Group(*parts, Text("No rows have been recorded of this model yet."))
     parts += [Text(), _versions(view, width), Text(), _blocks(view, width, blocks)]

@@ -126,6 +126,8 @@ class ModelView:
     """The estimate without labels, in words."""
     change: str = ""
     """Whether inputs or the world changed, in words."""
+    unjudged: str = ""
+    """Why there is no performance, in words; empty if there is."""
     excluded: dict[str, int] = field(default_factory=dict)
     """Reason → rows that count in no figure: degraded, sampled away."""
     problems: tuple[str, ...] = ()

@@ -2,11 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from skylane.monitor import drift_verdicts, performance_figures
 from skylane.monitor.served_models import ServedModels, block_us
 from skylane.monitor.state import State
 from skylane.monitor.view import ModelView, worst_first
+
+UNJUDGED: Final = (
+    "Outcomes cannot tell how well it does: it is no regressor, and the classes of its probabilities are not known. "
+    "Set classes under [monitor] in model.toml."
+)
 
 
 @dataclass(frozen=True)
@@ -48,9 +54,10 @@ def view_of(state: State, repository: Path, model: str, now: int, selection: Sel
     ]
     alarms = [
         alarm
-        for alarm in drift_verdicts.alarms(state, model, None if selection.as_known is None else at)
+        for alarm in drift_verdicts.alarms(state, model)
         if (selection.version is None or alarm.version == selection.version)
         and (selection.since is None or alarm.block >= selection.since)
+        and alarm.block + length <= at
     ]
     references = {version: models.reference(model, version) for version in state.versions(model)}
     return ModelView(
@@ -69,6 +76,7 @@ def view_of(state: State, repository: Path, model: str, now: int, selection: Sel
         horizon=shown.horizon,
         estimate=shown.estimate,
         change=shown.change,
+        unjudged="" if shown.answers.can_be_judged else UNJUDGED,
         excluded=state.excluded(model),
         problems=tuple(f"{name}: {problem}" for name, problem in models.problems.items()),
     )

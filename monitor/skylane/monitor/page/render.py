@@ -142,7 +142,7 @@ def _curves(view: ModelView, blocks: int) -> str:
             '<span class="key interval">95 %</span></figcaption>'
         )
         figures += f"<figure>{caption}{curves(points, title=_name(view, measure) + ' in each block')}</figure>"
-    sentences = [view.horizon, view.estimate, view.change]
+    sentences = [view.unjudged, view.horizon, view.estimate, view.change]
     words = "".join(f'<p class="soft">{escape(sentence)}</p>' for sentence in sentences if sentence)
     return f"<section><h2>Performance</h2>{figures}{words}</section>"
 
