@@ -6,6 +6,8 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from skylane.monitor.state import Report, State
 from skylane.monitor.view import Alarm, Cell, DriftBlock, block_text
 from skylane.reference import Reference
@@ -142,8 +144,11 @@ def notes(blocks: Sequence[DriftBlock], references: Mapping[int, Reference | Non
     made: list[str] = []
     for version in sorted({block.version for block in blocks}):
         judged = [block for block in blocks if block.version == version and block.closed and block.cells]
-        if slow := _slow(judged[-HISTORY:]):
-            made.append(f"Version {version}: {slow}{_season(references.get(version))}.")
+        if slow := _slow(judged, block_us):
+            made.append(
+                f"Version {version}: unlike the reference for a while: {'; '.join(slow)}. No alarm, because they moved "
+                f"slowly{_season(references.get(version))}."
+            )
         noted = [block for block in judged[-HISTORY:] if block.notes]
         if noted:
             day = block_text(noted[-1].block, block_us)
@@ -151,24 +156,25 @@ def notes(blocks: Sequence[DriftBlock], references: Mapping[int, Reference | Non
     return made
 
 
-def _slow(latest: Sequence[DriftBlock]) -> str:
-    """Columns that are unlike most of the reference's blocks again and again, without an alarm about them."""
-    if len(latest) < HISTORY:
-        return ""
-    sizes: dict[str, list[float]] = {}
-    for block in latest:
+def _slow(judged: Sequence[DriftBlock], block_us: int) -> list[str]:
+    """Columns that were unlike most of the reference's blocks for a while, without an alarm, and when and how much."""
+    sizes: dict[str, dict[int, float]] = {}
+    for place, block in enumerate(judged):
         for cell in block.cells:
-            if cell.shade in (2, 3) and cell.w1 is not None:
-                sizes.setdefault(cell.column, []).append(cell.w1)
-    often = {name: found for name, found in sizes.items() if len(found) >= SLOW_SHARE * len(latest)}
-    if not often:
-        return ""
-    ordered = sorted(often, key=lambda name: -sum(often[name]) / len(often[name]))[:SLOW_COLUMNS]
-    described = [f"{name} by {sum(often[name]) / len(often[name]):.1f} standard deviations" for name in ordered]
-    return (
-        f"in the last {len(latest)} blocks, unlike the reference: {', '.join(described)}. No alarm, because "
-        "they moved slowly"
-    )
+            if cell.shade in (2, 3) and cell.w1 is not None and cell.w1 >= SLOW_SIZE:
+                sizes.setdefault(cell.column, {})[place] = cell.w1
+    found = []
+    for name, places in sizes.items():
+        flags = np.zeros(len(judged))
+        flags[list(places)] = 1
+        often = np.convolve(flags, np.ones(HISTORY), "valid") >= SLOW_SHARE * HISTORY if len(judged) >= HISTORY else []
+        starts = np.flatnonzero(often)
+        if len(starts):
+            within = [place for place in places if starts[0] <= place < starts[-1] + HISTORY]
+            size = sum(places[place] for place in within) / len(within)
+            period = " to ".join(block_text(judged[each].block, block_us) for each in (min(within), max(within)))
+            found.append((size, f"{name} by {size:.1f} standard deviations in {len(within)} blocks, {period}"))
+    return [text for _, text in sorted(found, reverse=True)[:SLOW_COLUMNS]]
 
 
 def _season(reference: Reference | None) -> str:
@@ -182,3 +188,5 @@ def _season(reference: Reference | None) -> str:
 SLOW_SHARE: Final = 0.7
 """Of the latest blocks, in which a column must be unlike most blocks of the reference."""
 SLOW_COLUMNS: Final = 5
+SLOW_SIZE: Final = 0.25
+"""Least distance to the reference that is worth a note, in standard deviations."""
