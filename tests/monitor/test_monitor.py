@@ -212,3 +212,17 @@ def test_a_model_that_outcomes_cannot_judge_is_no_failure(
     journal.record(name, ["1", "0"], START_US + HOUR_US)
     assert Monitor(state, [journal.directory], repository).run(LATER).rows == 2
     assert says in view_of(state, repository, "flights", 0, Selection()).unjudged
+
+
+def test_how_a_block_looked_when_it_ended_and_how_it_is_now(
+    journal: WrittenJournal, repository: Path, state: State
+) -> None:
+    outputs = {"label": ["late"] * 4, "probabilities": [[0.2, 0.8]] * 4}
+    name = journal.predict({"distance": [1.0] * 4}, outputs, START_US + 20 * HOUR_US)
+    times = [START_US + hours * HOUR_US for hours in (22, 23, 30, 31)]
+    journal.record(name, ["on time", "on time", "late", "late"], times)
+    monitor = Monitor(state, [journal.directory], repository)
+    monitor.run(LATER)
+    (block,) = view_of(state, repository, "flights", 0, Selection()).blocks
+    share = block.measures["positive_share"]
+    assert (share.looks, share.will_be) == (0.0, 0.5)

@@ -46,7 +46,7 @@ def test_it_says_what_is_unsure_what_is_wrong_and_what_is_no_alarm() -> None:
     for said in (
         "57 % of labels still to come", "wind_speed ×1.61 since 12:00: mph → km/h?",
         "season and drift cannot be told apart",
-        "as it looks", "as it will be", "carrier = <b>AA</b>", "99 % of labels are known after 8 h.",
+        "as it looked", "as it will be", "carrier = <b>AA</b>", "99 % of labels are known after 8 h.",
     ):  # fmt: skip
         assert said in text, said
     assert "script" not in checked.tags
@@ -95,7 +95,12 @@ def _point(at: int, value: float | None, band: bool = True) -> Point:
 def test_a_curve_has_a_gap_where_a_block_has_no_value() -> None:
     drawn = curves([_point(0, 1.0), _point(DAY_US, None), _point(2 * DAY_US, 2.0, band=False)], title="loss")
     assert drawn.count('class="first"') == 2
-    assert drawn.count('class="band"') == 1
+    assert (drawn.count('class="band"'), drawn.count('class="bar"')) == (0, 1)
+
+
+def test_an_interval_of_blocks_in_a_row_is_a_band() -> None:
+    drawn = curves([_point(0, 1.0), _point(DAY_US, 2.0), _point(2 * DAY_US, 2.0, band=False)], title="loss")
+    assert (drawn.count('class="band"'), drawn.count('class="bar"')) == (1, 0)
 
 
 def test_a_heat_map_leaves_out_what_was_not_judged() -> None:

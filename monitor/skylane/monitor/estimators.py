@@ -180,10 +180,14 @@ def _groups(history: LabelledRows) -> Array | None:
 def corrected(
     block: int, rows: LabelledRows, delays: Delays, answers: Answers
 ) -> tuple[dict[str, Measured], float | None]:
-    """Measures of one block, and the share of its labels to come."""
-    looks = plain_measures(sums_of(rows, answers))
+    """Measures of one block, and the share of its labels to come.
+
+    How it looks is what the labels said that were known when the block ended, or now if it has not.
+    """
+    looks = plain_measures(sums_of(rows.as_of(min(delays.now, block + delays.length)), answers))
     if delays.is_settled(block):
-        return {name: Measured(value, value) for name, value in looks.items()}, 0.0
+        final = plain_measures(sums_of(rows, answers))
+        return {name: Measured(looks.get(name), value) for name, value in final.items()}, 0.0
     if delays.horizon is None:
         return {name: Measured(value, None, unsure=delays.reason) for name, value in looks.items()}, None
     found = _nowcast(block, delays, answers)

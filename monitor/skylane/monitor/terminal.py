@@ -115,7 +115,7 @@ def _blocks(view: ModelView, width: int, blocks: int) -> Table:
         ("BLOCK", "left"),
         ("ROWS", "right"),
         ("LABELS", "right"),
-        ("LOOKS", "right"),
+        ("LOOKED", "right"),
         ("WILL BE", "right"),
         ("95 %", "right"),
     ):

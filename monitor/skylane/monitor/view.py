@@ -12,7 +12,7 @@ class Measured:
     """One measure of some rows: from the labels so far, and with those that are still to come."""
 
     looks: float | None = None
-    """From the labels that are known, as if they were all."""
+    """From the labels that were known when the block ended, or are known now if it has not, as if they were all."""
     will_be: float | None = None
     """Corrected for the labels that are still to come. Equal to `looks` where none are."""
     low: float | None = None

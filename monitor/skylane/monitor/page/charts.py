@@ -29,7 +29,7 @@ class Point:
     at: int
     """Start of the block, in microseconds since 1970."""
     looks: float | None
-    """From the labels that are known."""
+    """From the labels that were known when the block ended."""
     will_be: float | None
     """Corrected for the labels that are still to come."""
     low: float | None
@@ -60,6 +60,9 @@ def curves(points: Sequence[Point], *, title: str) -> str:
     parts += _dates([point.at for point in points], x, HEIGHT - 6)
     for run in _runs(points, lambda point: point.low is not None and point.high is not None):
         upper = [f"{x[i]:.1f},{y(points[i].high or 0.0):.1f}" for i in run]
+        if len(run) == 1:
+            parts.append(f'<path class="bar" d="M{upper[0]}V{y(points[run[0]].low or 0.0):.1f}"/>')
+            continue
         lower = [f"{x[i]:.1f},{y(points[i].low or 0.0):.1f}" for i in reversed(run)]
         parts.append(f'<polygon class="band" points="{" ".join(upper + lower)}"/>')
     parts += _lines(points, x, y, "looks", "second")

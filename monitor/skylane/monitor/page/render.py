@@ -137,7 +137,7 @@ def _curves(view: ModelView, blocks: int) -> str:
         points = [_point(view, each, measure, each.block in alarms) for each in shown]
         caption = (
             f"<figcaption><b>{escape(_name(view, measure))}</b>"
-            '<span class="key looks">as it looks: labels so far</span>'
+            '<span class="key looks">as it looked when the block ended</span>'
             '<span class="key">as it will be: with the labels to come</span>'
             '<span class="key interval">95 %</span></figcaption>'
         )
@@ -150,7 +150,7 @@ def _curves(view: ModelView, blocks: int) -> str:
 def _point(view: ModelView, figures: Figures, measure: str, alarm: bool) -> Point:
     measured = figures.measures.get(measure, Measured())
     words = (
-        f"{block_text(figures.block or 0, view.block_us)}: as it looks {measure_text(measure, measured.looks)}, "
+        f"{block_text(figures.block or 0, view.block_us)}: as it looked {measure_text(measure, measured.looks)}, "
         f"as it will be {measure_text(measure, measured.will_be)} ({interval_text(measure, measured)}), "
         f"{figures.rows:,} rows, {figures.words}"
     )
@@ -251,7 +251,7 @@ def _values(view: ModelView) -> str:
              _number(measure_text(view.headline, measured.will_be)),
              _number(interval_text(view.headline, measured)), _text(each.words, soft=True)]
         )  # fmt: skip
-    names = ("Block", "Rows", "Labels", "As it looks", "As it will be", "95 %", "")
+    names = ("Block", "Rows", "Labels", "As it looked", "As it will be", "95 %", "")
     head = [(name, "n" if 0 < place < 6 else "") for place, name in enumerate(names)]
     summary = f"The last {len(rows)} blocks as a table"
     return f"<section><details><summary>{summary}</summary>{_table(head, rows, summary)}</details></section>"
