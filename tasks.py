@@ -36,6 +36,12 @@ def demo(arguments: Sequence[str]) -> int:
     return run("-m", "examples.demo", *arguments)
 
 
+def replay(arguments: Sequence[str]) -> int:
+    """Play ten months of flights through a server that records them, with --fault KIND@DATE if you like."""
+    install("examples,monitor")
+    return run("-m", "examples.replay", *arguments)
+
+
 def test(arguments: Sequence[str]) -> int:
     """Run the tests that need only Python and pip; --all: those as well that need more, or long. The rest: pytest's."""
     everything = "--all" in arguments
@@ -111,6 +117,7 @@ def interop(arguments: Sequence[str]) -> int:
 
 TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "demo": demo,
+    "replay": replay,
     "test": test,
     "soak": soak,
     "check": check,

@@ -69,11 +69,11 @@ def follows_time(means: Array, deviation_within: float, deviation: float) -> boo
     """Whether the blocks' means, (blocks,) in the order of time, rise or fall with it, and blocks are narrow."""
     if len(means) < 5 or deviation <= 0 or deviation_within > deviation / 2:
         return False
-    ranks = np.argsort(np.argsort(means, kind="stable"), kind="stable").astype(np.float64)
-    ranks = np.array([ranks[means == mean].mean() for mean in means])  # equal means share their rank
-    if ranks.std() == 0:
-        return False
-    return bool(abs(np.corrcoef(ranks, np.arange(len(means)))[0, 1]) >= FOLLOWS_TIME_MIN)
+    # Of the pairs of blocks with different means, by how many more rise than fall: a month that changes once is enough.
+    levels = np.round(means / (deviation * 1e-6))  # sums of equal numbers differ by their rounding
+    signs = np.sign(levels[None, :] - levels[:, None])[np.triu_indices(len(means), 1)]
+    different = float(np.abs(signs).sum())
+    return different > 0 and bool(abs(float(signs.sum())) / different >= FOLLOWS_TIME_MIN)
 
 
 _UNITS: Final[tuple[tuple[str, tuple[tuple[str, float, float], ...]], ...]] = (

@@ -67,17 +67,20 @@ def nowcast(
     since: float,
     block_s: float,
     horizon_s: float,
+    until: float | None = None,
     replays_max: int = REPLAYS,
     level: float = 0.95,
 ) -> Nowcast:
-    """Figures of the rows from `since` to `now` of a classifier with two classes.
+    """Figures of the rows from `since` to `until` (`now`, if it is left out) of a classifier with two classes.
 
     `rows` holds these and the past before them; `labels` (rows,) is 0 or 1 and not read where none is known at `now`;
     `scores` (rows,) is the probability of class 1. `block_s` is the length of a block, in which days repeat
     themselves; `horizon_s` the age at which labels are complete (99.9 % of them). Uses up to `replays_max` blocks of
     the past; below 14 there is no interval.
     """
-    found = replays.windows(rows, now=now, since=since, block_s=block_s, horizon_s=horizon_s, replays=replays_max)
+    found = replays.windows(
+        rows, now=now, since=since, block_s=block_s, horizon_s=horizon_s, replays=replays_max, until=until
+    )
     past = found.history[rows.known_at[found.history] <= now]
     losses = _losses(scores[found.index])
     own = found.window == 0

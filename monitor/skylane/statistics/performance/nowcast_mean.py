@@ -24,15 +24,18 @@ def nowcast_mean(
     since: float,
     block_s: float,
     horizon_s: float,
+    until: float | None = None,
     replays_max: int = REPLAYS,
     level: float = 0.95,
 ) -> Nowcast:
-    """Mean of `losses` (rows,) over the rows from `since` to `now`, as figure `mean`; the rest is as in `nowcast`.
+    """Mean of `losses` (rows,) over the rows from `since` to `until`, as figure `mean`; the rest is as in `nowcast`.
 
     A loss is not read where its label is not known at `now`. For the RMSE give squared errors and take the root of
     the figure.
     """
-    found = replays.windows(rows, now=now, since=since, block_s=block_s, horizon_s=horizon_s, replays=replays_max)
+    found = replays.windows(
+        rows, now=now, since=since, block_s=block_s, horizon_s=horizon_s, replays=replays_max, until=until
+    )
     past = found.history[rows.known_at[found.history] <= now]
     known, weight = found.known, rows.weight[found.index]
     settled = rows.known_at[found.index] <= now

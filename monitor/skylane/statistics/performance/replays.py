@@ -44,15 +44,28 @@ class Windows:
         return bin_sums(self.window, numbers, self.count)
 
 
-def windows(rows: TimedRows, *, now: float, since: float, block_s: float, horizon_s: float, replays: int) -> Windows:
-    """The rows from `since` to `now`, and those of the same part of up to `replays` blocks before the label horizon."""
+def windows(
+    rows: TimedRows,
+    *,
+    now: float,
+    since: float,
+    block_s: float,
+    horizon_s: float,
+    replays: int,
+    until: float | None = None,
+) -> Windows:
+    """The rows from `since` to `until`, and those of the same part of up to `replays` blocks before the label horizon.
+
+    `until` is `now` if it is left out; an earlier one asks about a block that has ended and whose labels still come.
+    """
+    end_at = now if until is None else until
     first = max(1, math.ceil(horizon_s / block_s))
     shifts = [0.0] + [block_s * (first + i) for i in range(replays)]
     order = np.argsort(rows.happened_at, kind="stable")
     happened_at = rows.happened_at[order]
     parts = []
     for shift in shifts:
-        start, end = np.searchsorted(happened_at, [since - shift, now - shift], side="left")
+        start, end = np.searchsorted(happened_at, [since - shift, end_at - shift], side="left")
         if shift and (end == start or happened_at[0] > since - shift):
             break  # nothing was recorded then, or only a part of the window
         parts.append(order[start:end])

@@ -1,0 +1,82 @@
+"""The state → what is shown. Figures as of an earlier instant are computed anew from the rows and the outcomes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from skylane.monitor import drift_verdicts, performance_figures
+from skylane.monitor.served_models import ServedModels, block_us
+from skylane.monitor.state import State
+from skylane.monitor.view import ModelView, worst_first
+
+UNJUDGED: Final = (
+    "Outcomes cannot tell how well it does: it is no regressor, and the classes of its probabilities are not known. "
+    "Set classes under [monitor] in model.toml."
+)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rows are shown, and as known when."""
+
+    version: int | None = None
+    since: int | None = None
+    """Microseconds since 1970: blocks that begin then or later."""
+    segment: str | None = None
+    """COLUMN or COLUMN=VALUE."""
+    as_known: int | None = None
+    """Microseconds since 1970; None: as of the last pass."""
+
+
+def views_of(state: State, repository: Path, now: int, selection: Selection | None = None) -> list[ModelView]:
+    """All models that have rows."""
+    return [view_of(state, repository, model, now, selection or Selection()) for model in state.models()]
+
+
+def view_of(state: State, repository: Path, model: str, now: int, selection: Selection) -> ModelView:
+    """Everything about one model."""
+    models = ServedModels(repository)
+    policy = models.refresh(model)
+    length = block_us(policy)
+    at = (state.position("computed", "", model) or {}).get("at", now)
+    if selection.as_known is not None:
+        at = selection.as_known
+    shown = performance_figures.shown(
+        state, models, model, at, version=selection.version, since=selection.since, segment=selection.segment,
+        as_known=selection.as_known,
+    )  # fmt: skip
+    drift = [
+        block
+        for block in drift_verdicts.drift_blocks(state, model)
+        if (selection.version is None or block.version == selection.version)
+        and (selection.since is None or block.block >= selection.since)
+        and block.block <= at
+    ]
+    alarms = [
+        alarm
+        for alarm in drift_verdicts.alarms(state, model)
+        if (selection.version is None or alarm.version == selection.version)
+        and (selection.since is None or alarm.block >= selection.since)
+        and alarm.block + length <= at
+    ]
+    references = {version: models.reference(model, version) for version in state.versions(model)}
+    return ModelView(
+        model=model,
+        at=at,
+        block_us=length,
+        task=shown.answers.task,
+        headline=shown.headline,
+        positive=shown.answers.positive,
+        blocks=tuple(shown.blocks),
+        versions=tuple(shown.versions),
+        segments=tuple(worst_first(shown.segments)),
+        drift=tuple(drift),
+        alarms=tuple(alarms),
+        notes=tuple(drift_verdicts.notes(drift, references, length)),
+        horizon=shown.horizon,
+        estimate=shown.estimate,
+        change=shown.change,
+        unjudged="" if shown.answers.can_be_judged else UNJUDGED,
+        excluded=state.excluded(model),
+        problems=tuple(f"{name}: {problem}" for name, problem in models.problems.items()),
+    )
