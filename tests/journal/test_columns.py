@@ -133,6 +133,10 @@ def test_parsing_a_column_is_parsing_each_text(values: list[str | None], cut: in
         pytest.param([1.5, np.nan], ["1970-01-01T00:00:01.500000+00:00", None], 0, id="seconds"),
         pytest.param([1.7e12, np.inf], [None, None], 2, id="milliseconds are no seconds"),
         pytest.param([86_400], ["1970-01-02T00:00:00+00:00"], 0, id="whole seconds"),
+        pytest.param(["0001-01-01T00:00:00+14:00"], [None], 1, id="in UTC it is before the year 1"),
+        pytest.param(["9999-12-31T23:59:59-14:00"], [None], 1, id="in UTC it is after the year 9999"),
+        pytest.param([2**53 + 1, 2**63 - 1], [None, None], 2, id="whole numbers that a float64 rounds"),
+        pytest.param([-1e11, -(2**60)], [None, None], 2, id="seconds before the year 1"),
     ],
 )
 def test_times_of_events(values: list[Any], expected: list[str | None], refused: int) -> None:

@@ -9,6 +9,8 @@ import pyarrow.compute as pc
 TIME: Final = pa.timestamp("us", "UTC")
 SECONDS_MAX: Final = 2.0**37
 """Larger numbers are not seconds since 1970: they would be later than the year 6000."""
+SECONDS_MIN: Final = -62_135_596_800.0
+"""The beginning of the year 1, before which Python has no time: such a row could be written, and not be shown."""
 
 
 def event_times(values: Any) -> tuple[pa.Array, int]:
@@ -18,8 +20,8 @@ def event_times(values: Any) -> tuple[pa.Array, int]:
         known = len(array) - array.null_count
         return (array.cast(TIME), 0) if array.type.tz else (pa.nulls(len(array), TIME), known)
     if pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
-        numbers = array.cast(pa.float64())
-        usable = pc.less(pc.abs(numbers), SECONDS_MAX).fill_null(False)
+        numbers = array.cast(pa.float64(), safe=False)  # those that a float64 rounds are too large anyway
+        usable = pc.and_(pc.less(numbers, SECONDS_MAX), pc.greater_equal(numbers, SECONDS_MIN)).fill_null(False)
         micros = pc.if_else(usable, pc.round(pc.multiply(numbers, 1e6)), None).cast(pa.int64())
         return micros.cast(TIME), _refused(array, micros)
     encoded = array.cast(pa.string()).dictionary_encode()
@@ -34,6 +36,6 @@ def _refused(values: pa.Array, instants: pa.Array) -> int:
 def _instant(text: str) -> datetime | None:
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError:
+        return None if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError):  # OverflowError: in UTC it is before the year 1 or after 9999
         return None
-    return None if instant.tzinfo is None else instant.astimezone(UTC)
