@@ -21,6 +21,8 @@ from skylane.journal.segment_writer import SegmentLimits, SegmentWriter
 PENDING_ROWS_MAX: Final = 65_536
 PENDING_BYTES_MAX: Final = 64 * 2**20
 """Rows and their bytes that wait for the next flush; more are lost, and counted."""
+TYPE_LOG_INTERVAL_S: Final = 60.0
+"""Values that Arrow cannot hold are logged once in this time, since callers may send them again and again."""
 
 _log = logging.getLogger(__name__)
 
@@ -116,6 +118,7 @@ class _Model:
         self._written = self._event_times_refused = 0
         self._lost: dict[str, int] = {}
         self._failing = False
+        self._type_logged_at = float("-inf")
 
     def lose(self, reason: str, rows: int) -> None:
         self._lost[reason] = self._lost.get(reason, 0) + rows
@@ -146,7 +149,11 @@ class _Model:
             encoded = encode(group, hasher)
         except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
             self.lose("type", sum(rows.rows for rows in group))
-            _log.error("%s: rows are lost because Arrow cannot hold their values: %s", group[0].capture.model, error)
+            if not 0 <= now - self._type_logged_at < TYPE_LOG_INTERVAL_S:
+                self._type_logged_at = now
+                _log.error(
+                    "%s: rows are lost because Arrow cannot hold their values: %s", group[0].capture.model, error
+                )
             return
         self.segments.write(encoded.batch, now)
         self._written += encoded.batch.num_rows

@@ -187,6 +187,7 @@ class Disk:
     def __init__(self) -> None:
         self.appended = 0
         self.fault: Exception | None = None
+        self.lost: dict[str, int] = {}
         self.hold = threading.Event()
         self.hold.set()
 
@@ -208,7 +209,7 @@ class Disk:
 
     def counters(self, model: str) -> Counters:
         """See Writer."""
-        return Counters(written=self.appended, lost={})
+        return Counters(written=self.appended, lost=self.lost)
 
 
 def test_a_disk_that_hangs_costs_rows_and_no_answer(tmp_path: Path) -> None:
@@ -246,6 +247,8 @@ def test_a_fault_of_ours_costs_rows_and_no_answer(tmp_path: Path, caplog: pytest
     server.ask(1)
     recorded.write()
     assert recorded.counts()["m"].kept == 2
+    disk.lost = {"type": 5}
+    assert recorded.counts()["m"].dropped["fault"] == 17, "rows that the writer could not encode are counted as well"
 
 
 def test_a_disk_that_is_full_costs_rows_and_no_answer(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ class _Totals:
             "sampled": self.seen - self.chosen,
             "full": self.full + lost.get("full", 0),
             "disk": lost.get("disk", 0),
-            "fault": self.faults,
+            "fault": self.faults + lost.get("type", 0),
         }
         return JournalCounts(written.written, dropped, written.bytes_written, written.event_times_refused)
 
