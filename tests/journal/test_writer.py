@@ -17,8 +17,9 @@ import pyarrow as pa
 import pytest
 
 import skylane.journal as journal
-from skylane.journal import PredictionWriter, Reader, SegmentLimits, SegmentWriter, layout
+from skylane.journal import PredictionWriter, Reader, SegmentLimits, SegmentWriter, layout, segment_writer
 from skylane.journal.prediction_writer import PENDING_BYTES_MAX, PENDING_ROWS_MAX
+from skylane.journal.segment_content import load
 from support.journals import MODEL, NOON, OTHER_WRITER, WRITER, capture, files, rows
 
 
@@ -218,6 +219,30 @@ def test_values_that_arrow_cannot_hold_cost_their_rows_and_no_others(
     assert writer.counters(MODEL).lost == {"type": 1}
     assert calls(directory) == [f"{WRITER}-2"]
     assert "Arrow cannot hold their values" in caplog.text
+    caplog.clear()
+    writer.append(journal.Rows(capture=what, calls=[3], counts=[1], happened_at_us=0, inputs={"x": values}))
+    writer.flush(NOON + 1)
+    assert writer.counters(MODEL).lost == {"type": 2}
+    assert not caplog.text, "whoever sends such values again does not fill the log"
+
+
+def test_a_segment_of_zeros_is_closed_before_its_rows_fill_the_memory(
+    directory: Path, writer: PredictionWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They take almost nothing on the disk, and all of them are in memory when the segment is rewritten or read."""
+    monkeypatch.setattr(segment_writer, "MEMORY_BYTES_MAX", 300_000)
+    what = journal.Capture(model=MODEL, version=1, columns=journal.treatments({"x": False}))
+    zeros = np.zeros((100, 100))
+    for call in range(1, 11):
+        writer.append(journal.Rows(capture=what, calls=[call], counts=[100], happened_at_us=0, inputs={"x": zeros}))
+        writer.flush(NOON)
+    writer.close(NOON)
+    contents = [load(segment) for segment in layout.segments(directory / layout.PREDICTIONS / MODEL)]
+    sizes = [content.table().nbytes for content in contents if content is not None]
+    assert len(sizes) == 3
+    assert max(sizes) < 400_000
+    assert sum(path.stat().st_size for path in files(directory)) < 100_000
+    assert len(calls(directory)) == 1000
 
 
 def test_times_of_events_without_a_zone_are_null_and_counted(directory: Path, writer: PredictionWriter) -> None:

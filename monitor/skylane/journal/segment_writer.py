@@ -27,6 +27,9 @@ WRITER_KEY: Final = b"skylane.writer"
 
 OPEN_SEGMENTS_MAX: Final = 8
 """Segments that are open in one directory at once; the one that was started first is closed for another."""
+MEMORY_BYTES_MAX: Final = 128 * 2**20
+"""Bytes of a segment's rows in memory at which it is closed. Zeros and repeated texts take almost none on the disk, but
+whoever reads or rewrites a segment holds all of it."""
 HOUSEKEEPING_S: Final = 60.0
 """How often segments of dead writers are closed and old ones removed."""
 
@@ -166,14 +169,15 @@ class _OpenSegment:
         self._sink = _Sink()
         options = _SMALL if self._small else _LARGE
         self._stream = pa.ipc.new_stream(pa.PythonFile(self._sink, "w"), first.schema, options=options)
-        self._size = self._rows = self._batches = 0
+        self._size = self._memory = self._rows = self._batches = 0
         self._failed = False
         self.appended = 0
         """Bytes of the last append."""
 
     def is_full(self, limits: SegmentLimits, now: float) -> bool:
         age = now - self._started_at
-        return self._size >= limits.segment_bytes or not 0 <= age < limits.segment_s_max
+        is_large = self._size >= limits.segment_bytes or self._memory >= MEMORY_BYTES_MAX
+        return is_large or not 0 <= age < limits.segment_s_max
 
     def append(self, batch: pa.RecordBatch) -> None:
         """Write the batch, or nothing: a file that the disk cuts short is cut to the batch before. Raises OSError."""
@@ -188,6 +192,7 @@ class _OpenSegment:
             raise
         self.appended = len(data)
         self._size += len(data)
+        self._memory += batch.nbytes
         self._rows += batch.num_rows
         self._batches += 1
 
