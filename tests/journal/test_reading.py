@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -220,3 +221,64 @@ def test_frames_of_pandas_and_polars(directory: Path) -> None:
     table = journal.read(directory, MODEL)
     assert len(table.to_pandas()) == 10
     assert polars.from_arrow(table).unnest("inputs")["distance"].sum() == 55
+
+
+@pytest.fixture
+def two_writers(tmp_path: Path) -> tuple[Path, PredictionWriter]:
+    """Two processes with an open segment each, and the writer of the first."""
+    writers = [PredictionWriter(tmp_path, name) for name in (WRITER, OTHER_WRITER)]
+    for writer in writers:
+        writer.append(rows(1, (1, 1)))
+        writer.flush(NOON)
+    return tmp_path, writers[0]
+
+
+def closing(writer: PredictionWriter) -> Callable[[Path], list["os.DirEntry[str]"]]:
+    """A listing after which the writer closes its segments, before anybody has used it."""
+    listing = os.scandir
+
+    def listed(path: Path) -> list["os.DirEntry[str]"]:
+        entries = list(listing(path))
+        if path.name == MODEL:
+            writer.close(NOON)
+        return entries
+
+    return listed
+
+
+def test_a_segment_that_is_closed_while_it_is_listed_is_read_once(
+    two_writers: tuple[Path, PredictionWriter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, writer = two_writers
+    reader = Reader(directory, MODEL)
+    assert reader.poll().rows == 4
+    monkeypatch.setattr(os, "scandir", closing(writer))
+    assert reader.poll().rows == 0
+    monkeypatch.undo()
+    assert reader.poll().rows == 0
+    assert len(journal.read(directory, MODEL)) == 4
+
+
+def test_a_table_has_the_rows_of_a_segment_that_is_closed_while_it_is_listed(
+    two_writers: tuple[Path, PredictionWriter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, writer = two_writers
+    monkeypatch.setattr(os, "scandir", closing(writer))
+    assert len(journal.read(directory, MODEL)) == 4
+
+
+def test_a_listing_that_lacks_a_renamed_segment_makes_no_row_double(
+    two_writers: tuple[Path, PredictionWriter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, writer = two_writers
+    reader, listing, listings = Reader(directory, MODEL), os.scandir, list[int]()
+    assert reader.poll().rows == 4
+
+    def lacking(path: Path) -> list["os.DirEntry[str]"]:
+        listings.append(1)
+        return [entry for entry in listing(path) if len(listings) > 1 or WRITER not in entry.name]
+
+    monkeypatch.setattr(os, "scandir", lacking)
+    assert reader.poll().rows == 0
+    writer.close(NOON)
+    assert reader.poll().rows == 0

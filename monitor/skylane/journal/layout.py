@@ -10,6 +10,7 @@ A segment's name is `<time>-<writer>-<number>`: the UTC time at which it was sta
 number among that process's segments in the directory, from 1. A segment keeps its name for life; names sort by time.
 """
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -85,12 +86,18 @@ def segments(directory: Path) -> list[Segment]:
         name = parse_name(stem) if suffix in (OPEN, CLOSED) else None
         if name is None or (suffix == OPEN and name in found):
             continue  # closed and open at once for a moment: the closed one is complete
-        try:
-            status = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            continue  # closed or removed meanwhile
-        found[name] = Segment(name, Path(entry.path), status.st_size, suffix == CLOSED)
+        segment = _segment(name, Path(entry.path))
+        if segment is not None:
+            found[name] = segment
     return [found[name] for name in sorted(found)]
+
+
+def _segment(name: SegmentName, path: Path) -> Segment | None:
+    """The segment at this path, or under its final name if it was closed meanwhile; None if it was removed."""
+    for each in dict.fromkeys((path, path.with_suffix(CLOSED))):
+        with contextlib.suppress(FileNotFoundError):
+            return Segment(name, each, each.stat(follow_symlinks=False).st_size, each.suffix == CLOSED)
+    return None
 
 
 def models(directory: Path, kind: str = PREDICTIONS) -> list[str]:

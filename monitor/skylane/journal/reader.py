@@ -116,10 +116,16 @@ class Reader:
         return unchanged or segment.path in self._damaged
 
     def _forget_writers_without(self, listed: Iterable[Segment]) -> None:
-        """Drop writers whose segments were all removed. An empty directory may be one that is not mounted."""
+        """Drop writers whose segments were all removed. An empty directory may be one that is not mounted.
+
+        A listing may lack a segment that is renamed meanwhile, so the directory is listed again before: the rows of a
+        writer that was dropped would be returned twice.
+        """
         there = {segment.name.writer for segment in listed}
-        if there:
-            self._writers = {writer: progress for writer, progress in self._writers.items() if writer in there}
+        if not there or self._writers.keys() <= there:
+            return
+        there |= {segment.name.writer for segment in layout.segments(self._directory)}
+        self._writers = {writer: progress for writer, progress in self._writers.items() if writer in there}
 
 
 @dataclass
