@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import shutil
 import signal
 import stat
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 
 import skylane.journal as journal
 from skylane.journal import PredictionWriter, Reader, SegmentLimits, SegmentWriter, layout, segment_writer
+from skylane.journal.hashing import KEY_FILE, hash_text, read_key
 from skylane.journal.prediction_writer import PENDING_BYTES_MAX, PENDING_ROWS_MAX
 from skylane.journal.segment_content import load
 from support.journals import MODEL, NOON, OTHER_WRITER, WRITER, capture, files, rows
@@ -395,3 +397,35 @@ def python(script: str, *arguments: str, **options: Any) -> "subprocess.Popen[by
     path = os.pathsep.join(sys.path)
     command = [sys.executable, "-P", "-c", textwrap.dedent(script), *arguments]
     return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, **options)
+
+
+def test_a_directory_that_is_removed_is_made_again_and_costs_what_was_in_it(
+    directory: Path, writer: PredictionWriter, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer.append(rows(1))
+    writer.flush(NOON)
+    shutil.rmtree(directory)
+    for second in (1, 2):
+        writer.append(rows(1 + second))
+        writer.flush(NOON + second)
+    assert calls(directory) == [f"{WRITER}-2", f"{WRITER}-3"]
+    assert writer.counters(MODEL).lost == {}
+    assert "removed while it was written" in caplog.text
+    (hashed,) = set(journal.read(directory, MODEL)["entity"].to_pylist())
+    assert hashed == hash_text(read_key(directory), "N1"), "with the key that outcomes are hashed with"
+    writer.close(NOON + 3)
+    assert calls(directory) == [f"{WRITER}-2", f"{WRITER}-3"]
+
+
+def test_a_key_that_cannot_be_read_costs_rows_until_it_can(directory: Path, writer: PredictionWriter) -> None:
+    layout.make_directory(directory)
+    key = directory / KEY_FILE
+    key.write_text("no key")
+    for call in (1, 2):
+        writer.append(rows(call, what=capture(model=f"m{call}")))
+    writer.flush(NOON)
+    assert [writer.counters(f"m{call}").lost for call in (1, 2)] == [{"disk": 1}] * 2
+    key.unlink()
+    writer.append(rows(3))
+    writer.flush(NOON + 1)
+    assert calls(directory) == [f"{WRITER}-3"]

@@ -1,6 +1,7 @@
 """Outcomes on disk: recorded, repeated, corrected, dropped; by several processes and after a crash."""
 
 import errno
+import shutil
 import stat
 import tempfile
 from datetime import UTC, datetime, timedelta
@@ -290,3 +291,18 @@ def _deliver(directory: Path, batches: list[list[tuple[int, int, str]]]) -> None
         for receipt in OutcomeStore(directory, Clock()).record(submissions):
             assert isinstance(receipt, Receipt)
             assert receipt.accepted == 1
+
+
+def test_a_directory_that_is_removed_is_made_again_before_anything_is_acknowledged(tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    store = OutcomeStore(directory, Clock())
+    record(store, submission("1"))
+    shutil.rmtree(directory)
+
+    assert record(store, submission("0", first=2)).accepted == 1
+    assert labels(directory) == ["0"]
+
+    (segment,) = (directory / "outcomes" / "flights").iterdir()
+    segment.unlink()
+    assert record(store, submission("1", first=3)).accepted == 1
+    assert labels(directory) == ["1"]

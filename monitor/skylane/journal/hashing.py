@@ -42,6 +42,15 @@ def read_key(directory: Path) -> bytes:
     return key
 
 
+def key_status(directory: Path) -> tuple[int, ...] | None:
+    """What changes when the key's file does; None if there is none. Raises OSError."""
+    try:
+        status = (directory / KEY_FILE).stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
 def make_key(directory: Path) -> bytes:
     """The journal's key, made if there is none. Processes that do so at once agree. Raises OSError, JournalError."""
     layout.make_directory(directory)

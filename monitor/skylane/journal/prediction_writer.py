@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from skylane.journal import layout
 from skylane.journal.encoding import encode, groups
-from skylane.journal.hashing import Hasher, make_key
+from skylane.journal.errors import JournalError
+from skylane.journal.hashing import Hasher, key_status, make_key
 from skylane.journal.predictions import Rows
 from skylane.journal.segment_writer import SegmentLimits, SegmentWriter
 
@@ -52,6 +53,8 @@ class PredictionWriter:
         self._limits = limits or SegmentLimits()
         self._models: dict[str, _Model] = {}
         self._hashes: Hasher | None = None
+        self._key_status: tuple[int, ...] | None = None
+        """Of the key's file when it was read."""
         self._pending_rows = self._pending_bytes = 0
 
     def limit(self, model: str, limits: SegmentLimits) -> None:
@@ -76,7 +79,7 @@ class PredictionWriter:
         for name, model in self._models.items():
             try:
                 model.flush(self._hasher(), now)
-            except OSError as error:
+            except (OSError, JournalError) as error:
                 model.failed(name, error)
         self._pending_rows = self._pending_bytes = 0
 
@@ -104,8 +107,11 @@ class PredictionWriter:
         return self._models[name]
 
     def _hasher(self) -> Hasher:
-        if self._hashes is None:
+        """With the key that is in the directory now, which outcomes are hashed with: the directory may have been
+        emptied, and have another key."""
+        if self._hashes is None or key_status(self.directory) != self._key_status:
             self._hashes = Hasher(make_key(self.directory))
+            self._key_status = key_status(self.directory)
         return self._hashes
 
 
@@ -123,8 +129,8 @@ class _Model:
     def lose(self, reason: str, rows: int) -> None:
         self._lost[reason] = self._lost.get(reason, 0) + rows
 
-    def failed(self, name: str, error: OSError) -> None:
-        """The disk refused: what still waits is lost. Logged once until it works again."""
+    def failed(self, name: str, error: Exception) -> None:
+        """The disk refused, or has no key that can be read: what waits is lost. Logged once until it works again."""
         self.lose("disk", sum(rows.rows for rows in self.pending))
         self.pending = []
         if not self._failing:

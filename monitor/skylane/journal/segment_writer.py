@@ -86,7 +86,7 @@ class SegmentWriter:
         schema = self._stamped(batch.schema)
         key = schema.serialize().to_pybytes()
         segment = self._open.get(key)
-        if segment is not None and segment.is_full(self.limits, now):
+        if segment is not None and (segment.is_full(self.limits, now) or segment.is_removed):
             self._close(key)
             segment = None
         batch = batch.replace_schema_metadata(schema.metadata)
@@ -179,6 +179,11 @@ class _OpenSegment:
         is_large = self._size >= limits.segment_bytes or self._memory >= MEMORY_BYTES_MAX
         return is_large or not 0 <= age < limits.segment_s_max
 
+    @property
+    def is_removed(self) -> bool:
+        """Whether somebody removed its file: what is written to it now is lost when it is closed."""
+        return os.fstat(self.descriptor).st_nlink == 0
+
     def append(self, batch: pa.RecordBatch) -> None:
         """Write the batch, or nothing: a file that the disk cuts short is cut to the batch before. Raises OSError."""
         self._stream.write_batch(batch)
@@ -212,6 +217,9 @@ class _OpenSegment:
         """End the stream and give it its final name. Raises OSError; `recover` then closes it later."""
         closed = self._path.with_name(self._path.name + layout.CLOSED)
         try:
+            if self.is_removed:
+                _log.warning("%s: the segment was removed while it was written; its rows are lost", self._file)
+                return
             with contextlib.suppress(OSError):  # no room for the end, or a smaller copy: it is complete without
                 if not self._failed and self._is_worth_compacting():
                     compacted(self._file, closed)
