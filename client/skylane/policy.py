@@ -144,6 +144,11 @@ class Monitor(_Section, frozen=True, kw_only=True):
         if self.event_time is not None and _matches(self.event_time, self.hash):
             raise ValueError(f"event_time: expected a column that is not hashed, received {self.event_time!r}")
 
+    @property
+    def hashes_entity(self) -> bool:
+        """Whether the column that names whom a row is about is hashed."""
+        return self.entity is not None and _matches(self.entity, self.hash)
+
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     """Whether a name is one of these, or fits one of these patterns."""

@@ -306,3 +306,37 @@ def test_a_directory_that_is_removed_is_made_again_before_anything_is_acknowledg
     segment.unlink()
     assert record(store, submission("1", first=3)).accepted == 1
     assert labels(directory) == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("configured", "plain"),
+    [
+        pytest.param(True, False, id="hashed by configuration, before the first prediction is recorded"),
+        pytest.param(False, True, id="kept by configuration"),
+        pytest.param(None, True, id="nothing is known of the model"),
+    ],
+)
+def test_an_entity_that_is_to_be_hashed_never_reaches_the_disk_in_plain(
+    tmp_path: Path, *, configured: bool | None, plain: bool
+) -> None:
+    store = OutcomeStore(tmp_path, Clock(), hashes_entities=lambda _: configured)
+    fields: dict[str, list[Any]] = {"entity": ["N14228"], "event_at": [0], "label": ["1"]}
+
+    table = table_of({name: [None] for name in SUBMISSION.names} | fields)
+    assert record(store, Submission("flights", "airline", table, {})).accepted == 1
+
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert (b"N14228" in written) is plain
+
+
+def test_a_log_that_is_damaged_refuses_its_own_models_outcomes_alone(tmp_path: Path) -> None:
+    record(OutcomeStore(tmp_path, Clock()), submission("1", model="damaged"))
+    (segment,) = (tmp_path / "outcomes" / "damaged").iterdir()
+    segment.with_suffix(".arrow").write_bytes(b"no segment")
+
+    store = OutcomeStore(tmp_path, Clock())
+    failed, receipt = store.record([submission("0", model="damaged"), submission("0")])
+
+    assert isinstance(failed, OSError)
+    assert receipt == Receipt(accepted=1, unknown=1)
+    assert labels(tmp_path) == ["0"]

@@ -14,11 +14,20 @@ LISTED_S: Final = 10.0
 """How often the newest segment of predictions is looked up at most."""
 
 
+def nothing_known(_: str) -> bool | None:
+    """What is known of a model's entities where no model is configured: see EntityForms."""
+    return None
+
+
 class EntityForms:
     """Which models' entities are hashed in one directory."""
 
-    def __init__(self, directory: Path, now: Callable[[], float]) -> None:
-        self._directory, self._now = directory, now
+    def __init__(
+        self, directory: Path, now: Callable[[], float], configured: Callable[[str], bool | None] = nothing_known
+    ) -> None:
+        """`configured`: whether a model's entities are to be hashed; None if only recorded predictions can tell, of
+        which there are none before the first one, and after the last one was removed."""
+        self._directory, self._now, self._configured = directory, now, configured
         self._hashed: dict[str, tuple[float, bool]] = {}
         """Model → when it was looked up, and whether its entities are hashed."""
 
@@ -31,6 +40,8 @@ class EntityForms:
         return table.set_column(place, table.schema.field(place), hashed)
 
     def _is_hashed(self, model: str) -> bool:
+        if (configured := self._configured(model)) is not None:
+            return configured
         at, hashed = self._hashed.get(model, (float("-inf"), False))
         if not 0 <= self._now() - at < LISTED_S:
             hashed = _hashes(self._directory / layout.PREDICTIONS / model)

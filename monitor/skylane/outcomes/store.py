@@ -6,6 +6,8 @@ A batch is on the disk itself when `record` returns. Every process that records 
 none. Raises OSError if the disk refuses, then nothing of the batch is recorded.
 """
 
+import errno
+import logging
 import os
 import secrets
 import time
@@ -18,9 +20,10 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from skylane.journal.errors import JournalError
 from skylane.journal.segment_writer import SegmentLimits, SegmentWriter
 from skylane.outcomes.checks import REFUSALS_MAX, Checked, Refusal, check
-from skylane.outcomes.entities import EntityForms
+from skylane.outcomes.entities import EntityForms, nothing_known
 from skylane.outcomes.keys import microseconds
 from skylane.outcomes.log_files import Directories, known_writers, log_directory, newest_tables, read_log
 from skylane.outcomes.recorded import RecordedOutcomes, Tally
@@ -35,6 +38,8 @@ SETTLE: Final = timedelta(seconds=10)
 again is as recorded by an instant at least this long ago."""
 KNOWN_WRITERS_S: Final = 1.0
 """How often the writers of predictions are listed anew at most, while ids of others come."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,13 +80,15 @@ class OutcomeStore:
         now: Callable[[], float] = time.time,
         writer: str | None = None,
         recorded: RecordedOutcomes | None = None,
+        hashes_entities: Callable[[str], bool | None] = nothing_known,
     ) -> None:
-        """`now`: the Unix time. `writer`: 16 hexadecimal digits, drawn at random if left out."""
+        """`now`: the Unix time. `writer`: 16 hexadecimal digits, drawn at random if left out. `hashes_entities`:
+        whether a model's entities are to be hashed; None if only its recorded predictions can tell."""
         self._directory, self._now = Path(directory), now
         self._writer = writer or secrets.token_hex(WRITER_DIGITS // 2)
         self._recorded = recorded or RecordedOutcomes()
         self._segments: dict[str, SegmentWriter] = {}
-        self._entities = EntityForms(self._directory, now)
+        self._entities = EntityForms(self._directory, now, hashes_entities)
         self._recorded_at = 0
         """The last instant of recording: it never goes back, whatever the clock does."""
         self._known_writers: set[str] = set()
@@ -90,25 +97,33 @@ class OutcomeStore:
     def record(self, submissions: Sequence[Submission]) -> list[Receipt | OSError]:
         """Check and record submissions, with one write for each model. Returns when they are on the disk itself.
 
-        A submission whose model cannot be written has the error in its place.
+        A submission whose model cannot be written, or whose log cannot be read, has the error in its place; those of
+        other models are recorded.
         """
-        for model in {submission.model for submission in submissions}:
-            self._open(model)
-        at = self._instant()
-        by_model: dict[str, list[Any]] = {}
-        receipts: list[Receipt | OSError] = []
-        for submission in submissions:
-            table, receipt = self._accept(submission, at)
-            receipts.append(receipt)
-            if len(table):
-                by_model.setdefault(submission.model, []).append(table)
-        failed: dict[str, OSError] = {}
-        for model, tables in by_model.items():
+        by_model: dict[str, list[int]] = {}
+        for place, submission in enumerate(submissions):
+            by_model.setdefault(submission.model, []).append(place)
+        results: dict[int, Receipt | OSError] = {}
+        for model, places in by_model.items():
             try:
-                self._write(model, pa.concat_tables(tables))
+                receipts = self._record(model, [submissions[place] for place in places])
             except OSError as error:
-                failed[model] = error
-        return [failed.get(each.model, receipt) for each, receipt in zip(submissions, receipts, strict=True)]
+                results |= dict.fromkeys(places, error)
+            except JournalError as error:
+                _log.error("%s: no outcomes can be recorded: %s", model, error)
+                results |= dict.fromkeys(places, OSError(errno.EIO, "the log of its outcomes, or the key, is damaged"))
+            else:
+                results |= dict(zip(places, receipts, strict=True))
+        return [results[place] for place in range(len(submissions))]
+
+    def _record(self, model: str, submissions: Sequence[Submission]) -> list[Receipt]:
+        """Those of one model. Raises OSError and JournalError."""
+        self._open(model)
+        at = self._instant()
+        accepted = [self._accept(submission, at) for submission in submissions]
+        if tables := [table for table, _ in accepted if len(table)]:
+            self._write(model, pa.concat_tables(tables))
+        return [receipt for _, receipt in accepted]
 
     def drop(self, model: str, sender: str, since: datetime | None = None) -> None:
         """Undo what a sender has recorded, from an instant on. Reports of earlier instants are not affected."""

@@ -21,6 +21,7 @@ from skylane.server.core.outcome_columns import OutcomeColumns
 from skylane.server.core.settings import Settings
 from skylane.server.core.text import listed, quoted, suggestion
 from skylane.server.core.token_scope import ANYONE, Grant
+from skylane.server.engine.routes import Routes
 from skylane.server.host.addresses import is_loopback
 
 if TYPE_CHECKING:
@@ -115,6 +116,12 @@ def outcome_recording(settings: Settings, directory: ModelControl) -> OutcomeRec
         loopback = settings.tokens is None and is_loopback(settings.host)
     except OSError as error:
         raise CannotStart(f"host: {error}") from error
-    return OutcomeRecording(
-        recorder=OutcomeRecorder(OutcomeStore(settings.journal)), directory=directory, loopback=loopback
-    )
+    store = OutcomeStore(settings.journal, hashes_entities=lambda model: hashes_entities(directory.routes(), model))
+    return OutcomeRecording(recorder=OutcomeRecorder(store), directory=directory, loopback=loopback)
+
+
+def hashes_entities(routes: Routes, model: str) -> bool | None:
+    """Whether the model's configuration says that entities are hashed; None if it is not loaded, or names no entity."""
+    served = routes.models[model].versions.values() if model in routes.models else ()
+    named = [each.monitor.hashes_entity for each in served if each.monitor.entity is not None]
+    return any(named) if named else None
