@@ -77,6 +77,7 @@ def test_host_is_one_field(version: str, hosts: Sequence[str], status: int) -> N
 
 
 APP = "https://app.example"
+OUTCOMES = "/v1/models/m:outcomes"
 ALLOWING = BrowserRules((), (APP,), loopback=True)
 ALLOWING_ALL = BrowserRules((), ("*",), loopback=True)
 
@@ -109,6 +110,8 @@ ALLOWING_ALL = BrowserRules((), ("*",), loopback=True)
         pytest.param(ALLOWING, PREDICT, {"origin": "https://evil.example"}, 403, id="another page than is allowed"),
         pytest.param(ALLOWING_ALL, PREDICT, {"origin": "https://evil.example"}, 0, id="all are allowed"),
         pytest.param(ALLOWING_ALL, UNLOAD, {"origin": "https://evil.example"}, 403, id="but never to change models"),
+        pytest.param(ALLOWING_ALL, OUTCOMES, {"origin": "https://evil.example"}, 403, id="or what is known of them"),
+        pytest.param(ALLOWING, OUTCOMES, {"origin": APP}, 0, id="outcomes of a page that is allowed by name"),
         pytest.param(ALLOWING_ALL, PREDICT, {"sec_fetch_site": "cross-site"}, 403, id="nobody named, nobody allowed"),
     ],
 )
@@ -136,7 +139,8 @@ def test_what_a_page_elsewhere_can_read() -> None:
     assert ALLOWING.cors("", PREDICT) == ALLOWING.cors("https://evil.example", PREDICT) == {"vary": "origin"}
     assert ALLOWING.cors(APP, PREDICT)["access-control-allow-origin"] == APP
     assert ALLOWING_ALL.cors(APP, PREDICT)["access-control-allow-origin"] == "*"
-    assert ALLOWING_ALL.cors(APP, UNLOAD) == {"vary": "origin"}
+    for path in (UNLOAD, OUTCOMES):
+        assert ALLOWING_ALL.cors(APP, path) == {"vary": "origin"}
 
 
 def test_a_browser_that_asks_before_it_asks() -> None:

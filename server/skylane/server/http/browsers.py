@@ -36,6 +36,8 @@ EXPOSED_HEADERS: Final = ", ".join(
     )
 )
 PREFLIGHT_AGE_S: Final = 600
+_MODELS: Final = "/v2/repository/models/"
+_OUTCOMES: Final = ":outcomes"
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,10 @@ class BrowserRules:
             return False
 
     def allows(self, origin: str, path: str) -> bool:
-        """Whether pages of this other origin may request this path. `*` excludes paths that change models."""
+        """Whether pages of this other origin may request this path. `*` excludes paths that change models, and
+        outcomes, which decide what models become."""
         return origin.lower() in self._origins or (
-            ANY in self._origins and origin != "" and not path.startswith("/v2/repository/models/")
+            ANY in self._origins and origin != "" and not path.startswith(_MODELS) and not path.endswith(_OUTCOMES)
         )
 
     def cors(self, origin: str, path: str) -> Mapping[str, str]:
