@@ -83,8 +83,8 @@ class OutcomeRecording:
             reason = error.strerror or str(error)
             raise NotRecorded(f"the outcomes could not be written ({reason}): send them again later") from error
 
-    def check(self, grant: Grant, model: str) -> Recorder:
-        """Raise ServingError unless this caller may record outcomes of this model here."""
+    def check_caller(self, grant: Grant) -> Recorder:
+        """Raise ServingError unless this caller may record outcomes of some model here."""
         if self.recorder is None:
             raise NotConfigured("this server records no outcomes: start it with --journal DIR")
         if grant is ANYONE and not self.loopback:
@@ -92,6 +92,13 @@ class OutcomeRecording:
                 "without tokens outcomes are recorded only by a server that listens on loopback addresses alone: "
                 "start it with --tokens FILE, and create a token with --actions outcome"
             )
+        if grant is not ANYONE:
+            grant.check("outcome")
+        return self.recorder
+
+    def check(self, grant: Grant, model: str) -> Recorder:
+        """Raise ServingError unless this caller may record outcomes of this model here."""
+        recorder = self.check_caller(grant)
         if grant is not ANYONE:
             grant.check("outcome", model)
         if not model:
@@ -102,7 +109,7 @@ class OutcomeRecording:
             raise ModelNotFound(
                 f"there is no model {quoted(model)}: {suggestion(model, seen)}there are: {listed(seen)}"
             )
-        return self.recorder
+        return recorder
 
 
 def outcome_recording(settings: Settings, directory: ModelControl) -> OutcomeRecording:

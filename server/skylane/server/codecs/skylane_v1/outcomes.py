@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from skylane.server.codecs.protobuf_wire import has_more_fields
 from skylane.server.core.errors import BadRequest
 from skylane.server.core.outcome_columns import OUTCOMES_MAX, OutcomeColumns
 from skylane.v1 import outcomes_pb2 as pb
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 OUTCOME_SERVICE: Final[str] = pb.DESCRIPTOR.services_by_name["OutcomeService"].full_name
 RECORD: Final = f"/{OUTCOME_SERVICE}/Record"
 
+_OTHER_FIELDS: Final = 1
+"""Fields of a request beside its outcomes: the model."""
+
 _SECONDS_MIN: Final = -62_135_596_800
 _SECONDS_MAX: Final = 253_402_300_799
 """The years 1 to 9999, which google.protobuf.Timestamp is defined for."""
@@ -23,7 +27,9 @@ _TIMES: Final = ("event_at", "happened_at", "known_at")
 
 
 def decode(message: bytes) -> tuple[str, OutcomeColumns]:
-    """The model and the outcomes. Raises BadRequest."""
+    """The model and the outcomes. Raises BadRequest; outcomes beyond the limit are not decoded."""
+    if has_more_fields(message, OUTCOMES_MAX + _OTHER_FIELDS):
+        raise BadRequest(f"outcomes: expected at most {OUTCOMES_MAX}, received more")
     try:
         request = pb.RecordRequest.FromString(message)
     except DecodeError as error:

@@ -33,7 +33,9 @@ class OutcomeService:
 
     async def _record(self, message: bytes, context: Context) -> bytes:
         try:
+            grant = self._auth.grant(context)
+            self._recording.check_caller(grant)  # before the message is decoded, which takes time
             model, columns = decode(message)
-            return encode(await self._recording.record(self._auth.grant(context), model, columns))
+            return encode(await self._recording.record(grant, model, columns))
         except ServingError as error:
             await refuse(context, error)
