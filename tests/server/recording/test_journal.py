@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,10 @@ from skylane.server.engine.cost import CostModel
 from skylane.server.engine.engine import Engine
 from skylane.server.engine.routes import ModelRoutes, Routes
 from skylane.server.engine.served_version import LoadedModel, ServedVersion
+from skylane.server.recording.ids import Blocks
 from skylane.server.recording.journal import Journal
-from skylane.server.recording.recorder import Room
+from skylane.server.recording.recorder import PLACE_BYTES, PredictionRecorder, Room, row_bytes
+from skylane.server.recording.sampler import Sampler
 
 INTERFACE = Interface(
     "m",
@@ -231,6 +234,31 @@ def test_a_disk_that_hangs_costs_rows_and_no_answer(tmp_path: Path) -> None:
     server.ask(1)
     recorded.write()
     assert recorded.counts()["m"].kept == counts.kept + 2, "there is room again"
+
+
+def test_those_who_share_answers_of_one_batch_take_its_room_once() -> None:
+    """Each of the tasks of a batch may have followers, and all of them refer to the same arrays."""
+    sampler, blocks = Sampler(1000, lambda: 0.0), Blocks("9f2c1a7be04d5538")
+    recorder = PredictionRecorder(INTERFACE, sampler, blocks, Room(10_000), lambda: 0.0)
+    tasks = [Block([Call(number, RecordingSink())]) for number in (1, 2)]
+    inputs = [np.concatenate(each) for each in zip(*[task.arrays() for task in tasks], strict=True)]
+    run = recorder.ran(tasks, inputs, Twice().run(inputs), 0.0)
+    for place, task in enumerate(tasks):
+        recorder.followed(run, place, [task.calls])
+    ran, first, second = [record.size for record in recorder.take_records()]
+    assert (ran, second) == (4 * row_bytes(INTERFACE), ROWS_EACH * PLACE_BYTES)
+    assert first == ran + second
+
+
+def test_rows_whose_size_callers_choose_take_the_room_that_they_need() -> None:
+    wide = replace(INTERFACE, tensors=(TensorSpec(name="x", dtype="float64", shape=(None, None)),), columns=())
+    sampler, blocks = Sampler(1000, lambda: 0.0), Blocks("9f2c1a7be04d5538")
+    recorder = PredictionRecorder(wide, sampler, blocks, Room(10_000), lambda: 0.0)
+    for width in (1000, 2000):
+        rows = np.zeros((1, width))
+        recorder.ran([Block([Call(1, RecordingSink())], 1)], [rows], [rows[:, :1], np.array(["l"], object)], 0.0)
+    assert [record.inputs[0].nbytes for record in recorder.take_records()] == [8000]
+    assert recorder.counts() == (2, 2, 1)
 
 
 def test_a_fault_of_ours_costs_rows_and_no_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -26,6 +26,10 @@ WAITING_BYTES_MAX: Final = 64 * 2**20
 """Memory of rows of all models that wait to be written; further ones are lost, and counted."""
 TEXT_BYTES: Final = 64
 """What a text is taken to need in memory."""
+PLACE_BYTES: Final = 16
+"""What a row needs that shares the inputs and outputs of another: its place among both."""
+
+_Varying = list[tuple[int, int]]
 
 
 class Room:
@@ -94,7 +98,7 @@ class _Ids(Ids):
 class _Run(Run):
     """See Run."""
 
-    __slots__ = ("inputs", "outputs", "probability", "tasks")
+    __slots__ = ("inputs", "outputs", "probability", "size", "tasks")
 
     def __init__(
         self,
@@ -104,8 +108,10 @@ class _Run(Run):
         tasks: Sequence[BatchTask],
         inputs: Sequence[Array],
         outputs: Sequence[Array],
+        size: int,
     ) -> None:
-        self.stem, self.ends, self.probability = stem, ends, probability
+        """`size`: bytes of all inputs and outputs; 0 once those who share them have taken their room."""
+        self.stem, self.ends, self.probability, self.size = stem, ends, probability, size
         self.tasks, self.inputs, self.outputs = tasks, inputs, outputs
 
 
@@ -119,6 +125,7 @@ class PredictionRecorder:
         self._lock, self._ids, self._sampler = Lock(), IdTaker(blocks), sampler
         self._room, self._wall = room, wall
         self._row_bytes = row_bytes(interface)
+        self._varying_inputs, self._varying_outputs = _varying(interface.tensors), _varying(interface.outputs)
         self._records: deque[Record] = deque()
         self._full = 0
 
@@ -138,13 +145,14 @@ class PredictionRecorder:
         with self._lock:
             stem, ends, first = self._ids.take(calls)
             probability = self._sampler.choose(rows, now)
+        size = 0
         if probability:
-            size = rows * self._row_bytes
+            size = self._size(rows, inputs, (outputs,))
             if self._has_room(size, rows):
                 parts = [_part(task) for task in tasks]
                 record = Record(self._wall(), probability, first, calls, rows, parts, inputs, (outputs,), size)
                 self._records.append(record)
-        return _Run(stem, ends, probability, tasks, inputs, outputs)
+        return _Run(stem, ends, probability, tasks, inputs, outputs, size)
 
     def followed(self, run: Run, place: int, followers: Sequence[Sequence[Call]]) -> Ids:
         """See Recorder. They are recorded if the batch was, whose rows and answers they share."""
@@ -155,8 +163,9 @@ class PredictionRecorder:
         with self._lock:
             stem, ends, first = self._ids.take(len(calls))
             self._sampler.add(rows, chosen=probability > 0)
-        size = len(run.inputs[0]) * self._row_bytes  # what a reference keeps in memory is the whole batch
+        size = run.size + rows * PLACE_BYTES  # what the first reference keeps in memory is the whole batch
         if probability and self._has_room(size, rows):
+            run.size = 0
             start = sum([each.rows for each in run.tasks[:place]])
             leaders = np.repeat(np.arange(len(followers)), [len(each) for each in followers])
             own = start + _rows_of(leaders, task.rows_each)
@@ -174,18 +183,29 @@ class PredictionRecorder:
         with self._lock:
             stem, ends, first = self._ids.take(len(hits))
             probability = self._sampler.choose(rows, now)
-        size = task.rows * self._row_bytes
-        if probability and self._has_room(size, rows):
+        if not probability:
+            return _Ids(stem, ends)
+        inputs, outputs = task.arrays(), [entry[3] for _, entry in hits]
+        size = self._size(task.rows, inputs, outputs)
+        if self._has_room(size, rows):
             calls = [task.calls[place] for place, _ in hits]
             part = Part(len(calls), task.rows_each, task.protocol, _request_ids(calls))
             own = _rows_of(np.array([place for place, _ in hits]), task.rows_each)
-            outputs = [entry[3] for _, entry in hits]
             record = Record(
-                self._wall(), probability, first, len(calls), rows, [part], task.arrays(), outputs, size,
+                self._wall(), probability, first, len(calls), rows, [part], inputs, outputs, size,
                 cached=True, input_rows=own,
             )  # fmt: skip
             self._records.append(record)
         return _Ids(stem, ends)
+
+    def _size(self, rows: int, inputs: Sequence[Array], outputs: Sequence[Sequence[Array]]) -> int:
+        """Bytes of these rows in memory. Only what callers choose the size of is measured."""
+        size = rows * self._row_bytes
+        for place, each in self._varying_inputs:
+            size += inputs[place].size * each
+        for place, each in self._varying_outputs:
+            size += sum([piece[place].size for piece in outputs]) * each
+        return size
 
     def _has_room(self, size: int, rows: int) -> bool:
         """Whether a record of so many bytes can wait; else its rows are lost."""
@@ -197,13 +217,22 @@ class PredictionRecorder:
 
 
 def row_bytes(interface: Interface) -> int:
-    """What one row of inputs and outputs needs in memory."""
+    """What one row of inputs and outputs needs in memory, without those of which callers choose the size."""
     specs: list[TensorSpec | OutputSpec] = [*interface.tensors, *interface.outputs]
     return sum(
-        math.prod([size or 1 for size in spec.shape[1:]])
-        * (TEXT_BYTES if spec.dtype == "string" else int(NUMPY[spec.dtype].itemsize))
+        math.prod([size or 1 for size in spec.shape[1:]]) * _element_bytes(spec)
         for spec in specs
+        if None not in spec.shape[1:]
     )
+
+
+def _element_bytes(spec: TensorSpec | OutputSpec) -> int:
+    return TEXT_BYTES if spec.dtype == "string" else int(NUMPY[spec.dtype].itemsize)
+
+
+def _varying(specs: Sequence[TensorSpec | OutputSpec]) -> _Varying:
+    """Those of which callers choose the size of a row: places, and bytes of an element."""
+    return [(place, _element_bytes(spec)) for place, spec in enumerate(specs) if None in spec.shape[1:]]
 
 
 def _part(task: BatchTask) -> Part:
