@@ -21,6 +21,7 @@ from skylane.outcomes.recorded import CORRECTIONS_MAX, RecordedOutcomes
 from skylane.outcomes.recorder import table_of
 from skylane.outcomes.schema import SUBMISSION
 from skylane.outcomes.store import OutcomeStore, Receipt
+from skylane.times import read_time
 
 NOW = datetime(2013, 7, 1, 18, tzinfo=UTC)
 
@@ -340,3 +341,35 @@ def test_a_log_that_is_damaged_refuses_its_own_models_outcomes_alone(tmp_path: P
     assert isinstance(failed, OSError)
     assert receipt == Receipt(accepted=1, unknown=1)
     assert labels(tmp_path) == ["0"]
+
+
+@pytest.mark.parametrize("field", ["event_at", "happened_at", "known_at"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("0001-01-01T00:00:00+14:00", id="before the year 1 in UTC"),
+        pytest.param("9999-12-31T23:59:59-14:00", id="after the year 9999 in UTC"),
+    ],
+)
+def test_a_time_that_could_not_be_shown_is_refused_by_name(tmp_path: Path, field: str, text: str) -> None:
+    times = {"event_at": [0], field: [read_time(field, text)]}
+    fields: dict[str, list[Any]] = {"entity": ["N14228"], "label": ["1"]} | times
+
+    receipt = record(
+        OutcomeStore(tmp_path, Clock()),
+        Submission("flights", "airline", table_of({name: [None] for name in SUBMISSION.names} | fields), {}),
+    )
+
+    assert [refusal.reason for refusal in receipt.refusals] == [
+        f"{field}: expected a time of the years 1 to 9999 in UTC, received one beyond"
+    ]
+    assert outcomes.read(tmp_path, "flights").to_pylist() == []
+
+
+def test_values_whose_hashes_are_equal_in_python_correct_each_other(tmp_path: Path) -> None:
+    store = OutcomeStore(tmp_path, Clock())
+    assert hash(-1.0) == hash(-2.0)
+
+    record(store, submission("1", value=-1.0))
+    assert record(store, submission("1", value=-2.0)) == Receipt(accepted=1, corrected=1, unknown=1)
+    assert record(store, submission("1", value=-2.0)).repeated == 1

@@ -26,6 +26,9 @@ REFUSALS_MAX: Final = 100
 """Refusals that a reply lists; all of them are counted."""
 
 _NONE: Final = np.iinfo(np.int64).min
+_FIRST: Final = -62_135_596_800_000_000
+_LAST: Final = 253_402_300_799_999_999
+"""The years 1 to 9999."""
 _SHOWN_MAX: Final = 60
 
 
@@ -61,6 +64,9 @@ def check(submission: Any, now: int, problems: Mapping[int, str] | None = None) 
     _check_key(submission, refused)
     _check_content(submission, refused)
     happened, known = microseconds(submission["happened_at"]), microseconds(submission["known_at"])
+    _check_range(
+        {"event_at": microseconds(submission["event_at"]), "happened_at": happened, "known_at": known}, refused
+    )
     _check_times(happened, known, now, refused)
     # A sender whose clock is ahead may name an instant of happening that is after ours.
     known = np.where(known == _NONE, np.maximum(happened, now), known)
@@ -131,6 +137,15 @@ def _check_text(field: str, texts: Any, refused: _Refused) -> None:
         sizes > TEXT_BYTES_MAX,
         lambda index: f"{field}: expected at most {TEXT_BYTES_MAX} bytes of UTF-8, received {sizes[index]}",
     )
+
+
+def _check_range(times: Mapping[str, Ints], refused: _Refused) -> None:
+    """A time that is recorded can be shown: Python has none beyond these, although an hour in another zone may be."""
+    for field, each in times.items():
+        refused.add(
+            (each != _NONE) & ((each < _FIRST) | (each > _LAST)),
+            lambda _, field=field: f"{field}: expected a time of the years 1 to 9999 in UTC, received one beyond",  # type: ignore[misc]
+        )
 
 
 def _check_times(happened: Ints, known: Ints, now: int, refused: _Refused) -> None:

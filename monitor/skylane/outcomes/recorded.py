@@ -98,4 +98,5 @@ def _rows(model: str, table: Any) -> Any:
     times = [table[name].cast("int64").to_pylist() for name in ("event_at", "happened_at")]
     for prediction_id, row, entity, label, value, event_at, happened_at in zip(*texts, *times, strict=True):
         key = hash((model, prediction_id, row, entity, event_at))
-        yield key, hash((label, value, happened_at)), prediction_id
+        shown = None if value is None else repr(value + 0.0)  # -1.0 and -2.0 have the same hash
+        yield key, hash((label, shown, happened_at)), prediction_id
