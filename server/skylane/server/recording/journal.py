@@ -98,6 +98,7 @@ class _Totals:
             "sampled": self.seen - self.chosen,
             "full": self.full + lost.get("full", 0),
             "disk": lost.get("disk", 0),
+            "type": lost.get("type", 0),
             "fault": self.faults,
         }
         return JournalCounts(written.written, dropped, written.bytes_written, written.event_times_refused)
