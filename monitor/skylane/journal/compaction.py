@@ -17,13 +17,9 @@ from skylane.journal import layout
 ROWS_SMALL: Final = 512
 """Rows of a batch below which its own cost counts."""
 BATCHES_MIN: Final = 8
+"""Batches of a segment below which it is not worth writing anew."""
 BATCH_ROWS: Final = 65_536
 OPTIONS: Final = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
-
-
-def worth_compacting(batches: int, rows: int) -> bool:
-    """Whether the segment has many small batches."""
-    return batches >= BATCHES_MIN and rows < ROWS_SMALL * batches
 
 
 def compacted(source: Path, target: Path) -> None:

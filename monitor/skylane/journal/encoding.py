@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from skylane.journal.event_times import event_times
 from skylane.journal.hashing import Hasher, hash_text, texts
-from skylane.journal.predictions import TIME, WORD, Array, Capture, Rows, metadata
+from skylane.journal.predictions import TIME, WORD, Array, Capture, Rows
 
 _INDEX: Final = pa.int32()
 _SCALARS: Final = (int, float, bool, np.generic)
@@ -69,7 +69,7 @@ def encode(several: Sequence[Rows], hasher: Hasher) -> Encoded:
         "inputs": _struct(kept, total),
         "outputs": _struct(outputs, total),
     }
-    schema = pa.schema([pa.field(name, column.type) for name, column in columns.items()], metadata(capture))
+    schema = pa.schema([pa.field(name, column.type) for name, column in columns.items()], capture.metadata)
     return Encoded(pa.RecordBatch.from_arrays(list(columns.values()), schema=schema), refused)
 
 

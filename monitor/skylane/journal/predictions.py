@@ -4,6 +4,7 @@ A segment belongs to one writer, model, version and treatment of columns, so the
 are stored as the number of the call. Readers get the columns in `COLUMNS`.
 """
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -50,7 +51,25 @@ class Capture:
 
     def treatment(self, name: str) -> str:
         """Whether the column is kept, hashed or dropped."""
-        return next((column.treatment for column in self.columns if column.name == name), "dropped")
+        return self._treatments.get(name, "dropped")
+
+    @functools.cached_property
+    def _treatments(self) -> dict[str, str]:
+        return {column.name: column.treatment for column in self.columns}
+
+    @functools.cached_property
+    def metadata(self) -> dict[bytes, bytes]:
+        """What the schema of a segment says about its rows."""
+        described = {
+            "columns": {column.name: [column.treatment, column.reason] for column in self.columns},
+            "entity": self.entity,
+            "event_time": self.event_time,
+        }
+        return {
+            MODEL_KEY: self.model.encode(),
+            VERSION_KEY: str(self.version).encode(),
+            CAPTURE_KEY: json.dumps(described).encode(),
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,20 +108,6 @@ class Rows:
     def nbytes(self) -> int:
         """Bytes of the arrays; of texts in NumPy arrays only the references."""
         return int(sum(values.nbytes for columns in (self.inputs, self.outputs) for values in columns.values()))
-
-
-def metadata(capture: Capture) -> dict[bytes, bytes]:
-    """What the schema of a segment says about its rows."""
-    described = {
-        "columns": {column.name: [column.treatment, column.reason] for column in capture.columns},
-        "entity": capture.entity,
-        "event_time": capture.event_time,
-    }
-    return {
-        MODEL_KEY: capture.model.encode(),
-        VERSION_KEY: str(capture.version).encode(),
-        CAPTURE_KEY: json.dumps(described).encode(),
-    }
 
 
 def capture_of(schema: pa.Schema) -> Capture:
