@@ -25,6 +25,7 @@ from skylane.statistics.performance import (
     ClassificationSums,
     Kept,
     Nowcast,
+    RegressionSums,
     Segment,
     TimedRows,
     TrackRecord,
@@ -37,6 +38,7 @@ from skylane.statistics.performance import (
     track_record,
     worst_segments,
 )
+from skylane.statistics.performance.intervals import serial_widening
 from skylane.statistics.performance.metrics import Floats, Labels
 
 HOUR: Final = 3600.0
@@ -161,6 +163,32 @@ def coverage(days: Sequence[ClassificationSums], metric: str, blocks: int, repea
     return inside / repeats
 
 
+def simulated_coverage(blocks: int, memory: float, *, skewed: bool, repeats: int) -> tuple[float, float]:
+    """Coverage where each block remembers the one before: of intervals as they are, and without the widening."""
+    generator = np.random.default_rng(1)
+    truth = math.exp(0.18) if skewed else 0.0
+    inside = np.zeros(2)
+    for _ in range(repeats):
+        values = _autoregressive(generator, blocks, memory)
+        values = np.exp(0.6 * values) if skewed else values
+        found = block_interval(
+            [RegressionSums.of(np.zeros(1), values[i : i + 1]) for i in range(blocks)], "bias", generator
+        )
+        assert found.low is not None
+        assert found.high is not None
+        for position, factor in enumerate((1.0, serial_widening(values))):
+            low, high = (found.estimate + (end - found.estimate) / factor for end in (found.low, found.high))
+            inside[position] += low <= truth <= high
+    return float(inside[0]) / repeats, float(inside[1]) / repeats
+
+
+def retired_by_luck(memory: float, repeats: int) -> float:
+    """Share of years in which an estimate that is right is retired, if errors remember the block before."""
+    generator = np.random.default_rng(2)
+    years = [_autoregressive(generator, 365, memory) for _ in range(repeats)]
+    return float(np.mean([track_record([Kept(error, 0.0) for error in year.tolist()]).retired for year in years]))
+
+
 def unlabelled(flights: Flights, metric: str) -> tuple[list[tuple[int, float, float]], list[TrackRecord]]:
     """By month: estimate and realised figure. And the record after each day from 1 March on."""
     reference = (flights.month <= LAST_TRAINING_MONTH) & flights.known
@@ -183,6 +211,13 @@ def carriers(flights: Flights) -> list[Segment]:
     later = flights.month > LAST_TRAINING_MONTH
     names = np.unique(flights.carrier[later]).tolist()
     return worst_segments({name: days_of(flights, later & (flights.carrier == name)) for name in names}, "log_loss")
+
+
+def _autoregressive(generator: np.random.Generator, count: int, memory: float) -> Floats:
+    values = generator.normal(size=count)
+    for position in range(1, count):
+        values[position] = memory * values[position - 1] + math.sqrt(1 - memory**2) * values[position]
+    return values
 
 
 def _evenings(step: int) -> Iterator[float]:
@@ -249,6 +284,23 @@ def _print_coverage(days: Sequence[ClassificationSums], repeats: int) -> None:
         print(f"{metric:15}  {found.estimate:.4f}   {found.low:.4f} to {found.high:.4f}{counted}")
 
 
+def _print_simulations(repeats: int) -> None:
+    print(
+        f"\nSimulated blocks that remember the one before, {repeats} draws: coverage as it is, and without the widening"
+    )
+    for skewed in (False, True):
+        for memory in (0.0, 0.5):
+            shares = [simulated_coverage(blocks, memory, skewed=skewed, repeats=repeats) for blocks in (30, 60)]
+            words = "   ".join(f"{wide:.1%} ({plain:.1%})" for wide, plain in shares)
+            print(f"{'skewed' if skewed else 'normal'}, correlation {memory}   30 and 60 blocks: {words}", flush=True)
+    shares_of_years = [retired_by_luck(memory, repeats) for memory in (0.0, 0.5)]
+    print(
+        "a right estimate without labels is retired in",
+        " and ".join(f"{each:.1%}" for each in shares_of_years),
+        "of years",
+    )
+
+
 def _print_unlabelled(flights: Flights) -> None:
     for metric in ("auc", "log_loss"):
         months, records = unlabelled(flights, metric)
@@ -287,6 +339,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _print_nowcasts(flights, options.step)
     _print_unlabelled(flights)
     _print_changes(flights)
+    _print_simulations(options.repeats)
     _print_coverage(list(days_of(flights, flights.month > LAST_TRAINING_MONTH).values()), options.repeats)
     return 0
 

@@ -20,7 +20,7 @@ from skylane.statistics.performance.nowcast import recalibration
 from skylane.statistics.performance.student import t_quantile
 
 SPAN_BLOCKS: Final = 28
-"""An estimate that is right, with errors that correlate by 0.5: retired in 3 % of years, and in 18 % with 14 blocks."""
+"""An estimate that is right, with errors that correlate by 0.5: retired in 4 % of years, and in 18 % with 14 blocks."""
 CONTRADICTIONS: Final = 2
 CONTRADICTION_LEVEL: Final = 0.99
 
