@@ -27,7 +27,8 @@ def times(rows: int) -> "pd.Series[Any]":
 
 
 def training_of(mixed: Any) -> pd.DataFrame:
-    return pd.concat([mixed.rows] * 8, ignore_index=True)
+    rows: pd.DataFrame = mixed.rows
+    return pd.concat([rows] * 8, ignore_index=True)
 
 
 def read(path: Path) -> Reference:
@@ -93,7 +94,8 @@ def test_the_command_takes_the_column_of_times(saved: tuple[Path, Path], mixed: 
     assert not (tmp_path / "models/m").exists()
     assert convert([*arguments, "--timezone", "UTC", "--block", "2d"]) == 0
     found = read(tmp_path / "models/m/1")
-    assert (found.blocks, found.block_s) == (pytest.approx(DAYS // 2, abs=1), 2 * DAY_S)
+    assert found.blocks in (DAYS // 2, DAYS // 2 + 1)
+    assert found.block_s == 2 * DAY_S
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from skylane.reference import Reference
-from skylane.statistics.drift import BlockStatistics, Verdict, judge
+from skylane.statistics.drift import BlockStatistics, Verdict, block_statistics, judge
 from skylane.statistics.drift.blocks import NumberStatistics
+from skylane.statistics.drift.build import Rows, build_reference
 from support.drift_world import FIRST_DAY, Array, Columns, block, day_rows, history, profile_of, reference_of
 
 Change = Callable[[Columns, Array], Columns]
@@ -76,6 +77,26 @@ def test_a_fault_is_named_within_its_block(change: Change, kind: str, words: str
     assert [finding.kind for finding in found.findings] == [kind]
     assert words in found.text
     assert "Answers: mean of probabilities:late" in found.text
+
+
+def test_a_rounded_conversion_is_found_by_the_values_that_are_known() -> None:
+    """Distances are whole numbers, and few of all: in kilometres they are whole numbers as well."""
+    miles = np.array([80.0, 94, 187, 199, 229, 266, 419, 502, 733, 944, 1089, 1400, 1598, 2475, 2586])
+    random = np.random.default_rng(0)
+    distance = random.choice(miles, 270 * 200)
+    times_s = np.repeat(np.arange(270), 200) * 86400.0 + 15_706 * 86400 + np.tile(np.arange(200) * 400.0, 270)
+    late = np.full(len(distance), 0.3)
+    rows = Rows({"distance": distance}, times_s, profile_of({"distance": distance}, late))
+    reference = build_reference(rows)
+
+    def day(number: int, changed: Callable[[Array], Array]) -> BlockStatistics:
+        chosen = slice(number * 200, number * 200 + 200)
+        columns = {"distance": changed(distance[chosen])}
+        return block_statistics(columns, {}, None, reference, times_s=times_s[chosen], start_s=times_s[chosen.start])
+
+    before = [day(number, lambda values: values) for number in range(250, 258)]
+    found = judge(before, day(258, lambda values: np.round(values * 1.609344)), reference)
+    assert found.text.startswith("distance ×1.61: a unit?")
 
 
 @pytest.mark.slow

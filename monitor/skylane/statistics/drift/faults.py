@@ -22,6 +22,7 @@ from skylane.statistics.drift.blocks import (
     BlockStatistics,
     NumberStatistics,
     TextStatistics,
+    unknown,
 )
 from skylane.statistics.drift.finding import (
     Finding,
@@ -35,7 +36,7 @@ from skylane.statistics.drift.finding import (
 from skylane.statistics.drift.measures import Measures, still_run
 from skylane.statistics.drift.own_blocks import BLOCKS_MIN, p_value, share_limit
 from skylane.statistics.drift.sketch import Array, ValueSample
-from skylane.statistics.drift.units import Conversion, explain_odd, explain_shift, odd_values
+from skylane.statistics.drift.units import Conversion, explain_odd, explain_shift, far_outside, misplaced, odd_values
 
 MARGIN: Final = 0.05
 WIDE_MARGIN: Final = 0.15
@@ -147,6 +148,10 @@ def _unit(case: Case, column: NumberStatistics, known: NumberReference) -> Findi
         return None
     sample = column.values
     odd = odd_values(sample.values, known)
+    if off:  # a block that is a little out of range as well need not be converted there
+        odd = misplaced(sample.values, known) | far_outside(sample.values, known)
+        if exceeds(case, known, "unknown", UNKNOWN_MARGIN):
+            odd |= unknown(sample.values, known)
     if not odd.any():
         return None
     at_s, affected, words = _since(case, column.slices[:, SLICE_ODD], column.slices[:, SLICE_ROWS])

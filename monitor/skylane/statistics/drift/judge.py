@@ -341,12 +341,13 @@ def _alarm(findings: Sequence[Finding], part: _Part) -> str:
     if len(findings) > 1:
         others = [name for finding in findings[1:] for name in finding.columns]
         text += f"; also {listed(others)}"
+    stop = "" if text.endswith("?") else "."
     known, here = part.reference.answers.get(part.reference.main_answer), _mean(part.current, part.reference)
     if here is None or not isinstance(known, NumberReference):
-        return f"{text}. Its effect on the answers is not known"
+        return f"{text}{stop} Its effect on the answers is not known"
     usual = known.own.get("mean")
     span = f" (usual: {usual.smallest:.3g} to {usual.largest:.3g})" if usual else ""
-    return f"{text}. Answers: mean of {part.reference.main_answer} {here - part.effect:.3g} → {here:.3g}{span}"
+    return f"{text}{stop} Answers: mean of {part.reference.main_answer} {here - part.effect:.3g} → {here:.3g}{span}"
 
 
 def _rows(block: BlockStatistics) -> str:

@@ -161,6 +161,11 @@ def outside(values: Array, known: NumberReference, tolerance: float = 0.0) -> Ar
     return np.asarray((values < low - tolerance) | (values > high + tolerance))
 
 
+def far_outside(values: Array, known: NumberReference) -> Array:
+    """(k,) bool: which numbers are farther out of range than a block may go a little beyond it."""
+    return outside(values, known, SLACK * _span(known))
+
+
 def misplaced(values: Array, known: NumberReference, tolerance: float = 0.0) -> Array:
     """(k,) bool: which numbers are off the step; where there is none that the tolerance leaves, unknown."""
     if known.step is not None and tolerance < known.step / 4:
@@ -182,7 +187,7 @@ def _fit(
     A block may go a little beyond the range of the reference besides.
     """
     back = conversion.undo(values)
-    fits = ~(outside(back, known, SLACK * _span(known)) | misplaced(back, known, tolerance))
+    fits = ~(far_outside(back, known) | misplaced(back, known, tolerance))
     fit = float(weights[fits].sum() / weights.sum())
     if known.step is not None and len(np.unique(np.round(back / known.step))) < len(np.unique(values)) / 2:
         return 0.0, False  # a unit does not make one number of many
