@@ -16,7 +16,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-PROTOS = ("proto/skylane/v1/prediction.proto", "proto/skylane/v1/models.proto")
+PROTOS = (
+    "proto/skylane/v1/prediction.proto",
+    "proto/skylane/v1/models.proto",
+    "proto/skylane/v1/outcomes.proto",
+)
 FOREIGN_PROTOS = ("proto/inference/inference.proto", "proto/tensorflow/serving.proto")
 FOREIGN_DESCRIPTORS = "server/skylane/server/codecs/foreign.binpb"
 

@@ -14,7 +14,7 @@ class RecordingSink:
     def __init__(self) -> None:
         self.got: list[tuple[Call, bytes | ServingError]] = []
 
-    def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
+    def answer(self, calls: Sequence[Call], replies: Sequence[bytes], ids: Sequence[bytes] = ()) -> None:
         """See skylane.server.core.types.Sink."""
         self._keep(calls, replies)
 
@@ -31,7 +31,7 @@ class RecordingSink:
 class Nobody:
     """For calls whose answer is no part of the test."""
 
-    def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
+    def answer(self, calls: Sequence[Call], replies: Sequence[bytes], ids: Sequence[bytes] = ()) -> None:
         """See skylane.server.core.types.Sink."""
         raise AssertionError("nobody was to be answered here")
 
@@ -76,6 +76,10 @@ class PlainBlock(BatchTask):
     def encode(self, outputs: Sequence[Array]) -> list[bytes]:
         """See Block."""
         raise NotImplementedError
+
+    def id_head(self, size: int) -> bytes | None:
+        """See Block."""
+        return b" id "
 
     def mark_cached(self, reply: bytes) -> bytes:
         """See Block."""

@@ -6,6 +6,7 @@ docs/repository.md. Pure: text in, `Policy` out.
 
 import difflib
 import re
+from fnmatch import fnmatchcase
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -75,6 +76,80 @@ class Versions(_Section, frozen=True, kw_only=True):
     """Label → version; these stay loaded as well."""
 
 
+_DURATION: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def duration_s(text: str) -> int:
+    """Seconds of "30s", "15m", "8h" or "1d". Raises ValueError saying what was expected and received."""
+    matched = _DURATION.fullmatch(text)
+    if matched is None:
+        raise ValueError(f'expected a whole number and one of s, m, h, d, such as "8h"; received {text!r}')
+    return int(matched[1]) * _SECONDS[matched[2]]
+
+
+class Monitor(_Section, frozen=True, kw_only=True):
+    """What is recorded of the model's predictions, and how they are evaluated. docs/journal.md describes it."""
+
+    journal: bool = False
+    """Whether predictions are recorded, by a server that was started with --journal DIR."""
+    rows_per_second: Annotated[float, msgspec.Meta(gt=0, le=10_000_000)] = 2000.0
+    """Rows that one worker records in a second. If more are predicted, calls are sampled, and each recorded row carries
+    the probability with which it was chosen."""
+    keep: tuple[str, ...] = ("*",)
+    """Columns whose values are recorded: names or patterns with * and ?. A column of texts only by its own name."""
+    drop: tuple[str, ...] = ()
+    """Columns whose values are not recorded, whatever `keep` and `hash` say: names or patterns."""
+    hash: tuple[str, ...] = ()
+    """Columns of which a keyed hash is recorded instead of the value: names or patterns."""
+    max_mb: Annotated[float, msgspec.Meta(gt=0)] = 1024.0
+    """Bound in MiB on this model's segments in one directory; the oldest are removed."""
+    max_age_days: Annotated[float, msgspec.Meta(gt=0)] = 90.0
+    """Age at which segments are removed."""
+    entity: str | None = None
+    """The column that names whom or what a row is about, for outcomes that have no prediction id."""
+    event_time: str | None = None
+    """The column with the instant that a row is about: ISO 8601 with a zone, or seconds since 1970."""
+    classes: tuple[str, ...] | None = None
+    """The labels of a classifier in the order of its probabilities. Left out: from the version's manifest."""
+    positive: str | None = None
+    """The label that a binary classifier's figures are about. Left out: the last of the classes."""
+    segments: tuple[str, ...] = ()
+    """Columns by whose values performance is shown apart."""
+    block: str = "1d"
+    """The length of time over which figures are computed: the unit of every test."""
+    thresholds: dict[str, Annotated[float, msgspec.Meta(gt=0)]] = {}
+    """Column → threshold of its drift, instead of the one from the version's profile."""
+    horizon: str | None = None
+    """How long after a prediction its outcome is known. Left out: learnt from the outcomes."""
+
+    def __post_init__(self) -> None:
+        for key in ("block", "horizon"):
+            if (text := getattr(self, key)) is not None:
+                try:
+                    duration_s(text)
+                except ValueError as error:
+                    raise ValueError(f"{key}: {error}") from error
+        for key in ("entity", "event_time", "positive"):
+            if getattr(self, key) == "":
+                raise ValueError(f"{key}: expected a name, received an empty text")
+        if self.classes is not None and len(set(self.classes)) < max(2, len(self.classes)):
+            raise ValueError(f"classes: expected two or more different labels, received {list(self.classes)}")
+        if self.positive is not None and self.classes is not None and self.positive not in self.classes:
+            raise ValueError(f"positive: expected one of the classes {list(self.classes)}, received {self.positive!r}")
+        for key in ("entity", "event_time"):
+            name = getattr(self, key)
+            if name is not None and _matches(name, self.drop):
+                raise ValueError(f"{key}: expected a column that is recorded, received {name!r}, which drop names")
+        if self.event_time is not None and _matches(self.event_time, self.hash):
+            raise ValueError(f"event_time: expected a column that is not hashed, received {self.event_time!r}")
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a name is one of these, or fits one of these patterns."""
+    return any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)
+
+
 class Policy(_Section, frozen=True, kw_only=True):
     """Everything in model.toml."""
 
@@ -82,6 +157,7 @@ class Policy(_Section, frozen=True, kw_only=True):
     cache: Cache = Cache()
     session: Session = Session()
     versions: Versions = Versions()
+    monitor: Monitor = Monitor()
 
 
 _SECTIONS: Final = msgspec.structs.fields(Policy)

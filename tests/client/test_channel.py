@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2
 
 from skylane.client import AsyncClient, Client
 from skylane.client.channel import HEALTH_OF, UNARY, channel_options, check_target, service_config
-from skylane.v1 import models_pb2, prediction_pb2
+from skylane.v1 import models_pb2, outcomes_pb2, prediction_pb2
 
 FakeServer = Any
 """The class of conftest.py, which tests cannot import: there is no package here."""
@@ -88,6 +88,7 @@ def test_methods_are_those_of_the_contract() -> None:
     services: list[Any] = [
         prediction_pb2.DESCRIPTOR.services_by_name["PredictionService"],
         models_pb2.DESCRIPTOR.services_by_name["ModelService"],
+        outcomes_pb2.DESCRIPTOR.services_by_name["OutcomeService"],
         health_pb2.DESCRIPTOR.services_by_name["Health"],
     ]
     paths = {f"/{service.full_name}/{method.name}" for service in services for method in service.methods}

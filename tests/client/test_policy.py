@@ -2,7 +2,7 @@
 
 import pytest
 
-from skylane.policy import BadPolicy, Policy, decode
+from skylane.policy import BadPolicy, Policy, decode, duration_s
 
 
 def test_an_empty_file_is_the_defaults() -> None:
@@ -27,6 +27,22 @@ def test_a_whole_file() -> None:
         pinned = [3]
         latest = 5
         labels = { stable = 4, canary = 5 }
+        [monitor]
+        journal = true
+        rows_per_second = 500
+        keep = ["dep_*", "carrier"]
+        drop = ["dep_time"]
+        hash = ["tailnum"]
+        max_mb = 100
+        max_age_days = 30
+        entity = "tailnum"
+        event_time = "sched_dep"
+        classes = ["on time", "late"]
+        positive = "late"
+        segments = ["carrier", "origin"]
+        block = "6h"
+        thresholds = { dep_delay = 0.2 }
+        horizon = "8h"
         """
     )
     assert (policy.batching.max_batch_rows, policy.batching.max_queue_delay_ms, policy.batching.instances) == (
@@ -38,6 +54,20 @@ def test_a_whole_file() -> None:
     assert (policy.session.intra_op_threads, policy.session.graph_optimization) == (4, "extended")
     assert (policy.versions.keep, policy.versions.pinned, policy.versions.latest) == (2, (3,), 5)
     assert policy.versions.labels == {"stable": 4, "canary": 5}
+    monitor = policy.monitor
+    assert (monitor.journal, monitor.rows_per_second, monitor.max_mb, monitor.max_age_days) == (True, 500, 100, 30)
+    assert (monitor.keep, monitor.drop, monitor.hash) == (("dep_*", "carrier"), ("dep_time",), ("tailnum",))
+    assert (monitor.entity, monitor.event_time) == ("tailnum", "sched_dep")
+    assert (monitor.classes, monitor.positive) == (("on time", "late"), "late")
+    assert (monitor.segments, monitor.block, monitor.horizon) == (("carrier", "origin"), "6h", "8h")
+    assert monitor.thresholds == {"dep_delay": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30s", 30), ("15m", 900), ("8h", 28_800), ("1d", 86_400), ("14d", 1_209_600)]
+)
+def test_durations(text: str, seconds: int) -> None:
+    assert duration_s(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -123,6 +153,56 @@ def test_a_whole_file() -> None:
             "[versions.labels]\nstable = -1",
             "[versions] labels[...]: expected a whole number >= 1",
             id="a label names no version",
+        ),
+        pytest.param(
+            '[monitor]\njournal = "yes"', "[monitor] journal: expected true or false, received text", id="yes as text"
+        ),
+        pytest.param(
+            "[monitor]\nrows_per_second = 0",
+            "[monitor] rows_per_second: expected a number > 0.0",
+            id="no rows a second",
+        ),
+        pytest.param('[monitor]\nkeep = "x"', "[monitor] keep: expected a list, received text", id="a column, no list"),
+        pytest.param(
+            "[monitor]\nhash = [1]", "[monitor] hash[0]: expected text, received a whole number", id="no name"
+        ),
+        pytest.param("[monitor]\nmax_mb = 0", "[monitor] max_mb: expected a number > 0.0", id="a journal of nothing"),
+        pytest.param("[monitor]\nmax_age_days = -1", "[monitor] max_age_days: expected a number > 0.0", id="no age"),
+        pytest.param(
+            '[monitor]\nblock = "day"',
+            "[monitor]: block: expected a whole number and one of s, m, h, d, such as \"8h\"; received 'day'",
+            id="a block of no length",
+        ),
+        pytest.param('[monitor]\nblock = "0d"', "[monitor]: block: expected a whole number", id="a block of nothing"),
+        pytest.param(
+            '[monitor]\nhorizon = "1.5h"', "[monitor]: horizon: expected a whole number", id="one and a half hours"
+        ),
+        pytest.param('[monitor]\nentity = ""', "[monitor]: entity: expected a name", id="an entity without a name"),
+        pytest.param(
+            '[monitor]\nentity = "who"\ndrop = ["w*"]',
+            "[monitor]: entity: expected a column that is recorded, received 'who', which drop names",
+            id="the entity is dropped",
+        ),
+        pytest.param(
+            '[monitor]\nevent_time = "at"\nhash = ["at"]',
+            "[monitor]: event_time: expected a column that is not hashed, received 'at'",
+            id="the instant is hashed",
+        ),
+        pytest.param('[monitor]\nclasses = ["a"]', "[monitor]: classes: expected two or more", id="one class"),
+        pytest.param(
+            '[monitor]\nclasses = ["a", "b"]\npositive = "c"',
+            "[monitor]: positive: expected one of the classes ['a', 'b'], received 'c'",
+            id="the positive label is no class",
+        ),
+        pytest.param(
+            "[monitor]\nthresholds = { x = 0 }",
+            "[monitor] thresholds[...]: expected a number > 0.0",
+            id="a threshold of 0",
+        ),
+        pytest.param(
+            "[monitor]\nrow_per_second = 1",
+            "did you mean 'rows_per_second'? (known: journal, ",
+            id="nearly a key of it",
         ),
     ],
 )

@@ -158,6 +158,7 @@ class TestSelfDescription:
             "grpc.reflection.v1.ServerReflection",
             "grpc.reflection.v1alpha.ServerReflection",
             "skylane.v1.ModelService",
+            "skylane.v1.OutcomeService",
             "skylane.v1.PredictionService",
             "inference.GRPCInferenceService",
             "tensorflow.serving.PredictionService",

@@ -20,7 +20,9 @@ FENCE: Final = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 CODE: Final = re.compile(r"`([^`\n]+)`")
 PATH: Final = re.compile(r"(?:[\w.*-]+/)+(?:[\w.*-]+\.(?:py|md|toml|yml|json|proto))?|[\w-]+\.(?:md|toml|py)")
 """What looks like a path: folders, and files of our kinds."""
-PARTS: Final = ("client/skylane", "server/skylane/server", "convert/skylane/convert", "bench/skylane/bench")
+PARTS: Final = (
+    "client/skylane", "server/skylane/server", "convert/skylane/convert", "bench/skylane/bench", "monitor/skylane",
+)  # fmt: skip
 BASES: Final = (*map(ROOT.joinpath, ("", "docs", "bench/skylane", "convert/skylane/convert/export", *PARTS)),)
 """Folders from which pages name paths."""
 MODULE: Final = re.compile(r"\bpython3?(?:\.11)? -m ((?:skylane|examples)[\w.]*)|\b(?:from|import) (skylane[\w.]*)")

@@ -26,6 +26,8 @@ MODULES: Final = {
     "models copy": "skylane.convert.importing.copying",
     "models diff": "skylane.cli.diff",
     "top": "skylane.cli.top",
+    "outcomes": "skylane.monitor.outcomes.command",
+    "journal": "skylane.monitor.journals.command",
     "bench capacity": "skylane.bench.lab.capacity.__main__",
     "bench knee": "skylane.bench.lab.capacity.__main__",
     "bench tune": "skylane.bench.lab.tune.__main__",

@@ -79,6 +79,8 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("serve", help="serve the models of a repository", add_help=False)
     commands.add_parser("token", help="create bearer tokens for the callers of a server", add_help=False)
     commands.add_parser("doctor", help="check whether this machine is suitable for the models to serve", add_help=False)
+    commands.add_parser("outcomes", help="record what became true after predictions", add_help=False)
+    commands.add_parser("journal", help="read, export and remove recorded predictions", add_help=False)
     commands.add_parser("top", help="show the live metrics of a running server", add_help=False)
     commands.add_parser("bench", help="load-test a server and write a report", add_help=False)
     commands.add_parser("convert", help="turn a pipeline into a published model", add_help=False)

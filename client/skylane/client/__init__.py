@@ -21,6 +21,7 @@ from skylane.client.errors import (
     Internal,
     InvalidInput,
     NotFound,
+    OutcomesRefused,
     OutOfRange,
     Overloaded,
     PermissionDenied,
@@ -31,6 +32,7 @@ from skylane.client.errors import (
     Unimplemented,
     Unknown,
 )
+from skylane.client.outcomes import OutcomeReceipt, OutcomeRefusal
 from skylane.client.schema import ColumnSpec, Model, ModelStatus, OutputSpec, TensorSpec, VersionStatus
 from skylane.client.sync import Client
 
@@ -50,6 +52,9 @@ __all__ = [
     "ModelStatus",
     "NotFound",
     "OutOfRange",
+    "OutcomeReceipt",
+    "OutcomeRefusal",
+    "OutcomesRefused",
     "OutputSpec",
     "Overloaded",
     "PermissionDenied",

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -15,6 +16,7 @@ from skylane.client.channel import MAX_MESSAGE_BYTES, PREDICT_STREAM, UNARY, Hea
 from skylane.client.decoding import Prediction
 from skylane.client.encoding import Request
 from skylane.client.errors import SkylaneError, error_of_rpc
+from skylane.client.outcomes import OutcomeReceipt, Outcomes
 from skylane.client.schema import Model, ModelStatus
 from skylane.client.streams import Answer, InOrder, Ledger, schema_may_be_old
 from skylane.v1.prediction_pb2 import PredictRequest
@@ -168,6 +170,28 @@ class AsyncClient:
                     yield ready
         finally:
             await stream.aclose()
+
+    async def record_outcomes(
+        self,
+        model: str,
+        prediction_ids: str | Iterable[str] | None = None,
+        *,
+        rows: int | Iterable[int] | None = None,
+        entities: str | Iterable[str] | None = None,
+        event_at: datetime | Iterable[datetime] | None = None,
+        labels: Any = None,
+        values: Any = None,
+        happened_at: datetime | Iterable[datetime] | None = None,
+        known_at: datetime | Iterable[datetime] | None = None,
+        timeout_s: float | None = None,
+    ) -> OutcomeReceipt:
+        """Record what became true after predictions. See `Client.record_outcomes`."""
+        outcomes = Outcomes(
+            model, prediction_ids, rows=rows, entities=entities, event_at=event_at, labels=labels, values=values,
+            happened_at=happened_at, known_at=known_at,
+        )  # fmt: skip
+        connection = self._connected()
+        return await self._run(connection, connection.calls.record_outcomes(outcomes, timeout_s))
 
     async def models(self, *, timeout_s: float | None = None) -> tuple[ModelStatus, ...]:
         """Every model of the server, with the states of its versions and its labels."""

@@ -28,7 +28,16 @@ from skylane.client.encoding import (
     why_no_columns,
     without_inputs,
 )
-from skylane.client.errors import DeadlineExceeded, InvalidInput, NotFound, Overloaded, SkylaneError, Unavailable
+from skylane.client.errors import (
+    DeadlineExceeded,
+    InvalidInput,
+    NotFound,
+    OutcomesRefused,
+    Overloaded,
+    SkylaneError,
+    Unavailable,
+)
+from skylane.client.outcomes import OutcomeReceipt, Outcomes, receipt_of
 from skylane.client.schema import Model, ModelStatus, model_of, model_statuses
 from skylane.v1 import models_pb2
 from skylane.v1.prediction_pb2 import PredictRequest
@@ -169,6 +178,15 @@ class Calls:
     def forget(self, request: Request) -> None:
         """Ask for the schema anew next time."""
         self._schemas.pop((request.model, request.version, request.label), None)
+
+    def record_outcomes(self, outcomes: Outcomes, timeout_s: float | None = None) -> Steps[OutcomeReceipt]:
+        """Record outcomes, in several requests if they are many. Sending them again changes nothing."""
+        deadline, receipt = self.deadline(timeout_s), OutcomeReceipt()
+        for start, request in outcomes.requests():
+            receipt += receipt_of((yield from self._invoke(channel.RECORD_OUTCOMES, request, deadline)), start)
+        if receipt.refused:
+            raise OutcomesRefused(receipt)
+        return receipt
 
     def model(
         self, name: str, version: int | None = None, label: str | None = None, timeout_s: float | None = None

@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
 from skylane.v1 import models_pb2 as models
+from skylane.v1 import outcomes_pb2 as outcomes
 from skylane.v1 import prediction_pb2 as prediction
 
 Request = TypeVar("Request", bound=Message)
@@ -30,6 +31,7 @@ PREDICT_STREAM: Final = Method(
 )
 LIST_MODELS: Final = Method("/skylane.v1.ModelService/ListModels", models.ListModelsRequest, models.ListModelsResponse)
 GET_MODEL: Final = Method("/skylane.v1.ModelService/GetModel", models.GetModelRequest, models.GetModelResponse)
+RECORD_OUTCOMES: Final = Method("/skylane.v1.OutcomeService/Record", outcomes.RecordRequest, outcomes.RecordResponse)
 # grpc.health.v1: the request is a string in field 1 and the reply an enum in field 1, which on the wire is exactly what
 # these two well-known types are. So the client needs neither grpcio-health-checking nor a second copy of its
 # descriptors, which would clash with it in a process that has both.
@@ -37,7 +39,7 @@ HEALTH: Final = Method("/grpc.health.v1.Health/Check", StringValue, Int32Value)
 Health = Literal["UNKNOWN", "SERVING", "NOT_SERVING"]
 HEALTH_OF: Final[dict[int, Health]] = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVING"}
 
-UNARY: Final[tuple[Method[Any, Any], ...]] = (PREDICT, LIST_MODELS, GET_MODEL, HEALTH)
+UNARY: Final[tuple[Method[Any, Any], ...]] = (PREDICT, LIST_MODELS, GET_MODEL, RECORD_OUTCOMES, HEALTH)
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 """Default bound on one message, either way: 16 million float32 numbers. gRPC's own default is 4 MiB."""

@@ -31,6 +31,8 @@ class Prediction:
     cached: bool = False
     """True if the model did not run for this request."""
     request_id: str = ""
+    prediction_id: str = ""
+    """Names this answer when its outcome is recorded. Empty if the server does not record the model's predictions."""
 
     @property
     def label(self) -> Array:
@@ -92,6 +94,7 @@ def decode(reply: pb.PredictResponse) -> Prediction:
         outputs={tensor.name: array_of(tensor) for tensor in reply.outputs},
         cached=reply.cached,
         request_id=reply.request_id,
+        prediction_id=reply.prediction_id,
     )
 
 

@@ -1,9 +1,12 @@
 """What the server may answer instead of a prediction: one exception for each gRPC status, and one table of them."""
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import grpc
+
+if TYPE_CHECKING:
+    from skylane.client.outcomes import OutcomeReceipt
 
 
 class SkylaneError(RuntimeError):
@@ -45,6 +48,17 @@ class InvalidInput(SkylaneError):
     code = grpc.StatusCode.INVALID_ARGUMENT
 
 
+class OutcomesRefused(InvalidInput):
+    """The server has refused some outcomes; the others are recorded. The receipt has the reasons."""
+
+    def __init__(self, receipt: "OutcomeReceipt") -> None:
+        first = receipt.refusals[0]
+        total = receipt.accepted + receipt.refused
+        super().__init__(f"{receipt.refused} of {total} outcomes are refused; number {first.index}: {first.reason}")
+        self.receipt = receipt
+        """What became of all outcomes of the call."""
+
+
 class DeadlineExceeded(SkylaneError):
     """No answer within `timeout_s`. If the server shed the request, the model did not run."""
 
@@ -80,7 +94,7 @@ class Overloaded(ResourceExhausted):
 
 
 class FailedPrecondition(SkylaneError):
-    """Not a status of Skylane's own."""
+    """The server was started without what this needs; the detail names the option."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
 

@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -14,6 +15,7 @@ from skylane.client.channel import MAX_MESSAGE_BYTES, PREDICT_STREAM, UNARY, Hea
 from skylane.client.decoding import Prediction
 from skylane.client.encoding import Request
 from skylane.client.errors import SkylaneError, error_of_rpc
+from skylane.client.outcomes import OutcomeReceipt, Outcomes
 from skylane.client.schema import Model, ModelStatus
 from skylane.client.streams import Answer, InOrder, Ledger, schema_may_be_old
 from skylane.v1.prediction_pb2 import PredictRequest
@@ -182,6 +184,42 @@ class Client:
             done.set()
             room.release()  # lets the thread that reads `items` see that nobody waits any more
             stream.close()
+
+    def record_outcomes(
+        self,
+        model: str,
+        prediction_ids: str | Iterable[str] | None = None,
+        *,
+        rows: int | Iterable[int] | None = None,
+        entities: str | Iterable[str] | None = None,
+        event_at: datetime | Iterable[datetime] | None = None,
+        labels: Any = None,
+        values: Any = None,
+        happened_at: datetime | Iterable[datetime] | None = None,
+        known_at: datetime | Iterable[datetime] | None = None,
+        timeout_s: float | None = None,
+    ) -> OutcomeReceipt:
+        """Record what became true after predictions; returns when the server has it on its disk.
+
+            client.record_outcomes("flights_late", prediction.prediction_id, labels=["1", "0"])  # rows 0 and 1
+            client.record_outcomes("flights_late", ids, rows=rows, labels=late, known_at=landed)
+            client.record_outcomes("flights_late", entities=tails, event_at=departures, labels=late)
+
+        `prediction_ids` and `rows` name the predictions: one id for rows 0, 1, …, or an id for each outcome, whose rows
+        are 0 if none are given. Or `entities` and `event_at` do. `labels` are true classes, text or whole numbers, and
+        `values` true numbers. `happened_at` and `known_at` say when it became true and when you knew it; without them,
+        now. A single value stands for all outcomes. Times have a time zone. Recording again what is recorded changes
+        nothing; something else with a later `known_at` corrects it.
+
+        Raises TypeError and ValueError for what cannot be sent; OutcomesRefused if the server refuses some of them, the
+        others being recorded; and SkylaneError: FailedPrecondition if the server has no --journal, PermissionDenied if
+        the token lacks the action `outcome`.
+        """
+        outcomes = Outcomes(
+            model, prediction_ids, rows=rows, entities=entities, event_at=event_at, labels=labels, values=values,
+            happened_at=happened_at, known_at=known_at,
+        )  # fmt: skip
+        return self._run(self._calls.record_outcomes(outcomes, timeout_s))
 
     def models(self, *, timeout_s: float | None = None) -> tuple[ModelStatus, ...]:
         """Every model of the server, with the states of its versions and its labels."""

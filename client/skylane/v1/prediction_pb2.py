@@ -24,35 +24,35 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bskylane/v1/prediction.proto\x12\nskylane.v1\"\xbb\x01\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\x07version\x18\x02 \x01(\x03H\x00\x12\x0f\n\x05label\x18\x03 \x01(\tH\x00\x12#\n\x07tensors\x18\x04 \x03(\x0b\x32\x12.skylane.v1.Tensor\x12#\n\x07\x63olumns\x18\x05 \x03(\x0b\x32\x12.skylane.v1.Column\x12\x0f\n\x07outputs\x18\x06 \x03(\t\x12\x12\n\nrequest_id\x18\x0f \x01(\tB\x07\n\x05which\"z\n\x0fPredictResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12#\n\x07outputs\x18\x03 \x03(\x0b\x32\x12.skylane.v1.Tensor\x12\x0e\n\x06\x63\x61\x63hed\x18\x04 \x01(\x08\x12\x12\n\nrequest_id\x18\x0f \x01(\t\"\x91\x01\n\x15PredictStreamResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12/\n\x08response\x18\x02 \x01(\x0b\x32\x1b.skylane.v1.PredictResponseH\x00\x12)\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.skylane.v1.PredictErrorH\x00\x42\x08\n\x06result\"H\n\x0cPredictError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x19\n\x11retry_pushback_ms\x18\x03 \x01(\x03\"i\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05\x64type\x18\x02 \x01(\x0e\x32\x14.skylane.v1.DataType\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12\x0f\n\x07strings\x18\x05 \x03(\x0c\"\xd5\x01\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x07\x64oubles\x18\x02 \x01(\x0b\x32\x16.skylane.v1.DoubleListH\x00\x12%\n\x04ints\x18\x03 \x01(\x0b\x32\x15.skylane.v1.Int64ListH\x00\x12)\n\x07strings\x18\x04 \x01(\x0b\x32\x16.skylane.v1.StringListH\x00\x12%\n\x05\x62ools\x18\x05 \x01(\x0b\x32\x14.skylane.v1.BoolListH\x00\x12\x0f\n\x07missing\x18\x06 \x03(\rB\x08\n\x06values\"\x1c\n\nDoubleList\x12\x0e\n\x06values\x18\x01 \x03(\x01\"\x1b\n\tInt64List\x12\x0e\n\x06values\x18\x01 \x03(\x03\"\x1c\n\nStringList\x12\x0e\n\x06values\x18\x01 \x03(\t\"\x1a\n\x08\x42oolList\x12\x0e\n\x06values\x18\x01 \x03(\x08*\xbe\x02\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x41TA_TYPE_BOOL\x10\x01\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x02\x12\x14\n\x10\x44\x41TA_TYPE_UINT16\x10\x03\x12\x14\n\x10\x44\x41TA_TYPE_UINT32\x10\x04\x12\x14\n\x10\x44\x41TA_TYPE_UINT64\x10\x05\x12\x12\n\x0e\x44\x41TA_TYPE_INT8\x10\x06\x12\x13\n\x0f\x44\x41TA_TYPE_INT16\x10\x07\x12\x13\n\x0f\x44\x41TA_TYPE_INT32\x10\x08\x12\x13\n\x0f\x44\x41TA_TYPE_INT64\x10\t\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT16\x10\n\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x0b\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT64\x10\x0c\x12\x14\n\x10\x44\x41TA_TYPE_STRING\x10\r2\xab\x01\n\x11PredictionService\x12\x42\n\x07Predict\x12\x1a.skylane.v1.PredictRequest\x1a\x1b.skylane.v1.PredictResponse\x12R\n\rPredictStream\x12\x1a.skylane.v1.PredictRequest\x1a!.skylane.v1.PredictStreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bskylane/v1/prediction.proto\x12\nskylane.v1\"\xbb\x01\n\x0ePredictRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\x07version\x18\x02 \x01(\x03H\x00\x12\x0f\n\x05label\x18\x03 \x01(\tH\x00\x12#\n\x07tensors\x18\x04 \x03(\x0b\x32\x12.skylane.v1.Tensor\x12#\n\x07\x63olumns\x18\x05 \x03(\x0b\x32\x12.skylane.v1.Column\x12\x0f\n\x07outputs\x18\x06 \x03(\t\x12\x12\n\nrequest_id\x18\x0f \x01(\tB\x07\n\x05which\"\x91\x01\n\x0fPredictResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12#\n\x07outputs\x18\x03 \x03(\x0b\x32\x12.skylane.v1.Tensor\x12\x0e\n\x06\x63\x61\x63hed\x18\x04 \x01(\x08\x12\x15\n\rprediction_id\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x0f \x01(\t\"\x91\x01\n\x15PredictStreamResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12/\n\x08response\x18\x02 \x01(\x0b\x32\x1b.skylane.v1.PredictResponseH\x00\x12)\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.skylane.v1.PredictErrorH\x00\x42\x08\n\x06result\"H\n\x0cPredictError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x19\n\x11retry_pushback_ms\x18\x03 \x01(\x03\"i\n\x06Tensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05\x64type\x18\x02 \x01(\x0e\x32\x14.skylane.v1.DataType\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12\x0f\n\x07strings\x18\x05 \x03(\x0c\"\xd5\x01\n\x06\x43olumn\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x07\x64oubles\x18\x02 \x01(\x0b\x32\x16.skylane.v1.DoubleListH\x00\x12%\n\x04ints\x18\x03 \x01(\x0b\x32\x15.skylane.v1.Int64ListH\x00\x12)\n\x07strings\x18\x04 \x01(\x0b\x32\x16.skylane.v1.StringListH\x00\x12%\n\x05\x62ools\x18\x05 \x01(\x0b\x32\x14.skylane.v1.BoolListH\x00\x12\x0f\n\x07missing\x18\x06 \x03(\rB\x08\n\x06values\"\x1c\n\nDoubleList\x12\x0e\n\x06values\x18\x01 \x03(\x01\"\x1b\n\tInt64List\x12\x0e\n\x06values\x18\x01 \x03(\x03\"\x1c\n\nStringList\x12\x0e\n\x06values\x18\x01 \x03(\t\"\x1a\n\x08\x42oolList\x12\x0e\n\x06values\x18\x01 \x03(\x08*\xbe\x02\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44\x41TA_TYPE_BOOL\x10\x01\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x02\x12\x14\n\x10\x44\x41TA_TYPE_UINT16\x10\x03\x12\x14\n\x10\x44\x41TA_TYPE_UINT32\x10\x04\x12\x14\n\x10\x44\x41TA_TYPE_UINT64\x10\x05\x12\x12\n\x0e\x44\x41TA_TYPE_INT8\x10\x06\x12\x13\n\x0f\x44\x41TA_TYPE_INT16\x10\x07\x12\x13\n\x0f\x44\x41TA_TYPE_INT32\x10\x08\x12\x13\n\x0f\x44\x41TA_TYPE_INT64\x10\t\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT16\x10\n\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x0b\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT64\x10\x0c\x12\x14\n\x10\x44\x41TA_TYPE_STRING\x10\r2\xab\x01\n\x11PredictionService\x12\x42\n\x07Predict\x12\x1a.skylane.v1.PredictRequest\x1a\x1b.skylane.v1.PredictResponse\x12R\n\rPredictStream\x12\x1a.skylane.v1.PredictRequest\x1a!.skylane.v1.PredictStreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'skylane.v1.prediction_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DATATYPE']._serialized_start=1020
-  _globals['_DATATYPE']._serialized_end=1338
+  _globals['_DATATYPE']._serialized_start=1044
+  _globals['_DATATYPE']._serialized_end=1362
   _globals['_PREDICTREQUEST']._serialized_start=44
   _globals['_PREDICTREQUEST']._serialized_end=231
-  _globals['_PREDICTRESPONSE']._serialized_start=233
-  _globals['_PREDICTRESPONSE']._serialized_end=355
-  _globals['_PREDICTSTREAMRESPONSE']._serialized_start=358
-  _globals['_PREDICTSTREAMRESPONSE']._serialized_end=503
-  _globals['_PREDICTERROR']._serialized_start=505
-  _globals['_PREDICTERROR']._serialized_end=577
-  _globals['_TENSOR']._serialized_start=579
-  _globals['_TENSOR']._serialized_end=684
-  _globals['_COLUMN']._serialized_start=687
-  _globals['_COLUMN']._serialized_end=900
-  _globals['_DOUBLELIST']._serialized_start=902
-  _globals['_DOUBLELIST']._serialized_end=930
-  _globals['_INT64LIST']._serialized_start=932
-  _globals['_INT64LIST']._serialized_end=959
-  _globals['_STRINGLIST']._serialized_start=961
-  _globals['_STRINGLIST']._serialized_end=989
-  _globals['_BOOLLIST']._serialized_start=991
-  _globals['_BOOLLIST']._serialized_end=1017
-  _globals['_PREDICTIONSERVICE']._serialized_start=1341
-  _globals['_PREDICTIONSERVICE']._serialized_end=1512
+  _globals['_PREDICTRESPONSE']._serialized_start=234
+  _globals['_PREDICTRESPONSE']._serialized_end=379
+  _globals['_PREDICTSTREAMRESPONSE']._serialized_start=382
+  _globals['_PREDICTSTREAMRESPONSE']._serialized_end=527
+  _globals['_PREDICTERROR']._serialized_start=529
+  _globals['_PREDICTERROR']._serialized_end=601
+  _globals['_TENSOR']._serialized_start=603
+  _globals['_TENSOR']._serialized_end=708
+  _globals['_COLUMN']._serialized_start=711
+  _globals['_COLUMN']._serialized_end=924
+  _globals['_DOUBLELIST']._serialized_start=926
+  _globals['_DOUBLELIST']._serialized_end=954
+  _globals['_INT64LIST']._serialized_start=956
+  _globals['_INT64LIST']._serialized_end=983
+  _globals['_STRINGLIST']._serialized_start=985
+  _globals['_STRINGLIST']._serialized_end=1013
+  _globals['_BOOLLIST']._serialized_start=1015
+  _globals['_BOOLLIST']._serialized_end=1041
+  _globals['_PREDICTIONSERVICE']._serialized_start=1365
+  _globals['_PREDICTIONSERVICE']._serialized_end=1536
 # @@protoc_insertion_point(module_scope)

@@ -1,1 +1,1 @@
-"""Statistics that the converter, the monitor and the steward share. Pure: arrays in, figures out; chance is injected."""
+"""Statistics that the converter, the monitor and the steward share: arrays in, figures out; chance is passed in."""

@@ -164,6 +164,12 @@ def _add_processes(options: _Options) -> None:
 
 
 def _add_observability(options: _Options) -> None:
+    options.add(
+        "journal",
+        Path,
+        "directory in which outcomes are recorded, and predictions of models with `journal = true` under [monitor] in "
+        "model.toml",
+    )
     options.switch("triton_metrics", "also export metrics under NVIDIA Triton's names, for existing dashboards")
     options.switch("access_log", "log one line for each request: protocol, model, status and duration")
     options.add(

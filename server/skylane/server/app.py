@@ -17,7 +17,7 @@ import gc
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ import grpc
 
 from skylane.server.admin import cpu_demand
 from skylane.server.admin.model_control import ModelControl
+from skylane.server.admin.outcome_recording import outcome_recording
 from skylane.server.admin.readiness import Readiness
 from skylane.server.auth.authenticator import Authenticator
 from skylane.server.codecs.grpc_status import STATUS_OF
@@ -50,10 +51,11 @@ from skylane.server.listeners import DRAIN_POLL_S, Listeners
 from skylane.server.observability.access_log import AccessLog
 from skylane.server.observability.collector import Collector
 from skylane.server.observability.metrics_service import MetricsService
-from skylane.server.observability.snapshot import SpanSnapshot
+from skylane.server.observability.snapshot import JournalSnapshot, SpanSnapshot
 from skylane.server.observability.tracing.setting import tracing_of
 from skylane.server.observability.tracing.tracer import TracedEngine, Tracer
 from skylane.server.observability.unrouted_requests import UnroutedRequests
+from skylane.server.recording import journal_directory
 from skylane.server.repository.background_loads import LoadLimits
 from skylane.server.repository.follower import RepositoryFollower
 from skylane.server.repository.repository import Load, ModelStatus, Repository, State
@@ -61,6 +63,7 @@ from skylane.server.repository.verified_loading import load_version
 
 if TYPE_CHECKING:
     from skylane.server.http.listener import HttpListener
+    from skylane.server.recording.journal import Journal
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +94,9 @@ class App:
         self._tracer = tracer = self._tracing.tracer if self._tracing else None
         self._trace_of = tracer.trace_of if tracer else None
         access = AccessLog(time.monotonic, _STATUSES) if settings.access_log else None
+        self._journal = _journal_of(settings)
+        self._unrecorded = set[str]()
+        """Models that were to be recorded, and are not."""
         self._rejections = RejectionCounter()
         self._unrouted = UnroutedRequests(self._rejections, protocol_of, access)
         self._engine = Engine(self._workers, time.monotonic, self._rejections, observer=all_of(tracer, access))
@@ -115,6 +121,7 @@ class App:
             anyone_administrates=settings.allow_admin,
             shares_port=settings.supervised,
         )
+        self._outcomes = outcome_recording(settings, self._model_control)
         is_native = settings.transport == "native"
         self._secret = secrets.token_hex(16) if is_native else ""
         self._auth = AuthInterceptor(self._authenticator, None if is_native else self._unrouted.ended, self._secret)
@@ -123,7 +130,7 @@ class App:
         self._services: tuple[Service, ...] = (
             self._prediction,
             self._model_service,
-            *services(self._model_control, self._auth),
+            *services(self._model_control, self._outcomes, self._auth),
         )
         self._server = self._grpcio_server()
         self._reloading: asyncio.Task[None] | None = None
@@ -166,6 +173,7 @@ class App:
             _STATUSES,
             ports=lambda: self._listeners.snapshots() if self._listeners else (),
             spans=self._spans,
+            journals=self._journals,
             transport=self._settings.transport,
             directory=self._settings.shared,
             triton_names=self._settings.triton_metrics,
@@ -192,6 +200,12 @@ class App:
 
     def _spans(self) -> SpanSnapshot:
         return self._tracing.spans if self._tracing else SpanSnapshot()
+
+    def _journals(self) -> Iterator[JournalSnapshot]:
+        """What became of the rows of each journalled model."""
+        for model, counts in self._journal.counts().items() if self._journal else ():
+            rows = {"kept": counts.kept, **counts.dropped}
+            yield JournalSnapshot(model, rows, counts.bytes_written, counts.event_times_refused)
 
     def _bind(self) -> Listeners:
         """Bind, which lets the kernel queue connections from now on. Raises CannotStart."""
@@ -225,6 +239,7 @@ class App:
             time.monotonic,
             authenticator=self._authenticator,
             directory=self._model_control,
+            outcomes=self._outcomes,
             too_large=self._methods.unary[PREDICT].too_large,
             metrics=self._metrics.pages(),
             live=self._live,
@@ -237,11 +252,23 @@ class App:
 
     def _serve(self, routes: Routes) -> None:
         self._routes = routes
+        if self._journal:
+            self._journal.follow(routes)
+        else:
+            self._warn_of_journals(routes)
         self._engine.serve(routes)
         self._collector.follow(routes)
         if not self._repository.refreshed:  # later changes are announced when all of them are made
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._announce_soon)
+
+    def _warn_of_journals(self, routes: Routes) -> None:
+        """Whoever set `journal` expects that predictions are recorded."""
+        for name, model in routes.models.items():
+            journalled = any(served.monitor.journal for served in model.versions.values())
+            if journalled and name not in self._unrecorded:
+                self._unrecorded.add(name)
+                log.warning("%s: [monitor] journal is set, but nothing is recorded: serve with --journal DIR", name)
 
     def _announce_soon(self) -> None:
         """Announce in a task, unless one is running."""
@@ -251,6 +278,8 @@ class App:
     async def start(self) -> None:
         """Receive requests before any model is loaded, unless other workers answer them. Raises CannotStart."""
         await self._metrics.start()
+        if self._journal:
+            self._journal.start()
         self._serve(Routes(is_starting=True))
         if self._listeners:
             await self._receive(self._listeners)
@@ -354,9 +383,12 @@ class App:
         self._receiving = False
         if self._listeners:
             await self._listeners.close()
+        if self._journal:
+            await asyncio.to_thread(self._journal.close)
         if self._tracing:
             await asyncio.to_thread(self._tracing.close)
         await self._metrics.close()
+        await asyncio.to_thread(self._outcomes.close)
         self._workers.close()
         await _wait_for_library_tasks()
         log.info("closed after %.2f s", time.monotonic() - began_at)
@@ -371,7 +403,10 @@ class App:
 
     async def abandon(self) -> None:
         """Release the ports of a server that cannot start."""
+        if self._journal:
+            await asyncio.to_thread(self._journal.close)
         await self._metrics.close()
+        await asyncio.to_thread(self._outcomes.close)
         if self._listeners:
             await self._listeners.close()
 
@@ -383,6 +418,16 @@ async def _wait_for_library_tasks() -> None:
     """Let the tasks end that grpcio started for each call: the loop prints a traceback of those that it cancels."""
     if others := asyncio.all_tasks() - {asyncio.current_task()}:
         await asyncio.wait(others, timeout=OTHERS_END_S_MAX)
+
+
+def _journal_of(settings: Settings) -> "Journal | None":
+    """Where predictions are recorded; None if nowhere. Raises CannotStart."""
+    if settings.journal is None:
+        return None
+    journal_directory.check(settings.journal, settings.models)
+    from skylane.server.recording.journal import Journal  # only now: pyarrow costs memory, and may be missing
+
+    return Journal(settings.journal)
 
 
 def _freeze_garbage_collector() -> None:

@@ -30,8 +30,9 @@ def looked_up(
     cache: ReplyCache, keys: Sequence[Hashable], now: float = 0.0
 ) -> tuple[dict[Hashable, bytes], list[Call]]:
     """What was kept, by key, and the calls that must run."""
-    hits, rest = cache.look_up(task(keys), now)
-    return {each.handle: reply for each, reply in hits}, rest.calls
+    asked = task(keys)
+    hits, rest = cache.look_up(asked, now)
+    return {asked.calls[place].handle: entry[1] for place, entry in hits}, rest.calls
 
 
 def filled(keys: str, room: int, ttl_s: float = TTL_S) -> ReplyCache:

@@ -19,6 +19,7 @@ HTTP_OF_GRPC = {
     StatusCode.UNAVAILABLE: {503},
     StatusCode.DEADLINE_EXCEEDED: {504},
     StatusCode.UNIMPLEMENTED: {501},
+    StatusCode.FAILED_PRECONDITION: {501},
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from skylane.server.admin.model_control import ModelControl
+from skylane.server.admin.outcome_recording import OutcomeRecording
 from skylane.server.admin.readiness import Readiness
 from skylane.server.auth.authenticator import Authenticator
 from skylane.server.core.errors import MessageTooLarge
@@ -51,17 +52,19 @@ async def nobody_looks() -> None:
 
 async def get(path: str, metrics: Any, *fields: tuple[bytes, bytes]) -> tuple[int, dict[bytes, bytes], bytes]:
     """Status, headers and body, from the application itself."""
+    directory = ModelControl(
+        routes=Routes,
+        repository=Repository(Path(), nothing_to_load, lambda _: None),
+        readiness=Readiness(),
+        figures=nobody_counts,
+        refresh=nobody_looks,
+    )
     context = Context(
         exchange=EngineCalls(Engine(NoWorkers(), time.monotonic, RejectionCounter()), time.monotonic),
         bodies=Bodies(1, lambda size: MessageTooLarge(f"{size}")),
         authenticator=Authenticator(None),
-        directory=ModelControl(
-            routes=Routes,
-            repository=Repository(Path(), nothing_to_load, lambda _: None),
-            readiness=Readiness(),
-            figures=nobody_counts,
-            refresh=nobody_looks,
-        ),
+        directory=directory,
+        outcomes=OutcomeRecording(recorder=None, directory=directory, loopback=True),
         metrics=metrics,
     )
     sent: list[Any] = []

@@ -16,6 +16,7 @@ from skylane.server.observability.exposition import SLICE_LINES
 from skylane.server.observability.metrics import DEFINITIONS, Metrics
 from skylane.server.observability.snapshot import (
     HistogramSnapshot,
+    JournalSnapshot,
     LoadSnapshot,
     Outcome,
     PolicySnapshot,
@@ -52,6 +53,7 @@ def figures() -> Snapshot:
         policies=[PolicySnapshot("m", 2), PolicySnapshot("n", 0, 3)],
         ports=[PortSnapshot("grpc", 20, 21)],
         spans=SpanSnapshot(30, 31),
+        journals=[JournalSnapshot("m", {"kept": 40, "disk": 41}, 42, 43)],
         processes=[ProcessSnapshot(12, 1.5, 4096, 0.5)],
     )
 
@@ -121,6 +123,13 @@ def test_what_is_told_is_what_is_defined_with_those_labels() -> None:
         pytest.param("skylane_connections", frozenset({("port", "grpc")}), 20, id="open connections"),
         pytest.param("skylane_connections_refused_total", frozenset({("port", "grpc")}), 21, id="refused ones"),
         pytest.param("skylane_trace_spans_total", frozenset({("result", "lost")}), 31, id="lost spans"),
+        pytest.param(
+            "skylane_journal_rows_total", frozenset({("model", "m"), ("result", "disk")}), 41, id="rows not recorded"
+        ),
+        pytest.param("skylane_journal_bytes_total", frozenset({("model", "m")}), 42, id="bytes of the journal"),
+        pytest.param(
+            "skylane_journal_event_times_refused_total", frozenset({("model", "m")}), 43, id="times that are none"
+        ),
         pytest.param("nv_inference_request_success", labels(), 7, id="Triton: answers"),
         pytest.param("nv_inference_request_failure", labels(reason="OTHER"), 3, id="Triton: refused"),
         pytest.param("nv_inference_request_duration_us", labels(), 750_000, id="Triton: microseconds, hits within"),

@@ -8,6 +8,7 @@ from skylane.server.observability.snapshot import (
     EVENTS_MAX,
     Event,
     HistogramSnapshot,
+    JournalSnapshot,
     LoadSnapshot,
     Outcome,
     PolicySnapshot,
@@ -42,6 +43,16 @@ figures = st.builds(
     policies=st.lists(st.builds(PolicySnapshot, st.sampled_from(["m", "n"]), counts, counts), max_size=2),
     ports=st.lists(st.builds(PortSnapshot, st.sampled_from(["grpc", "http"]), counts, counts), max_size=2),
     spans=st.builds(SpanSnapshot, counts, counts),
+    journals=st.lists(
+        st.builds(
+            JournalSnapshot,
+            st.sampled_from(["m", "n"]),
+            st.dictionaries(st.sampled_from(["kept", "disk"]), counts),
+            counts,
+            counts,
+        ),
+        max_size=2,
+    ),
     processes=st.lists(st.builds(ProcessSnapshot, st.integers(1, 9), seconds, counts, seconds), max_size=1),
     events=st.lists(st.builds(Event, seconds, counts, st.just("INFO"), st.text()), max_size=3),
 )
@@ -62,14 +73,14 @@ def test_order_does_not_matter_and_nothing_given_is_changed(parts: list[Snapshot
     )
     assert sum(version.hits for version in whole.versions) == sum(each.hits for part in parts for each in part.versions)
     backwards = merge(reversed(parts))
-    for name in ("versions", "rejections", "loads", "policies", "ports", "spans", "events"):
+    for name in ("versions", "rejections", "loads", "policies", "ports", "spans", "journals", "events"):
         assert getattr(whole, name) == getattr(backwards, name)
 
 
 @given(figures, figures, figures)
 def test_parts_may_be_added_up_before(one: Snapshot, two: Snapshot, three: Snapshot) -> None:
     before, all_at_once = merge([merge([one, two]), three]), merge([one, two, three])
-    for name in ("versions", "policies", "ports", "spans"):
+    for name in ("versions", "policies", "ports", "spans", "journals"):
         assert getattr(before, name) == getattr(all_at_once, name)
 
 

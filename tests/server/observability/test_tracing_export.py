@@ -196,7 +196,7 @@ class Kept:
 class Anybody:
     """A sink that takes everything."""
 
-    def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
+    def answer(self, calls: Sequence[Call], replies: Sequence[bytes], ids: Sequence[bytes] = ()) -> None:
         """See Sink."""
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:

@@ -134,6 +134,22 @@ def test_how_connections_are_shared() -> None:
 
 
 @pytest.mark.parametrize(
+    ("directory", "problem", "models", "level", "text"),
+    [
+        pytest.param(None, "", [], "ok", "--journal is not set", id="nobody asked for it"),
+        pytest.param(None, "", ["a", "b"], "warn", "set for a and b, but nothing is recorded", id="no directory"),
+        pytest.param("j", "why", ["a"], "fail", "why", id="a directory that cannot be"),
+        pytest.param("j", "", [], "warn", "j: no model is recorded", id="no model"),
+        pytest.param("j", "", ["a"], "ok", "j: predictions of a are recorded", id="both"),
+    ],
+)
+def test_journal(directory: str | None, problem: str, models: list[str], level: Level, text: str) -> None:
+    found = doctor.journal(Path(directory) if directory else None, problem, models)
+    assert found.level == level
+    assert text in found.text
+
+
+@pytest.mark.parametrize(
     ("levels", "line"),
     [
         (["ok", "ok"], "no problems found"),
@@ -152,7 +168,7 @@ def test_a_sound_repository(
     assert doctor.main(["--models", str(small_models), "--port", "0", "--workers", "auto"]) == 0
     printed = capsys.readouterr().out
     assert [line for line in printed.splitlines() if line and line[0] != " "][:-1] == [
-        "software", "CPU", f"models in {small_models}", "memory", "connections",
+        "software", "CPU", f"models in {small_models}", "memory", "journal", "connections",
     ]  # fmt: skip
     assert "  ok    linear/1: 1 instance × 1 thread, up to 256 rows, no cache; a run" in printed
     assert "  ok    127.0.0.1:0 is free for gRPC\n  ok    127.0.0.1:0 is free for HTTP\n" in printed
@@ -166,7 +182,7 @@ def test_everything_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     (tmp_path / "odd" / "model.toml").write_text("[batching]\nmax_batch_rows = 0\n")
     with held_port("127.0.0.1", 0) as held, held_port("127.0.0.1", 0) as held_http:
         port, http_port = held.port, held_http.port
-        ports = ["--port", str(port), "--http-port", str(http_port)]
+        ports = ["--port", str(port), "--http-port", str(http_port), "--journal", str(tmp_path / "journal")]
         assert doctor.main(["--models", str(tmp_path), *ports, "--workers", "256"]) == 1
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
@@ -180,6 +196,8 @@ def test_everything_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert f"warn http-port: 127.0.0.1:{http_port} cannot be bound" in said
     assert "else use another --http-port" in said
     assert "warn 256 workers for" in said
+    assert "fail expected a directory that" not in said
+    assert "fail expected a directory outside the model repository" in said
     assert re.search(r"\d failures and \d warnings \Z", said), "how many depends on the machine"
 
 

@@ -463,7 +463,7 @@ def test_a_policy_that_is_not_followed_is_told_of_until_it_is(bench: Bench) -> N
         bench.refresh()
         why = (
             "model.toml: unknown section or key 'latest'; did you mean [versions] latest? "
-            "(known: [batching], [cache], [session], [versions]); "
+            "(known: [batching], [cache], [session], [versions], [monitor]); "
             "if a later release of skylane introduced it, upgrade the server"
         )
         assert bench.repository.status["a"].policy_refused == why

@@ -35,7 +35,7 @@ class _Calls:
     def too_large(self, size: int) -> MessageTooLarge:
         return MessageTooLarge(f"{size} bytes")
 
-    def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
+    def answer(self, calls: Sequence[Call], replies: Sequence[bytes], ids: Sequence[bytes] = ()) -> None:
         """See skylane.server.core.types.Sink."""
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:

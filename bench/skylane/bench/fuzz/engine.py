@@ -93,7 +93,7 @@ class World:
 
     # --- Sink
 
-    def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
+    def answer(self, calls: Sequence[Call], replies: Sequence[bytes], ids: Sequence[bytes] = ()) -> None:  # noqa: ARG002
         for call, reply in zip(calls, replies, strict=True):
             self._end(call, PredictResponse.FromString(reply))
 

@@ -73,7 +73,7 @@ class _Server:
         self._simulation.play()
         return [self._outcomes[place] for place in range(len(payloads))]
 
-    def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
+    def answer(self, calls: Sequence[Call], replies: Sequence[bytes], ids: Sequence[bytes] = ()) -> None:  # noqa: ARG002
         for call, reply in zip(calls, replies, strict=True):
             self._end(call, bytes(reply))
 

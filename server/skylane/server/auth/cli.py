@@ -22,6 +22,7 @@ examples:
   skylane token new billing --tokens tokens.toml --models flights_late --days 90
   skylane token new prometheus --tokens tokens.toml --actions metrics
   skylane token new deployer --tokens tokens.toml --actions admin
+  skylane token new airline --tokens tokens.toml --models flights_late --actions outcome
   skylane serve --models models --tokens tokens.toml
 """
 
@@ -85,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     new.add_argument(
         "--actions", nargs="+", default=["predict"], choices=ACTIONS, metavar="ACTION",
-        help=f"what it allows: {', '.join(ACTIONS)}; admin includes the others (default: predict)",
+        help=f"what it allows: {', '.join(ACTIONS)}; admin includes predict and metrics (default: predict)",
     )  # fmt: skip
     new.add_argument("--days", type=_days, default=0, metavar="DAYS", help="days until it expires (default: never)")
     return parser

@@ -17,11 +17,13 @@ STATUS_OF: Final[Mapping[type[ServingError], StatusCode]] = {
     errors.Unauthenticated: StatusCode.UNAUTHENTICATED,  # caller: send a token that is good
     errors.PermissionDenied: StatusCode.PERMISSION_DENIED,  # caller: ask for a wider one
     errors.NotHere: StatusCode.UNIMPLEMENTED,  # caller: do it another way
+    errors.NotConfigured: StatusCode.FAILED_PRECONDITION,  # operator: start the server with the option
     errors.MessageTooLarge: StatusCode.RESOURCE_EXHAUSTED,  # caller: send less at once
     errors.Overloaded: StatusCode.RESOURCE_EXHAUSTED,  # caller: come back later
     errors.DeadlineExpired: StatusCode.DEADLINE_EXCEEDED,  # nobody: the caller has given up
     errors.CallCancelled: StatusCode.CANCELLED,  # nobody: the caller has disconnected
     errors.ShuttingDown: StatusCode.UNAVAILABLE,  # caller: another server
+    errors.NotRecorded: StatusCode.UNAVAILABLE,  # caller: again later
     errors.StillLoading: StatusCode.UNAVAILABLE,  # caller: again in a moment, or another server
     errors.ModelFailed: StatusCode.INTERNAL,  # us: logged with its traceback
 }

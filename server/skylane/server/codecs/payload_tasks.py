@@ -19,15 +19,19 @@ class ReplyForm(StackedReplyForm, Protocol):
     cached: bytes
     """What is appended to a reply for which the model did not run."""
 
+    def id_head(self, size: int) -> bytes | None:
+        """See BatchTask."""
+
 
 class NumbersPlan:
     """A form of request bound to a model: how its numbers become rows, and rows replies."""
 
-    __slots__ = ("dtype", "key", "reply", "shape")
+    __slots__ = ("dtype", "id_head", "key", "reply", "shape")
 
     def __init__(self, reply: ReplyForm, shape: Shape, dtype: "np.dtype[np.generic]") -> None:
         self.reply, self.shape, self.dtype = reply, shape, dtype
         self.key = ((shape,), reply.outputs)
+        self.id_head = reply.id_head
 
 
 class NumbersTask(BatchTask):
@@ -60,6 +64,9 @@ class NumbersTask(BatchTask):
     def encode(self, outputs: Sequence[Array]) -> list[bytes]:
         return self._plan.reply.encode(outputs, len(self.calls), self.rows_each)
 
+    def id_head(self, size: int) -> bytes | None:
+        return self._plan.id_head(size)
+
     def mark_cached(self, reply: bytes) -> bytes:
         return reply + self._plan.reply.cached
 
@@ -67,11 +74,14 @@ class NumbersTask(BatchTask):
 class ArraysTask(StackedTask):
     """Calls with their arrays, stacked already."""
 
-    __slots__ = ("_cached",)
+    __slots__ = ("_cached", "_id_head")
 
     def __init__(self, calls: list[Call], reply: ReplyForm, arrays: Sequence[Array], rows_each: int) -> None:
         super().__init__(calls, reply, arrays, rows_each)
-        self._cached = reply.cached
+        self._cached, self._id_head = reply.cached, reply.id_head
+
+    def id_head(self, size: int) -> bytes | None:
+        return self._id_head(size)
 
     def mark_cached(self, reply: bytes) -> bytes:
         return reply + self._cached

@@ -52,6 +52,10 @@ class StackedTask(BatchTask):
         return self._reply.encode(outputs, len(self.calls), self.rows_each)
 
     @abstractmethod
+    def id_head(self, size: int) -> bytes | None:
+        """See BatchTask."""
+
+    @abstractmethod
     def mark_cached(self, reply: bytes) -> bytes:
         """See BatchTask."""
 

@@ -69,6 +69,10 @@ class BatchTask(ABC):
         """One reply per call, without its tail, from all of the model's outputs for this task's rows."""
 
     @abstractmethod
+    def id_head(self, size: int) -> bytes | None:
+        """What precedes a prediction id of `size` bytes that is appended to a reply; None if ids travel beside it."""
+
+    @abstractmethod
     def mark_cached(self, reply: bytes) -> bytes:
         """The reply with the protocol's mark that it came from the cache."""
 

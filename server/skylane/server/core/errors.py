@@ -44,6 +44,14 @@ class NotHere(ServingError):
     """The server's configuration does not support this. The text says what to do instead."""
 
 
+class NotConfigured(ServingError):
+    """The server was started without what this needs. The text names the option."""
+
+
+class NotRecorded(ServingError):
+    """What was sent could not be written to the disk. Nothing was acknowledged, so the same may be sent again."""
+
+
 class MessageTooLarge(ServingError):
     """The message exceeds the listener's size limit. It was not decoded."""
 

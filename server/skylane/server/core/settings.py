@@ -65,6 +65,8 @@ class Settings:
     valid policies; their sockets. Set only by the supervisor."""
     triton_metrics: bool = False
     """Whether /metrics also has the metrics under NVIDIA Triton's names."""
+    journal: Path | None = None
+    """Directory in which outcomes are recorded, and predictions of models whose `[monitor]` says so; None: nowhere."""
     access_log: bool = False
     """Whether each request is logged."""
     traces: Traces = "off"

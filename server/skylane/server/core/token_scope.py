@@ -11,9 +11,11 @@ from typing import Final, Literal, get_args
 
 from skylane.server.core.errors import PermissionDenied
 
-Action = Literal["predict", "metrics", "admin"]
+Action = Literal["predict", "metrics", "outcome", "admin"]
 
 ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
+BY_NAME_ONLY: Final[frozenset[Action]] = frozenset({"outcome"})
+"""Actions that `admin` does not include. Outcomes decide which version is promoted: who records them is named."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,11 @@ class Grant:
     """Seconds since the epoch."""
 
     def may(self, action: Action, model: str = "") -> bool:
-        """Whether this is allowed; `model` is empty for actions on no single model. Admins may do every action."""
-        if action not in self.actions and "admin" not in self.actions:
+        """Whether this is allowed; `model` is empty for actions on no single model.
+
+        `admin` includes every action but those of BY_NAME_ONLY.
+        """
+        if action not in self.actions and ("admin" not in self.actions or action in BY_NAME_ONLY):
             return False
         return not model or any(fnmatchcase(model, pattern) for pattern in self.models)
 

@@ -77,8 +77,8 @@ class Call:
 class Sink(Protocol):
     """Receives the replies for one transport. Thread-safe. Never raises, even if the caller has disconnected."""
 
-    def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
-        """Hand over one reply for each call."""
+    def answer(self, calls: Sequence[Call], replies: Sequence[bytes], ids: Sequence[bytes] = ()) -> None:
+        """Hand over one reply for each call. `ids`: one prediction id for each, if the protocol has no field for it."""
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
         """Hand the same error to every call."""

@@ -25,3 +25,9 @@ def scatter(tasks: Sequence[BatchTask], outputs: Sequence[Array]) -> Iterator[tu
         stop = start + task.rows
         yield task, [output[start:stop] for output in outputs]
         start = stop
+
+
+def apart(outputs: Sequence[Array], calls: int, rows_each: int) -> Iterator[Sequence[Array]]:
+    """Each call's rows of every output, as arrays of their own: a view would keep the whole batch in memory."""
+    for start in range(0, calls * rows_each, rows_each):
+        yield [output[start : start + rows_each].copy() for output in outputs]

@@ -13,6 +13,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import repeat
 from threading import Lock
 from typing import Protocol
 
@@ -28,11 +29,13 @@ from skylane.server.core.errors import (
     TooManyRows,
 )
 from skylane.server.core.rejection_counter import RejectionCounter
-from skylane.server.core.types import Call, Sink
-from skylane.server.engine import assembly
+from skylane.server.core.types import Array, Call, Sink
+from skylane.server.engine import assembly, recorder
 from skylane.server.engine.admission import Refusal
 from skylane.server.engine.batching import Batch
 from skylane.server.engine.observer import Observer
+from skylane.server.engine.recorder import Run
+from skylane.server.engine.reply_cache import Hit
 from skylane.server.engine.routes import Routes
 from skylane.server.engine.served_version import FAILURE_LOG_INTERVAL_S, ServedVersion
 
@@ -115,12 +118,12 @@ class Engine:
         with served_version.lock:
             if served_version.retired:
                 return False  # the routes changed after we read them
-            kept, refused = _admit_to(served_version, task, now)
-        if kept:
-            _answer([call for call, _ in kept], [reply for _, reply in kept])
+            hits, refused = _admit_to(served_version, task, now)
+        if hits:
+            _answer_hits(served_version, task, hits, now)
             ended_at = self._clock()
             with served_version.lock:
-                served_version.counts.hit(len(kept), ended_at - now, ended_at, kept[0][0].protocol)
+                served_version.counts.hit(len(hits), ended_at - now, ended_at, task.protocol)
         for calls, error in refused:
             _refuse(served_version, calls, error)
         return True
@@ -172,16 +175,23 @@ class Engine:
             gathered_at = clock()
             outputs = served_version.model.runner.run(arrays)
             ran_at = clock()
-            encoded = [(task, task.encode(part)) for task, part in assembly.scatter(tasks, outputs)]
+            encoded = [(task, part, task.encode(part)) for task, part in assembly.scatter(tasks, outputs)]
         except Exception as error:  # whatever the runtime raises for rows that it cannot take
             self._run_apart(served_version, cut, error)
             return None
         if self._observer is not None:
             self._observer.ran(served_version.model.interface, cut, began_at, gathered_at, ran_at)
-        for task, replies in encoded:
-            _answer(task.calls, replies)
+        run, answered = None, 0
+        if served_version.recorder is not None:
+            run = served_version.recorder.ran(tasks, arrays, outputs, ran_at)
+        for place, (task, part, replies) in enumerate(encoded):
+            if run is None:
+                _answer(task.calls, replies)
+            else:
+                recorder.answer(task, task.calls, replies, run, answered)
+                answered += len(task.calls)
             if served_version.cache is not None:
-                self._keep(served_version, task, replies)
+                self._keep(served_version, task, replies, part, run, place)
         ended_at = clock()
         rows = cut.rows
         with served_version.lock:
@@ -210,22 +220,39 @@ class Engine:
             log.error(text, served_version, FAILURE_LOG_INTERVAL_S, exc_info=error, extra=told)
         _refuse(served_version, calls, ModelFailed(f"the model failed on these rows: {error}"))
 
-    def _keep(self, served_version: ServedVersion, task: BatchTask, replies: Sequence[bytes]) -> None:
-        """Keep the replies for those who ask the same later, and give them to those who already have."""
+    def _keep(
+        self,
+        served_version: ServedVersion,
+        task: BatchTask,
+        replies: Sequence[bytes],
+        outputs: Sequence[Array],
+        run: Run | None,
+        place: int,
+    ) -> None:
+        """Keep the replies for those who ask the same later, and give them to those who already have.
+
+        `outputs`: the task's. `run` and `place`: where the recorder has it.
+        """
         assert served_version.cache is not None
         now, key_bytes = self._clock(), task.key_bytes()
         marked = [task.mark_cached(reply) for reply in replies]
+        outputs_each = repeat(()) if run is None else assembly.apart(outputs, len(task.calls), task.rows_each)
         with served_version.lock:
-            for call, reply in zip(task.calls, marked, strict=True):
+            for call, reply, own in zip(task.calls, marked, outputs_each, strict=False):
                 if call.key is not None:  # it ran for itself beside an equal one
-                    served_version.cache.store(call.key, key_bytes, reply, now)
+                    served_version.cache.store(call.key, key_bytes, reply, now, own)
             following = [served_version.cache.settle(call) for call in task.calls]
             served_version.counts.followed(sum(map(len, following)), task.protocol)
         if self._observer is not None:
             self._observer.followed(task.calls, following)
-        for followers, reply in zip(following, marked, strict=True):
-            for follower in followers:
+        answers = [(call, reply) for followers, reply in zip(following, marked, strict=True) for call in followers]
+        if run is None or served_version.recorder is None or not answers:
+            for follower, reply in answers:
                 _answer([follower], [reply])
+            return
+        ids = served_version.recorder.followed(run, place, following)
+        for number, (follower, reply) in enumerate(answers):
+            recorder.answer(task, [follower], [reply], ids, number)
 
     # --- Queues that wait for company -------------------------------------------------------------------------------
 
@@ -300,17 +327,15 @@ def _reject(served_version: ServedVersion, sink: Sink, rejected: Sequence[Reject
         sink.refuse(calls, error)
 
 
-def _admit_to(
-    served_version: ServedVersion, task: BatchTask, now: float
-) -> tuple[list[tuple[Call, bytes]], list[Refusal]]:
-    """With the version's lock held: queue what must run. Returns the calls with a kept reply, and those refused."""
-    kept: list[tuple[Call, bytes]] = []
+def _admit_to(served_version: ServedVersion, task: BatchTask, now: float) -> tuple[list[Hit], list[Refusal]]:
+    """With the version's lock held: queue what must run. Returns the calls with a cached reply, and those refused."""
+    hits: list[Hit] = []
     if served_version.cache is not None:
-        kept, task = served_version.cache.look_up(task, now)
+        hits, task = served_version.cache.look_up(task, now)
     task, refused = served_version.admission.admit(task, served_version.queue.rows, now)
     if task.calls:
         served_version.queue.add(task, now)
-    return kept, [(_with_followers(served_version, calls), error) for calls, error in refused]
+    return hits, [(_with_followers(served_version, calls), error) for calls, error in refused]
 
 
 def _with_followers(served_version: ServedVersion, calls: Sequence[Call]) -> list[Call]:
@@ -336,6 +361,15 @@ def _refuse(served_version: ServedVersion, calls: Sequence[Call], error: Serving
             served_version.counts.failed(error, len(group), protocol)
     for (sink, _), group in together.items():
         sink.refuse(group, error)
+
+
+def _answer_hits(served_version: ServedVersion, task: BatchTask, hits: Sequence[Hit], now: float) -> None:
+    """Answer these calls of a task from the cache."""
+    calls, replies = [task.calls[place] for place, _ in hits], [entry[1] for _, entry in hits]
+    if served_version.recorder is None:
+        _answer(calls, replies)
+    else:
+        recorder.answer(task, calls, replies, served_version.recorder.cached(task, hits, now))
 
 
 def _answer(calls: Sequence[Call], replies: Sequence[bytes]) -> None:

@@ -5,19 +5,23 @@ Python compares keys with equal hashes in full. Python's hash of bytes is seeded
 cannot provoke collisions. docs/adr/0004-cache-keys.md has the alternatives and what they cost.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from operator import itemgetter
 
 from cachetools import LRUCache
 
 from skylane.server.core.batch_task import BatchTask
-from skylane.server.core.types import Call
+from skylane.server.core.types import Array, Call
 
+ARRAY_BYTES = 130
+"""Memory of an array's Python object besides its elements."""
 ENTRY_BYTES = 500
 """Memory of one entry's Python objects besides the bytes of key and reply; measured in `test_reply_cache.py`."""
 
-_Entry = tuple[float, bytes, int]
-"""(instant of expiry, reply, bytes counted towards the bound)."""
+Entry = tuple[float, bytes, int, Sequence[Array]]
+"""(instant of expiry, reply, bytes counted towards the bound, the model's outputs if they are recorded)."""
+Hit = tuple[int, Entry]
+"""(index of the call in its task, what is cached for it)."""
 
 
 class ReplyCache:
@@ -33,7 +37,7 @@ class ReplyCache:
 
     def __init__(self, max_bytes: int, ttl_s: float, followers_max: int = 8192) -> None:
         """`followers_max`: how many calls may follow others at a time. Further equal calls are queued themselves."""
-        self._replies: LRUCache[Hashable, _Entry] = LRUCache(max_bytes, getsizeof=itemgetter(2))
+        self._replies: LRUCache[Hashable, Entry] = LRUCache(max_bytes, getsizeof=itemgetter(2))
         self._ttl_s = ttl_s
         self._leaders: dict[Hashable, Call] = {}
         self._following, self._followers_max = 0, followers_max
@@ -43,17 +47,17 @@ class ReplyCache:
         """Bytes in use, never above `max_bytes`."""
         return int(self._replies.currsize)
 
-    def look_up(self, task: BatchTask, now: float) -> tuple[list[tuple[Call, bytes]], BatchTask]:
+    def look_up(self, task: BatchTask, now: float) -> tuple[list[Hit], BatchTask]:
         """Split a task into the calls with a cached reply, and a task of those that must run.
 
         A call equal to one that waits or runs is in neither: it follows that call, its leader; `settle` returns it.
         """
-        hits: list[tuple[Call, bytes]] = []
+        hits: list[Hit] = []
         fresh: list[int] = []
         for place, (call, key) in enumerate(zip(task.calls, task.keys(), strict=True)):
-            reply = self.get(key, now)
-            if reply is not None:
-                hits.append((call, reply))
+            entry = self._entry(key, now)
+            if entry is not None:
+                hits.append((place, entry))
             elif (leader := self._leaders.get(key)) is not None:
                 if self._following < self._followers_max:
                     leader.followers = leader.followers or []
@@ -77,17 +81,23 @@ class ReplyCache:
 
     def get(self, key: Hashable, now: float) -> bytes | None:
         """The cached reply, or None if there is none or it has expired."""
+        entry = self._entry(key, now)
+        return entry[1] if entry is not None else None
+
+    def store(self, key: Hashable, key_bytes: int, reply: bytes, now: float, outputs: Sequence[Array] = ()) -> None:
+        """Cache a reply, unless it is larger than the whole cache. `outputs`: arrays of their own, which nothing else
+        keeps in memory."""
+        size = key_bytes + len(reply) + ENTRY_BYTES
+        if outputs:
+            size += sum([ARRAY_BYTES + array.nbytes for array in outputs])
+        if size <= self._replies.maxsize:
+            self._replies[key] = (now + self._ttl_s, reply, size, outputs)
+
+    def _entry(self, key: Hashable, now: float) -> Entry | None:
         entry = self._replies.get(key)
         if entry is None:
             return None
-        expires_at, reply, _ = entry
-        if expires_at <= now:
+        if entry[0] <= now:
             del self._replies[key]
             return None
-        return reply
-
-    def store(self, key: Hashable, key_bytes: int, reply: bytes, now: float) -> None:
-        """Cache a reply, unless it is larger than the whole cache."""
-        size = key_bytes + len(reply) + ENTRY_BYTES
-        if size <= self._replies.maxsize:
-            self._replies[key] = (now + self._ttl_s, reply, size)
+        return entry

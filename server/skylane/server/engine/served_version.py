@@ -14,6 +14,7 @@ from skylane.server.core.types import Array, Interface
 from skylane.server.engine.admission import Admission
 from skylane.server.engine.batching import BatchQueue
 from skylane.server.engine.cost import CostModel
+from skylane.server.engine.recorder import Recorder
 from skylane.server.engine.reply_cache import ReplyCache
 from skylane.server.engine.statistics import Statistics
 
@@ -61,6 +62,10 @@ class ServedVersion:
         """Instances that are not running."""
         self.alarm_at: float | None = None
         """When the engine checks the queue again even if nothing arrives; None if no alarm is set."""
+        self.recorder: Recorder | None = None
+        """Records its predictions; set before it serves, and not at all if they are not recorded."""
+        self.monitor = policy.monitor
+        """What is recorded of it."""
         self.counts = Statistics(caches=policy.cache.enabled)
         """What the engine records; read it through `statistics`."""
         self._quiet_until = -math.inf

@@ -6,6 +6,7 @@ from typing import Protocol
 import grpc
 
 from skylane.server.admin.model_control import ModelControl
+from skylane.server.admin.outcome_recording import OutcomeRecording
 from skylane.server.codecs.oip.messages import INFER, INFER_STREAM
 from skylane.server.codecs.oip.requests import InferDecoder, stream_message
 from skylane.server.codecs.skylane_v1.replies import message_of
@@ -19,6 +20,7 @@ from skylane.server.grpc.base.method_protocols import PROTOCOLS
 from skylane.server.grpc.base.method_table import BatchedMethods, StreamMethod
 from skylane.server.grpc.grpcio.auth_interceptor import AuthInterceptor
 from skylane.server.grpc.grpcio.oip_service import InferenceService
+from skylane.server.grpc.grpcio.outcome_service import OutcomeService
 from skylane.server.grpc.grpcio.tfs_service import TensorFlowService
 from skylane.server.grpc.http2.direct_methods import DirectMethods
 
@@ -58,6 +60,6 @@ def batched_methods(
     return BatchedMethods(method_handlers, streams)
 
 
-def services(directory: ModelControl, auth: AuthInterceptor) -> tuple[Service, ...]:
-    """The methods of other protocols that are not batched."""
-    return InferenceService(directory, auth), TensorFlowService(directory, auth)
+def services(directory: ModelControl, outcomes: OutcomeRecording, auth: AuthInterceptor) -> tuple[Service, ...]:
+    """Outcomes, and the methods of other protocols that are not batched."""
+    return OutcomeService(outcomes, auth), InferenceService(directory, auth), TensorFlowService(directory, auth)

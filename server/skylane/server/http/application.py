@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from skylane.server.core import request_ids
-from skylane.server.http import live_events, pages, v1_routes, v2_routes
+from skylane.server.http import live_events, pages, v1_outcomes, v1_routes, v2_routes
 from skylane.server.http.bounded_protocol import HEALTH, RESERVED
 from skylane.server.http.browsers import BrowserRules, Refused
 from skylane.server.http.error_responses import response_to_misuse, wrong_method
@@ -41,6 +41,7 @@ class Application:
         self._routes = Starlette(
             routes=[
                 *v2_routes.routes(context),
+                *v1_outcomes.routes(context),
                 *v1_routes.routes(context),
                 *pages.routes(context),
                 *live_events.routes(context),

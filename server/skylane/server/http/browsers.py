@@ -25,7 +25,16 @@ ALLOWED_METHODS: Final = "GET, POST"
 ALLOWED_HEADERS: Final = (
     "authorization, content-encoding, content-type, inference-header-content-length, x-request-id, x-request-timeout-ms"
 )
-EXPOSED_HEADERS: Final = "inference-header-content-length, retry-after, retry-after-ms, x-request-id, x-skylane-cached"
+EXPOSED_HEADERS: Final = ", ".join(
+    (
+        "inference-header-content-length",
+        "retry-after",
+        "retry-after-ms",
+        "skylane-prediction-id",
+        "x-request-id",
+        "x-skylane-cached",
+    )
+)
 PREFLIGHT_AGE_S: Final = 600
 
 

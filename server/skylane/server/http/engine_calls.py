@@ -77,7 +77,7 @@ class EngineCalls:
 
     # --- Replies out: see skylane.server.core.types.Sink --------------------------------------------------------------
 
-    def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
+    def answer(self, calls: Sequence[Call], replies: Sequence[bytes], ids: Sequence[bytes] = ()) -> None:  # noqa: ARG002
         self._deliver(calls, replies)
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:

@@ -22,6 +22,8 @@ STATUS_OF: Final[Mapping[type[ServingError], int]] = {
     errors.CallCancelled: 499,  # nobody: the caller has disconnected
     errors.ModelFailed: 500,  # server: logged with its traceback
     errors.NotHere: 501,  # caller: do it another way
+    errors.NotConfigured: 501,  # operator: start the server with the option
+    errors.NotRecorded: 503,  # caller: again later
     errors.Overloaded: 503,  # caller: retry later; other model servers and load balancers use this status too
     errors.ShuttingDown: 503,  # caller: another server
     errors.StillLoading: 503,  # caller: again in a moment, or another server

@@ -12,8 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from skylane.server.admin.model_control import ModelControl
+from skylane.server.admin.outcome_recording import OutcomeRecording
 from skylane.server.admin.readiness import Readiness
 from skylane.server.auth.authenticator import Authenticator
+from skylane.server.core import request_ids
 from skylane.server.core.batch_task import Bound, RequestGroup
 from skylane.server.core.errors import INTERNAL_ERROR, BadRequest, ModelFailed, ModelNotFound, ServingError
 from skylane.server.core.text import quoted
@@ -56,6 +58,7 @@ class Context:
     bodies: Bodies
     authenticator: Authenticator
     directory: ModelControl
+    outcomes: OutcomeRecording
     metrics: Metrics | None = None
     """None without a page of metrics."""
     live: Live | None = None
@@ -167,9 +170,10 @@ def json_response(content: Any, headers: Mapping[str, str] | None = None) -> Res
     return Response(msgspec.json.encode(content), headers=headers, media_type="application/json")
 
 
-def cached_header(reply: Reply) -> dict[str, str]:
-    """The header field that marks a reply from the cache."""
-    return {CACHED_HEADER: "true"} if reply.cached else {}
+def reply_headers(reply: Reply) -> dict[str, str]:
+    """The header fields that mark a reply from the cache, and name the id under which the answer is recorded."""
+    headers = {CACHED_HEADER: "true"} if reply.cached else {}
+    return headers | {request_ids.PREDICTION_FIELD: reply.prediction_id} if reply.prediction_id else headers
 
 
 def with_errors(handler: Handler, protocol: str = http_request_log.OTHERS) -> Handler:

@@ -165,8 +165,10 @@ class InferenceForm:
 
 
 def json_of(reply: Reply, request_id: str) -> bytes:
-    """The JSON of an answer, with the caller's own id."""
-    return reply.json + (b',"id":' + msgspec.json.encode(request_id) if request_id else b"") + b"}"
+    """The JSON of an answer, with the caller's own id, and its prediction id as a parameter."""
+    own = b',"id":' + msgspec.json.encode(request_id) if request_id else b""
+    ours = b',"parameters":{"prediction_id":"%b"}' % reply.prediction_id.encode() if reply.prediction_id else b""
+    return reply.json + own + ours + b"}"
 
 
 def _read_inputs(tensors: Sequence[_Tensor], binary: bytes, values_max: int) -> dict[str, Array]:

@@ -23,7 +23,7 @@ from skylane.server.core.text import listed, quoted
 from skylane.server.core.types import Array, Call, Interface, Route
 from skylane.server.http import json_answers, json_text
 from skylane.server.http.json_values import columns_of, is_encoded, read_column, read_tensor
-from skylane.server.http.packed_replies import JsonTask, pack
+from skylane.server.http.packed_replies import JsonTask, Reply, pack
 from skylane.server.http.request_inputs import RequestInputs
 
 SIGNATURE: Final = "serving_default"
@@ -167,6 +167,14 @@ def _write_inputs(interface: Interface, places: Sequence[int], outputs: Sequence
 
 
 _WRITE: Final[Mapping[str, Write]] = {"rows": _write_rows, "instances": _write_instances, "inputs": _write_inputs}
+
+
+def with_id(reply: Reply) -> bytes:
+    """The JSON of an answer in our own form, with its prediction id if it has one. That of TensorFlow Serving has no
+    place for it."""
+    if not reply.prediction_id:
+        return reply.json
+    return reply.json[:-1] + b',"prediction_id":"' + reply.prediction_id.encode() + b'"}'
 
 
 def _decode(body: bytes) -> Any:

@@ -8,6 +8,7 @@ from skylane.dtypes import NUMPY, DType
 from skylane.manifest import Golden
 from skylane.server.core.types import Interface
 from skylane.server.engine.served_version import LoadedModel
+from skylane.server.http import openapi_outcomes
 from skylane.server.http.handler_context import TIMEOUT_HEADER
 from skylane.version import __version__
 
@@ -32,12 +33,16 @@ _ERRORS: Final = {
 }
 
 
-def document(models: Sequence[LoadedModel], *, asks_for_tokens: bool) -> dict[str, Any]:
-    """OpenAPI 3.1. One operation for each model, and those that concern the server."""
+def document(models: Sequence[LoadedModel], *, asks_for_tokens: bool, records_outcomes: bool) -> dict[str, Any]:
+    """OpenAPI 3.1. The operations of each model, and those that concern the server."""
+    paths = {_path(model): {"post": _predict(model)} for model in models}
+    if records_outcomes:
+        names = [model.interface.model for model in models]
+        paths |= {f"/v1/models/{name}:outcomes": {"post": openapi_outcomes.operation(name)} for name in names}
     made: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": "Skylane", "version": __version__, "description": _ABOUT},
-        "paths": {**{_path(model): {"post": _predict(model)} for model in models}, **_FIXED},
+        "paths": {**paths, **_FIXED},
         "components": {"schemas": {"Error": _ERROR}},
     }
     if asks_for_tokens:
@@ -88,13 +93,7 @@ def _predict(model: LoadedModel) -> dict[str, Any]:
                 "description": "One prediction for each row.",
                 "content": {"application/json": {"schema": _answer_schema(interface)}},
             },
-            **{
-                code: {
-                    "description": text,
-                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-                }
-                for code, text in _ERRORS.items()
-            },
+            **{code: openapi_outcomes.refusal(text) for code, text in _ERRORS.items()},
         },
     }
 
@@ -136,6 +135,7 @@ def _answer_schema(interface: Interface) -> dict[str, Any]:
             "model": {"const": interface.model},
             "version": {"type": "integer"},
             "predictions": {"type": "array", "items": {"type": "object", "properties": fields}},
+            "prediction_id": {"type": "string", "description": "Present if the model is journalled."},
         },
     }
 

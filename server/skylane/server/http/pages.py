@@ -75,7 +75,13 @@ async def _openapi(context: Context, request: Request) -> Response:
         for name, model in context.routes().models.items()
         if grant.may("predict", name)
     ]
-    return json_response(openapi.document(models, asks_for_tokens=context.authenticator.required))
+    return json_response(
+        openapi.document(
+            models,
+            asks_for_tokens=context.authenticator.required,
+            records_outcomes=context.outcomes.is_configured,
+        )
+    )
 
 
 async def _docs(_: Context, __: Request) -> Response:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from skylane.server.admin.model_control import ModelControl
+from skylane.server.admin.outcome_recording import OutcomeRecording
 from skylane.server.auth.authenticator import Authenticator
 from skylane.server.auth.tls import context_of
 from skylane.server.core.batch_task import Answerer
@@ -32,6 +33,7 @@ def bind(
     *,
     authenticator: Authenticator,
     directory: ModelControl,
+    outcomes: OutcomeRecording,
     too_large: Callable[[int], MessageTooLarge],
     metrics: Metrics | None = None,
     live: Live | None = None,
@@ -50,6 +52,7 @@ def bind(
         bodies=Bodies(settings.message_bytes_max, too_large),
         authenticator=authenticator,
         directory=directory,
+        outcomes=outcomes,
         metrics=metrics,
         live=live,
     )

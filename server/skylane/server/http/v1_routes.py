@@ -12,8 +12,8 @@ from starlette.routing import Route as HttpRoute
 from skylane.dtypes import DType
 from skylane.server.core.types import Call, Interface, Route
 from skylane.server.http.error_responses import wrong_method
-from skylane.server.http.handler_context import Context, cached_header, json_response, with_errors
-from skylane.server.http.json_prediction import SIGNATURE, Prediction, PredictionGroup
+from skylane.server.http.handler_context import Context, json_response, reply_headers, with_errors
+from skylane.server.http.json_prediction import SIGNATURE, Prediction, PredictionGroup, with_id
 from skylane.server.observability.http_request_log import OTHERS
 from skylane.server.repository.repository import State, VersionStatus
 
@@ -81,7 +81,8 @@ async def _predict(context: Context, request: Request) -> Response:
         prediction = await context.parse(Prediction, body, served_version)
         del body
         reply = await context.group(request, _asking(route, prediction), deadline)
-    return Response(reply.json, headers=cached_header(reply), media_type="application/json")
+    json = with_id(reply) if prediction.form == "rows" else reply.json
+    return Response(json, headers=reply_headers(reply), media_type="application/json")
 
 
 def _asking(route: Route, prediction: Prediction) -> Callable[[Call], PredictionGroup]:

@@ -14,7 +14,7 @@ from skylane.server.core.errors import BadRequest
 from skylane.server.core.text import quoted
 from skylane.server.engine.served_version import ServedVersion
 from skylane.server.http.body_limits import SMALL
-from skylane.server.http.handler_context import Context, Handler, cached_header, json_response, with_errors
+from skylane.server.http.handler_context import Context, Handler, json_response, reply_headers, with_errors
 from skylane.server.http.json_inference import Inference, InferenceGroup, json_of
 from skylane.server.observability.http_request_log import OTHERS
 from skylane.version import __version__
@@ -187,7 +187,7 @@ async def _infer(context: Context, request: Request) -> Response:
         if inference.timeout_s is not None:
             deadline = min(deadline, arrived_at + inference.timeout_s)
         reply = await context.group(request, lambda call: InferenceGroup(route, call, inference), deadline)
-    json, headers = json_of(reply, inference.id), cached_header(reply)
+    json, headers = json_of(reply, inference.id), reply_headers(reply)
     if not reply.binary and inference.binary is False:
         return Response(json, headers=headers, media_type="application/json")
     headers[JSON_SIZE_HEADER] = str(len(json))

@@ -89,8 +89,8 @@ class LoggingSink:
     def __init__(self, sink: Sink, access: AccessLog, arrived_at: float) -> None:
         self._sink, self._access, self._arrived_at = sink, access, arrived_at
 
-    def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
-        self._sink.answer(calls, replies)
+    def answer(self, calls: Sequence[Call], replies: Sequence[bytes], ids: Sequence[bytes] = ()) -> None:
+        self._sink.answer(calls, replies, ids)
         self._access.answered(calls, self._arrived_at)
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:

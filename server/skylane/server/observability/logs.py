@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Literal
 
+from skylane.server.core import request_ids
 from skylane.server.observability.snapshot import EVENTS_MAX, Event
 
 Format = Literal["console", "json"]
@@ -132,17 +133,10 @@ class JsonLines(logging.Formatter):
 
 def request_id_of(record: logging.LogRecord) -> str:
     """The id of the request that a record is about, or nothing. The id in metadata has priority over that in the
-    message.
-
-    In every protocol over gRPC the tail is one string field of protobuf: a tag of one byte, the length, the text.
-    """
+    message."""
     if sent := getattr(record, REQUEST_ID, ""):
         return str(sent)
-    tail: bytes = getattr(record, CALL_TAIL, b"")
-    start = 1
-    while start < len(tail) and tail[start] & 0x80:
-        start += 1
-    return tail[start + 1 :].decode(errors="replace")
+    return request_ids.of_tail(getattr(record, CALL_TAIL, b""))
 
 
 class RecentEvents(logging.Handler):

@@ -14,7 +14,13 @@ from skylane.server.engine.statistics import BOUNDS_S
 from skylane.server.observability import exposition, triton_metrics
 from skylane.server.observability.collector import ROWS_BOUNDS
 from skylane.server.observability.exposition import Family, Sample, labelled
-from skylane.server.observability.snapshot import HistogramSnapshot, LoadSnapshot, Snapshot, VersionSnapshot
+from skylane.server.observability.snapshot import (
+    HistogramSnapshot,
+    JournalSnapshot,
+    LoadSnapshot,
+    Snapshot,
+    VersionSnapshot,
+)
 
 Kind = Literal["counter", "gauge", "histogram", "info"]
 Values = Iterator[tuple[Sequence[str], float | HistogramSnapshot]]
@@ -109,6 +115,18 @@ DEFINITIONS: Final = {
         Definition(
             "skylane_trace_spans_total", "counter", "spans", ("result",),
             "How many spans were accepted by the collector (sent), and how many were dropped (lost)?",
+        ),
+        Definition(
+            "skylane_journal_rows_total", "counter", "rows", ("model", "result"),
+            "How many answered rows were recorded (kept), and how many were not, for which reason?",
+        ),
+        Definition(
+            "skylane_journal_bytes_total", "counter", "bytes", ("model",),
+            "How many bytes were written to segments of the journal?",
+        ),
+        Definition(
+            "skylane_journal_event_times_refused_total", "counter", "rows", ("model",),
+            "How many recorded rows have an `event_time` that is no instant, for example because it has no zone?",
         ),
         Definition(
             "skylane_processes", "gauge", "processes", (),
@@ -243,6 +261,16 @@ def _spans(figures: Snapshot) -> Values:
     yield ("lost",), figures.spans.lost
 
 
+def _journal_rows(figures: Snapshot) -> Values:
+    for journal in figures.journals:
+        for result, rows in journal.rows.items():
+            yield (journal.model, result), rows
+
+
+def _journals(value: Callable[[JournalSnapshot], float]) -> Callable[[Snapshot], Values]:
+    return lambda figures: (((each.model,), value(each)) for each in figures.journals)
+
+
 _VALUES: Final[Mapping[str, Callable[[Snapshot], Values]]] = {
     "skylane_request_duration_seconds": _each(lambda version: version.total),
     "skylane_queue_duration_seconds": _each(lambda version: version.queue),
@@ -263,6 +291,9 @@ _VALUES: Final[Mapping[str, Callable[[Snapshot], Values]]] = {
     "skylane_connections": lambda figures: (((each.port,), each.open) for each in figures.ports),
     "skylane_connections_refused_total": lambda figures: (((each.port,), each.refused) for each in figures.ports),
     "skylane_trace_spans_total": _spans,
+    "skylane_journal_rows_total": _journal_rows,
+    "skylane_journal_bytes_total": _journals(lambda each: each.written_bytes),
+    "skylane_journal_event_times_refused_total": _journals(lambda each: each.event_times_refused),
     "skylane_processes": lambda figures: iter([((), len(figures.processes))]),
     "skylane_process_resident_memory_bytes": lambda figures: (
         ((str(each.pid),), each.resident_bytes) for each in figures.processes

@@ -14,7 +14,7 @@ import msgspec
 from skylane.server.engine.statistics import BOUNDS_S
 from skylane.server.observability.collector import ROWS_BOUNDS, Collector
 from skylane.server.observability.logs import RecentEvents
-from skylane.server.observability.snapshot import PortSnapshot, Snapshot, SpanSnapshot
+from skylane.server.observability.snapshot import JournalSnapshot, PortSnapshot, Snapshot, SpanSnapshot
 from skylane.server.observability.worker_snapshots import WorkerSnapshots
 from skylane.server.repository.repository import ModelStatus
 
@@ -32,6 +32,7 @@ class MetricsService:
         *,
         ports: Callable[[], Iterable[PortSnapshot]],
         spans: Callable[[], SpanSnapshot],
+        journals: Callable[[], Iterable[JournalSnapshot]] = list,
         transport: str,
         directory: Path | None = None,
         triton_names: bool = False,
@@ -45,6 +46,7 @@ class MetricsService:
             "transport": transport,
         }
         self._collector, self._status, self._ports, self._spans = collector, status, ports, spans
+        self._journals = journals
         self._recent = RecentEvents()
         self._workers = WorkerSnapshots(directory, self._own) if directory else None
 
@@ -69,6 +71,7 @@ class MetricsService:
             self._collector.figures(self._status()),
             ports=list(self._ports()),
             spans=self._spans(),
+            journals=list(self._journals()),
             events=self._recent.events,
         )
 

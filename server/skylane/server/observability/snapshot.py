@@ -156,6 +156,24 @@ class SpanSnapshot(msgspec.Struct):
     """Dropped."""
 
 
+class JournalSnapshot(msgspec.Struct):
+    """What became of the rows that a journalled model answered."""
+
+    model: str
+    rows: dict[str, int] = {}
+    """`kept`, or why they were not → rows."""
+    written_bytes: int = 0
+    event_times_refused: int = 0
+    """Rows whose time of the event is no instant."""
+
+    def add(self, other: "JournalSnapshot") -> None:
+        """Count those of another too."""
+        results = sorted(self.rows.keys() | other.rows.keys())
+        self.rows = {result: self.rows.get(result, 0) + other.rows.get(result, 0) for result in results}
+        self.written_bytes += other.written_bytes
+        self.event_times_refused += other.event_times_refused
+
+
 class Event(msgspec.Struct, frozen=True, order=True):
     """A log line."""
 
@@ -179,6 +197,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
     policies: list[PolicySnapshot] = []
     ports: list[PortSnapshot] = []
     spans: SpanSnapshot = msgspec.field(default_factory=SpanSnapshot)
+    journals: list[JournalSnapshot] = []
     processes: list[ProcessSnapshot] = []
     events: list[Event] = []
 
@@ -200,6 +219,7 @@ def merge(parts: Iterable[Snapshot]) -> Snapshot:
     versions = dict[tuple[str, int], list[VersionSnapshot]]()
     loads = dict[str, LoadSnapshot]()
     ports = dict[str, PortSnapshot]()
+    journals = dict[str, JournalSnapshot]()
     policies = dict[str, PolicySnapshot]()
     whole = Snapshot()
     for part in parts:
@@ -215,6 +235,8 @@ def merge(parts: Iterable[Snapshot]) -> Snapshot:
             so_far = ports.setdefault(port.port, PortSnapshot(port.port))
             so_far.open += port.open
             so_far.refused += port.refused
+        for journal in part.journals:
+            journals.setdefault(journal.model, JournalSnapshot(journal.model)).add(journal)
         whole.spans.sent += part.spans.sent
         whole.spans.lost += part.spans.lost
         whole.rejections = _outcomes((*whole.rejections, *part.rejections))
@@ -224,6 +246,7 @@ def merge(parts: Iterable[Snapshot]) -> Snapshot:
     whole.loads = [loads[key] for key in sorted(loads)]
     whole.policies = [policies[key] for key in sorted(policies)]
     whole.ports = [ports[key] for key in sorted(ports)]
+    whole.journals = [journals[key] for key in sorted(journals)]
     return whole
 
 

@@ -31,6 +31,7 @@ from skylane.server.host import reuseport_ebpf
 from skylane.server.host.addresses import all_shown
 from skylane.server.host.budget import CpuBudget, MemoryBudget, cpu_budget, memory_budget, number_of_workers
 from skylane.server.process.supervisor import held_port
+from skylane.server.recording import journal_directory
 from skylane.server.repository import selection
 from skylane.server.repository.scanner import ModelOnDisk, scan
 from skylane.server.repository.verified_loading import load_version
@@ -109,6 +110,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=default("port"), help="gRPC port")
     parser.add_argument(
         "--http-port", type=int, metavar="PORT", default=os.environ.get("SKYLANE_HTTP_PORT"), help="HTTP port"
+    )
+    parser.add_argument(
+        "--journal",
+        type=Path,
+        metavar="DIR",
+        default=os.environ.get("SKYLANE_JOURNAL"),
+        help="directory of the journal of predictions",
     )
     parser.add_argument("--transport", choices=get_args(Transport), default=default("transport"))
     parser.add_argument(
@@ -190,6 +198,22 @@ def sharing(workers: int, in_turn: bool) -> list[Finding]:
     return [Finding("ok", text, "grant CAP_BPF to share them in turn, or open more connections")]
 
 
+def journal(directory: Path | None, problem: str, models: Sequence[str]) -> Finding:
+    """Where predictions are recorded. `problem`: why they cannot be. `models`: those whose model.toml says so."""
+    named = listed(models)
+    if directory is None and models:
+        text = f"[monitor] journal is set for {named}, but nothing is recorded"
+        return Finding("warn", text, "serve with --journal DIR")
+    if directory is None:
+        return Finding("ok", "predictions are not recorded: --journal is not set")
+    if problem:
+        return Finding("fail", problem)
+    if not models:
+        advice = "set `journal = true` under [monitor] in a model.toml"
+        return Finding("warn", f"{directory}: no model is recorded", advice)
+    return Finding("ok", f"{directory}: predictions of {named} are recorded")
+
+
 def summary(sections: Sequence[Section]) -> str:
     """The report in one line."""
     levels = [finding.level for section in sections for finding in section.findings]
@@ -240,8 +264,16 @@ def _examine(settings: Settings, connections: int) -> Iterator[Section]:
     ports = [_port(settings.host, settings.port, "port")]
     if settings.http_port is not None:
         ports.append(_port(internet(settings.host), settings.http_port, "http-port"))
+    yield Section("journal", [_journal(settings)])
     shared = sharing(settings.workers, reuseport_ebpf.possible())
     yield Section("connections", [open_files(_files_limit(), connections), *ports, *shared])
+
+
+def _journal(settings: Settings) -> Finding:
+    directory = settings.journal
+    problem = journal_directory.problem_of(directory, settings.models, make=False) if directory else ""
+    policies = cpu_demand.policies_on_disk(settings.models)
+    return journal(directory, problem, sorted(name for name, policy in policies.items() if policy.monitor.journal))
 
 
 def _software(transport_name: str) -> list[Finding]:

@@ -32,6 +32,7 @@ from skylane.server.host.ports import cannot_bind
 from skylane.server.observability.worker_snapshots import fold
 from skylane.server.process.heartbeat import EVERY_S
 from skylane.server.process.worker_process import Worker
+from skylane.server.recording import journal_directory
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,8 @@ async def supervise(settings: Settings, argv: Sequence[str]) -> None:
     """
     asked_to_stop = signals.asked_to_stop()
     with contextlib.suppress(StoppedEarly):
+        if settings.journal is not None:
+            journal_directory.check(settings.journal, settings.models)
         await signals.until_stopped(asked_to_stop, check_repository(settings.models))
         await _supervise(settings, argv, asked_to_stop)
 

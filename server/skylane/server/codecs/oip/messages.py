@@ -10,6 +10,7 @@ INFER_STREAM: Final = f"/{SERVICE}/ModelStreamInfer"
 
 ModelInferRequest: Final = message("inference.ModelInferRequest")
 ModelInferResponse: Final = message("inference.ModelInferResponse")
+InferParameter: Final = message("inference.InferParameter")
 InferTensorContents: Final = message("inference.InferTensorContents")
 ModelStreamInferResponse: Final = message("inference.ModelStreamInferResponse")
 

@@ -5,7 +5,7 @@ They are put together from pieces made once, as those of skylane.v1.
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import repeat
 
 import numpy as np
@@ -13,12 +13,15 @@ import numpy as np
 from skylane.dtypes import NUMPY
 from skylane.manifest import OutputSpec
 from skylane.server.codecs import protobuf_wire
-from skylane.server.codecs.oip.messages import CONTENTS_OF, InferTensorContents, ModelInferResponse
+from skylane.server.codecs.oip.messages import CONTENTS_OF, InferParameter, InferTensorContents, ModelInferResponse
 from skylane.server.codecs.payload_tasks import ReplyForm
 from skylane.server.codecs.repeated_outputs import Levels, ListedOutput
 from skylane.server.codecs.tensor_bytes import DATATYPE_OF, write_raw
 from skylane.server.core import input_binding
 from skylane.server.core.types import Array, Interface
+
+PREDICTION_ID = b"prediction_id"
+"""The parameter of a reply that names it in the journal."""
 
 KEPT_MAX = 256
 """Frames kept for each output, one for every shape in use; beyond it all are made anew."""
@@ -27,6 +30,19 @@ KEPT_MAX = 256
 def id_field(request_id: bytes) -> bytes:
     """The field `id` alone, to append to a reply."""
     return protobuf_wire.field(ModelInferResponse.ID_FIELD_NUMBER, request_id)
+
+
+@cache
+def _id_head(size: int) -> bytes:
+    """The parameter `prediction_id` up to its value: an entry of a map, whose value is a message with a string."""
+    entry = ModelInferResponse.ParametersEntry
+    string = InferParameter.DESCRIPTOR.fields_by_name["string_param"].number
+    levels = [
+        (ModelInferResponse.PARAMETERS_FIELD_NUMBER, protobuf_wire.field(entry.KEY_FIELD_NUMBER, PREDICTION_ID)),
+        (entry.VALUE_FIELD_NUMBER, b""),
+        (string, b""),
+    ]
+    return protobuf_wire.nested(levels, size)
 
 
 @lru_cache(maxsize=256)
@@ -40,6 +56,10 @@ class _Form:
 
     cached = b""
     """The protocol has no field for it."""
+
+    def id_head(self, size: int) -> bytes | None:
+        """See ReplyForm."""
+        return _id_head(size)
 
     def __init__(self, interface: Interface, wanted: Sequence[str]) -> None:
         self.outputs: Hashable = (type(self).__name__, tuple(wanted))

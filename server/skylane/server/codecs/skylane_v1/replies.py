@@ -6,7 +6,7 @@ rows), by the generated code, and a batch's replies are put together from those 
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import repeat
 from typing import Final
 
@@ -31,6 +31,11 @@ def request_id_field(request_id: bytes) -> bytes:
     return protobuf_wire.field(PredictResponse.REQUEST_ID_FIELD_NUMBER, request_id)
 
 
+@cache
+def _id_head(size: int) -> bytes:
+    return protobuf_wire.field_head(PredictResponse.PREDICTION_ID_FIELD_NUMBER, size)
+
+
 class ReplyForm:
     """How one model's replies with these outputs look."""
 
@@ -41,6 +46,10 @@ class ReplyForm:
         places = input_binding.output_places(interface, wanted)
         self._fields = [(place, _field_of(interface.outputs[place])) for place in places]
         self._head = PredictResponse(model=interface.model, version=interface.version).SerializeToString()
+
+    def id_head(self, size: int) -> bytes | None:
+        """See ReplyForm."""
+        return _id_head(size)
 
     def encode(self, outputs: Sequence[Array], calls: int, rows_each: int) -> list[bytes]:
         """Replies for `calls` calls of `rows_each` rows, from all of the model's outputs for their rows."""

@@ -79,6 +79,10 @@ class _Form:
     cached = b""
     """The protocol has no field for it."""
 
+    def id_head(self, size: int) -> bytes | None:  # noqa: ARG002
+        """See ReplyForm. The protocol has no field for it."""
+        return None
+
     def __init__(self, interface: Interface, wanted: Sequence[str]) -> None:
         self.outputs: Hashable = ("tensorflow", tuple(wanted))
         places = input_binding.output_places(interface, wanted)

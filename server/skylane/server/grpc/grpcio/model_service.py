@@ -11,6 +11,7 @@ from skylane import manifest as manifests
 from skylane.dtypes import TO_PROTO
 from skylane.server.admin.readiness import Readiness
 from skylane.server.codecs.oip import messages as oip
+from skylane.server.codecs.skylane_v1.outcomes import OUTCOME_SERVICE
 from skylane.server.codecs.skylane_v1.requests import PREDICTION_SERVICE
 from skylane.server.codecs.tfs import messages as tfs
 from skylane.server.core.errors import BadRequest, ServingError
@@ -23,12 +24,13 @@ from skylane.server.grpc.http2.direct_methods import DirectMethods
 from skylane.server.grpc.http2.health import CHECK, Health
 from skylane.server.repository.repository import ModelStatus, State
 from skylane.v1 import models_pb2 as pb
-from skylane.v1 import models_pb2_grpc, prediction_pb2
+from skylane.v1 import models_pb2_grpc, outcomes_pb2, prediction_pb2
 
 MODEL_SERVICE: Final[str] = pb.DESCRIPTOR.services_by_name["ModelService"].full_name
 SERVICES: Final = (
     PREDICTION_SERVICE,
     MODEL_SERVICE,
+    OUTCOME_SERVICE,
     oip.SERVICE,
     tfs.PREDICTION_SERVICE,
     tfs.MODEL_SERVICE,
@@ -64,7 +66,9 @@ class ModelService:
         """Register the three services."""
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         models_pb2_grpc.add_ModelServiceServicer_to_server(self._models, server)  # type: ignore[no-untyped-call]
-        add_reflection(server, SERVICES, (prediction_pb2.DESCRIPTOR, pb.DESCRIPTOR, health_pb2.DESCRIPTOR))
+        add_reflection(
+            server, SERVICES, (prediction_pb2.DESCRIPTOR, pb.DESCRIPTOR, outcomes_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR)
+        )
 
     async def update(self, status: Mapping[str, ModelStatus], routes: Routes) -> None:
         """Show this state of affairs, and how ready it makes the server."""

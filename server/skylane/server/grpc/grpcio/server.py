@@ -6,11 +6,13 @@ Calls that the event loop hands over in one turn go to the engine as one list.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 import grpc
 
+from skylane.server.core import request_ids
 from skylane.server.core.errors import ServingError, ShuttingDown
 from skylane.server.core.types import NO_DEADLINE, Call
 from skylane.server.grpc.base.method_table import BatchedMethod, BatchedMethods, StreamMethod
@@ -90,17 +92,19 @@ class HotServices:
 
     async def _answer(self, method_handler: BatchedMethod, payload: bytes, context: Context) -> bytes:
         self._count(context)
-        reply: asyncio.Future[bytes | ServingError] = self._loop.create_future()
+        reply: asyncio.Future[_Result] = self._loop.create_future()
         grant, trace = self._auth.grant(context), self._trace(context)
-        call = Call(
-            reply, self, self._deadline(context), b"", grant, trace, request_id_of(context.invocation_metadata())
-        )
+        request_id = request_id_of(context.invocation_metadata())
+        call = Call(reply, self, self._deadline(context), b"", grant, trace, request_id)
         self._arrive(method_handler, call, payload)
         try:
             result = await reply
         except asyncio.CancelledError:
             call.cancelled = True
             raise
+        if isinstance(result, _Named):
+            context.set_trailing_metadata(((request_ids.PREDICTION_FIELD, result.prediction_id),))
+            return result.reply
         if not isinstance(result, bytes):
             await refuse(context, result, call.request_id)
         return result
@@ -149,13 +153,17 @@ class HotServices:
 
     # --- Replies out: see skylane.server.core.types.Sink --------------------------------------------------------------
 
-    def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
-        self._deliver(calls, replies)
+    def answer(self, calls: Sequence[Call], replies: Sequence[bytes], ids: Sequence[bytes] = ()) -> None:
+        if ids:
+            named = [_Named(reply, each.decode()) for reply, each in zip(replies, ids, strict=True)]
+            self._deliver(calls, named)
+        else:
+            self._deliver(calls, replies)
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
         self._deliver(calls, [error] * len(calls))
 
-    def _deliver(self, calls: Sequence[Call], results: Sequence[bytes | ServingError]) -> None:
+    def _deliver(self, calls: Sequence[Call], results: Sequence["_Result"]) -> None:
         """Hand over on the loop's thread, once for the whole batch."""
         try:
             here = asyncio.get_running_loop() is self._loop
@@ -177,10 +185,21 @@ class _ByPath(grpc.GenericRpcHandler):
         return self._handlers.get(handler_call_details.method)
 
 
-def _hand_over(calls: Sequence[Call], results: Sequence[bytes | ServingError]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A reply whose prediction id travels in the trailing metadata."""
+
+    reply: bytes
+    prediction_id: str
+
+
+_Result = bytes | ServingError | _Named
+
+
+def _hand_over(calls: Sequence[Call], results: Sequence[_Result]) -> None:
     for call, result in zip(calls, results, strict=True):
         call.done = True
-        if isinstance(call.handle, Stream):
-            call.handle.closed(call, result)
+        if isinstance(call.handle, Stream):  # no protocol that has streams lets ids travel beside its messages
+            call.handle.closed(call, result.reply if isinstance(result, _Named) else result)
         elif not call.handle.done():
             call.handle.set_result(result)

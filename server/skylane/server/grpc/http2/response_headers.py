@@ -43,6 +43,11 @@ def request_id(value: str) -> bytes:
     return field(request_ids.FIELD, value.encode())
 
 
+def prediction_id(text: bytes) -> bytes:
+    """The name of an answer in the journal, where its message has no field for it."""
+    return field(request_ids.PREDICTION_FIELD, text)
+
+
 def not_grpc(http_status: int, text: str) -> bytes:
     """The headers of the response to a request that is HTTP/2 but not gRPC."""
     plain = field("content-type", b"text/plain; charset=utf-8")

@@ -66,20 +66,20 @@ class SendBuffer:
         sends would cost us more than it costs the stranger."""
         self._is_held = False
 
-    def reply(self, stream_id: int, message: bytes) -> None:
-        """The whole answer of a unary call that went well."""
+    def reply(self, stream_id: int, message: bytes, closing: bytes = response_headers.OK) -> None:
+        """The whole answer of a unary call that went well. `closing`: its trailers."""
         size = len(message) + PREFIX_BYTES
         if size > self._at_once_max or size > self._window or (self._is_held and size > self._frame_max):
             self.open(stream_id)
             self._flow(stream_id).is_reply = True
             self.send(stream_id, message)
-            self.close(stream_id, response_headers.OK)
+            self.close(stream_id, closing)
             return
         self._window -= size
         if self._flows:
             self._flows.pop(stream_id, None)
         if size > self._frame_max:
-            self._reply_in_frames(stream_id, b"\x00" + frames.pack_u32(len(message)) + message)
+            self._reply_in_frames(stream_id, b"\x00" + frames.pack_u32(len(message)) + message, closing)
             return
         self.frames.append(
             _pack_opening(
@@ -88,19 +88,18 @@ class SendBuffer:
                 0, len(message),
             )
             + message
-            + _pack_closing(_CLOSING_HEAD, stream_id, response_headers.OK)
+            + (_pack_closing(_CLOSING_HEAD, stream_id, closing) if closing is response_headers.OK
+               else frames.frame(Kind.HEADERS, frames.END_HEADERS | frames.END_STREAM, stream_id, closing))
         )  # fmt: skip
 
-    def _reply_in_frames(self, stream_id: int, content: bytes) -> None:
+    def _reply_in_frames(self, stream_id: int, content: bytes, closing: bytes) -> None:
         """An answer that fits the windows, but no single frame."""
         stream, size = frames.pack_u32(stream_id), self._frame_max
         starts = range(0, len(content), size)
         parts = (frames.frame(Kind.DATA, 0, stream_id, content[start : start + size]) for start in starts)
-        opening, closing = (
-            _OPENING_HEAD + stream + response_headers.OPENING,
-            _CLOSING_HEAD + stream + response_headers.OK,
-        )
-        self.frames.append(b"".join((opening, *parts, closing)))
+        opening = _OPENING_HEAD + stream + response_headers.OPENING
+        last = frames.frame(Kind.HEADERS, frames.END_HEADERS | frames.END_STREAM, stream_id, closing)
+        self.frames.append(b"".join((opening, *parts, last)))
 
     # --- Replies in pieces ------------------------------------------------------------------------------------------
 

@@ -181,10 +181,10 @@ class Streams:
 
     # --- Responses to calls -------------------------------------------------------------------------------------------
 
-    def answer(self, stream_id: int, message: bytes) -> None:
-        """Send the reply to a running call; nothing if its client has gone."""
+    def answer(self, stream_id: int, message: bytes, closing: bytes = response_headers.OK) -> None:
+        """Send the reply to a running call, with these trailers; nothing if its client has gone."""
         if self.running.pop(stream_id, None) is not None:
-            self._send_buffer.reply(stream_id, message)
+            self._send_buffer.reply(stream_id, message, closing)
 
     def refuse_call(self, stream_id: int, block: bytes) -> None:
         """End a running call with these trailers and no reply; nothing if its client has gone."""

@@ -24,10 +24,10 @@ class ReplySink:
         overloaded, self._overloaded = self._overloaded, False
         return overloaded
 
-    def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
+    def answer(self, calls: Sequence[Call], replies: Sequence[bytes], ids: Sequence[bytes] = ()) -> None:
         for call in calls:
             call.done = True
-        self._do(partial(self._answer, calls, replies))
+        self._do(partial(self._answer_named, calls, replies, ids) if ids else partial(self._answer, calls, replies))
 
     def _answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
         touched = self._touched
@@ -35,6 +35,15 @@ class ReplySink:
             connection, stream_id = call.handle
             connection.streams.answer(stream_id, reply)
             touched.add(connection)
+
+    def _answer_named(self, calls: Sequence[Call], replies: Sequence[bytes], ids: Sequence[bytes]) -> None:
+        """Each reply with its prediction id in the trailers."""
+        for call, reply, prediction_id in zip(calls, replies, ids, strict=True):
+            connection, stream_id = call.handle
+            connection.streams.answer(
+                stream_id, reply, response_headers.OK + response_headers.prediction_id(prediction_id)
+            )
+            self._touched.add(connection)
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
         for call in calls:

@@ -181,8 +181,8 @@ class TracedSink:
     def __init__(self, sink: Sink, tracer: Tracer) -> None:
         self._sink, self._tracer = sink, tracer
 
-    def answer(self, calls: Sequence[Call], replies: Sequence[bytes]) -> None:
-        self._sink.answer(calls, replies)
+    def answer(self, calls: Sequence[Call], replies: Sequence[bytes], ids: Sequence[bytes] = ()) -> None:
+        self._sink.answer(calls, replies, ids)
         self._tracer.answered(calls)
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:
