@@ -55,3 +55,22 @@ def test_the_step_is_named_once_with_what_to_do(pipeline: Any, step: str, why: s
 def test_a_model_that_nobody_knows_is_named_without_more(linear: Any) -> None:
     with pytest.raises(Unconvertible, match=r"^skl2onnx knows no class BernoulliRBM\. What helps: replace the step"):
         convert_pipeline(BernoulliRBM(2, n_iter=1).fit(linear.rows), linear.rows)
+
+
+@pytest.mark.parametrize(
+    ("package", "advice"),
+    [
+        pytest.param("catboost.core", "skylane import model.onnx", id="CatBoost exports models itself"),
+        pytest.param("category_encoders.woe", "TargetEncoder of scikit-learn", id="category_encoders"),
+        pytest.param("feature_engine.encoding.one_hot", "OneHotEncoder", id="feature_engine"),
+    ],
+)
+@pytest.mark.parametrize("alone", [pytest.param(True, id="alone"), pytest.param(False, id="as a step")])
+def test_estimators_of_libraries_without_graphs_are_told_what_replaces_them(
+    package: str, advice: str, alone: bool, linear: Any
+) -> None:
+    family = type("Foreign", (Own,), {"__module__": package})
+    estimator = family() if alone else make_pipeline(family(), LogisticRegression())
+    with pytest.raises(Unconvertible, match="skl2onnx knows no class Foreign") as refused:
+        convert_pipeline(estimator.fit(linear.rows, linear.target), linear.rows)
+    assert advice in str(refused.value)

@@ -76,6 +76,12 @@ def test_the_same_copy_twice_under_a_number_is_one(copy: Copy, capsys: pytest.Ca
     [
         pytest.param(["m/9", "x"], "there is no version 9, only 1, 2", id="a version that is not there"),
         pytest.param(["n", "x"], "no published version", id="a model that is not there"),
+        pytest.param(
+            ["m/1", "x/5"],
+            "'x/5': expected the name of a model, received a name and a version: skylane models copy m/1 x --version 5",
+            id="a version of the target",
+        ),
+        pytest.param(["m/1", "x/new"], "skylane models copy m/1 x --version N", id="a target that is no number"),
         pytest.param(["m/one", "x"], "'m/one': expected a model's name, or name/version", id="no number"),
         pytest.param(["m/1", "a b"], "'a b' is not a valid model name", id="a name that cannot be"),
         pytest.param(["m/1", "m", "--version", "2"], "m version 2 already exists with different content", id="taken"),

@@ -6,7 +6,7 @@ from skylane.policy import Policy
 from skylane.server.core.errors import ModelNotFound
 from skylane.server.core.types import Array, Interface, Route
 from skylane.server.engine.cost import CostModel
-from skylane.server.engine.routes import ModelRoutes, Routes
+from skylane.server.engine.routes import UNKNOWN_MAX, ModelRoutes, Routes
 from skylane.server.engine.served_version import LoadedModel, ServedVersion
 
 
@@ -109,3 +109,33 @@ def test_who_does_not(routes: Routes, route: Route, message: str) -> None:
     with pytest.raises(ModelNotFound) as raised:
         routes.served_version(route)
     assert str(raised.value) == message
+
+
+def test_similar_names_are_looked_for_once_for_each_unknown_model_and_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared: list[str] = []
+
+    def counted(name: str, candidates: object) -> str:
+        compared.append(name)
+        return f"like {name}? "
+
+    monkeypatch.setattr("skylane.server.engine.routes.suggestion", counted)
+    routes = Routes({"wine": ModelRoutes({1: served_version("wine", 1)}, 1)})
+    texts = set()
+    for _ in range(100):
+        with pytest.raises(ModelNotFound) as caught:
+            routes.served_version(Route("wines"))
+        texts.add(str(caught.value))
+    assert compared == ["wines"]
+    assert texts == {"there is no model 'wines': like wines? this server has wine"}
+    for number in range(3 * UNKNOWN_MAX):
+        with pytest.raises(ModelNotFound, match="this server has wine"):
+            routes.served_version(Route(f"model {number}"))
+    assert len(compared) == UNKNOWN_MAX
+
+
+def test_what_is_unknown_is_looked_up_anew_in_other_routes() -> None:
+    with pytest.raises(ModelNotFound):
+        Routes().served_version(Route("wine"))
+    assert ROUTES.served_version(Route("wine")).model.interface.model == "wine"

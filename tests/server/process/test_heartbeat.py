@@ -2,7 +2,7 @@
 
 import pytest
 
-from skylane.server.process.heartbeat import MISSED_MAX, STARTING_MAX, Heartbeat
+from skylane.server.process.heartbeat import LATE, MISSED_MAX, STARTING_MAX, Heartbeat
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,17 @@ def test_whether_a_worker_hangs(history: list[int], hangs: bool) -> None:
         ticks += [heart.tick() for _ in range(silence)]
     assert ticks[-1] is hangs
     assert not any(ticks[:-1])
+
+
+def test_a_worker_that_is_late_is_told_of_once_until_it_beats_again() -> None:
+    heart, late = Heartbeat(), list[int]()
+    for _ in range(2 * MISSED_MAX):
+        heart.tick()
+        assert not heart.is_late, "it still imports its modules"
+    heart.beat()
+    for tick in range(1, MISSED_MAX + 1):
+        heart.tick()
+        late += [tick] * heart.is_late
+    heart.beat()
+    heart.tick()
+    assert (late, heart.is_late) == ([LATE + 1], False)

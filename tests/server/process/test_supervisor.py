@@ -238,6 +238,8 @@ sys.stdin.read()
     (killed,) = (line for line in told.lines if "is killed" in line)
     assert killed.startswith("worker 1 (pid ")
     assert ") is stopped or hangs: it has sent no heartbeat for " in killed
+    (late,) = (line for line in told.lines if "after 0.25 s without one it is replaced" in line)
+    assert told.lines.index(late) < told.lines.index(killed)
     (ended,) = (line for line in told.lines if "ended after" in line)
     assert ", SIGKILL) ended after " in ended
 

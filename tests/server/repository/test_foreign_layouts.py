@@ -32,5 +32,37 @@ def test_a_graph_in_no_versions_directory_is_reported_with_the_command_that_impo
     (tmp_path / "flat").mkdir()
     (tmp_path / "flat/model.onnx").touch()
     assert scan(tmp_path).misplaced == {
-        "flat": "it has a plain ONNX file: make a version of it with `skylane import model.onnx --name …`"
+        "flat": "it has a plain ONNX file: make a version of it with "
+        f"`skylane import {tmp_path}/flat/model.onnx --name flat --models {tmp_path}`"
     }
+
+
+def test_an_onnx_file_beside_the_models_is_reported_with_the_command_that_imports_it(tmp_path: Path) -> None:
+    (tmp_path / "red wine.onnx").touch()
+    command = f"skylane import '{tmp_path}/red wine.onnx' --name red_wine --models {tmp_path}"
+    assert scan(tmp_path).misplaced == {"red wine.onnx": f"`{command}` makes a version of a plain ONNX file"}
+
+
+@pytest.mark.parametrize(
+    ("more", "command"),
+    [
+        pytest.param(
+            [], "skylane import {0}/models/wine/1/model.onnx --name wine --models {0}/models", id="a plain ONNX file"
+        ),
+        pytest.param(
+            ["config.pbtxt"], "skylane import {0}/models --models {0}/models-imported", id="a repository of Triton"
+        ),
+    ],
+)
+def test_the_log_has_the_whole_command_and_clients_read_no_path(
+    more: list[str], command: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    version = tmp_path / "models/wine/1"
+    version.mkdir(parents=True)
+    (version / "model.onnx").touch()
+    for name in more:
+        (version.parent / name).touch()
+    with pytest.raises(BrokenVersion) as refused:
+        load_version(version, "wine", 1, Policy())
+    assert str(tmp_path) not in str(refused.value)
+    assert caplog.messages == [f"wine/1: `{command.format(tmp_path)}` makes a version of it"]

@@ -673,9 +673,10 @@ def test_a_load_that_has_not_ended_after_its_time_is_refused_and_an_older_versio
     bench.hanging.add("a/2")
     bench.refresh()
     bench.now = 119.0
-    assert bench.refresh() == []
-    bench.now = 120.0
     assert bench.refresh() == [("a", 1)]
+    assert bench.states("a") == {2: State.LOADING, 1: State.READY}
+    bench.now = 120.0
+    assert bench.refresh() == []
     assert bench.states("a") == {2: State.FAILED, 1: State.READY}
     assert bench.reason("a", 2) == "its load has not ended after 120 s"
     assert bench.repository.refreshed
@@ -685,6 +686,30 @@ def test_a_load_that_has_not_ended_after_its_time_is_refused_and_an_older_versio
     assert bench.repository.is_stale(1000.0), "a disk that answers again changes no file"
     bench.refresh()
     assert bench.answers("a") == 2
+
+
+def test_while_the_newest_version_takes_long_to_load_and_none_serves_an_older_one_is_loaded(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    for version in (1, 2, 3):
+        bench.publish("a", version)
+    bench.hanging.add("a/3")
+    bench.refresh()
+    bench.now = 14.0
+    assert bench.refresh() == []
+    bench.repository.is_stale(0.0)
+    assert not bench.repository.is_stale(SETTLE_S)
+    bench.now = 15.0
+    assert bench.repository.is_stale(SETTLE_S)
+    assert bench.refresh() == [("a", 2)]
+    assert bench.answers("a") == 2
+    assert bench.states("a") == {3: State.LOADING, 2: State.READY}
+    expected = "a/3: its load has not ended after 15 s: until it has, other versions may serve"
+    assert said(caplog).count(expected) == 1
+    assert not bench.repository.is_stale(SETTLE_S), "it is reported once"
+    bench.let_end("a/3")
+    bench.refresh()
+    assert bench.states("a") == {3: State.READY, 2: State.RETIRING}
 
 
 def test_while_a_new_version_takes_long_to_load_those_before_serve_on(bench: Bench) -> None:
@@ -985,9 +1010,9 @@ def test_what_callers_hear_of_a_fault_has_no_path_of_the_server(bench: Bench) ->
 @pytest.mark.parametrize(
     ("path", "told"),
     [
-        pytest.param("plain.onnx", "'plain.onnx' is ignored: `skylane import plain.onnx --name …`", id="a bare file"),
+        pytest.param("plain.onnx", "'plain.onnx' is ignored: `skylane import /", id="a bare file"),
         pytest.param("b/model.onnx", "'b' is ignored: it has a plain ONNX file: make", id="a model without a version"),
-        pytest.param("b/config.pbtxt", "`skylane import triton-repository/`", id="a model of Triton"),
+        pytest.param("b/config.pbtxt", "-imported`", id="a model of Triton"),
         pytest.param("b/saved_model.pb", "TensorFlow SavedModel", id="a SavedModel"),
     ],
 )

@@ -49,6 +49,13 @@ def copy(repository: Path, source: str, name: str, version: int | None = None) -
 
     `source` is a model's name, for its newest version, or name/version. Raises ConversionError.
     """
+    target, slash, wanted = name.partition("/")
+    if slash:
+        as_version = f" --version {wanted}" if re.fullmatch(r"[1-9][0-9]*", wanted) else ""
+        raise BadArgument(
+            f"{name!r}: expected the name of a model, received a name and a version: "
+            f"skylane models copy {source} {target}{as_version or ' --version N'}"
+        )
     versions(repository, name)  # an invalid name fails before the work, not after it
     original, graph = _read(repository, source)
     origin = Origin(model=original.model, version=original.version, identity=original.identity)

@@ -9,7 +9,9 @@ import pandas as pd
 
 from skylane.convert.errors import Refused, Unconvertible
 from skylane.convert.export.candidates import RECIPES, Built, NotApplicable, Recipe, Source
+from skylane.convert.export.export import unknown_class
 from skylane.convert.export.onnx_graph import serialized
+from skylane.convert.export.other_libraries import library_advice
 from skylane.convert.export.session import Session
 from skylane.convert.export.size_limits import available_bytes, check_size
 from skylane.convert.inspection.schema import Array, Layout, NumberType, infer
@@ -77,6 +79,8 @@ def convert(
 ) -> Conversion:
     """Build, verify and time every candidate, and choose. Raises ConversionError."""
     task = task_of(estimator)
+    if advice := library_advice(estimator):  # before its rows are found to have another form than it says
+        raise Unconvertible(unknown_class(type(estimator).__name__, advice))
     check_size(estimator, available_bytes())
     target = None if task == "transformer" else truth_of(target, task)  # what is transformed has none
     layout, frame = infer(estimator, rows)

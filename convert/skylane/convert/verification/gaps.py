@@ -17,7 +17,7 @@ from skylane.convert.inspection.schema import Column, Layout
 from skylane.convert.inspection.structure import Task
 from skylane.convert.verification.answers import Answers, by_estimator
 from skylane.convert.verification.parity import difference, flips
-from skylane.convert.verification.probes import BASE_ROWS, filled, whole_rows, with_gaps
+from skylane.convert.verification.probes import BASE_ROWS, filled, stacked, whole_rows, with_gaps
 
 STAND_INS: Final = ("", "nan", "None", "<NA>", "gap")
 """Texts that may mean a gap to a graph; the first with the pipeline's answers is taken.
@@ -172,7 +172,7 @@ def _infinities(
     for column in layout.columns:
         if column.kind == "string" or np.isinf(frame[[column.name]].to_numpy(np.float64, na_value=np.nan)).any():
             continue  # if the sample has infinities, the gate will measure how well they are answered
-        rows = pd.concat([filled(sign * np.inf)(base, [column]) for sign in (1, -1)], ignore_index=True)
+        rows = stacked([filled(sign * np.inf)(base, [column]) for sign in (1, -1)])
         expected = _asked(estimator, layout, rows, task)
         if expected is None:
             refused.add(column.name)

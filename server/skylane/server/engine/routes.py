@@ -7,7 +7,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from skylane.server.core.errors import ModelNotFound, StillLoading
-from skylane.server.core.text import listed, quoted, suggestion
+from skylane.server.core.text import NAME_LENGTH_MAX, listed, quoted, suggestion
 from skylane.server.core.types import Route
 from skylane.server.engine.served_version import ServedVersion
 
@@ -25,6 +25,11 @@ class ModelRoutes:
     """Version → why it is not served."""
 
 
+UNKNOWN_MAX = 256
+"""Unknown routes with short names whose errors are kept, and for which similar names are sought: that takes 20 µs and
+more, and whoever asks for what does not exist asks often."""
+
+
 @dataclass(frozen=True)
 class Routes:
     """All served models."""
@@ -36,9 +41,20 @@ class Routes:
     """Models that are in the repository and not loaded yet."""
     is_starting: bool = False
     """Whether the repository has not been read yet."""
+    _unknown: dict[Route, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def served_version(self, route: Route) -> ServedVersion:
         """The version for this route. Raises ModelNotFound, which names what exists, or StillLoading."""
+        if (known := self._unknown.get(route)) is not None:
+            raise ModelNotFound(known)
+        try:
+            return self._find(route)
+        except ModelNotFound as error:
+            if len(self._unknown) < UNKNOWN_MAX and len(route.model + (route.label or "")) <= NAME_LENGTH_MAX:
+                self._unknown[route] = str(error)
+            raise
+
+    def _find(self, route: Route) -> ServedVersion:
         model = self.models.get(route.model)
         if model is None and self.is_starting:
             raise StillLoading("the server is starting: it has not read its repository yet")
@@ -47,7 +63,8 @@ class Routes:
         if model is None and route.model in self.refused:
             raise ModelNotFound(f"no version of model {quoted(route.model)} serves: {self.refused[route.model]}")
         if model is None:
-            available = f"{suggestion(route.model, self.models)}this server has {listed(self.models)}"
+            similar = suggestion(route.model, self.models) if len(self._unknown) < UNKNOWN_MAX else ""
+            available = f"{similar}this server has {listed(self.models)}"
             raise ModelNotFound(
                 f"there is no model {quoted(route.model)}: {available if self.models else 'no model is ready yet'}"
             )

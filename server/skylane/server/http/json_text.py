@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from skylane.server.core.errors import BadRequest
+from skylane.server.http.json_errors import reworded
 
 T = TypeVar("T")
 
@@ -77,7 +78,7 @@ def _decode_again(body: bytes, decoder: "msgspec.json.Decoder[T]", what: str, er
     """What was refused, if tokens of Python's are why. Raises BadRequest."""
     if b"NaN" in body or b"Infinity" in body:
         return _decoded_with_tokens(body, decoder, what)
-    why = next((words for mark, words in _FOREIGN.items() if body.startswith(mark)), str(error))
+    why = next((words for mark, words in _FOREIGN.items() if body.startswith(mark)), reworded(str(error)))
     if len(body) > LARGE_BYTES:
         why = re.sub(r" \(byte \d+\)", "", why)  # it counts from the beginning of a part
     raise BadRequest(f"the body is not {what}: {why}") from error
@@ -97,7 +98,7 @@ def _decoded_with_tokens(body: bytes, decoder: "msgspec.json.Decoder[T]", what: 
         converted: T = msgspec.convert(values, decoder.type)
         return converted
     except (*_REFUSED, ValueError) as error:
-        raise BadRequest(f"the body is not {what}: {error}") from error
+        raise BadRequest(f"the body is not {what}: {reworded(str(error))}") from error
 
 
 @contextlib.contextmanager

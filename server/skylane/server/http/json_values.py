@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -13,8 +12,10 @@ import numpy as np
 from skylane.dtypes import NUMPY, DType
 from skylane.server.codecs.tensor_bytes import DIMENSIONS_MAX
 from skylane.server.core.errors import InputMismatch
+from skylane.server.core.exact_floats import exact_floats
 from skylane.server.core.text import quoted
 from skylane.server.core.types import Array
+from skylane.server.http.json_errors import reworded
 
 Record = Mapping[str, Any]
 
@@ -39,7 +40,8 @@ def read_tensor(name: str, dtype: DType, values: Any) -> Array:
         parts = [_converted(dtype, values[at : at + step], depth, at) for at in range(0, len(values), step)]
         return np.concatenate(parts)
     except msgspec.ValidationError as error:
-        raise InputMismatch(f"tensor {quoted(name)}: data: {error}") from error
+        separator = "" if str(error).startswith("[") else ": "
+        raise InputMismatch(f"tensor {quoted(name)}: data{separator}{error}") from error
     except OverflowError as error:
         raise InputMismatch(f"tensor {quoted(name)}: data: a value is outside the range of {dtype}") from error
     except ValueError as error:
@@ -53,8 +55,7 @@ def _converted(dtype: DType, values: list[Any], depth: int, start: int = 0) -> A
     except msgspec.ValidationError as error:
         if dtype == "string" and (decoded := _decoded(values, depth)) is not None:
             return np.array(decoded, object)
-        moved = re.sub(r"\$\[(\d+)\]", lambda place: f"$[{start + int(place[1])}]", str(error))
-        raise msgspec.ValidationError(moved) from error
+        raise msgspec.ValidationError(reworded(str(error), start)) from error
     with np.errstate(over="ignore"):  # a number too large for the type becomes infinite, as in the pipeline
         return np.array(checked, NUMPY[dtype])
 
@@ -95,6 +96,8 @@ def read_column(name: str, values: Sequence[Any]) -> Array:
     if not (kinds == {bool} or kinds <= {int, float}):
         raise InputMismatch(f"column {quoted(name)}: {_told(values, kinds)}")
     try:
+        if gaps and kinds == {int}:
+            exact_floats(quoted(name), np.array([value for value in values if value is not None], object))
         if gaps or float in kinds:
             return np.array([np.nan if value is None else value for value in values], np.float64)
         return np.array(values, np.bool_ if kinds == {bool} else np.int64)

@@ -8,9 +8,11 @@ from typing import Final
 
 EVERY_S: Final = 1.0
 """How often a worker beats, and how often its supervisor ticks."""
-MISSED_MAX: Final = 10
-"""Ticks without a beat after which a worker hangs. A worker that loads a large model or answers a large request holds
-its interpreter for a second or two at most."""
+MISSED_MAX: Final = 5
+"""Ticks without a beat after which a worker hangs. A worker that lets go of a large model or answers a large request
+holds its interpreter for a second at most."""
+LATE: Final = 2
+"""Ticks without a beat after which the log says so."""
 STARTING_MAX: Final = 120
 """Ticks that a worker gets for its first beat: it has to import everything before."""
 
@@ -27,6 +29,11 @@ class Heartbeat:
     def beat(self) -> None:
         """A heartbeat has arrived."""
         self.has_begun, self.missed = True, 0
+
+    @property
+    def is_late(self) -> bool:
+        """Whether, in this tick, a beat has been missing for so long that the log should say so."""
+        return self.has_begun and self.missed == LATE + 1
 
     def tick(self) -> bool:
         """A tick has passed. Returns whether the worker hangs."""

@@ -30,7 +30,7 @@ from skylane.server.host.addresses import BACKLOG, Bound, all_shown, bind
 from skylane.server.host.daemons import check_repository, try_in_daemon
 from skylane.server.host.ports import cannot_bind
 from skylane.server.observability.worker_snapshots import fold
-from skylane.server.process.heartbeat import EVERY_S
+from skylane.server.process.heartbeat import EVERY_S, LATE, MISSED_MAX
 from skylane.server.process.worker_process import Worker
 from skylane.server.recording import journal_directory
 
@@ -212,6 +212,11 @@ class Supervisor:
     async def _watch(self, number: int, worker: Worker) -> None:
         """End a worker that hangs: another takes its place."""
         while not worker.heart.tick():
+            if worker.heart.is_late:
+                log.warning(
+                    "worker %d (pid %d) has sent no heartbeat for %g s; after %g s without one it is replaced",
+                    number, worker.pid, LATE * self._tick_s, MISSED_MAX * self._tick_s,
+                )  # fmt: skip
             await asyncio.sleep(self._tick_s)
         log.error(
             "worker %d (pid %d) is stopped or hangs: it has sent no heartbeat for %d s and is killed",

@@ -29,6 +29,8 @@ class LoadLimits:
 
     slow_s: float = 5.0
     """A load that takes longer continues in the background."""
+    fallback_s: float = 15.0
+    """If a load takes longer and no version of the model serves, others that may serve are loaded as well."""
     load_s_max: float = 125.0
     """A load that takes longer is refused. Longer than the limit of `load_version`, which can stop ONNX Runtime."""
     background_max: int = 8
@@ -48,6 +50,8 @@ class BackgroundLoad:
         self.stamp, self.policy, self.started_at = stamp, policy, started_at
         self.model: LoadedModel | None = None
         self.error: Exception | None = None
+        self.needs_fallback = False
+        """Whether it has been reported as so slow that others are loaded meanwhile."""
         self.is_given_up = False
         """Whether it has been reported as refused for taking too long."""
         self._ended = threading.Event()
@@ -95,6 +99,10 @@ class BackgroundLoads:
             return True
         self._running.append(load)
         return False
+
+    def is_fallback_due(self, load: BackgroundLoad) -> bool:
+        """Whether it has taken longer than `fallback_s`, and has not been reported for it."""
+        return not load.needs_fallback and self.clock() - load.started_at >= self.limits.fallback_s
 
     def is_overdue(self, load: BackgroundLoad) -> bool:
         """Whether it has taken longer than `load_s_max`, and has not been reported as refused."""

@@ -1,5 +1,7 @@
 """Directories that another server or tool wrote, and the command that makes versions of them. Looks at names alone."""
 
+import re
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -29,12 +31,38 @@ def advice(version: Path) -> str:
     )
 
 
-def advice_for_model(names: frozenset[str]) -> str:
-    """The same of a model's directory without versions, that has entries of these names."""
+def command(version: Path) -> str:
+    """What imports such a version's directory, with real paths: for the operator, not for clients."""
+    model, repository = version.parent, version.parent.parent
+    if (model / TRITON_CONFIG).exists():
+        return _import_all(repository)
+    return _import_one(version / MODEL_FILE, model.name, repository)
+
+
+def _import_all(repository: Path) -> str:
+    """Into another repository: versions keep their numbers, which are taken in their own."""
+    target = repository.resolve().with_name(f"{repository.resolve().name}-imported")
+    return f"skylane import {shlex.quote(str(repository))} --models {shlex.quote(str(target))}"
+
+
+def _import_one(graph: Path, model: str, repository: Path) -> str:
+    quoted = shlex.quote(str(graph)), shlex.quote(model), shlex.quote(str(repository))
+    return "skylane import {} --name {} --models {}".format(*quoted)
+
+
+def advice_for_file(graph: Path) -> str:
+    """What to do with an ONNX file beside the models; for the operator."""
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", graph.stem)
+    return f"`{_import_one(graph, name, graph.parent)}` makes a version of a plain ONNX file"
+
+
+def advice_for_model(directory: Path, names: frozenset[str]) -> str:
+    """What is wrong with a model's directory without versions, that has entries of these names; for the operator."""
     if TRITON_CONFIG in names:
-        return "it is of NVIDIA Triton: make versions of it with `skylane import triton-repository/`"
+        return f"it is of NVIDIA Triton: make versions of it with `{_import_all(directory.parent)}`"
     if MODEL_FILE in names:
-        return f"it has a plain ONNX file: make a version of it with `skylane import {MODEL_FILE} --name …`"
+        importing = _import_one(directory / MODEL_FILE, directory.name, directory.parent)
+        return f"it has a plain ONNX file: make a version of it with `{importing}`"
     if names.intersection(SAVED_MODELS):
         return "it is a TensorFlow SavedModel: convert it with tf2onnx, and the result with `skylane import`"
     return ""

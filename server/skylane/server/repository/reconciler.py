@@ -79,7 +79,7 @@ class Reconciler:
         """Load the missing versions; stop serving the unwanted ones as soon as the others serve."""
         wanted, waits = set[int](), False
         while not state.lacks_policy:
-            wanted = selection.wanted(versions.keys() - state.refused.keys(), state.policy.versions)
+            wanted = selection.wanted(versions.keys() - self._unusable(state), state.policy.versions)
             current = state.served_versions.keys() - state.outdated
             waits = bool(wanted & state.loading.keys() - current)
             missing = sorted(wanted - current - state.loading.keys(), reverse=True)
@@ -96,6 +96,12 @@ class Reconciler:
             version: served_version for version, served_version in state.served_versions.items() if version in wanted
         }
         state.outdated &= state.served_versions.keys()
+
+    @staticmethod
+    def _unusable(state: ModelState) -> set[int]:
+        """Versions that are refused, and while none serves also those whose loads take too long to wait for."""
+        slow = () if state.served_versions else (v for v, load in state.loading.items() if load.needs_fallback)
+        return {*state.refused, *slow}
 
     def _start_load(self, name: str, version: int, state: ModelState, stamp: Stamp) -> None:
         """Start to load one version, and wait a limited time for it."""
@@ -123,6 +129,13 @@ class Reconciler:
                 why = f"its load has not ended after {self._loads.limits.load_s_max:g} s"
                 log.error("%s/%d refused: %s", name, version, why)
                 state.refused[version] = Refusal(load.stamp, why, self._clock())
+            elif self._loads.is_fallback_due(load):
+                load.needs_fallback = True
+                if not state.served_versions:
+                    log.warning(
+                        "%s/%d: its load has not ended after %g s: until it has, other versions may serve",
+                        name, version, self._loads.limits.fallback_s,
+                    )  # fmt: skip
 
     def _process_ended(self, name: str, version: int, state: ModelState, load: BackgroundLoad) -> None:
         """Serve a loaded version, or record why it cannot be served."""

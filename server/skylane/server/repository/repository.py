@@ -121,7 +121,8 @@ class Repository:
         time_stamps = self._scanner.time_stamps(paths)
         if time_stamps is None or self._schedule.is_due(paths, time_stamps, now) or self._needs_refresh:
             return True
-        return any(load.has_ended or self._loads.is_overdue(load) for load in self._under_way)
+        loads = self._loads
+        return any(load.has_ended or loads.is_fallback_due(load) or loads.is_overdue(load) for load in self._under_way)
 
     def refresh(self) -> None:
         """Apply changes on disk. Never raises for errors there: they are logged and reported in the status."""

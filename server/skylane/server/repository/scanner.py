@@ -114,7 +114,7 @@ def scan(root: Path, before_reading: Callable[[str], object] = len, skipped: Map
             continue
         if not is_directory:
             if name.endswith(".onnx"):
-                result.misplaced[name] = f"`skylane import {name} --name …` makes a version of a plain ONNX file"
+                result.misplaced[name] = foreign_layouts.advice_for_file(Path(entry.path))
         elif not MODEL_NAME.fullmatch(name):
             result.misplaced[name] = NOT_A_MODEL
         elif _points_outside(entry, root):
@@ -157,7 +157,7 @@ def _scan_model(root: Path, directory: os.DirEntry[str], result: RepositoryScan)
     if EMPTY_FILE not in names:
         result.emptied.add(model)
     if not misplaced and not is_being_written:
-        advice = foreign_layouts.advice_for_model(frozenset(names))
+        advice = foreign_layouts.advice_for_model(Path(root, model), frozenset(names))
         result.misplaced[model] = advice or f"it has no version, expected {model}/<number>/manifest.json"
 
 

@@ -1,5 +1,6 @@
 """Loads one version: verifies its files, creates its session, checks its golden rows and measures what runs cost."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from skylane.server.repository.cost_measurement import TIMED_SIZES, Run, measure
 from skylane.server.repository.golden_check import check_golden_outputs, golden_inputs
 from skylane.server.runtime.session import OnnxSession, TimeLimit, graph_of
 from skylane.version_files import VersionFiles
+
+log = logging.getLogger(__name__)
 
 LOAD_S_MAX = 120.0
 """Time limit of a load, unless the settings set another."""
@@ -66,6 +69,9 @@ def _verified_files(directory: Path) -> VersionFiles:
         return VersionFiles(directory, root=directory.parent.parent)
     except IncompleteVersion as error:
         if advice := foreign_layouts.advice(directory):
+            # Clients read the error, too, and must not learn where the server keeps its files.
+            importing = foreign_layouts.command(directory)
+            log.warning("%s/%s: `%s` makes a version of it", directory.parent.name, directory.name, importing)
             raise IncompleteVersion(advice) from error
         raise
 

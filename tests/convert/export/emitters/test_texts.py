@@ -70,6 +70,9 @@ def counted(vectorizer: Any, texts: list[str]) -> tuple[Any, Any]:
         pytest.param(CountVectorizer(token_pattern=ONE), id="words of one"),
         pytest.param(CountVectorizer(token_pattern=ONE, lowercase=False), id="case kept"),
         pytest.param(CountVectorizer(token_pattern=ONE, ngram_range=(1, 2)), id="pairs"),
+        pytest.param(CountVectorizer(token_pattern=r"\S+"), id="all between blanks"),
+        pytest.param(CountVectorizer(token_pattern=r"\S+", ngram_range=(1, 2)), id="pairs of all between blanks"),
+        pytest.param(CountVectorizer(token_pattern=r"\S+", lowercase=False), id="all between blanks, case kept"),
         pytest.param(TfidfVectorizer(), id="weighed"),
     ],
 )

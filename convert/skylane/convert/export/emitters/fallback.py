@@ -9,6 +9,7 @@ from skylane.convert.export.emitters.features import Features
 from skylane.convert.export.emitters.graph import ELEMENT, DType, Tensor
 from skylane.convert.export.emitters.registry import Method
 from skylane.convert.export.export import export_step, knows_class, unknown_class
+from skylane.convert.export.other_libraries import library_advice
 from skylane.convert.export.session import Session
 from skylane.convert.inspection.structure import has_trees
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 def by_skl2onnx(estimator: Any, method: Method, features: Features, emission: "Emission") -> Features:
     """What skl2onnx makes of the step. Raises Unconvertible, naming the step."""
     if not knows_class(type(estimator)):
-        raise Unconvertible(f"in the step {emission.at}: {unknown_class(type(estimator).__name__)}")
+        raise Unconvertible(
+            f"in the step {emission.at}: {unknown_class(type(estimator).__name__, library_advice(estimator))}"
+        )
     tensor = emission.exact(features)
     failures: list[Unconvertible] = []
     for dtype in _dtypes(estimator, tensor):

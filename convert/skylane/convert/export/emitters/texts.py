@@ -21,6 +21,9 @@ from skylane.convert.export.emitters.registry import emits
 LETTER: Final = r"[\p{L}\p{N}_]"
 """What Python's \\w is, in RE2."""
 
+ANY: Final = r"[^\s\v\p{Z}\x{1c}-\x{1f}\x{85}]+"
+"""What Python's \\S+ is, in RE2."""
+
 DOTTED: Final = "\u0130"
 """The one capital that Python lowers to two characters, "i" and a dot that is no letter: a word ends behind the "i"."""
 
@@ -31,7 +34,8 @@ PATTERNS: Final = {
     r"\b\w+\b": LETTER + "+",
     r"(?u)\w+": LETTER + "+",
     r"\w+": LETTER + "+",
-    r"\S+": r"[^\s\v\p{Z}\x{1c}-\x{1f}\x{85}]+",
+    r"(?u)\S+": ANY,
+    r"\S+": ANY,
 }
 """Patterns that are known to find the same words in Python and in RE2."""
 
@@ -41,6 +45,7 @@ CAPITALS_END: Final = 0x20000
 BEFORE_LOWERING: Final = {
     LETTER + "{2,}": "{letter}+{dotted}|{letter}{{2,}}",
     LETTER + "+": "{letter}*{dotted}|{letter}+",
+    ANY: ANY.replace("{", "{{").replace("}", "}}"),
 }
 """The pattern of lowered texts → that of texts as they are; see `_before_lowering`."""
 
@@ -103,7 +108,7 @@ def _counted(vectorizer: Any, features: Features, emission: Emission) -> Tensor:
         mark=1, mincharnum=1, pad_value="", tokenexp=_before_lowering(pattern) if split_first else pattern,
     )  # fmt: skip
     if split_first:
-        tokens = _lowered_tokens(tokens, words, emission)
+        tokens = _lowered_tokens(tokens, words, emission, dotted_words=pattern == ANY)
     lengths = range(vectorizer.ngram_range[0], vectorizer.ngram_range[1] + 1)
     by_length = {length: [term for term in vocabulary if term.count(" ") == length - 1] for length in lengths}
     pool, starts, places = list[str](), list[int](), list[int]()
@@ -123,13 +128,21 @@ def _lowered(words: Tensor, emission: Emission) -> Tensor:
     return _normalized(words, "LOWER", emission)
 
 
-def _lowered_tokens(tokens: Tensor, words: Tensor, emission: Emission) -> Tensor:
-    """Tokens, (texts, any); lowered as one long row, to which one more is added, for there may be none at all."""
+def _lowered_tokens(tokens: Tensor, words: Tensor, emission: Emission, *, dotted_words: bool) -> Tensor:
+    """Tokens, (texts, any); lowered as one long row, to which one more is added, for there may be none at all.
+
+    `dotted_words`: whether a word may hold a dotted capital i.
+    """
     graph = emission.graph
     end = graph.constant([-1], "int64")
     flat = graph.node("Reshape", [tokens, end], "string", None)
     longer = graph.node("Concat", [flat, graph.constant([""], "string")], "string", None, axis=0)
-    lowered = graph.node("Slice", [_lowered(longer, emission), graph.constant([0], "int64"), end], "string", None)
+    lowered = _lowered(longer, emission)
+    if dotted_words:
+        # With its dot, such a word is none of the vocabulary, see _check_case; without it, it might be.
+        is_dotted = graph.node("RegexFullMatch", [longer], "bool", None, opset=20, pattern=f"(?s).*{DOTTED}.*")
+        lowered = graph.node("Where", [is_dotted, longer, lowered], "string", None)
+    lowered = graph.node("Slice", [lowered, graph.constant([0], "int64"), end], "string", None)
     rows = graph.node("Concat", [graph.node("Shape", [words], "int64", None), end], "int64", None, axis=0)
     # Of two dimensions even without rows: then what counts them fails, as it should, where a list would be one text.
     return graph.node("Reshape", [lowered, rows], "string", None, allowzero=1)

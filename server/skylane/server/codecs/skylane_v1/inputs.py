@@ -8,6 +8,7 @@ import numpy as np
 
 from skylane.dtypes import DTYPES, FROM_PROTO, NUMPY
 from skylane.server.core.errors import InputMismatch
+from skylane.server.core.exact_floats import exact_floats
 from skylane.server.core.text import quoted
 from skylane.server.core.types import Array
 from skylane.v1.prediction_pb2 import Column, Tensor
@@ -108,9 +109,13 @@ def _read_column(name: str, column: Column) -> Array:
         raise InputMismatch(
             f"column {name}: missing: row {max(column.missing)} is beyond the {len(values)} values of the list"
         )
-    if values.dtype != object:
+    gaps = list(column.missing)
+    if values.dtype.kind == "i":
+        values[gaps] = 0
+        values = exact_floats(name, values)
+    elif values.dtype != object:
         values = values.astype(np.float64)
-    values[list(column.missing)] = None if values.dtype == object else np.nan
+    values[gaps] = None if values.dtype == object else np.nan
     return values
 
 

@@ -45,6 +45,16 @@ class Connection:
         """Whether a request is coming or running, or its response not yet sent. From any thread."""
         return self.streams.busy or self.send_buffer.busy
 
+    @property
+    def is_proven(self) -> bool:
+        """Whether the peer has sent requests, and nothing since that they do not make up for."""
+        return self._flood_guard.frames < 0 and not self.streams.is_strained
+
+    @property
+    def is_flooding(self) -> bool:
+        """Whether much has come that brings no request."""
+        return self._flood_guard.is_strained or self.streams.is_strained
+
     def feed(self, data: bytes, now: float) -> None:
         """Process what the peer sent: calls go to their call buffers, protocol replies to the send buffer. Raises
         ConnectionFault, after which nothing more may be fed."""

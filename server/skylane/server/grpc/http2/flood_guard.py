@@ -11,6 +11,8 @@ IDLE_FRAMES_FORGIVEN: Final = 100
 """For each request that came whole."""
 EXCESS_BYTES: Final = 256
 """Of what was unpacked from far fewer bytes: so many cost as much as a frame that brings no request."""
+STRAIN: Final = 10
+"""A connection is throttled when this part of what would end it has come."""
 FLOOD: Final = "too many frames that bring no request"
 ABANDONED: Final = "too many calls that were given up before they were answered"
 
@@ -25,6 +27,11 @@ class FloodGuard:
         self.frames = 0
         """Below 0 while requests have made up for more than came."""
         self._until = 0.0
+
+    @property
+    def is_strained(self) -> bool:
+        """Whether a tenth of what ends the connection has come."""
+        return self.frames > self._frames_max // STRAIN
 
     def lose(self, now: float, count: int = 1) -> None:
         """So many more of them. Too many in too short a time end the connection: raises ConnectionFault."""

@@ -5,6 +5,7 @@ Received header blocks are decoded by hpack_decoder.py; see request_headers.py.
 
 from base64 import b64encode
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import quote
 
 from grpc import StatusCode
@@ -81,8 +82,9 @@ def _string(text: bytes) -> bytes:
     return bytes(length) + text
 
 
+@lru_cache(maxsize=256)
 def refusal(status: Status) -> bytes:
-    """The whole response to a call that gets no message."""
+    """The whole response to a call that gets no message. Many get the same."""
     return OPENING + closing(status)
 
 

@@ -53,6 +53,11 @@ class Streams:
         receiving = list(self.receiving.values())  # at once: another thread may change it
         return bool(self.running or self.opened) or any(stream.busy for stream in receiving)
 
+    @property
+    def is_strained(self) -> bool:
+        """Whether a tenth of the abandoned calls that end the connection has come."""
+        return self._abandoned.is_strained
+
     # --- From one state to the next -----------------------------------------------------------------------------------
 
     def receive(

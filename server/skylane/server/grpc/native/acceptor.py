@@ -11,6 +11,7 @@ from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.http2.services import Services
 from skylane.server.grpc.native.poller import READ, Poller
 from skylane.server.grpc.native.socket_connection import SocketConnection
+from skylane.server.grpc.native.throttle import Offenders, source_of
 from skylane.server.host.connection_limit import RefusedConnections
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Acceptor:
         self.refused_connections = RefusedConnections(
             "grpc", self._connections_max, "--max-connections allows more, for each process"
         )
+        self.offenders = Offenders()
         self.accepts = False
         """Whether new connections are accepted: not while the process has no file descriptors left."""
         self._closed = False
@@ -62,7 +64,7 @@ class Acceptor:
     ) -> None:
         for _ in range(ACCEPTED_MAX):
             try:
-                sock, _ = listening.accept()
+                sock, address = listening.accept()
             except BlockingIOError:
                 break
             except OSError as error:
@@ -75,7 +77,7 @@ class Acceptor:
                 sock.close()
                 continue
             try:
-                accepted.append(self._connection(sock, now))
+                accepted.append(self._connection(sock, source_of(sock.family, address), now))
             except OSError as error:  # the peer has gone, or the certificate cannot be read
                 log.warning("a connection could not be set up: %s", error)
                 sock.close()
@@ -93,6 +95,9 @@ class Acceptor:
                 self._poller.unregister(each.fileno())
         self.accepts = False
 
-    def _connection(self, sock: socket.socket, now: float) -> SocketConnection:
+    def _connection(self, sock: socket.socket, source: str, now: float) -> SocketConnection:
         context = None if self._tls is None else self._tls()
-        return SocketConnection(Connection(self._services), sock, self._services.limits, now, context)
+        connection = SocketConnection(Connection(self._services), sock, self._services.limits, now, context)
+        connection.source = source
+        connection.comes_from_offender = self.offenders.includes(source, now)
+        return connection

@@ -2,13 +2,15 @@
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Final
 
 from skylane.server.grpc.http2.connection import Connection
 from skylane.server.grpc.native.acceptor import Acceptor
-from skylane.server.grpc.native.peer_socket import ConnectionClosed
+from skylane.server.grpc.native.peer_socket import READ_BYTES, ConnectionClosed
 from skylane.server.grpc.native.poller import READ, WRITE, Poller
-from skylane.server.grpc.native.socket_connection import SocketConnection
+from skylane.server.grpc.native.socket_connection import READ_BYTES_MIN, PeerAtFault, SocketConnection
+from skylane.server.grpc.native.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
@@ -19,15 +21,27 @@ CHECK_S: Final = 1.0
 class OpenConnections:
     """Those that were accepted and are not closed. Belongs to the reactor's thread, but for `all` and `len`."""
 
-    def __init__(self, acceptor: Acceptor, poller: Poller, touched: set[Connection], *, tokens_required: bool) -> None:
+    def __init__(
+        self,
+        acceptor: Acceptor,
+        poller: Poller,
+        touched: set[Connection],
+        clock: Callable[[], float],
+        *,
+        tokens_required: bool,
+    ) -> None:
         """`touched`: those with something to write, which is written by `flush`. `tokens_required`: whether streams
         must be checked for tokens that were withdrawn."""
         self._acceptor, self._poller, self._touched = acceptor, poller, touched
-        self._tokens_required = tokens_required
+        self._clock, self._tokens_required = clock, tokens_required
         self._by_fd: dict[int, SocketConnection] = {}
         self._by_connection: dict[Connection, SocketConnection] = {}
         self.check_at = math.inf
         """When peers are checked that could stall; never, if none could."""
+        self._read_bytes = READ_BYTES
+        self._throttle = Throttle()
+        self._paused: dict[SocketConnection, None] = {}
+        """Throttled ones that are not read for now, those that wait longest first."""
 
     def __len__(self) -> int:
         """How many are open."""
@@ -46,6 +60,10 @@ class OpenConnections:
         if not self._acceptor.accepts:  # until all connections are checked
             self._check_by(now + CHECK_S)
 
+    def share_out(self, count: int) -> None:
+        """Let so many that have something share what is read before all are answered."""
+        self._read_bytes = max(READ_BYTES // max(count, 1), READ_BYTES_MIN)
+
     def handle(self, fd: int, event: int, now: float) -> bool:
         """Handle an event of one connection; False if the descriptor is not of a connection."""
         each = self._by_fd.get(fd)
@@ -55,8 +73,29 @@ class OpenConnections:
             self._touched.add(each.connection)
             if event == WRITE and not each.reads_when_writable:
                 return True
+        if each.is_throttled:
+            self._receive_throttled(each)
+        else:
+            self._receive(each, now)
+        return True
+
+    def _receive_throttled(self, each: SocketConnection) -> None:
+        """Read it if there is time for it, else pause it."""
+        began_at = self._clock()
+        if self._throttle.is_open(began_at):
+            self._receive(each, began_at)
+            self._throttle.spend(self._clock() - began_at)
+            return
+        each.is_paused = True
+        self._paused[each] = None
+        self._poll_for(each)
+
+    def _receive(self, each: SocketConnection, now: float) -> None:
         try:
-            each.receive(now)
+            each.receive(now, self._read_bytes)
+        except PeerAtFault:
+            self._acceptor.offenders.add(each.source, now)
+            self._end(each)
         except ConnectionClosed:
             self._end(each)
         except Exception:  # a bug ends this connection only
@@ -68,7 +107,18 @@ class OpenConnections:
             if each.may_stall:
                 self._poll_for(each)
                 self._check_by(now + CHECK_S)
-        return True
+
+    @property
+    def resume_at(self) -> float:
+        """When paused ones are read again."""
+        return self._throttle.opens_at if self._paused else math.inf
+
+    def resume(self) -> None:
+        """Read those again that were paused."""
+        paused, self._paused = self._paused, {}
+        for each in paused:
+            each.is_paused = False
+            self._poll_for(each)
 
     def flush(self, now: float) -> None:
         """Write what the touched connections have ready."""
@@ -144,5 +194,6 @@ class OpenConnections:
     def _end(self, each: SocketConnection) -> None:
         if self._by_fd.pop(each.fd, None) is not None:
             del self._by_connection[each.connection]
+            self._paused.pop(each, None)
             self._poller.unregister(each.fd)
             each.close()

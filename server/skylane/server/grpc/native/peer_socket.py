@@ -5,7 +5,7 @@ import ssl
 from typing import Final, Protocol
 
 READ_BYTES: Final = 2**17
-"""Read from a socket at once."""
+"""Read from a socket at once, at most."""
 ALPN: Final = "h2"
 
 
@@ -19,7 +19,7 @@ class PeerSocket(Protocol):
     writes_to_read: bool
     """Whether the next read can continue only when the socket is writable, as in a TLS handshake."""
 
-    def read(self) -> bytes | None:
+    def read(self, bytes_max: int) -> bytes | None:
         """Bytes that have arrived; empty at the end; None if there are none yet."""
 
     def write(self, data: bytes | memoryview) -> int:
@@ -35,9 +35,9 @@ class PlainSocket:
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
 
-    def read(self) -> bytes | None:
+    def read(self, bytes_max: int) -> bytes | None:
         try:
-            return self._socket.recv(READ_BYTES)
+            return self._socket.recv(bytes_max)
         except BlockingIOError:
             return None
         except OSError:
@@ -60,12 +60,12 @@ class TlsSocket:
         self._socket = sock
         self._is_handshake_done = self.writes_to_read = False
 
-    def read(self) -> bytes | None:
+    def read(self, bytes_max: int) -> bytes | None:
         try:
             self.writes_to_read = False
             if not self._is_handshake_done:
                 self._handshake()
-            parts = [self._socket.recv(READ_BYTES)]
+            parts = [self._socket.recv(bytes_max)]
             while parts[-1] and self._socket.pending():  # bytes that OpenSSL has read already cause no event
                 parts.append(self._socket.recv(READ_BYTES))
             return b"".join(parts)

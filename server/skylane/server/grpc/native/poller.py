@@ -30,18 +30,32 @@ class Poller(Protocol):
 
 def make_poller() -> Poller:
     """The fastest that this system has."""
-    return select.epoll() if hasattr(select, "epoll") else _Selector()
+    return select.epoll() if hasattr(select, "epoll") else Selector()
 
 
-class _Selector:
+class Selector:
     """A poller on the standard library's selectors."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self.unregister = self._selector.unregister
-        self.modify = self._selector.modify
-        self.register = self._selector.register
+        self._without_events = set[int]()
         self.close = self._selector.close
+
+    def register(self, fd: int, eventmask: int) -> None:
+        self._selector.register(fd, eventmask)
+
+    def modify(self, fd: int, eventmask: int) -> None:
+        self.unregister(fd)
+        if eventmask:
+            self.register(fd, eventmask)
+        else:  # which selectors refuse
+            self._without_events.add(fd)
+
+    def unregister(self, fd: int) -> None:
+        if fd in self._without_events:
+            self._without_events.discard(fd)
+        else:
+            self._selector.unregister(fd)
 
     def poll(self, timeout: float | None) -> list[tuple[int, int]]:
         return [(key.fd, events) for key, events in self._selector.select(timeout)]

@@ -13,10 +13,17 @@ from skylane.server.grpc.http2.limits import Limits
 from skylane.server.grpc.native.peer_socket import READ_BYTES, ConnectionClosed, PeerSocket, PlainSocket, TlsSocket
 from skylane.server.grpc.native.poller import READ, WRITE
 
+READ_BYTES_MIN: Final = 2**14
+"""Read from each if many have something, from a new peer, and from one whose requests do not make up for the rest of
+what it sends: 128 KiB of that can take 100 ms."""
 AGE_SPREAD: Final = 0.1
 """Share by which the age of connections varies, so that those accepted together do not end together."""
 LAST_READS: Final = 8
 """Reads after the last bytes were written, see `_hang_up`."""
+
+
+class PeerAtFault(ConnectionClosed):
+    """It has been ended because the peer broke the protocol or flooded."""
 
 
 class SocketConnection:
@@ -43,6 +50,12 @@ class SocketConnection:
         self.fd = sock.fileno()
         self.watched = READ
         """The events that the poller reports."""
+        self.source = ""
+        """The address of the peer; empty if it has none."""
+        self.comes_from_offender = False
+        """Whether connections from there have been ended lately for what their peers did."""
+        self.is_paused = False
+        """Whether it is not read for now, since it is throttled."""
         self._socket, self._limits = sock, limits
         self._backlog: deque[memoryview] = deque()
         self._backlog_bytes = 0
@@ -57,18 +70,26 @@ class SocketConnection:
     @property
     def events(self) -> int:
         """The events to wait for. A peer that does not read is not read from either."""
+        if self.is_paused:
+            return WRITE if self._backlog else 0
         if not self._backlog:
             return READ | WRITE if self._peer.writes_to_read else READ
         return WRITE if self._backlog_bytes > self._limits.unread_bytes else READ | WRITE
+
+    @property
+    def is_throttled(self) -> bool:
+        """Whether it may use only the time that is left to peers that flood."""
+        connection = self.connection
+        return connection.is_flooding or (self.comes_from_offender and not connection.is_proven)
 
     @property
     def reads_when_writable(self) -> bool:
         """Whether reading can continue only when the socket is writable."""
         return self._peer.writes_to_read
 
-    def receive(self, now: float) -> None:
-        """Read what has arrived, and process it. Raises ConnectionClosed."""
-        data = self._read()
+    def receive(self, now: float, bytes_max: int = READ_BYTES) -> None:
+        """Read what has arrived, so many bytes at most, and process it. Raises ConnectionClosed."""
+        data = self._read(bytes_max if self.connection.is_proven else READ_BYTES_MIN)
         if data is None:
             return
         if not data:
@@ -79,7 +100,7 @@ class SocketConnection:
             self.connection.fail(fault)
             self.flush(now)
             self._hang_up()
-            raise ConnectionClosed from fault
+            raise PeerAtFault from fault
 
     def flush(self, now: float) -> None:
         """Write what is ready, as far as the peer reads it. Raises ConnectionClosed."""
