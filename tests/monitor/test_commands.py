@@ -103,6 +103,13 @@ def test_a_journal_that_is_not_there_is_refused(repository: Path, capsys: pytest
     assert "nowhere: no such directory" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "soon"])
+def test_an_interval_is_some_seconds(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["monitor", "--journal", ".", "--interval", seconds])
+    assert "--interval" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("said", "us"),
     [
