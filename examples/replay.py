@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -192,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _day(text: str) -> pd.Timestamp:
     try:
-        return pd.Timestamp(text, tz="UTC")
+        return pd.Timestamp(date.fromisoformat(text), tz="UTC")
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"expected a date as 2013-07-01, received {text!r}") from error
 

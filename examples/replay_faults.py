@@ -5,6 +5,7 @@ A fault is written `KIND@DATE`, or `KIND:COLUMN@DATE`: wind_speed_kmh@2013-07-01
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
 import numpy as np
@@ -71,7 +72,7 @@ def parse(text: str) -> Fault:
         wanted = "KIND:COLUMN@DATE" if kind in OF_A_COLUMN else "KIND@DATE"
         raise ValueError(f"expected {wanted} for {kind}; received {text!r}")
     try:
-        return Fault(kind, column, pd.Timestamp(day, tz="UTC"))
+        return Fault(kind, column, pd.Timestamp(date.fromisoformat(day), tz="UTC"))
     except ValueError as error:
         raise ValueError(f"expected a date as 2013-07-01 after the @; received {text!r}") from error
 

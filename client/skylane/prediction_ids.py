@@ -1,9 +1,9 @@
-"""The id of a prediction: `<writer>-<call>`, for example `9f2c1a7be04d5538-1a4`.
+"""The form of a prediction's id: `<writer>-<call>`, for example `9f2c1a7be04d5538-1a4`.
 
 The writer is 16 lower-case hexadecimal digits, drawn at random by each process that answers calls when it starts. The
 call is the number of the call in that process, from 1, in lower-case hexadecimal digits without leading zeros. So ids
 are unique over workers, servers and restarts, and both parts fit 64 bits. Pure: whoever draws a writer passes its
-random bytes.
+random bytes. The server makes ids in blocks: server/recording/id_blocks.py.
 """
 
 import re

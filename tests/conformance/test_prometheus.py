@@ -65,7 +65,8 @@ def soon(found: Callable[[], Any]) -> Any:
 @contextmanager
 def scraping(target: int, folder: Path) -> Iterator[Prometheus]:
     """A Prometheus with our files, but for where to ask and how often."""
-    shutil.copy(OPS / "rules.yml", folder)
+    for rules in ("rules.yml", "monitor_rules.yml"):
+        shutil.copy(OPS / rules, folder)
     text = (OPS / "prometheus.yml").read_text("utf-8").replace("127.0.0.1:8501", f"127.0.0.1:{target}")
     (folder / "prometheus.yml").write_text(text.replace("interval: 15s", "interval: 1s"))
     with socket.socket() as free:

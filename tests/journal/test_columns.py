@@ -15,7 +15,7 @@ from skylane.journal import JournalError, JournalNotFound, treatments
 from skylane.journal.columns import unmatched
 from skylane.journal.event_times import event_times
 from skylane.journal.hashing import Hasher, hash_text, make_key, read_key, texts
-from skylane.journal.ids import id_column, parse_ids
+from skylane.journal.id_columns import id_column, parse_ids
 from skylane.prediction_ids import CALL_MAX, format_id, parse_id, writer_bits
 
 COLUMNS = {"distance": False, "wind_speed": False, "wind_dir": False, "carrier": True, "tail": True}

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 import skylane.journal as journal
 from skylane.journal import PredictionWriter, Reader, SegmentWriter, layout
-from skylane.journal.forgetting import Mask, remove_rows
 from skylane.journal.framing import scan
 from skylane.journal.recovery import recover
 from skylane.journal.retention import remove_old
+from skylane.journal.row_removal import Mask, remove_rows
 from skylane.journal.segment_content import SegmentContent, load
 from support.journals import MODEL, NOON, WRITER, capture, crashed, files, rows
 

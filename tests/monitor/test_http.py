@@ -63,6 +63,12 @@ def test_paths(server: MonitorServer, path: str, host: str, status: int, says: s
     assert "default-src 'none'" in headers["content-security-policy"]
 
 
+def test_the_other_loopback_address() -> None:
+    server = MonitorServer(("::1", 0), list)
+    server.server_close()
+    assert server.url == f"http://[::1]:{server.server_address[1]}/"
+
+
 def test_instants_in_json_are_text_with_a_zone(server: MonitorServer) -> None:
     described = json.loads(get(server, "/api/models/flights")[1])
     assert (described["at"], described["alarms"][0]["block"]) == ("1970-01-04T00:00:00Z", "1970-01-01T00:00:00Z")

@@ -226,3 +226,16 @@ def test_how_a_block_looked_when_it_ended_and_how_it_is_now(
     (block,) = view_of(state, repository, "flights", 0, Selection()).blocks
     share = block.measures["positive_share"]
     assert (share.looks, share.will_be) == (0.0, 0.5)
+
+
+def test_a_block_that_has_just_begun_leaves_the_share_to_come_known(
+    day: Day, journal: WrittenJournal, repository: Path, state: State
+) -> None:
+    for number in range(20):
+        day(number)
+    journal.predict({"distance": [1.0]}, {"label": ["late"], "probabilities": [[0.2, 0.8]]}, START_US + 20 * DAY_US)
+    Monitor(state, [journal.directory], repository).run(START_US + 20 * DAY_US + HOUR_US)
+    view = view_of(state, repository, "flights", 0, Selection())
+    assert view.blocks[-1].to_come == 1.0
+    assert view.versions[0].to_come == pytest.approx(1 / 1201)
+    assert view.versions[0].measures["log_loss"].low is not None

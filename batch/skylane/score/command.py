@@ -10,7 +10,7 @@ from typing import Final
 from skylane.score.console import Reporter
 from skylane.score.journalled import PREFIX, JournalSource
 from skylane.score.layout import layout
-from skylane.score.rows import Source
+from skylane.score.row_sources import Source
 from skylane.score.run import Summary, run
 from skylane.score.scorer import Scorer
 from skylane.score.selection import ScoreError, select

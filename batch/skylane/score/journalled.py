@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from skylane.journal import JournalError
 from skylane.journal.predictions import COLUMNS, TIME, Capture, as_read, capture_of
-from skylane.journal.reading import contents, missing_column
 from skylane.journal.segment_content import SegmentContent
+from skylane.journal.tables import contents, missing_column
 from skylane.score.frames import BATCH_ROWS
 from skylane.score.selection import ScoreError
 from skylane.score.sources import Format

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from skylane.score.rows import Source
+from skylane.score.row_sources import Source
 from skylane.score.selection import ScoreError
 from skylane.score.sources import FORMATS, Format
 

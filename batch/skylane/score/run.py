@@ -12,7 +12,7 @@ from typing import Protocol
 from skylane.score.layout import Layout
 from skylane.score.partition import PartitionScorer
 from skylane.score.records import PARTITIONS, Environment, PartitionRecord, Records, RunRecord, difference
-from skylane.score.rows import Source
+from skylane.score.row_sources import Source
 from skylane.score.scorer import Scorer
 from skylane.score.selection import ScoreError, Selected
 

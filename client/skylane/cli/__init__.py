@@ -33,7 +33,7 @@ MODULES: Final = {
     "performance": "skylane.monitor.performance_command",
     "drift": "skylane.monitor.drift_command",
     "outcomes": "skylane.monitor.outcomes.command",
-    "journal": "skylane.monitor.journals.command",
+    "journal": "skylane.monitor.journal_commands.command",
     "bench capacity": "skylane.bench.lab.capacity.__main__",
     "bench knee": "skylane.bench.lab.capacity.__main__",
     "bench tune": "skylane.bench.lab.tune.__main__",

@@ -19,8 +19,8 @@ from skylane.journal.errors import (
 from skylane.journal.prediction_writer import Counters, PredictionWriter
 from skylane.journal.predictions import Capture, Rows
 from skylane.journal.reader import Polled, Position, Reader
-from skylane.journal.reading import read
 from skylane.journal.segment_writer import SegmentLimits, SegmentWriter
+from skylane.journal.tables import read
 
 __all__ = [
     "Capture",

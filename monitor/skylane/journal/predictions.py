@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from skylane.journal.columns import Column
-from skylane.journal.ids import id_column
+from skylane.journal.id_columns import id_column
 from skylane.journal.segment_writer import WRITER_KEY
 
 MODEL_KEY: Final = b"skylane.model"

@@ -70,7 +70,7 @@ def _follow(monitor: Monitor, state: State, options: argparse.Namespace, now: Ca
     views: list[ModelView] = []
     server = None
     if options.port is not None:
-        server = MonitorServer((options.host, options.port), lambda: views)
+        server = MonitorServer((options.host, options.port), lambda: tuple(views))
         threading.Thread(target=server.serve_forever, name="page", daemon=True).start()
         print(f"skylane monitor: the page is at {server.url}", flush=True)
     try:
@@ -129,11 +129,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--once", action="store_true", help="do one pass and exit")
     parser.add_argument("--at", metavar="TIME", type=_instant, help="compute as known at this instant (default: now)")
     parser.add_argument(
-        "--interval", metavar="S", type=float, default=INTERVAL_S, help="seconds between passes (default: %(default)s)"
+        "--interval",
+        metavar="S",
+        type=_seconds,
+        default=INTERVAL_S,
+        help="seconds between passes (default: %(default)s)",
     )
     parser.add_argument("--port", metavar="N", type=int, help="serve the page, JSON and metrics on this port; 0: any")
     parser.add_argument("--host", default=LOOPBACK[0], help="address of the page (default: %(default)s)")
     return parser
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 86_400:
+        raise argparse.ArgumentTypeError(f"expected more than 0 and less than 86400 seconds, received {text}")
+    return number
+
+
+_seconds.__name__ = "number"  # argparse names the type in its message
 
 
 def _instant(text: str) -> int:

@@ -167,10 +167,9 @@ def _slow(judged: Sequence[DriftBlock], block_us: int) -> list[str]:
     for name, places in sizes.items():
         flags = np.zeros(len(judged))
         flags[list(places)] = 1
-        often: Any = (
-            np.convolve(flags, np.ones(HISTORY), "valid") >= SLOW_SHARE * HISTORY if len(judged) >= HISTORY else []
-        )
-        starts = np.flatnonzero(often)
+        if len(judged) < HISTORY:
+            continue
+        starts = np.flatnonzero(np.convolve(flags, np.ones(HISTORY), "valid") >= SLOW_SHARE * HISTORY)
         if len(starts):
             within = [place for place in places if starts[0] <= place < starts[-1] + HISTORY]
             size = sum(places[place] for place in within) / len(within)

@@ -200,7 +200,10 @@ def corrected(
         )
         if looks_like is not None or will_be is not None:
             measures[shown] = Measured(looks.get(shown, looks_like), will_be, low, high, found.reason or "")
-    return measures, _finite(found.share_to_come, float)
+    share = _finite(found.share_to_come, float)
+    if share is None:  # too young to say how many of its labels never come
+        share = 1 - float(rows.labelled.mean())
+    return measures, share
 
 
 def _nowcast(block: int, delays: Delays, answers: Answers) -> Nowcast:

@@ -5,6 +5,7 @@ It listens on the loopback interface unless told otherwise, has no tokens, and c
 
 import json
 import re
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,6 +40,8 @@ class MonitorServer(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], views: Views) -> None:
         self.views = views
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
         self.loopback = address[0] in LOOPBACK
         self._slots = threading.BoundedSemaphore(CONNECTIONS_MAX)
         super().__init__(address, _Handler)

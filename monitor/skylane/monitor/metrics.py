@@ -24,6 +24,9 @@ HELP: Final = {
     "skylane_monitor_skill": "Share of the base rate's loss that a version saves, over all blocks with all labels.",
     "skylane_monitor_skill_low": "Lower end of its 95 % interval.",
     "skylane_monitor_skill_high": "Upper end of its 95 % interval.",
+    "skylane_monitor_auc": "AUC of a version, over all blocks with all labels.",
+    "skylane_monitor_auc_low": "Lower end of its 95 % interval.",
+    "skylane_monitor_auc_high": "Upper end of its 95 % interval.",
     "skylane_monitor_drift_alarm": "Whether the latest block that has ended raised an alarm: 1 or 0.",
     "skylane_monitor_drift_columns": "Columns of it that are unlike the reference.",
     "skylane_monitor_excluded_rows": "Rows that count in no figure, by reason.",
@@ -63,10 +66,11 @@ def _samples(view: ModelView) -> Iterator[tuple[str, dict[str, str], float]]:
         yield from _performance(model, ended[-1])
     for figures in view.versions:
         labels = {**model, "version": str(figures.version), "arm": figures.arm or ""}
-        skill = figures.measures.get("skill", Measured())
-        for name, value in (("", skill.will_be), ("_low", skill.low), ("_high", skill.high)):
-            if value is not None:
-                yield f"skylane_monitor_skill{name}", labels, value
+        for measure in ("skill", "auc"):
+            found = figures.measures.get(measure, Measured())
+            for name, value in (("", found.will_be), ("_low", found.low), ("_high", found.high)):
+                if value is not None:
+                    yield f"skylane_monitor_{measure}{name}", labels, value
     latest = {block.version: block for block in view.drift if block.closed}
     for version, block in latest.items():
         labels = {**model, "version": str(version)}

@@ -29,6 +29,8 @@ OTHERS: Final = "\0others"
 """All other values together, with which a segment is compared as well."""
 SEGMENT_BLOCKS: Final = 60
 """The latest blocks, over which segments are compared."""
+NEAR_CHANCE: Final = 0.55
+"""An AUC whose whole interval lies below it is named."""
 CHANGE_HISTORY: Final = 74
 """The latest blocks, of which the last ones are compared with the others."""
 
@@ -111,7 +113,16 @@ def _versions(blocks: Blocks, delays: estimators.Delays, answers: Answers, share
     )
     for version, arm in pairs:
         parts = [(block, rows.where((rows.versions == version) & (rows.arms == arm))) for block, rows in blocks]
-        yield replace(_group(parts, delays, answers, shares), version=version, arm=arm or None)
+        figures = _group(parts, delays, answers, shares)
+        words = "; ".join(part for part in (_doubt(figures), figures.words) if part)
+        yield replace(figures, version=version, arm=arm or None, words=words)
+
+
+def _doubt(figures: Figures) -> str:
+    """What a version's intervals say against it, in words."""
+    auc = figures.measures.get("auc", Measured())
+    near_chance = auc.high is not None and auc.high < NEAR_CHANCE
+    return "orders rows hardly better than chance" if near_chance else ""
 
 
 def _segments(blocks: Blocks, delays: estimators.Delays, answers: Answers, shares: Shares) -> Iterator[Figures]:

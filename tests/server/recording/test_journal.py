@@ -21,7 +21,7 @@ from skylane.server.engine.cost import CostModel
 from skylane.server.engine.engine import Engine
 from skylane.server.engine.routes import ModelRoutes, Routes
 from skylane.server.engine.served_version import LoadedModel, ServedVersion
-from skylane.server.recording.ids import Blocks
+from skylane.server.recording.id_blocks import Blocks
 from skylane.server.recording.journal import Journal
 from skylane.server.recording.recorder import PLACE_BYTES, PredictionRecorder, Room, row_bytes
 from skylane.server.recording.sampler import Sampler
@@ -276,7 +276,7 @@ def test_a_fault_of_ours_costs_rows_and_no_answer(tmp_path: Path, caplog: pytest
     recorded.write()
     assert recorded.counts()["m"].kept == 2
     disk.lost = {"type": 5}
-    assert recorded.counts()["m"].dropped["fault"] == 17, "rows that the writer could not encode are counted as well"
+    assert recorded.counts()["m"].dropped["type"] == 5, "rows that the writer could not encode are counted as well"
 
 
 def test_a_disk_that_is_full_costs_rows_and_no_answer(tmp_path: Path) -> None:

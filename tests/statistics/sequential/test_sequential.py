@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skylane.statistics.sequential import MeanTest, Verdict, mean_test, plan, rate_test, ratio_test
-from skylane.statistics.sequential.paired import BLOCKS_MIN
+from skylane.statistics.sequential.block_means import BLOCKS_MIN
 from skylane.statistics.sequential.plan import arms_deviation
 
 Draw = Callable[[np.random.Generator, int], "np.ndarray[tuple[int], np.dtype[np.float64]]"]

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from skylane import outcomes
-from skylane.journal.ids import id_column
+from skylane.journal.id_columns import id_column
 from skylane.outcomes.recorded import RecordedOutcomes
 from skylane.outcomes.schema import SUBMISSION, TIME
 

@@ -234,7 +234,7 @@ def _versions(view: ModelView) -> str:
         values = [_number(measure_text(name, each.measures.get(name, Measured()).will_be)) for name in measures]
         rows.append(
             [_text(f"{each.version}{f', arm {each.arm}' if each.arm else ''}"), _number(f"{each.rows:,}"), *values,
-             _text(_unsure(view, measured), soft=True)]
+             _text("; ".join((_unsure(view, measured), each.words)), soft=True)]
         )  # fmt: skip
     head = [("Version", ""), ("Rows", "n"), *((_name(view, name), "n") for name in measures), ("", "")]
     return f"<h2>Versions</h2>{_table(head, rows, 'Versions')}"

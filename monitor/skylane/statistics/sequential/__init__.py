@@ -12,9 +12,9 @@ inference", 2023.
     plan      how long a test takes, before it begins
 """
 
-from skylane.statistics.sequential.counts import RatioTest, ratio_test
-from skylane.statistics.sequential.paired import MeanTest, Verdict, mean_test
+from skylane.statistics.sequential.arm_shares import RatioTest, ratio_test
+from skylane.statistics.sequential.block_means import MeanTest, Verdict, mean_test
+from skylane.statistics.sequential.event_rates import RateTest, rate_test
 from skylane.statistics.sequential.plan import Plan, plan
-from skylane.statistics.sequential.rates import RateTest, rate_test
 
 __all__ = ["MeanTest", "Plan", "RateTest", "RatioTest", "Verdict", "mean_test", "plan", "rate_test", "ratio_test"]

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from skylane.statistics.sequential.paired import ALPHA, BLOCKS_MIN, Verdict, mean_test
+from skylane.statistics.sequential.block_means import ALPHA, BLOCKS_MIN, Verdict, mean_test
 
 POWER: Final = 0.8
 SIMULATIONS: Final = 400

@@ -62,8 +62,4 @@ def batched_methods(
 
 def services(directory: ModelControl, outcomes: OutcomeRecording, auth: AuthInterceptor) -> tuple[Service, ...]:
     """Outcomes, and the methods of other protocols that are not batched."""
-    return (
-        OutcomeService(outcomes, auth),
-        InferenceService(directory, auth),
-        TensorFlowService(directory, auth),
-    )
+    return OutcomeService(outcomes, auth), InferenceService(directory, auth), TensorFlowService(directory, auth)

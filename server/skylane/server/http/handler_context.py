@@ -171,7 +171,7 @@ def json_response(content: Any, headers: Mapping[str, str] | None = None) -> Res
 
 
 def reply_headers(reply: Reply) -> dict[str, str]:
-    """Tells a caller that the model did not run for it, and the id under which the answer is recorded."""
+    """The header fields that mark a reply from the cache, and name the id under which the answer is recorded."""
     headers = {CACHED_HEADER: "true"} if reply.cached else {}
     return headers | {request_ids.PREDICTION_FIELD: reply.prediction_id} if reply.prediction_id else headers
 

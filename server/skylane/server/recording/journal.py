@@ -24,7 +24,7 @@ from skylane.server.core.types import Interface
 from skylane.server.engine.routes import Routes
 from skylane.server.engine.served_version import ServedVersion
 from skylane.server.host.daemons import PREFIX
-from skylane.server.recording.ids import Blocks
+from skylane.server.recording.id_blocks import Blocks
 from skylane.server.recording.recorder import PredictionRecorder, Record, Room
 from skylane.server.recording.rows import ROWS_AT_ONCE, RowsOfVersion, sources_of
 from skylane.server.recording.sampler import Sampler
@@ -98,7 +98,8 @@ class _Totals:
             "sampled": self.seen - self.chosen,
             "full": self.full + lost.get("full", 0),
             "disk": lost.get("disk", 0),
-            "fault": self.faults + lost.get("type", 0),
+            "type": lost.get("type", 0),
+            "fault": self.faults,
         }
         return JournalCounts(written.written, dropped, written.bytes_written, written.event_times_refused)
 

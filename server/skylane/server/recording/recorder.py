@@ -19,7 +19,7 @@ from skylane.server.core.batch_task import BatchTask
 from skylane.server.core.types import Array, Call, Interface
 from skylane.server.engine.recorder import Ids, Run
 from skylane.server.engine.reply_cache import Hit
-from skylane.server.recording.ids import Blocks, IdTaker
+from skylane.server.recording.id_blocks import Blocks, IdTaker
 from skylane.server.recording.sampler import Sampler
 
 WAITING_BYTES_MAX: Final = 64 * 2**20

@@ -17,8 +17,8 @@ from skylane.server.core.text import quoted
 from skylane.server.core.token_scope import Grant
 from skylane.server.grpc.base.method_protocols import PROTOCOLS
 from skylane.server.grpc.base.method_table import CallEnded
+from skylane.server.grpc.grpcio.call_ending import with_outcome
 from skylane.server.grpc.grpcio.metadata import request_id_of, value_of
-from skylane.server.grpc.grpcio.outcome import with_outcome
 from skylane.server.grpc.grpcio.revocation import revocable
 
 OPEN_TO_ALL: Final = (

@@ -94,9 +94,8 @@ class HotServices:
         self._count(context)
         reply: asyncio.Future[_Result] = self._loop.create_future()
         grant, trace = self._auth.grant(context), self._trace(context)
-        call = Call(
-            reply, self, self._deadline(context), b"", grant, trace, request_id_of(context.invocation_metadata())
-        )
+        request_id = request_id_of(context.invocation_metadata())
+        call = Call(reply, self, self._deadline(context), b"", grant, trace, request_id)
         self._arrive(method_handler, call, payload)
         try:
             result = await reply

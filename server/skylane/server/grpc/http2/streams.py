@@ -187,7 +187,7 @@ class Streams:
     # --- Responses to calls -------------------------------------------------------------------------------------------
 
     def answer(self, stream_id: int, message: bytes, closing: bytes = response_headers.OK) -> None:
-        """Send the reply to a running call, and these trailers; nothing if its client has gone."""
+        """Send the reply to a running call, with these trailers; nothing if its client has gone."""
         if self.running.pop(stream_id, None) is not None:
             self._send_buffer.reply(stream_id, message, closing)
 

@@ -40,7 +40,9 @@ class ReplySink:
         """Each reply with its prediction id in the trailers."""
         for call, reply, prediction_id in zip(calls, replies, ids, strict=True):
             connection, stream_id = call.handle
-            connection.answer(stream_id, reply, response_headers.OK + response_headers.prediction_id(prediction_id))
+            connection.streams.answer(
+                stream_id, reply, response_headers.OK + response_headers.prediction_id(prediction_id)
+            )
             self._touched.add(connection)
 
     def refuse(self, calls: Sequence[Call], error: ServingError) -> None:

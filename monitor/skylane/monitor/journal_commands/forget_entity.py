@@ -17,11 +17,11 @@ import pyarrow.compute as pc
 from skylane.cli.tables import json_text
 from skylane.journal import layout
 from skylane.journal.errors import JournalNotFound
-from skylane.journal.forgetting import Chooses, Mask, exclusive, open_with, remove_rows, request_seal
 from skylane.journal.layout import OUTCOMES, PREDICTIONS, Segment
 from skylane.journal.predictions import as_read, capture_of
+from skylane.journal.row_removal import Chooses, Mask, exclusive, open_with, remove_rows, request_seal
 from skylane.journal.segment_content import SegmentContent, load
-from skylane.monitor.journals.showing import entities
+from skylane.monitor.journal_commands.showing import entities
 
 POLL_S: Final = 0.2
 SETTLE_S: Final = 2.2

@@ -16,7 +16,7 @@ import pyarrow.parquet
 import skylane.journal as journal
 import skylane.outcomes as outcomes
 from skylane.journal.errors import InvalidArgument
-from skylane.monitor.journals.flattening import flat
+from skylane.monitor.journal_commands.flattening import flat
 
 Write = Callable[[pa.Table, Any], None]
 KEYS: Final = ("prediction_id", "row", "entity", "event_at", "happened_at")
@@ -24,7 +24,7 @@ KEYS: Final = ("prediction_id", "row", "entity", "event_at", "happened_at")
 
 
 def training_set(
-    directory: journal.reading.Directories,
+    directory: journal.tables.Directories,
     model: str,
     as_known: datetime,
     *,

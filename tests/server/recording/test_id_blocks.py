@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skylane.prediction_ids import ID_BYTES_MAX, format_id, parse_id
-from skylane.server.recording.ids import FIRST, Blocks, IdTaker
+from skylane.server.recording.id_blocks import FIRST, Blocks, IdTaker
 
 WRITER = "00ff00ff00ff00ff"
 

@@ -17,8 +17,8 @@ from skylane.cli.tables import json_text
 from skylane.journal.encoding import entity_texts
 from skylane.journal.errors import InvalidArgument, JournalNotFound
 from skylane.journal.hashing import read_key
-from skylane.monitor.journals.flattening import flat, records
-from skylane.monitor.journals.listing import console
+from skylane.monitor.journal_commands.flattening import flat, records
+from skylane.monitor.journal_commands.listing import console
 
 HIDDEN: Final = ("model", "arm", "degraded", "probability", "event_at", "request_id", "entity")
 """Columns that a table shows only where a row has a value of interest."""

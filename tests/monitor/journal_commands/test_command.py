@@ -15,8 +15,8 @@ import skylane.journal as journal
 from skylane import outcomes
 from skylane.cli import main
 from skylane.journal import PredictionWriter
-from skylane.monitor.journals.exporting import training_set
-from skylane.monitor.journals.times import parse_time
+from skylane.monitor.journal_commands.exporting import training_set
+from skylane.monitor.journal_commands.times import parse_time
 from skylane.outcomes.schema import SUBMISSION
 from support.journals import MODEL, NOON, WRITER, capture, rows
 

@@ -14,10 +14,10 @@ import skylane.journal as journal
 from skylane import outcomes
 from skylane.cli import main
 from skylane.journal import JournalError, PredictionWriter, Reader, layout
-from skylane.journal.forgetting import exclusive
 from skylane.journal.hashing import hash_text, read_key
-from skylane.monitor.journals import forgetting
-from skylane.monitor.journals.forgetting import Report, Request
+from skylane.journal.row_removal import exclusive
+from skylane.monitor.journal_commands import forget_entity
+from skylane.monitor.journal_commands.forget_entity import Report, Request
 from skylane.outcomes.schema import SUBMISSION
 from support.journals import MODEL, NOON, WRITER, capture, crashed, files, rows
 
@@ -36,7 +36,7 @@ def forget(
     settle: Callable[[], None] = lambda: None,
     again: Callable[[], bool] = never,
 ) -> Report:
-    (report,) = forgetting.forget([directory], Request(entity, model, NOON + 1000, settle, again))
+    (report,) = forget_entity.forget([directory], Request(entity, model, NOON + 1000, settle, again))
     return report
 
 
@@ -47,7 +47,7 @@ def tails(directory: Path) -> list[str]:
 @pytest.fixture(autouse=True)
 def no_settling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writers of these tests flush when the test says so."""
-    monkeypatch.setattr(forgetting, "SETTLE_S", 0)
+    monkeypatch.setattr(forget_entity, "SETTLE_S", 0)
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from skylane.journal.errors import JournalError
-from skylane.monitor.journals import exporting, forgetting, listing, showing
-from skylane.monitor.journals.times import parse_time
+from skylane.monitor.journal_commands import exporting, forget_entity, listing, showing
+from skylane.monitor.journal_commands.times import parse_time
 
 OK: Final = 0
 FAILED: Final = 1
@@ -131,7 +131,7 @@ def _add_export(commands: Any) -> None:
 
 
 def _add_forget(commands: Any) -> None:
-    forget = _add(commands, "forget", "remove all rows about one entity", FORGET_EPILOG, forgetting.run)
+    forget = _add(commands, "forget", "remove all rows about one entity", FORGET_EPILOG, forget_entity.run)
     forget.add_argument("--entity", required=True, metavar="X", help="value of the column that [monitor] entity names")
     forget.add_argument("--model", metavar="MODEL", help="rows of this model only (default: all models)")
     forget.add_argument(

@@ -17,9 +17,9 @@ from skylane.cli.tables import json_text
 from skylane.journal.columns import Column
 from skylane.journal.layout import SegmentName
 from skylane.journal.predictions import capture_of
-from skylane.journal.reading import contents
 from skylane.journal.segment_content import SegmentContent
-from skylane.monitor.journals.times import time_text
+from skylane.journal.tables import contents
+from skylane.monitor.journal_commands.times import time_text
 
 NUMBERS: Final = ("ROWS", "SEGMENTS", "SIZE", "BYTES/ROW", "VERSION", "REMOVED")
 

@@ -3,6 +3,6 @@
 Here rather than beside the journal itself, because exports and removals concern outcomes as well.
 """
 
-from skylane.monitor.journals.exporting import training_set
+from skylane.monitor.journal_commands.exporting import training_set
 
 __all__ = ["training_set"]

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from skylane.journal.reading import STRUCTS
+from skylane.journal.tables import STRUCTS
 
 
 def flat(table: pa.Table) -> pa.Table:
