@@ -17,7 +17,7 @@ from skylane.bench.lab.capacity.record import Capacity, CapacityRun
 from skylane.bench.lab.capacity.rig import RequestSpec, Rig, duration_s, model_directory, served
 from skylane.bench.lab.capacity.screen import CapacityScreen
 from skylane.bench.lab.capacity.search import Goal, Step, Verdict, next_rate
-from skylane.bench.lab.measure.server_under_test import ServerUnderTest, process_at
+from skylane.bench.lab.measure.server_under_test import ServerUnderTest, server_under_test
 from skylane.bench.lab.output.live import console
 from skylane.bench.lab.record import RunStart
 from skylane.bench.workload.golden import Unsuitable
@@ -159,9 +159,7 @@ def _server(
 ) -> contextlib.AbstractContextManager[ServerUnderTest]:
     if options.address is None:
         return served(options.models, name, content, folder)
-    return contextlib.nullcontext(
-        ServerUnderTest(options.address, process_at(options.address), started=False, access=commands.access_of(options))
-    )
+    return server_under_test(options.address, options.models, folder, commands.access_of(options))
 
 
 if __name__ == "__main__":
