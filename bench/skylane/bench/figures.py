@@ -1,6 +1,6 @@
 """The arithmetic of measurements: percentiles, ratios, spread. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -34,6 +34,12 @@ def spread(values: Sequence[float]) -> Spread:
     if not values:
         raise ValueError("no values: there is no spread")
     return Spread(float(median(values)), min(values), max(values), len(values))
+
+
+def known_median(values: Iterable[float | None]) -> float | None:
+    """The median of the values that are known; None if none is."""
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:

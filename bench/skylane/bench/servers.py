@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ import grpc
 
 from skylane.bench.client.access import OPEN, Access
 from skylane.bench.host import processes
-from skylane.bench.workload.payloads import Exchange, Protocol
+from skylane.bench.workload.payloads import PREDICT, Exchange, Protocol
 
 START_S: Final = 60.0
 """Longest that a server may take until it answers."""
@@ -43,16 +43,8 @@ class Kind:
 
 
 _OURS: Final = (
-    "-m",
-    "skylane.server",
-    "--models",
-    "{models}",
-    "--port",
-    "{port}",
-    "--log-level",
-    "warning",
-    "--transport",
-)
+    "-m", "skylane.server", "--models", "{models}", "--port", "{port}", "--log-level", "warning", "--transport",
+)  # fmt: skip
 _GRPC_AIO: Final = ("-m", "skylane.bench.baselines.grpc_aio", "--models", "{models}", "--port", "{port}", "--batching")
 _FASTAPI: Final = ("-m", "skylane.bench.baselines.fastapi_joblib", "--pipelines", "{pipelines}", "--port", "{port}")
 _NULL: Final = ("-m", "skylane.bench.baselines.null", "--answers", "{answers}", "--port", "{port}")
@@ -173,6 +165,11 @@ def ask_grpc(address: str, exchange: Exchange, access: Access = OPEN) -> bytes:
     with access.channel(address, options) as channel:
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(exchange.path)
         return call(exchange.body[5:], timeout=10, metadata=access.metadata)
+
+
+def replies(address: str, bodies: Iterable[bytes], access: Access = OPEN) -> dict[bytes, bytes]:
+    """Framed Predict request → the reply to it, not checked. Raises grpc.RpcError."""
+    return {body: ask_grpc(address, Exchange("grpc", PREDICT, body, {}), access) for body in bodies}
 
 
 def ask_checked(address: str, exchange: Exchange, access: Access = OPEN) -> bytes:

@@ -13,6 +13,7 @@ from typing import Final
 
 from hpack import Decoder
 
+from skylane.bench.workload.http2 import greeting, request_headers
 from skylane.server.grpc.http2 import frames
 from skylane.server.grpc.http2.frames import ACK, END_HEADERS, END_STREAM, FRAME_BYTES_MAX, HEAD_BYTES, Kind, Setting
 from skylane.server.grpc.http2.response_headers import field
@@ -20,9 +21,6 @@ from skylane.server.grpc.http2.response_headers import field
 CANCELLED: Final = 1
 UNKNOWN: Final = 2
 """grpc-status of an answer without one."""
-_POST_HTTP: Final = b"\x83\x86"
-"""`:method: POST` and `:scheme: http`, from the static table."""
-_POST_HTTPS: Final = b"\x83\x87"
 
 
 @dataclass(slots=True)
@@ -57,21 +55,13 @@ class Connection:
         traces: Iterator[bytes] | None = None,
     ) -> None:
         """`timeout_s`, a bearer `token` and the next `traceparent` of `traces` are sent with each request."""
-        fields = [field(":path", path.encode()), field(":authority", authority.encode()), field("te", b"trailers")]
-        fields.append(field("content-type", b"application/grpc"))
+        self._head = request_headers(path, authority=authority, https=tls)
         if timeout_s is not None:
-            fields.append(field("grpc-timeout", b"%dm" % round(timeout_s * 1000)))
+            self._head += field("grpc-timeout", b"%dm" % round(timeout_s * 1000))
         if token:
-            fields.append(field("authorization", f"Bearer {token}".encode()))
+            self._head += field("authorization", f"Bearer {token}".encode())
         self._traces = traces
-        self._head = (_POST_HTTPS if tls else _POST_HTTP) + b"".join(fields)
-        settings = {
-            Setting.HEADER_TABLE_SIZE: 0,
-            Setting.ENABLE_PUSH: 0,
-            Setting.INITIAL_WINDOW_SIZE: frames.WINDOW_MAX,
-        }
-        self.out = bytearray(frames.PREFACE + frames.settings(settings))
-        self.out += frames.window_update(0, frames.WINDOW_MAX - frames.WINDOW_DEFAULT)
+        self.out = bytearray(greeting())
         self.in_flight: dict[int, Reply] = {}
         self.greeted = False
         """Whether the server has sent its settings; to send before is allowed, but its windows are small."""

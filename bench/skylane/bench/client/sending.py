@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,15 @@ class Sending:
         self._process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         )
+
+    def wait_begun(self) -> None:
+        """Wait for its first request; its order has a file for the progress. Raises GeneratorFailed."""
+        assert self._order.progress is not None
+        while not progress_of(self._order.progress)[0]:
+            if self._process.poll() is not None:
+                self.finish()
+                return
+            time.sleep(0.01)
 
     def finish(self) -> Log:
         """Wait for its end. Raises GeneratorFailed."""

@@ -7,11 +7,12 @@ round.
 import argparse
 import shutil
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Final
 
 from skylane.bench.client.generator import Generator, Load
@@ -47,12 +48,16 @@ class Started:
     folder: Path
     plan: Plan
 
+    def cpu_us(self, generator: Generator, labels: Sequence[str], load: Load) -> dict[str, list[float]]:
+        """Label → CPU of the server for a request, round by round."""
+        drivers = [Served(label, self.servers[label], "", self.exchange, generator, self.folder) for label in labels]
+        samples = rounds_under("", load, drivers, self.plan, lambda _: None)
+        return {label: [each.cpu_us for each in samples if each.contestant == label] for label in labels}
+
     def compare(self, generator: Generator, labels: Sequence[str]) -> None:
         """Under each load, print each one's median, and by how much it is above the first's, round by round."""
-        drivers = [Served(label, self.servers[label], "", self.exchange, generator, self.folder) for label in labels]
         for load in LOADS:
-            samples = rounds_under("", load, drivers, self.plan, lambda _: None)
-            cpu_us = {label: [each.cpu_us for each in samples if each.contestant == label] for label in labels}
+            cpu_us = self.cpu_us(generator, labels, load)
             base = cpu_us[labels[0]]
             for label, values in cpu_us.items():
                 beside = "" if values is base else f"  {_above(values, base)}"
@@ -66,15 +71,25 @@ def _above(values: Sequence[float], base: Sequence[float]) -> str:
 
 
 @contextmanager
-def started(options: argparse.Namespace, kinds: Sequence[Kind]) -> Iterator[Started]:
-    """A server of each kind, by its name, for the time of the block."""
+def started(
+    options: argparse.Namespace, kinds: Sequence[Kind], policies: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Started]:
+    """A server of each kind, by its name, for the time of the block. {own} in its arguments is a folder of its own.
+
+    `policies`: name → the model.toml that the model has there; by default it has none.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        models = folder / "models"
-        shutil.copytree(options.models / options.model, models / options.model)
-        (models / options.model / "model.toml").unlink(missing_ok=True)
-        exchange = read(models)[options.model].exchange("grpc", 1)
-        servers = {kind.name: stack.enter_context(running(kind, folder, models=models)) for kind in kinds}
+        places = {kind.name: folder / str(place) for place, kind in enumerate(kinds)}
+        for name, own in places.items():
+            model = own / "models" / options.model
+            shutil.copytree(options.models / options.model, model)
+            (model / "model.toml").write_text(policies.get(name, ""), "utf-8")
+        exchange = read(folder / "0" / "models")[options.model].exchange("grpc", 1)
+        servers = {
+            kind.name: stack.enter_context(running(kind, folder, models=own / "models", own=own))
+            for kind, own in zip(kinds, places.values(), strict=True)
+        }
         for server in servers.values():
             server.wait_ready(exchange)
         yield Started(servers, exchange, folder, Plan(options.rounds, options.seconds))

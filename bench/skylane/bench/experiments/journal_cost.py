@@ -17,31 +17,25 @@ import json
 import os
 import random
 import re
-import shutil
 import statistics
 import sys
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from skylane.bench.client.generator import Generator, Load, choose
-from skylane.bench.experiments.cpu_comparison import parser
+from skylane.bench.experiments.cpu_comparison import SERVER, parser, started
 from skylane.bench.figures import ratios
 from skylane.bench.host.interrupts import sigterm_interrupts
-from skylane.bench.lab.baselines.contestants import Served
-from skylane.bench.lab.baselines.scenario import Plan
-from skylane.bench.lab.baselines.scenarios import rounds_under
-from skylane.bench.servers import Kind, Server, running
-from skylane.bench.workload.models import read
+from skylane.bench.servers import Kind, Server
 
 LOADS: Final = (Load(8, 8), Load(64, 1), Load(1, 1))
 OFF: Final = "off"
 BUDGETS: Final = {OFF: None, "off, once more": None, "some rows": 600, "all rows": 10_000_000}
 """Server → rows that it records in a second."""
+POLICY: Final = "[monitor]\njournal = true\nrows_per_second = {}\nmax_mb = 256\n"
 RESAMPLES: Final = 10_000
 WARM_UPS: Final = 2
 """Runs before the rounds, of about the same length, see rounds_under."""
@@ -81,22 +75,16 @@ def compared(load: str, server: str, cpu_us: Sequence[float], base: Sequence[flo
 
 def measured(options: argparse.Namespace, generator: Generator) -> Iterator[Compared]:
     """Every load and server, as it is known."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory()))
-        kinds = [_kind(options, folder, name, budget) for name, budget in BUDGETS.items()]
-        exchange = read(folder / _slug(OFF))[options.model].exchange("grpc", 1)
-        servers = [stack.enter_context(running(kind, folder, models=folder / _slug(kind.name))) for kind in kinds]
-        for server in servers:
-            server.wait_ready(exchange)
-        drivers = [Served(each.kind.name, each, "", exchange, generator, folder) for each in servers]
+    kinds = [_kind(name, budget) for name, budget in BUDGETS.items()]
+    policies = {name: POLICY.format(budget) for name, budget in BUDGETS.items() if budget is not None}
+    seconds = (options.rounds + WARM_UPS) * options.seconds
+    with started(options, kinds, policies) as side_by_side:
         for load in LOADS:
-            before = {server.kind.name: _recorded(server) for server in servers}
-            samples = rounds_under("", load, drivers, Plan(options.rounds, options.seconds), lambda _: None)
-            cpu_us = {name: [each.cpu_us for each in samples if each.contestant == name] for name in BUDGETS}
+            before = {name: _recorded(server) for name, server in side_by_side.servers.items()}
+            cpu_us = side_by_side.cpu_us(generator, list(BUDGETS), load)
             for name, values in cpu_us.items():
-                server = next(each for each in servers if each.kind.name == name)
-                seconds = (options.rounds + WARM_UPS) * options.seconds
-                yield compared(load.name, name, values, cpu_us[OFF], (_recorded(server) - before[name]) / seconds)
+                recorded = _recorded(side_by_side.servers[name]) - before[name]
+                yield compared(load.name, name, values, cpu_us[OFF], recorded / seconds)
 
 
 def _recorded(server: Server) -> int:
@@ -107,31 +95,9 @@ def _recorded(server: Server) -> int:
     return int(float(found[1])) if found else 0
 
 
-def _kind(options: argparse.Namespace, folder: Path, name: str, budget: int | None) -> Kind:
-    """A server of the model alone, without its cache: a cached answer would cost less than a batch."""
-    models = folder / _slug(name)
-    shutil.copytree(options.models / options.model, models / options.model)
-    monitor = "" if budget is None else f"[monitor]\njournal = true\nrows_per_second = {budget}\nmax_mb = 256\n"
-    (models / options.model / "model.toml").write_text(monitor)
-    journal = () if budget is None else ("--journal", os.fspath(folder / f"journal-{_slug(name)}"))
-    server = (
-        "-m",
-        "skylane.server",
-        "--models",
-        "{models}",
-        "--port",
-        "{port}",
-        "--http-port",
-        "{http_port}",
-        "--poll-s",
-        "0",
-        *journal,
-    )
-    return Kind(name, "grpc", server)
-
-
-def _slug(name: str) -> str:
-    return "".join(each if each.isalnum() else "-" for each in name)
+def _kind(name: str, budget: int | None) -> Kind:
+    journal = () if budget is None else ("--journal", "{own}/journal")
+    return Kind(name, "grpc", ("-m", "skylane.server", *SERVER, *journal))
 
 
 @sigterm_interrupts()

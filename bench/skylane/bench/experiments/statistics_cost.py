@@ -2,10 +2,9 @@
 
     python -m skylane.bench.experiments.statistics_cost --models models --model diabetes
 
-See bench/skylane/bench/experiments/cpu_comparison.py. The server that does not count is this one with the recording
-taken out when it
-starts; the name of a call's protocol is still set. There are two of it: as much as they differ, the others may differ
-without a reason.
+See `skylane.bench.experiments.cpu_comparison`. The server that does not count is this one with the recording
+taken out when it starts; the name of a call's protocol is still set. There are two of it: as much as they differ, the
+others may differ without a reason.
 """
 
 import sys

@@ -4,10 +4,10 @@
     python -m skylane.bench.experiments.tracing_cost --models models --model diabetes --before
     ../before/.venv/bin/python
 
-See bench/skylane/bench/experiments/cpu_comparison.py. Callers send no trace (h2load, where it is installed), or
-another `traceparent`
-with every request, as gRPC's C core writes it, of which none or 1 % is recorded (our own client, since h2load sends the
-same bytes again and again). Spans go to a collector in a process of its own, which reads none of them.
+See `skylane.bench.experiments.cpu_comparison`. Callers send no trace (h2load, where it is installed), or
+another `traceparent` with every request, as gRPC's C core writes it, of which none or 1 % is recorded (our own client,
+since h2load sends the same bytes again and again). Spans go to a collector in a process of its own, which reads none of
+them.
 """
 
 import argparse

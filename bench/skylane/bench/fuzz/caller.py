@@ -5,10 +5,9 @@ from typing import Final
 
 from hpack import Decoder
 
-from skylane.bench.workload.payloads import PREDICT
+from skylane.bench.workload.http2 import greeting, whole_call
 from skylane.server.grpc.http2 import frames
-from skylane.server.grpc.http2.frames import ACK, END_HEADERS, END_STREAM, FRAME_BYTES_MAX, HEAD_BYTES, Kind, Setting
-from skylane.server.grpc.http2.response_headers import field
+from skylane.server.grpc.http2.frames import ACK, END_STREAM, HEAD_BYTES, Kind
 
 TIMEOUT_S: Final = 60.0
 """Without a byte from the server."""
@@ -21,8 +20,6 @@ class Caller:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        fields = [field(":path", PREDICT.encode()), field(":authority", b"here"), field("te", b"trailers")]
-        self._head = b"\x83\x86" + b"".join([*fields, field("content-type", b"application/grpc")])
         self._decoder = Decoder()
         self._statuses: dict[bytes, bytes | None] = {}
         self.open()
@@ -32,9 +29,7 @@ class Caller:
         self._socket = socket.create_connection(("127.0.0.1", self._port), timeout=TIMEOUT_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._next_stream, self._rest, self._waiting = 1, b"", dict[int, int]()
-        settings = {Setting.HEADER_TABLE_SIZE: 0, Setting.INITIAL_WINDOW_SIZE: frames.WINDOW_MAX}
-        window = frames.window_update(0, frames.WINDOW_MAX - frames.WINDOW_DEFAULT)
-        self._socket.sendall(frames.PREFACE + frames.settings(settings) + window)
+        self._socket.sendall(greeting())
 
     def close(self) -> None:
         """End the connection."""
@@ -47,9 +42,7 @@ class Caller:
             self.open()
         written = bytearray()
         for place, body in enumerate(bodies):
-            assert len(body) <= FRAME_BYTES_MAX
-            written += frames.frame(Kind.HEADERS, END_HEADERS, self._next_stream, self._head)
-            written += frames.frame(Kind.DATA, END_STREAM, self._next_stream, body)
+            written += whole_call(self._next_stream, body)
             self._waiting[self._next_stream] = place
             self._next_stream += 2
         self._socket.sendall(written)

@@ -5,16 +5,12 @@ import socket
 import struct
 from typing import Final
 
-from skylane.bench.workload.payloads import PREDICT
+from skylane.bench.workload.http2 import whole_call
 from skylane.server.grpc.http2 import frames
-from skylane.server.grpc.http2.frames import ACK, END_HEADERS, Code, Kind, Setting
-from skylane.server.grpc.http2.response_headers import field
+from skylane.server.grpc.http2.frames import ACK, Code, Kind, Setting
 
 HELD_MAX: Final = 20
 """Connections that stay open at once."""
-_HEAD: Final = b"\x83\x86" + b"".join(
-    (field(":path", PREDICT.encode()), field("te", b"trailers"), field("content-type", b"application/grpc"))
-)
 
 
 class Neighbours:
@@ -78,9 +74,7 @@ def _requests(rng: random.Random, bodies: list[bytes], *, resets: bool) -> bytes
     written = bytearray()
     for number in range(rng.randrange(1, 100)):
         stream_id = 2 * number + 1
-        body = rng.choice(bodies)
-        written += frames.frame(Kind.HEADERS, END_HEADERS, stream_id, _HEAD)
-        written += frames.frame(Kind.DATA, 1, stream_id, body)
+        written += whole_call(stream_id, rng.choice(bodies))
         if resets:
             written += frames.reset(stream_id, Code.CANCEL)
     return bytes(written)

@@ -13,20 +13,8 @@ import numpy as np
 
 from skylane.bench.arguments import number, positive
 from skylane.bench.host.interrupts import sigterm_interrupts
+from skylane.bench.lab import commands
 from skylane.bench.lab.capacity.rig import model_directory
-from skylane.bench.lab.commands import (
-    OUT,
-    access_of,
-    add_access,
-    add_out,
-    add_repository,
-    add_requests,
-    make_out,
-    parser,
-    run_command,
-    save_run,
-    show,
-)
 from skylane.bench.lab.measure.measurement import Endpoint
 from skylane.bench.lab.measure.server_under_test import server_under_test
 from skylane.bench.lab.output.live import console
@@ -38,7 +26,7 @@ from skylane.bench.lab.scenarios.record import ScenariosRun
 from skylane.bench.lab.scenarios.screen import ScenariosScreen
 from skylane.bench.lab.scenarios.summary import summary
 from skylane.bench.lab.scenarios.workload import RequestSource
-from skylane.bench.workload.golden import Unsuitable, choose, golden
+from skylane.bench.workload.golden import Unsuitable, choose, golden, ready_models
 from skylane.bench.workload.rows import Mixed, Rows, examples, recorded
 from skylane.bench.workload.scenarios import Kind
 from skylane.client import Client, Model
@@ -63,30 +51,30 @@ more:
 examples:
   skylane bench --models models --model flights_late
   skylane bench --address localhost:8500 --model flights_late --rate 2000
-  skylane bench --scenario steady --baseline {OUT}/flights_late-20260102-030405.json
+  skylane bench --scenario steady --baseline {commands.OUT}/flights_late-20260102-030405.json
 """
 
 
 @sigterm_interrupts()
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, and report. Returns the exit code: 0 done, 1 not measured, 2 wrong usage."""
-    return run_command(_parser(), _run, argv)
+    return commands.run_command(_parser(), _run, argv)
 
 
 def _run(options: argparse.Namespace) -> int:
     """Measure, save, print. Raises what `run_command` reports."""
     baseline = _baseline(options.baseline)
-    make_out(options.out)
+    commands.make_out(options.out)
     with tempfile.TemporaryDirectory() as folder:
         run = _measured(options, baseline, Path(folder))
-    path = save_run(run, options, run.model, ".html", page(run, baseline))
-    show(options, summary(run, baseline), path)
+    path = commands.save_run(run, options, run.model, ".html", page(run, baseline))
+    commands.show(options, summary(run, baseline), path)
     return 0
 
 
 def _measured(options: argparse.Namespace, baseline: ScenariosRun | None, folder: Path) -> ScenariosRun:
     plans = [PLANS[name] for name in dict.fromkeys(options.scenario or DEFAULT)]
-    access = access_of(options)
+    access = commands.access_of(options)
     if options.address is None:
         _check_models(options)
     start = RunStart()
@@ -145,10 +133,10 @@ def _waiting(options: argparse.Namespace) -> contextlib.AbstractContextManager[o
 def _others(client: Client, model: Model) -> dict[str, Rows]:
     """The server's other models that are ready and whose manifests keep examples."""
     others: dict[str, Rows] = {}
-    for status in client.models():
-        if status.name != model.name and any(each.state == "ready" for each in status.versions):
+    for name in ready_models(client):
+        if name != model.name:
             with contextlib.suppress(Unsuitable):
-                others[status.name] = Mixed(examples(client.model(status.name)))
+                others[name] = Mixed(examples(client.model(name)))
     return others
 
 
@@ -166,13 +154,13 @@ def _baseline(path: Path | None) -> ScenariosRun | None:
 def _parser() -> argparse.ArgumentParser:
     width = max(map(len, PLANS))
     listed = "\n".join(f"  {plan.name:{width}}  {plan.title}" for plan in PLANS.values())
-    command = parser(
+    command = commands.parser(
         "skylane bench", "Measure what a server can do, and write a report.", EPILOG.format(scenarios=listed)
     )
     add = command.add_argument_group("server").add_argument
     add("--address", metavar="HOST:PORT", help="a server that runs (default: one is started, of --models)")
-    add_access(add)
-    add_repository(add, "repository of the server that is started")
+    commands.add_access(add)
+    commands.add_repository(add, "repository of the server that is started")
     add("--model", metavar="NAME", help="model that is asked (default: the only one)")
     add(
         "--pid",
@@ -195,13 +183,13 @@ def _parser() -> argparse.ArgumentParser:
         help="requests per second that are a schedule's full load (default: that of --baseline, or half of what a "
         "single caller gets)",
     )
-    add_requests(add)
+    commands.add_requests(add)
     add("--seconds", type=number, default=5.0, metavar="S", help="of each measurement (default: 5)")
     add("--rounds", type=positive, default=4, metavar="N", help="measurements of each scenario, in turn (default: 4)")
     add("--in-time-ms", type=number, metavar="MS", help="an answer that takes longer is not counted as good")
     add = command.add_argument_group("result").add_argument
     add("--baseline", type=Path, metavar="FILE", help="an earlier result to compare with")
-    add_out(add)
+    commands.add_out(add)
     return command
 
 

@@ -30,8 +30,8 @@ def at_least(least: float, *, exclusive: bool = False, most: float = math.inf) -
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add ours to Locust's. Not as a group: Locust's web page does not show those."""
-    told = "; ".join(f"{scenario.name}: {scenario.description}" for scenario in SCENARIOS.values())
-    parser.add_argument("--scenario", choices=list(SCENARIOS), default="steady", help=told.replace("%", "%%"))
+    listed = "; ".join(f"{scenario.name}: {scenario.description}" for scenario in SCENARIOS.values())
+    parser.add_argument("--scenario", choices=list(SCENARIOS), default="steady", help=listed.replace("%", "%%"))
     parser.add_argument("--model", default="flights_late", help="name of the model that is asked")
     parser.add_argument(
         "--ask",

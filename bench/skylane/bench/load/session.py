@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 
 from skylane.bench.workload.arrivals import Arrivals, instants
-from skylane.bench.workload.golden import Unsuitable
+from skylane.bench.workload.golden import Unsuitable, ready_models
 from skylane.bench.workload.requests import Question, Requester, Requests, rows_of
 from skylane.bench.workload.scenarios import SCENARIOS, Kind
 from skylane.bench.workload.wire import WAYS, Tensors, Way
@@ -126,8 +126,7 @@ def _requests(
     """Name → who draws requests for this model."""
     kinds, names = SCENARIOS[options.scenario].mix.keys(), {options.model}
     if Kind.ANY in kinds:
-        ready = {told.name for told in client.models() if any(each.state == "ready" for each in told.versions)}
-        names = ready or names
+        names = set(ready_models(client)) or names
     if Kind.LARGE in kinds and options.slow_model:
         names.add(options.slow_model)
     made = {}

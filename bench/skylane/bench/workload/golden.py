@@ -41,6 +41,11 @@ def choose(client: Client, name: str | None) -> Model:
     return client.model(name)
 
 
+def ready_models(client: Client) -> list[str]:
+    """Names of the server's models that can be asked. Raises SkylaneError."""
+    return [status.name for status in client.models() if any(each.state == "ready" for each in status.versions)]
+
+
 def golden(model: Model, rows: int) -> GoldenRequests:
     """A request of so many rows for each example of the manifest, starting with that example.
 

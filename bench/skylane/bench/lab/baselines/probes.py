@@ -12,11 +12,12 @@ from skylane.bench.lab.baselines.contestants import Contestant
 from skylane.bench.lab.baselines.record import Probe, Soak
 from skylane.bench.lab.baselines.rig import Rig
 from skylane.bench.servers import Server
+from skylane.server.grpc.http2 import frames
 
 SPARE_FILES: Final = 200
 """Open files that the harness needs besides its connections."""
-HTTP2_HELLO: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-"""Connection preface and an empty SETTINGS frame (RFC 9113, 3.4): enough for a server to build all its state."""
+GREETING: Final = frames.PREFACE + frames.settings({})
+"""Enough for a server to build all its state (RFC 9113, 3.4)."""
 SETTLE_S: Final = 1.0
 
 
@@ -40,7 +41,7 @@ def idle_connections(server: Server, label: str, count: int) -> Probe:
     with contextlib.ExitStack() as stack:
         for _ in range(count):
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
-            connection.sendall(HTTP2_HELLO)
+            connection.sendall(GREETING)
             if not connection.recv(64):  # the server's own SETTINGS: it took the connection
                 raise ConnectionError(f"{label} closed an idle connection")
         time.sleep(SETTLE_S)

@@ -10,7 +10,7 @@ from skylane.bench.lab.baselines.contestants import Contestant
 from skylane.bench.lab.baselines.record import OURS, Sample, Target, sample_of
 from skylane.bench.lab.baselines.rig import Rig
 from skylane.bench.lab.baselines.scenario import SEED, LongScenario, Report
-from skylane.bench.lab.measure.figures import Closed
+from skylane.bench.lab.measure.figures import CONNECTIONS, STREAMS, Closed
 from skylane.bench.lab.measure.measurement import measure
 from skylane.bench.lab.measure.rounds import turned
 from skylane.bench.workload.payloads import grpc_exchange
@@ -19,7 +19,6 @@ from skylane.bench.workload.zipf import zipf
 EXPONENTS: Final = (0.8, 1.0, 1.2)
 INPUTS: Final = 100_000
 """Different rows; the cache has room for about a quarter of them (see skylane.bench.workload.models.BOUNDED)."""
-CONNECTIONS, STREAMS = 8, 8
 REQUESTS_PER_S: Final = 20_000
 """About what our client sends: with the seconds of a round, how many requests it has."""
 WARM_REQUESTS: Final = 60_000
@@ -59,7 +58,7 @@ class Repeats(LongScenario):
         endpoint, bodies = rig.endpoint(contestant), self._bodies_of(rig, contestant.model)
         rig.check(contestant, 1)
         count = max(1000, round(seconds * REQUESTS_PER_S / (4 if "large" in contestant.model else 1)))
-        load = Closed(seconds=seconds, connections=CONNECTIONS, streams=STREAMS)
+        load = Closed(seconds=seconds)
         if contestant.label == CACHED:
             warm = zipf(exponent, INPUTS, min(WARM_REQUESTS, 10 * count), rng)
             order = Order(

@@ -23,6 +23,13 @@ FASTAPI: Final = "FastAPI + joblib"
 SOCKET: Final = "session.run and socket"
 """Label of the model in another process, behind a socket without any protocol."""
 
+TWO_WORKERS: Final = f"{OURS}, 2 workers"
+KINDS: Final = {
+    OURS: "native", OURS_GRPCIO: "grpcio", TWO_WORKERS: "native x2", BASELINE: "grpc.aio batching", PLAIN: "grpc.aio",
+    FASTAPI: "fastapi", NULL: "null", BARE: IN_PROCESS, SOCKET: BARE_SOCKET,
+}  # fmt: skip
+"""Label → kind of server."""
+
 SHAPES: Final = (Load(1, 1), Load(8, 8), Load(64, 1), Load(1, 64))
 MIDDLE: Final = (Load(8, 8),)
 WARM_S: Final = 0.2
@@ -49,7 +56,7 @@ class LoadScenario(Scenario):
         return plan.rounds
 
     def shortened(self) -> "LoadScenario":
-        """See Scenario. One load, the middle one where there is a choice."""
+        """One load, the middle one where there is a choice."""
         middle = [load for load in self.loads if load in MIDDLE]
         return replace(self, loads=tuple(middle or self.loads[:1]))
 
@@ -82,6 +89,11 @@ def _requests(driver: Driver, load: Load, seconds: float) -> int:
     return count
 
 
+def contestants(model: str, *labels: str) -> tuple[Contestant, ...]:
+    """Those with these labels, which are keys of KINDS, all asked about one model."""
+    return tuple(Contestant(label, KINDS[label], model) for label in labels)
+
+
 def _target(
     scenario: str, load: str, parts: float, stretch: float | None = None, metric: Metric = "cpu_us", ours: str = OURS
 ) -> Target:
@@ -92,18 +104,30 @@ def _target(
     )  # fmt: skip
 
 
-def _single() -> LoadScenario:
+def _rows(model: str, title: str) -> LoadScenario:
+    name = f"rows-{model}"
+    bounds: tuple[tuple[str, Metric, str], ...] = (
+        ("1x1", "p50_us", BARE), ("1x1", "p50_us", SOCKET), ("4x1", "wall_us", BARE),
+    )  # fmt: skip
     return LoadScenario(
+        name,
+        f"{title}, 1024 rows in a request",
+        contestants(model, OURS, BASELINE, BARE, SOCKET, NULL),
+        (Load(1, 1), Load(4, 1)),
+        rows=1024,
+        baseline=BARE,
+        targets=tuple(
+            Target(scenario=name, load=load, metric=metric, ours=OURS, theirs=theirs, at_most=1.15)
+            for load, metric, theirs in bounds
+        ),
+    )
+
+
+ALL: Final[tuple[Scenario, ...]] = (
+    LoadScenario(
         "single",
         "logistic regression of 20 float32 features, one row in a request",
-        (
-            Contestant(OURS, "native", "logistic"),
-            Contestant(OURS_GRPCIO, "grpcio", "logistic"),
-            Contestant(BASELINE, "grpc.aio batching", "logistic"),
-            Contestant(PLAIN, "grpc.aio", "logistic"),
-            Contestant(FASTAPI, "fastapi", "logistic"),
-            Contestant(NULL, "null", "logistic"),
-        ),
+        contestants("logistic", OURS, OURS_GRPCIO, BASELINE, PLAIN, FASTAPI, NULL),
         SHAPES,
         targets=(
             _target("single", "8x8", 13, 16),
@@ -115,91 +139,41 @@ def _single() -> LoadScenario:
                 scenario="single", load="1x1", metric="p50_us", ours=OURS, theirs=PLAIN, at_most=1 / 2
             ),  # against the baseline that waits for no company
         ),
-    )
-
-
-def _cache() -> LoadScenario:
-    never_slower = Target(scenario="cache", load="8x8", metric="cpu_us", ours=OURS_HIT, theirs=OURS, at_most=1.0)
-    return LoadScenario(
+    ),
+    LoadScenario(
         "cache",
         "the same model, its answers kept: every request is a hit",
-        (
-            Contestant(OURS_HIT, "native", "logistic_cached"),
-            Contestant(OURS, "native", "logistic"),
-            Contestant(BASELINE, "grpc.aio batching", "logistic"),
-            Contestant(NULL, "null", "logistic"),
-        ),
+        (Contestant(OURS_HIT, "native", "logistic_cached"), *contestants("logistic", OURS, BASELINE, NULL)),
         MIDDLE,
-        targets=(_target("cache", "8x8", 14, ours=OURS_HIT), never_slower),
-    )
-
-
-def _forest() -> LoadScenario:
-    return LoadScenario(
+        targets=(
+            _target("cache", "8x8", 14, ours=OURS_HIT),
+            Target(scenario="cache", load="8x8", metric="cpu_us", ours=OURS_HIT, theirs=OURS, at_most=1.0),
+        ),
+    ),
+    LoadScenario(
         "forest",
         "random forest of 100 trees of depth 8, one row in a request",
         (
-            Contestant(OURS, "native", "forest"),
+            *contestants("forest", OURS),
             Contestant(OURS_HIT, "native", "forest_cached"),
-            Contestant(BASELINE, "grpc.aio batching", "forest"),
-            Contestant(FASTAPI, "fastapi", "forest"),
-            Contestant(NULL, "null", "forest"),
+            *contestants("forest", BASELINE, FASTAPI, NULL),
         ),
         MIDDLE,
         targets=(_target("forest", "8x8", 9),),
-    )
-
-
-def _rows(model: str, title: str) -> LoadScenario:
-    name = f"rows-{model}"
-    alone = Target(scenario=name, load="1x1", metric="p50_us", ours=OURS, theirs=BARE, at_most=1.15)
-    together = Target(scenario=name, load="4x1", metric="wall_us", ours=OURS, theirs=BARE, at_most=1.15)
-    across = Target(scenario=name, load="1x1", metric="p50_us", ours=OURS, theirs=SOCKET, at_most=1.15)
-    return LoadScenario(
-        name,
-        f"{title}, 1024 rows in a request",
-        (
-            Contestant(OURS, "native", model),
-            Contestant(BASELINE, "grpc.aio batching", model),
-            Contestant(BARE, IN_PROCESS, model),
-            Contestant(SOCKET, BARE_SOCKET, model),
-            Contestant(NULL, "null", model),
-        ),
-        (Load(1, 1), Load(4, 1)),
-        rows=1024,
-        baseline=BARE,
-        targets=(alone, across, together),
-    )
-
-
-def _flights() -> LoadScenario:
-    return LoadScenario(
+    ),
+    _rows("logistic", "logistic regression"),
+    _rows("forest", "random forest"),
+    LoadScenario(
         "flights",
         "will this flight be late: extra trees behind one-hot encoding; strings, numbers and gaps, one row",
-        (
-            Contestant(OURS, "native", FLIGHTS),
-            Contestant(BASELINE, "grpc.aio batching", FLIGHTS),
-            Contestant(PLAIN, "grpc.aio", FLIGHTS),
-            Contestant(NULL, "null", FLIGHTS),
-        ),
+        contestants(FLIGHTS, OURS, BASELINE, PLAIN, NULL),
         (Load(1, 1), Load(8, 8)),
         targets=(_target("flights", "1x1", 4), _target("flights", "8x8", 4)),
-    )
-
-
-TWO_WORKERS: Final = f"{OURS}, 2 workers"
-
-
-def _workers() -> LoadScenario:
-    """Where the load generator takes as much as the server: what a request costs should not grow."""
-    return LoadScenario(
+    ),
+    LoadScenario(  # the load generator takes as much as the server: what a request costs should not grow
         "workers",
         "logistic regression, one worker process and two",
-        (
-            Contestant(OURS, "native", "logistic"),
-            Contestant(TWO_WORKERS, "native x2", "logistic"),
-            Contestant(NULL, "null", "logistic"),
-        ),
+        contestants("logistic", OURS, TWO_WORKERS, NULL),
         (Load(64, 1), Load(128, 1)),
         baseline=OURS,
         targets=(
@@ -209,40 +183,27 @@ def _workers() -> LoadScenario:
             ),  # each worker has as much to batch as the one has
             Target(scenario="workers", load="64x1", metric="cpu_us", ours=TWO_WORKERS, theirs=OURS, at_most=1.25),
         ),
-    )  # fmt: skip
-
-
-def _workers_forest() -> LoadScenario:
-    """Where the load generator leaves both cores to the server: more should be answered."""
-    name, load = "workers-forest", Load(32, 1)
-    return LoadScenario(
-        name,
+    ),
+    LoadScenario(  # the load generator leaves both cores to the server: more should be answered
+        "workers-forest",
         "random forest of 300 trees, 256 rows in a request, one worker process and two",
-        (Contestant(OURS, "native", "forest_large"), Contestant(TWO_WORKERS, "native x2", "forest_large")),
-        (load,),
+        contestants("forest_large", OURS, TWO_WORKERS),
+        (Load(32, 1),),
         rows=256,
         baseline=OURS,
         targets=(
-            Target(scenario=name, load=load.name, metric="requests_per_s", ours=TWO_WORKERS, theirs=OURS, at_least=1.6),
-            Target(scenario=name, load=load.name, metric="cpu_us", ours=TWO_WORKERS, theirs=OURS, at_most=1.1),
+            Target(
+                scenario="workers-forest", load="32x1", metric="requests_per_s", ours=TWO_WORKERS, theirs=OURS,
+                at_least=1.6,
+            ),
+            Target(scenario="workers-forest", load="32x1", metric="cpu_us", ours=TWO_WORKERS, theirs=OURS, at_most=1.1),
         ),
-    )
-
-
-ALL: Final[tuple[Scenario, ...]] = (
-    _single(),
-    _cache(),
-    _forest(),
-    _rows("logistic", "logistic regression"),
-    _rows("forest", "random forest"),
-    _flights(),
-    _workers(),
-    _workers_forest(),
+    ),
     Overload(),
     Neighbour(),
     Repeats(100, "forest"),
     Repeats(300, "forest_large"),
-)
+)  # fmt: skip
 
 
 def of_model(model: str) -> LoadScenario:
@@ -250,11 +211,6 @@ def of_model(model: str) -> LoadScenario:
     return LoadScenario(
         model,
         f"{model}, the first row that its manifest keeps as an example",
-        (
-            Contestant(OURS, "native", model),
-            Contestant(OURS_GRPCIO, "grpcio", model),
-            Contestant(BASELINE, "grpc.aio batching", model),
-            Contestant(NULL, "null", model),
-        ),
+        contestants(model, OURS, OURS_GRPCIO, BASELINE, NULL),
         (Load(1, 1), Load(8, 8)),
     )

@@ -11,25 +11,13 @@ from typing import Final
 from skylane import policy as policies
 from skylane.bench.arguments import number, positive
 from skylane.bench.host.interrupts import sigterm_interrupts
+from skylane.bench.lab import commands
 from skylane.bench.lab.capacity.page import page, table, verdict_text
 from skylane.bench.lab.capacity.record import Capacity, CapacityRun
 from skylane.bench.lab.capacity.rig import RequestSpec, Rig, duration_s, model_directory, served
 from skylane.bench.lab.capacity.screen import CapacityScreen
 from skylane.bench.lab.capacity.search import Goal, Step, Verdict, next_rate
-from skylane.bench.lab.commands import (
-    access_of,
-    add_access,
-    add_goal,
-    add_out,
-    add_repository,
-    add_requests,
-    make_out,
-    parser,
-    run_command,
-    save_run,
-    show,
-)
-from skylane.bench.lab.measure.server_under_test import ServerUnderTest, process_at
+from skylane.bench.lab.measure.server_under_test import ServerUnderTest, server_under_test
 from skylane.bench.lab.output.live import console
 from skylane.bench.lab.record import RunStart
 from skylane.bench.workload.golden import Unsuitable
@@ -58,11 +46,11 @@ examples:
 @sigterm_interrupts()
 def main(argv: Sequence[str] | None = None) -> int:
     """Search, and report. Returns the exit code: 0 done, 1 not measured or not settled, 2 wrong usage."""
-    command = parser(
+    command = commands.parser(
         "skylane bench capacity", "Find the highest rate of requests that keeps a target for latency.", EPILOG
     )
     add_arguments(command)
-    return run_command(command, run, argv)
+    return commands.run_command(command, run, argv)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,8 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="a server that runs (default: one is started for each model and policy)",
     )
-    add_access(add)
-    add_repository(add, "repository of the model; it is copied, and served from there")
+    commands.add_access(add)
+    commands.add_repository(add, "repository of the model; it is copied, and served from there")
     add("--model", action="append", required=True, metavar="NAME", help="model that is asked; may be repeated")
     add(
         "--policy",
@@ -83,19 +71,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a model.toml to serve it with; may be repeated (default: the one that it has)",
     )
-    add_requests(parser.add_argument_group("requests").add_argument)
+    commands.add_requests(parser.add_argument_group("requests").add_argument)
     add = parser.add_argument_group("search").add_argument
-    add_goal(add)
+    commands.add_goal(add)
     add("--precision", type=number, default=5.0, metavar="PERCENT", help="width of the last gap (default: 5)")
     add("--seconds", type=number, default=3.0, metavar="S", help="of each measurement, at least (default: 3)")
     add("--steps", type=positive, default=40, metavar="N", help="measurements at most, for each search (default: 40)")
-    add_out(parser.add_argument_group("result").add_argument)
+    commands.add_out(parser.add_argument_group("result").add_argument)
 
 
 def run(options: argparse.Namespace) -> int:
     """Search, save, print. Raises what `run_command` reports."""
-    plans, _ = list(_plans(options)), access_of(options)
-    make_out(options.out)
+    plans, _ = list(_plans(options)), commands.access_of(options)
+    commands.make_out(options.out)
     start, capacities, requests = RunStart(), list[Capacity](), ""
     goal = Goal(
         target_p99_ms=options.target_p99_ms, lost_share_max=options.lost / 100, precision=options.precision / 100,
@@ -126,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
         capacities=tuple(capacities),
     )  # fmt: skip
     name = "-".join(("capacity", *dict.fromkeys(options.model)))
-    show(options, table(result), save_run(result, options, name, ".html", page(result)))
+    commands.show(options, table(result), commands.save_run(result, options, name, ".html", page(result)))
     return int(any(capacity.verdict.kind in UNSETTLED for capacity in capacities))
 
 
@@ -171,9 +159,7 @@ def _server(
 ) -> contextlib.AbstractContextManager[ServerUnderTest]:
     if options.address is None:
         return served(options.models, name, content, folder)
-    return contextlib.nullcontext(
-        ServerUnderTest(options.address, process_at(options.address), started=False, access=access_of(options))
-    )
+    return server_under_test(options.address, options.models, folder, commands.access_of(options))
 
 
 if __name__ == "__main__":

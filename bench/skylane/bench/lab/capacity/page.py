@@ -8,12 +8,13 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
+from skylane.bench.figures import known_median
 from skylane.bench.lab.capacity.record import Capacity, CapacityRun
 from skylane.bench.lab.capacity.screen import COLUMNS, cells, why
 from skylane.bench.lab.capacity.search import SPOILT, Goal, Kind, Outcome, Step, Verdict, outcome
-from skylane.bench.lab.measure.generator_limit import CORES_MAX, LATE_SHARE_MAX, LATE_US_MAX, SHARE_MAX
+from skylane.bench.lab.measure.generator_limit import SHARE_MAX, limits_text
 from skylane.bench.lab.output.document import conditions, definitions, document, minute
-from skylane.bench.lab.output.live import rate_text, us_text
+from skylane.bench.lab.output.live import plain_table, rate_text, us_text
 from skylane.bench.lab.output.svg import Axis, Curve, around, chart, figure
 from skylane.cli.live import count_text, share_text, time_text
 from skylane.convert.publishing.card.html import EMPTY, Html, joined, table_of, tag, text
@@ -72,7 +73,7 @@ def measured_at(steps: Sequence[Step], rate_per_s: float | None, goal: Goal) -> 
 def table(run: CapacityRun) -> Table:
     """A row for each model and policy."""
     goal = goal_of(run.settings)
-    drawn = Table(box=None, header_style="dim", pad_edge=False)
+    drawn = plain_table()
     drawn.add_column("MODEL", no_wrap=True)
     drawn.add_column("POLICY", no_wrap=True)
     for name in ("SUSTAINS", "NO LONGER AT", "P99 THERE", "CPU/REQ", "ROWS/BATCH", "CACHE", "MEASURED"):
@@ -86,22 +87,14 @@ def table(run: CapacityRun) -> Table:
 def row(capacity: Capacity, goal: Goal) -> list[str]:
     """The rate, the one above, and what was measured at the rate: medians."""
     verdict, there = capacity.verdict, measured_at(capacity.steps, capacity.verdict.rate_per_s, goal)
-
-    def middle(values: Sequence[float | None]) -> float | None:
-        facts = [value for value in values if value is not None]
-        return median(facts) if facts else None
-
-    def time_of(values: Sequence[float | None]) -> str:
-        return us_text(middle(values))
-
     mark = "≥ " if verdict.kind == "at least" else "≈ " if verdict.kind == "unsettled" else ""
     return [
         "–" if verdict.rate_per_s is None else mark + rate_text(verdict.rate_per_s),
         "–" if verdict.above_per_s is None or verdict.kind == "at least" else rate_text(verdict.above_per_s),
-        time_of([step.p99_us for step in there]),
-        time_of([step.cpu_us for step in there]),
-        count_text(middle([step.batch_rows for step in there])),
-        share_text(middle([step.hit_share for step in there])),
+        us_text(known_median(step.p99_us for step in there)),
+        us_text(known_median(step.cpu_us for step in there)),
+        count_text(known_median(step.batch_rows for step in there)),
+        share_text(known_median(step.hit_share for step in there)),
         f"{len(capacity.steps)} ×",
     ]
 
@@ -189,17 +182,14 @@ def _how(run: CapacityRun, goal: Goal) -> Html:
     )
     harness = (
         f"A measurement does not count above {share_text(SHARE_MAX)} of what the generator does against a server that "
-        f"does nothing, nor if it was behind its schedule by more than {LATE_US_MAX / 1000:g} ms and "
-        f"{share_text(LATE_SHARE_MAX)} of the target or of the p99 that it saw, nor if it used more than "
-        f"{share_text(CORES_MAX)} of its core. A rate at which that happens {SPOILT} times is beyond it."
+        f"does nothing, nor if it {limits_text('the target or of the p99 that it saw')}. "
+        f"A rate at which that happens {SPOILT} times is beyond it."
     )
     facts = {
         "generator alone": ", ".join(f"{count_text(each.alone_per_s)}/s for {each.model}" for each in run.capacities),
         "commit": run.commit,
         "server": f"at {run.address}" if run.address else "started for it",
-        **conditions(run.machine, run.libraries),
-        "settings": ", ".join(f"{name} {value}" for name, value in settings.items()),
-        "took": f"{run.took_s:g} s",
+        **conditions(run),
     }  # fmt: skip
     paragraphs = joined([tag("p", text(rule)), tag("p", text(harness))])
     return tag("section", tag("h2", text("How it was measured")), paragraphs, definitions(facts))

@@ -1,4 +1,4 @@
-"""A server with its generator: measures one rate after the other. What they say is decided elseserver."""
+"""A server with its generator: measures one rate after the other. What they say is decided elsewhere."""
 
 import contextlib
 import shutil
@@ -12,19 +12,16 @@ import numpy as np
 
 from skylane.bench.lab.capacity.search import Goal, Step
 from skylane.bench.lab.measure import generator_limit
-from skylane.bench.lab.measure.figures import Closed, Measured, Open
+from skylane.bench.lab.measure.figures import CONNECTIONS, STREAMS, Closed, Measured, Open
 from skylane.bench.lab.measure.generator_limit import SHARE_MAX
 from skylane.bench.lab.measure.measurement import Endpoint, measure
 from skylane.bench.lab.measure.server_under_test import ServerUnderTest, server_under_test
-from skylane.bench.servers import ask_checked, ask_grpc
+from skylane.bench.servers import ask_checked, replies
 from skylane.bench.workload.arrivals import poisson_us
 from skylane.bench.workload.golden import Unsuitable, golden
-from skylane.bench.workload.payloads import PREDICT, Exchange
 from skylane.bench.workload.rows import Mixed, Rows, bodies, examples, recorded
 from skylane.client import Model
 
-CONNECTIONS: Final = 8
-STREAMS: Final = 8
 WARM_S: Final = 0.5
 WARM_BODIES: Final = 2000
 START_SHARE: Final = 0.25
@@ -69,9 +66,8 @@ class Rig:
         self._check(server.address)
         self.alone = alone or self._alone(server.address)
         self.peak_per_s = measure(
-            self._endpoint, self._bodies(WARM_BODIES), Closed(seconds=WARM_S, connections=CONNECTIONS, streams=STREAMS),
-            self._folder,
-        ).answered_per_s  # fmt: skip
+            self._endpoint, self._bodies(WARM_BODIES), Closed(seconds=WARM_S), self._folder
+        ).answered_per_s
         self.requests = self._rows.description
 
     def goal(self, goal: Goal) -> Goal:
@@ -83,7 +79,7 @@ class Rig:
         """Measure one rate. Raises GeneratorFailed."""
         span_s = duration_s(rate_per_s, goal, seconds)
         due_us = poisson_us(rate_per_s, span_s, self._rng)
-        load = Open(due_us=due_us, seconds=span_s, connections=CONNECTIONS)
+        load = Open(due_us=due_us, seconds=span_s)
         requests = self._bodies(len(due_us))
         measured = measure(
             self._endpoint, requests, load, self._folder,
@@ -105,8 +101,7 @@ class Rig:
             ask_checked(address, exchange, self._endpoint.access)
 
     def _alone(self, address: str) -> generator_limit.Ceiling:
-        exchanges = [Exchange("grpc", PREDICT, body, {}) for body in self._bodies(ANSWERED)]
-        answers = {exchange.body: ask_grpc(address, exchange, self._endpoint.access) for exchange in exchanges}
+        answers = replies(address, self._bodies(ANSWERED), self._endpoint.access)
         return generator_limit.ceiling(answers, self._folder, CONNECTIONS, STREAMS)
 
 
@@ -124,7 +119,6 @@ def step_of(measured: Measured, rate_per_s: float, goal: Goal) -> Step:
     """What of a measurement is kept. How late the generator may be goes by the target, which is what it would blur."""
     did, latency = measured.did, measured.latency
     p99_us = latency.p99_us if latency else None
-    cached = did is not None and bool(did.hits or did.misses)
     return Step(
         rate_per_s=rate_per_s,
         seconds=round(measured.seconds, 3),
@@ -146,7 +140,7 @@ def step_of(measured: Measured, rate_per_s: float, goal: Goal) -> Step:
         server_cores=None if measured.server_cores is None else round(measured.server_cores, 3),
         cpu_us=None if measured.server_cpu_us is None else round(measured.server_cpu_us, 1),
         batch_rows=did.batch_rows if did else None,
-        hit_share=round(did.hits / did.answered, 4) if did and did.answered and cached else None,
+        hit_share=did.hit_share if did else None,
     )
 
 

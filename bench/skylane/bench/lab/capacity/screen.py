@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from skylane.bench.lab.capacity.search import Goal, Outcome, Step, outcome
-from skylane.bench.lab.output.live import Current, Screen, plain_table, progress_row, rate_text, us_text
+from skylane.bench.lab.output.live import Current, Screen, log_line, plain_table, progress_row, rate_text, us_text
 from skylane.cli.live import count_text, share_text
 
 SHOWN_MAX: Final = 14
@@ -36,8 +36,7 @@ class CapacityScreen(Screen[_Current]):
 
     def begins(self, rate_per_s: float, seconds: float, progress: Path) -> None:
         """A rate is measured for so long."""
-        progress.unlink(missing_ok=True)
-        self._current = _Current(progress=progress, rate_per_s=rate_per_s, seconds=seconds)
+        self._begin(_Current(progress=progress, rate_per_s=rate_per_s, seconds=seconds))
 
     def ended(self, step: Step, goal: Goal) -> None:
         """A rate has been measured."""
@@ -54,11 +53,8 @@ class CapacityScreen(Screen[_Current]):
         current = self._current
         bar: RenderableType = Text(self._status, "dim")
         if current is not None:
-            sent, answered = current.counts
-            rate = f"{rate_text(current.rate_per_s)} for {current.seconds:.3g} s"
-            bar = progress_row(
-                current.seconds, current.passed_s, Text(f"{rate}: {sent:,} sent, {answered:,} answered"), bar
-            )
+            shown = f"{rate_text(current.rate_per_s)} for {current.seconds:.3g} s: {current.counts_text}"
+            bar = progress_row(current.seconds, current.passed_s, Text(shown), bar)
         return Group(steps_table(self._steps[-SHOWN_MAX:]), Text(""), bar) if self._steps else bar
 
 
@@ -83,9 +79,7 @@ def cells(step: Step) -> list[str]:
 
 def line(step: Step, goal: Goal) -> str:
     """One measurement, for a log."""
-    shown = zip(COLUMNS, cells(step), strict=True)
-    figures = "  ".join(f"{name.lower()} {cell}" for name, cell in shown if cell != "–")
-    return f"{figures}  {why(step, goal)}"
+    return f"{log_line(COLUMNS, cells(step))}  {why(step, goal)}"
 
 
 def why(step: Step, goal: Goal) -> str:

@@ -49,8 +49,8 @@ class Counters:
 
     @property
     def hit_share(self) -> float | None:
-        """Share of calls answered from the cache; None if it answered none."""
-        return round(self.hits / self.answered, 4) if self.hits else None
+        """Share of calls answered from the cache; None if it was not asked for any."""
+        return round(self.hits / self.answered, 4) if self.answered and (self.hits or self.misses) else None
 
 
 def counters_at(address: str, model: str, access: Access = OPEN) -> Counters:

@@ -15,6 +15,8 @@ from skylane.bench.lab.measure.counters import Counters
 from skylane.bench.lab.measure.generator_limit import Ceiling, limited_by_generator
 from skylane.bench.lab.measure.timeline import Timeline, timeline
 
+CONNECTIONS, STREAMS = 8, 8
+"""And requests in flight on each, where nothing else is said."""
 STREAMS_MAX: Final = 1000
 """In flight on each connection of an open loop; a server lets a little more in by default."""
 
@@ -27,7 +29,7 @@ class Open:
     """When each is due, ascending, in microseconds from the start."""
     seconds: float
     """How long the schedule is; the last request may be due before its end."""
-    connections: int = 8
+    connections: int = CONNECTIONS
     streams_max: int = STREAMS_MAX
     timeout_s: float | None = None
     """Deadline that is sent with each request."""
@@ -39,8 +41,8 @@ class Closed:
 
     seconds: float
     """About so long. Ignored where `picks` says what is sent."""
-    connections: int = 8
-    streams: int = 8
+    connections: int = CONNECTIONS
+    streams: int = STREAMS
     timeout_s: float | None = None
 
 

@@ -64,6 +64,17 @@ def _order(address: str, bodies: Sequence[bytes], connections: int, streams: int
     )
 
 
+def limits_text(latency: str) -> str:
+    """How far behind its schedule and how busy a generator must be for its figures not to count; see the next.
+
+    `latency`: which one its lateness is compared with, in words.
+    """
+    return (
+        f"was behind its schedule by more than {LATE_US_MAX / 1000:g} ms and {share_text(LATE_SHARE_MAX)} of "
+        f"{latency}, nor if it used more than {share_text(CORES_MAX)} of its core"
+    )
+
+
 def limited_by_generator(
     *,
     requests_per_s: float,

@@ -9,8 +9,8 @@
             ...                                                            # why; not a number to report
 
 `bodies` are framed requests (`skylane.bench.workload.payloads.framed`), sent in turn, or as `picks` says. `Open` sends
-each at
-its instant, whether or not others were answered; `Closed` keeps so many in flight. `observed` is for other generators.
+each at its instant, whether or not others were answered; `Closed` keeps so many in flight. `observed` is for other
+generators.
 """
 
 import time
@@ -84,9 +84,8 @@ def measure(
 
     `picks`: for each request, which body; needed for an `Open` with several, and instead of the duration of a `Closed`.
     `progress`: a file from which others may read how far it is, by `skylane.bench.client.sending.progress_of`.
-    `expected`: for
-    each request of an `Open`, the status of gRPC that is right, instead of 0, and then counts as its answer. `judged`:
-    for each, whether its latency counts.
+    `expected`: for each request of an `Open`, the status of gRPC that is right, instead of 0, and then counts as its
+    answer. `judged`: for each, whether its latency counts.
 
     Raises GeneratorFailed if the generator did, or if nothing listens there.
     """

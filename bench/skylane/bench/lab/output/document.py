@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from skylane.bench.host.machine import Machine
+from skylane.bench.lab.record import RunRecord
 from skylane.convert.publishing import card
 from skylane.convert.publishing.card.html import Html, tag, text
 
@@ -22,14 +22,17 @@ def document(title: str, sections: Sequence[Html], style: str = "") -> str:
     return f'<!doctype html>\n<html lang="en">{head}{body}</html>\n'
 
 
-def conditions(machine: Machine, libraries: Mapping[str, str]) -> dict[str, str]:
-    """On what it was measured: name → value."""
-    numbered = (f"{name} {version}" for name, version in libraries.items() if version[0].isdigit())
+def conditions(run: RunRecord) -> dict[str, str]:
+    """On what it was measured, and with which settings: name → value."""
+    machine = run.machine
+    numbered = (f"{name} {version}" for name, version in run.libraries.items() if version[0].isdigit())
     return {
         "machine": f"{machine.cores} cores, {machine.cpu}, {machine.memory_mib:,.0f} MiB, {machine.kernel}",
         "load before": f"{machine.load_before:g} processes wanted a core in the minute before",
         "Python": machine.python,
         "libraries": ", ".join(numbered),
+        "settings": ", ".join(f"{name} {value}" for name, value in run.settings.items() if value is not None),
+        "took": f"{run.took_s:g} s",
     }
 
 

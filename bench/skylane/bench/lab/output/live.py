@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +36,12 @@ class Current:
     def passed_s(self) -> float:
         """Seconds since it began."""
         return time.monotonic() - self.began_at
+
+    @property
+    def counts_text(self) -> str:
+        """How many requests were sent and answered so far, in words."""
+        sent, answered = self.counts
+        return f"{sent:,} sent, {answered:,} answered"
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -75,6 +82,11 @@ class Screen(Generic[C]):
         self._status, self._current = text, None
         self._log(text)
 
+    def _begin(self, current: C) -> None:
+        """A measurement begins."""
+        current.progress.unlink(missing_ok=True)
+        self._current = current
+
     def _log(self, text: str) -> None:
         """A line where nothing is drawn."""
         if not self._console.is_terminal:
@@ -101,6 +113,11 @@ def progress_row(total: float, done: float, *cells: RenderableType) -> Table:
     row = Table.grid(padding=(0, 2))
     row.add_row(ProgressBar(total, min(done, total), BAR), *cells)
     return row
+
+
+def log_line(columns: Sequence[str], cells: Sequence[str]) -> str:
+    """The cells of a table's row that are known, each after the name of its column."""
+    return "  ".join(f"{name.lower()} {cell}" for name, cell in zip(columns, cells, strict=True) if cell != "–")
 
 
 def us_text(us: float | None) -> str:

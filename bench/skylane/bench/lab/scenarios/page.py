@@ -1,10 +1,9 @@
 """A run as one HTML file that needs nothing else: no scripts, nothing from elsewhere, light and dark. Pure."""
 
-from statistics import median
 from typing import Final
 
-from skylane.bench.figures import spread
-from skylane.bench.lab.measure.generator_limit import CORES_MAX, LATE_SHARE_MAX, LATE_US_MAX, SHARE_MAX
+from skylane.bench.figures import known_median, spread
+from skylane.bench.lab.measure.generator_limit import SHARE_MAX, limits_text
 from skylane.bench.lab.output.document import conditions, definitions, document, minute
 from skylane.bench.lab.scenarios.charts import pictures
 from skylane.bench.lab.scenarios.comparison import FIGURES, Comparison, Figure, compare
@@ -76,14 +75,12 @@ def _row(scenario: Scenario) -> list[Html]:
         return [name, tag("em", text(NOT_REPORTED), class_="refusal"), *[EMPTY] * (len(FIGURES) + 3)]
     figures = [figure for figure in FIGURES if figure.kind != "rate"]
     lost = sum(each.sent - each.answered for each in reported) / max(sum(each.sent for each in reported), 1)
-    batch = [each.batch_rows for each in reported if each.batch_rows is not None]
-    hits = [each.hit_share for each in reported if each.hit_share is not None]
     return [
         name,
         *(_cell(scenario, figure) for figure in (OFFERED, ANSWERED, *figures)),
         tag("span", text(share_text(lost)), class_="bad" if lost else None),
-        text(count_text(median(batch) if batch else None)),
-        text(share_text(median(hits) if hits else None)),
+        text(count_text(known_median(each.batch_rows for each in reported))),
+        text(share_text(known_median(each.hit_share for each in reported))),
     ]
 
 
@@ -128,9 +125,8 @@ def _scenario(scenario: Scenario, before: Scenario | None) -> Html:
 def _harness(run: ScenariosRun) -> Html:
     rule = (
         "The generator measured itself before each round: the same requests to a server that does nothing. A round "
-        f"is not reported above {share_text(SHARE_MAX)} of that rate, nor if the generator was behind its schedule by "
-        f"more than {LATE_US_MAX / 1000:g} ms and {share_text(LATE_SHARE_MAX)} of the p99 that it saw, nor if it used "
-        f"more than {share_text(CORES_MAX)} of its core, unless in a closed loop the server had none left either."
+        f"is not reported above {share_text(SHARE_MAX)} of that rate, nor if the generator "
+        f"{limits_text('the p99 that it saw')}, unless in a closed loop the server had none left either."
     )
     headings = ("round", "alone", "CPU of the generator per request", "and then, of its core", "late, p99")
     rows = [
@@ -155,8 +151,6 @@ def _how(run: ScenariosRun) -> Html:
         "commit": run.commit,
         "requests": run.requests,
         "server": server,
-        **conditions(run.machine, run.libraries),
-        "settings": ", ".join(f"{name} {value}" for name, value in run.settings.items() if value is not None),
-        "took": f"{run.took_s:g} s",
+        **conditions(run),
     }
     return tag("section", tag("h2", text("How it was measured")), definitions(facts))

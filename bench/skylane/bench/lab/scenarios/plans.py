@@ -9,12 +9,10 @@ from typing import Final, Literal
 
 import numpy as np
 
-from skylane.bench.lab.measure.figures import Closed, Open
+from skylane.bench.lab.measure.figures import CONNECTIONS, STREAMS, Closed, Open
 from skylane.bench.workload.arrivals import instants
 from skylane.bench.workload.scenarios import SCENARIOS, Curve, Kind
 
-CONNECTIONS: Final = 8
-STREAMS: Final = 8
 LARGE_ROWS: Final = 500
 """Of a large request."""
 USUAL: Final[Mapping[Kind, float]] = MappingProxyType({Kind.USUAL: 1.0})
@@ -41,13 +39,13 @@ def scheduled(curve: Curve) -> Callable[[float, float, np.random.Generator], Ope
     def load(rate_per_s: float, seconds: float, rng: np.random.Generator) -> Open:
         coming = instants(lambda at: rate_per_s * curve(at / seconds), Random(int(rng.integers(2**32))))
         due_us = [int(at * 1e6) for at in takewhile(lambda at: at < seconds, coming)] or [0]
-        return Open(due_us=np.array(due_us, np.int64), seconds=seconds, connections=CONNECTIONS)
+        return Open(due_us=np.array(due_us, np.int64), seconds=seconds)
 
     return load
 
 
 def _peak(_rate: float, seconds: float, _rng: np.random.Generator) -> Closed:
-    return Closed(seconds=seconds, connections=CONNECTIONS, streams=STREAMS)
+    return Closed(seconds=seconds)
 
 
 TITLES: Final = {

@@ -10,18 +10,17 @@ from typing import Final
 import numpy as np
 
 from skylane.bench.lab.measure import generator_limit
-from skylane.bench.lab.measure.figures import Closed, Measured, Open
+from skylane.bench.lab.measure.figures import CONNECTIONS, STREAMS, Closed, Measured, Open
 from skylane.bench.lab.measure.generator_limit import BODIES_MAX, SHARE_MAX, Ceiling
 from skylane.bench.lab.measure.measurement import Endpoint, measure
 from skylane.bench.lab.measure.rounds import turned
 from skylane.bench.lab.scenarios import record
-from skylane.bench.lab.scenarios.plans import CONNECTIONS, STREAMS, Plan
+from skylane.bench.lab.scenarios.plans import Plan
 from skylane.bench.lab.scenarios.record import Alone, Round, Scenario
 from skylane.bench.lab.scenarios.screen import ScenariosScreen
 from skylane.bench.lab.scenarios.workload import RequestSource
-from skylane.bench.servers import ask_checked, ask_grpc
+from skylane.bench.servers import ask_checked, replies
 from skylane.bench.workload.golden import GoldenRequests
-from skylane.bench.workload.payloads import PREDICT, Exchange
 from skylane.bench.workload.scenarios import Kind
 
 WARM_S: Final = 0.5
@@ -64,14 +63,11 @@ def run(
     folder: Path,
     screen: ScenariosScreen,
 ) -> Run:
-    """Measure all; `checks` are asked before and between. Raises WrongAnswer, GeneratorFailed,
-    grpc.RpcError.
-    """
+    """Measure all; `checks` are asked before and between. Raises WrongAnswer, GeneratorFailed, grpc.RpcError."""
     screen.status(f"asking {checks.model} once, and checking its answers")
     for exchange in checks.exchanges:
         ask_checked(endpoint.address, exchange, endpoint.access)
-    exchanges = [Exchange("grpc", PREDICT, body, {}) for body in source.ordinary(BODIES_MAX)]
-    answers = {each.body: ask_grpc(endpoint.address, each, endpoint.access) for each in exchanges}
+    answers = replies(endpoint.address, source.ordinary(BODIES_MAX), endpoint.access)
     screen.status("warming up")
     peak = measure(endpoint, source.ordinary(WARM_BODIES), Closed(seconds=WARM_S), folder)
     single = measure(endpoint, source.ordinary(WARM_BODIES), Closed(seconds=WARM_S, connections=1, streams=1), folder)

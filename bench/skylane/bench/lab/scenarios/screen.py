@@ -4,15 +4,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from skylane.bench.figures import known_median
 from skylane.bench.host import processes
-from skylane.bench.lab.output.live import Current, Screen, plain_table, progress_row, us_text
+from skylane.bench.lab.output.live import Current, Screen, log_line, plain_table, progress_row, us_text
 from skylane.bench.lab.scenarios.record import Round
 from skylane.cli.live import count_text, share_text
 
@@ -61,8 +61,7 @@ class ScenariosScreen(Screen[_Current]):
 
     def begins(self, name: str, round_: int, progress: Path) -> None:
         """A scenario is measured."""
-        progress.unlink(missing_ok=True)
-        self._current = _Current(progress=progress, name=name, round=round_)
+        self._begin(_Current(progress=progress, name=name, round=round_))
 
     def ended(self, name: str, measured: Round) -> None:
         """A scenario has been measured."""
@@ -124,25 +123,17 @@ def add_rounds(table: Table, name: str, rounds: Sequence[Round]) -> None:
 
 def cells(rounds: Sequence[Round]) -> list[Text]:
     """The figures of COLUMNS, medians over these rounds."""
-
-    def middle(values: Sequence[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        return median(known) if known else None
-
-    def time_of(values: Sequence[float | None]) -> Text:
-        return Text(us_text(middle(values)))
-
     failed = sum(each.sent - each.answered for each in rounds)
     return [
-        Text(count_text(middle([each.offered_per_s for each in rounds]))),
-        Text(count_text(middle([each.answered_per_s for each in rounds]))),
-        time_of([each.p50_us for each in rounds]),
-        time_of([each.p99_us for each in rounds]),
-        time_of([each.p999_us for each in rounds]),
+        Text(count_text(known_median(each.offered_per_s for each in rounds))),
+        Text(count_text(known_median(each.answered_per_s for each in rounds))),
+        Text(us_text(known_median(each.p50_us for each in rounds))),
+        Text(us_text(known_median(each.p99_us for each in rounds))),
+        Text(us_text(known_median(each.p999_us for each in rounds))),
         Text(share_text(failed / max(sum(each.sent for each in rounds), 1)), "red" if failed else ""),
-        time_of([each.cpu_us for each in rounds]),
-        Text(count_text(middle([each.batch_rows for each in rounds]))),
-        Text(share_text(middle([each.hit_share for each in rounds]))),
+        Text(us_text(known_median(each.cpu_us for each in rounds))),
+        Text(count_text(known_median(each.batch_rows for each in rounds))),
+        Text(share_text(known_median(each.hit_share for each in rounds))),
     ]
 
 
@@ -150,5 +141,4 @@ def line(each: Round) -> str:
     """One measurement, for a log."""
     if each.limited_by_generator:
         return f"{REFUSAL}: {each.limited_by_generator}"
-    shown = zip(COLUMNS, cells([each]), strict=True)
-    return "  ".join(f"{name.lower()} {cell.plain}" for name, cell in shown if cell.plain != "–")
+    return log_line(COLUMNS, [cell.plain for cell in cells([each])])

@@ -1,4 +1,4 @@
-"""`skylane bench tune`: policies trials against the one that a model has, and the best becomes its model.toml."""
+"""`skylane bench tune`: policies are tried against the one that a model has, and the best becomes its model.toml."""
 
 import argparse
 import contextlib
@@ -11,18 +11,9 @@ from typing import Final
 from skylane import policy as policies
 from skylane.bench.arguments import number, positive
 from skylane.bench.host.interrupts import sigterm_interrupts
+from skylane.bench.lab import commands
 from skylane.bench.lab.capacity.rig import model_directory
 from skylane.bench.lab.capacity.search import Goal
-from skylane.bench.lab.commands import (
-    add_goal,
-    add_out,
-    add_repository,
-    add_requests,
-    make_out,
-    parser,
-    run_command,
-    save_run,
-)
 from skylane.bench.lab.output.live import console
 from skylane.bench.lab.record import RunStart
 from skylane.bench.lab.tune.model_toml import difference
@@ -52,19 +43,19 @@ examples:
 @sigterm_interrupts()
 def main(argv: Sequence[str] | None = None) -> int:
     """Search, and report. Returns the exit code: 0 done, 1 not measured, 2 wrong usage."""
-    command = parser(
+    command = commands.parser(
         "skylane bench tune",
         "Find the model.toml under which a model sustains the highest rate that keeps a target.",
         EPILOG,
     )
     add_arguments(command)
-    return run_command(command, run, argv)
+    return commands.run_command(command, run, argv)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
     add = parser.add_argument_group("model").add_argument
-    add_repository(add, "repository of the model; it is copied, and served from there")
+    commands.add_repository(add, "repository of the model; it is copied, and served from there")
     add("--model", required=True, metavar="NAME", help="model that is tuned")
     add(
         "--keys",
@@ -75,14 +66,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"of model.toml that may be changed (default: all of {', '.join(KEYS)}; the last two, the cache's, with "
         "--data only)",
     )
-    add_requests(parser.add_argument_group("requests").add_argument)
+    commands.add_requests(parser.add_argument_group("requests").add_argument)
     add = parser.add_argument_group("target").add_argument
-    add_goal(add)
+    commands.add_goal(add)
     add("--seconds", type=number, default=1.0, metavar="S", help="of each measurement, at least (default: 1)")
     add("--steps", type=positive, default=20, metavar="N", help="measurements at most, for each search (default: 20)")
     add = parser.add_argument_group("result").add_argument
     add("--write", action="store_true", help="change model.toml, if something is better (default: show the change)")
-    add_out(add)
+    commands.add_out(add)
     parser.set_defaults(address=None)
 
 
@@ -91,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     path = model_directory(options.models, options.model) / "model.toml"
     before = path.read_text("utf-8") if path.exists() else ""
     policy = _decoded(before, path)
-    make_out(options.out)
+    commands.make_out(options.out)
     start = RunStart()
     goal = Goal(
         target_p99_ms=options.target_p99_ms, lost_share_max=options.lost / 100, votes=1, steps_max=options.steps
@@ -121,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
         },
         result=sentence, before_toml=before, after_toml=after, written=written, trials=tuple(trials.records),
     )  # fmt: skip
-    saved = save_run(tuning, options, f"tune-{tuning.model}", ".toml", after)
+    saved = commands.save_run(tuning, options, f"tune-{tuning.model}", ".toml", after)
     if options.format != "json":
         _print(tuning, trials, result, path, saved)
     return 0

@@ -1,5 +1,7 @@
-"""What a person sees while policies trials: a table of all of them on a terminal, a line for each search in a log. The
-table of the end is the same."""
+"""What a person sees while policies are tried: a table of all on a terminal, a line for each search in a log.
+
+The table of the end is the same.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -41,9 +43,8 @@ class TuneScreen(Screen[_Current]):
 
     def begins(self, candidate: Candidate, rate_per_s: float, progress: Path) -> None:
         """A rate is measured."""
-        progress.unlink(missing_ok=True)
         self._steps += 1
-        self._current = _Current(progress=progress, candidate=candidate, rate_per_s=rate_per_s)
+        self._begin(_Current(progress=progress, candidate=candidate, rate_per_s=rate_per_s))
 
     def ended(self, candidate: Candidate, round_: int, score: Score) -> None:
         """A search has ended."""
@@ -59,8 +60,7 @@ class TuneScreen(Screen[_Current]):
     def frame(self) -> RenderableType:
         current, status = self._current, self._status
         if current:
-            sent, answered = current.counts
-            status += f"   {rate_text(current.rate_per_s)}: {sent:,} sent, {answered:,} answered"
+            status += f"   {rate_text(current.rate_per_s)}: {current.counts_text}"
         passed = time.monotonic() - self._began_at
         line = Text(f"{status}   {self._steps} measurements, {passed / 60:.0f} min {passed % 60:02.0f} s", "dim")
         if not self._stages:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from skylane.bench.lab.capacity.rig import RequestSpec, Rig, served
 from skylane.bench.lab.capacity.search import Goal, Step, Verdict, next_rate
+from skylane.bench.lab.measure.rounds import turned
 from skylane.bench.lab.tune.model_toml import changed
 from skylane.bench.lab.tune.policies import OWN, Candidate
 from skylane.bench.lab.tune.record import Trial
@@ -77,10 +78,10 @@ def _search(
     """One search of each policy, side by side: none is always measured after the same other."""
     steps: dict[Candidate, list[Step]] = {candidate: [] for candidate in goals}
     ended: dict[Candidate, tuple[Verdict, list[Step]]] = {}
-    order = list(goals)
+    sweep = 0
     while len(ended) < len(goals):
-        order = [*order[1:], order[0]]
-        for candidate in [each for each in order if each not in ended]:
+        sweep += 1
+        for candidate in [each for each in turned(goals, sweep) if each not in ended]:
             rate = next_rate(steps[candidate], goals[candidate])
             if isinstance(rate, Verdict):
                 ended[candidate] = (rate, steps[candidate])
