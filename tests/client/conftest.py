@@ -1,4 +1,4 @@
-"""A small server on a real socket that the clients are tested against: it echoes, and fails as it is told to.
+"""A small server on a real socket that the clients are tested against: it echoes, and fails as configured.
 
 It is not Skylane's server and shares no code with it: what is tested here is what the clients send and understand.
 """

@@ -29,7 +29,7 @@ OVERLOADED = Overloaded("queue is full", 0.1)
 
 
 class World:
-    """The other side of a call: time moves only when told, and every step gets the next answer of the script."""
+    """The other side of a call: the test advances the time, and every step gets the next answer of the script."""
 
     def __init__(self, *script: Any, took_s: float = 0.0) -> None:
         self.now, self.took_s = 100.0, took_s

@@ -153,7 +153,7 @@ def test_a_server_that_can_write_nowhere(small_models: Path, transport: Transpor
     with Served(command=read_only(*options)) as served:
         address, _ = started(served, workers)
         assert answers(address)
-        with open_channel(address) as channel:  # it goes to grpcio, behind the native front
+        with open_channel(address) as channel:  # served by grpcio, behind the native transport
             ask_for = reflection_pb2.ServerReflectionRequest(list_services="")
             info: Any = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo
             assert next(info(iter([ask_for]), timeout=60)).list_services_response.service
@@ -172,7 +172,7 @@ def names_of_sockets() -> set[str]:
 
 @pytest.fixture
 def behind(small_models: Path) -> Iterator[str]:
-    """The socket between the native front and grpcio."""
+    """The socket between the native transport and grpcio."""
     others = names_of_sockets()  # of servers that other tests share
     with serving(small_models, "native"):
         (name,) = names_of_sockets() - others

@@ -1,4 +1,4 @@
-"""What authors are told of a pipeline that has no graph: which step, why, and what to do; once."""
+"""The error for a pipeline that cannot be converted: which step, why, and what to do, each said once."""
 
 from typing import Any
 

@@ -52,7 +52,7 @@ PRICES: Final = Sample(MANY, _even + MANY["x"].to_numpy())
 
 
 def one_hot(*steps: Any) -> Any:
-    """A model behind one-hot columns of many categories."""
+    """A model after one-hot columns of many categories."""
     columns = ColumnTransformer([("town", OneHotEncoder(handle_unknown="ignore"), ["town"])], remainder="passthrough")
     return make_pipeline(columns, *steps)
 

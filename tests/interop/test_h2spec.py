@@ -1,4 +1,4 @@
-"""h2spec, unmodified: its whole suite of RFC 9113's and RFC 7541's rules, against our own front.
+"""h2spec, unmodified: its whole suite of RFC 9113's and RFC 7541's rules, against the native transport.
 
 It is no part of the project's files: `go install github.com/summerwind/h2spec/cmd/h2spec@latest` gets it.
 """

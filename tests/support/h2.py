@@ -124,7 +124,7 @@ class Recorder:
 
 @dataclass
 class RecordedStream:
-    """What came for a method that is not hot."""
+    """A request for a method that is not batched."""
 
     stream_id: int
     headers: RequestHeaders

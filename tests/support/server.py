@@ -31,7 +31,7 @@ class Gate:
         """Every model that was loaded, for as long as it is in memory."""
 
     def load(self, directory: Path, name: str, version: int, policy: Policy) -> LoadedModel:
-        """Load as the server does, with the gate in front. Its runs are never inline: they look expensive."""
+        """Load as the server does, behind the gate. Runs are never inline, because they are reported as expensive."""
         model = load_version(directory, name, version, policy)
         held = replace(model, runner=_Held(model, self), cost=CostModel([(1, 1.0)]))
         self.loaded.append(weakref.ref(held))
@@ -71,7 +71,7 @@ def serving(
     max_message_mb: int = 64,
     **more: Any,
 ) -> Iterator[RunningServer]:
-    """Serve inside the block; drained when it ends. Looks at the repository only when told. `more`: other settings."""
+    """Serve inside the block, and drain at its end. Scans the repository only on request. `more`: other settings."""
     settings = Settings(
         models=models, port=0, transport=transport, poll_s=0, grace_s=grace_s, max_message_mb=max_message_mb, **more
     )

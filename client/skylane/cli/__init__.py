@@ -40,11 +40,11 @@ MODULES: Final = {
     "bench baselines": "skylane.bench.lab.baselines.__main__",
     "bench": "skylane.bench.lab.__main__",
 }
-"""Command → module with its `main`; the second part of its name is that of the part that it belongs to."""
+"""Command → module with its `main`; the second part of the module's name is the part of Skylane that it belongs to."""
 
 EXTRAS: Final = {"cli": "server", "score": "batch"}
-"""Part → the extra that installs its dependencies, where it has another name. For the modules in skylane.cli, the
-convert extra does as well."""
+"""Part → the extra that installs its dependencies, if it has another name. For the modules in skylane.cli, the convert
+extra works as well."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,7 +72,7 @@ def _delegate(command: str, argv: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         name = error.name or ""
         if name.partition(".")[0] == "skylane" and name != f"skylane.{part}":
-            raise  # our own module is missing: a broken installation, or a bug
+            raise  # one of our own modules is missing: a broken installation, or a bug
         extra = EXTRAS.get(part, part)
         print(f"skylane {command} needs the {extra} extra: pip install 'skylane[{extra}]'", file=sys.stderr)
         return USAGE

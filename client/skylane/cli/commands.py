@@ -17,7 +17,7 @@ from skylane.client.errors import SkylaneError
 ROWS_AT_ONCE: Final = 1024
 """Rows of one request. Larger inputs are split, because servers limit the rows of a request (8192 by default)."""
 REQUESTS_AT_ONCE: Final = 4
-"""Requests in flight at once; too few to fill a model's queue."""
+"""Requests in flight at once; few enough not to fill a model's queue."""
 
 
 class Refused(Exception):
@@ -91,7 +91,7 @@ def predict(options: Namespace) -> None:
 
 
 def _answer(client: Client, options: Namespace, model: Model, data: Any) -> Prediction:
-    # The version whose schema the values were converted for, even if a newer one becomes the default meanwhile.
+    # The version for whose schema the values were converted, even if a newer one becomes the default meanwhile.
     parts = rows.slices(data, ROWS_AT_ONCE)
     if len(parts) == 1:
         return client.predict(options.model, data, version=model.version, outputs=options.outputs)

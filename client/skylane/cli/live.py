@@ -10,7 +10,7 @@ Version = Mapping[str, Any]
 
 @dataclass
 class Window:
-    """What happened to one version, or to several together, in so many seconds."""
+    """The figures of one version, or of several together, over an interval."""
 
     seconds: float
     bounds_s: Sequence[float]
@@ -21,9 +21,9 @@ class Window:
     saved: int = 0
     """Requests answered without a run."""
     missed: int = 0
-    """Requests that a cache was asked for, and had no answer to."""
+    """Requests that were looked up in the cache without a hit."""
     waiting: int = 0
-    """Rows, at the end."""
+    """Waiting rows at the end of the interval."""
     cache_bytes: int = 0
     rows: float = 0.0
     batches: int = 0
@@ -31,44 +31,44 @@ class Window:
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """Requests per second."""
         return self.requests / self.seconds
 
     @property
     def batch_rows(self) -> float | None:
-        """Rows of a batch, on average; None where nothing ran."""
+        """Mean number of rows of a batch; None if nothing ran."""
         return self.rows / self.batches if self.batches else None
 
     @property
     def error_share(self) -> float | None:
-        """Of all requests; None where there was none."""
+        """Share of all requests; None if there were none."""
         return self.errors / self.requests if self.requests else None
 
     @property
     def fault_share(self) -> float | None:
-        """Of all requests; None where there was none."""
+        """Share of all requests; None if there were none."""
         return self.faults / self.requests if self.requests else None
 
     @property
     def saved_share(self) -> float | None:
-        """Of all requests; None if there is no cache or it was not consulted."""
+        """Share of all requests; None if there is no cache or it was not used."""
         return self.saved / self.requests if self.requests and self.saved + self.missed else None
 
     def percentile(self, share: float) -> float | None:
-        """Seconds from queue to answer as Prometheus estimates them: linear within a bucket. None where nothing ran."""
-        wanted, below = sum(self.buckets) * share, 0
+        """Quantile of the seconds from queue to answer, interpolated as Prometheus does. None if nothing ran."""
+        rank, below = sum(self.buckets) * share, 0
         for place, count in enumerate(self.buckets):
-            if count and below + count >= wanted:
+            if count and below + count >= rank:
                 if place >= len(self.bounds_s):
                     return self.bounds_s[-1]
                 low = self.bounds_s[place - 1] if place else 0.0
-                return low + (self.bounds_s[place] - low) * (wanted - below) / count
+                return low + (self.bounds_s[place] - low) * (rank - below) / count
             below += count
         return None
 
 
 def between(now: Snapshot, before: Snapshot, model: str | None = None, version: int = 0) -> Window:
-    """What happened to this version, or to all and to requests that were refused before a model was asked."""
+    """The figures of this version, or of all versions and of requests that were refused before they reached a model."""
     window = Window(max(now["at"] - before["at"], 1e-9), now["bounds_s"])
     window.buckets = [0] * (len(window.bounds_s) + 1)
     earlier = {(each["model"], each["version"]): each for each in before["figures"]["versions"]}
@@ -81,13 +81,13 @@ def between(now: Snapshot, before: Snapshot, model: str | None = None, version: 
 
 
 def _refused(now: Snapshot) -> Version:
-    """Predictions that no model was asked for, as if they were of a version. Health, metrics and the like are none."""
+    """Predictions that were refused before they reached a model, as if of a version. Excludes health and metrics."""
     outcomes = [each for each in now["figures"]["rejections"] if each["protocol"] not in _OTHERS]
     return {**_NOTHING, "outcomes": outcomes}
 
 
 def _add(window: Window, now: Version, before: Version | None) -> None:
-    if before is None or _requests(now["outcomes"]) < _requests(before["outcomes"]):  # new, or started anew
+    if before is None or _requests(now["outcomes"]) < _requests(before["outcomes"]):  # new, or restarted
         before = _NOTHING
     window.requests += _requests(now["outcomes"]) - _requests(before["outcomes"])
     window.errors += _requests(_failed(now)) - _requests(_failed(before))
@@ -115,7 +115,7 @@ _NOTHING: Version = {
     "total": _EMPTY,
 }
 _OTHERS = ("grpc", "http")
-"""Protocols of requests that ask for no prediction."""
+"""Protocols of requests that are not predictions."""
 _FAULTS = ("ModelFailed", "INTERNAL")
 
 
@@ -132,14 +132,14 @@ def _ours(version: Version) -> Iterator[Mapping[str, Any]]:
 
 
 def cores(now: Snapshot, before: Snapshot) -> float:
-    """CPU that all processes used, in cores."""
+    """CPU usage of all processes, in cores."""
     earlier = {each["pid"]: each["cpu_s"] for each in before["figures"]["processes"]}
     used: float = sum(each["cpu_s"] - earlier.get(each["pid"], each["cpu_s"]) for each in now["figures"]["processes"])
     seconds: float = now["at"] - before["at"]
     return used / max(seconds, 1e-9)
 
 
-# --- As people read them ----------------------------------------------------------------------------------------------
+# --- Formatting -------------------------------------------------------------------------------------------------------
 
 
 def _short(value: float) -> str:
@@ -147,7 +147,7 @@ def _short(value: float) -> str:
 
 
 def count_text(value: float | None) -> str:
-    """A number, short."""
+    """A number in few characters."""
     if value is None:
         return "–"
     if value >= 1e6:
@@ -158,7 +158,7 @@ def count_text(value: float | None) -> str:
 
 
 def time_text(seconds: float | None) -> str:
-    """A duration, short."""
+    """A duration in few characters."""
     if seconds is None:
         return "–"
     if seconds < 1e-3:
@@ -167,7 +167,7 @@ def time_text(seconds: float | None) -> str:
 
 
 def bytes_text(size: float) -> str:
-    """A size, short."""
+    """A size in few characters."""
     for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if size >= scale:
             return f"{_short(size / scale)} {unit}"
@@ -175,5 +175,5 @@ def bytes_text(size: float) -> str:
 
 
 def share_text(share: float | None) -> str:
-    """A percentage, short."""
+    """A percentage in few characters."""
     return "–" if share is None else f"{share * 100:.{1 if 0 < share < 0.1 else 0}f} %"

@@ -17,7 +17,7 @@ _BOOLEANS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": F
 
 
 def from_rows(rows: Sequence[Sequence[str]], model: Model) -> Columns:
-    """Rows of `name=value`. Raises ValueError for what is no pair, for unknown names and for values of another type."""
+    """Rows of `name=value`. Raises ValueError for malformed pairs, unknown names and values of the wrong type."""
     _check_has_columns(model, "--row")
     records = []
     for pairs in rows:
@@ -39,11 +39,11 @@ def from_csv(lines: Iterable[str], model: Model) -> tuple[Columns, list[str]]:
     reader = csv.DictReader(lines, strict=True)
     if not reader.fieldnames:
         raise ValueError("the CSV file is empty: expected a line of column names")
-    known = [column.name for column in model.columns]
-    extra = [name for name in reader.fieldnames if name not in known]
+    columns = [column.name for column in model.columns]
+    extra = [name for name in reader.fieldnames if name not in columns]
     if len(extra) == len(reader.fieldnames):
         raise ValueError(
-            f"CSV: line 1, {','.join(reader.fieldnames)!r}, has none of the model's columns ({_listed(known)}); "
+            f"CSV: line 1, {','.join(reader.fieldnames)!r}, has none of the model's columns ({_listed(columns)}); "
             "names and values are separated by commas"
         )
     records = []
@@ -51,7 +51,7 @@ def from_csv(lines: Iterable[str], model: Model) -> tuple[Columns, list[str]]:
         for record in reader:
             if None in record or None in record.values():
                 raise ValueError(f"CSV line {reader.line_num}: expected {len(reader.fieldnames)} fields, as in line 1")
-            records.append({name: value for name, value in record.items() if name in known})
+            records.append({name: value for name, value in record.items() if name in columns})
     except csv.Error as error:
         raise ValueError(f"CSV line {reader.line_num}: {error}") from error
     if not records:
@@ -92,7 +92,7 @@ def from_json(text: str, model: Model) -> Any:
 
 
 def slices(data: Any, rows_max: int) -> list[Any]:
-    """Columns cut into pieces of at most so many rows; anything else stays whole."""
+    """Columns split into pieces of at most so many rows; other data are not split."""
     rows = len(next(iter(data.values()))) if isinstance(data, dict) else 0
     if rows <= rows_max:
         return [data]
@@ -108,12 +108,12 @@ def _check_has_columns(model: Model, source: str) -> None:
 
 
 def _typed(records: Sequence[Mapping[str, Any]], model: Model, source: str) -> Columns:
-    """Records as columns in the model's types. A name that a record lacks, though another has it, is a gap."""
+    """Records as columns in the model's types. A name that only some records have is missing in the others."""
     dtypes = {column.name: column.dtype for column in model.columns}
     columns: Columns = {name: [] for record in records for name in record}
     for name in columns:
         if name not in dtypes:
-            raise ValueError(f"{source}: unknown column {name!r}{_meant(name, dtypes)}; there are: {_listed(dtypes)}")
+            raise ValueError(f"{source}: unknown column {name!r}{_hint(name, dtypes)}; there are: {_listed(dtypes)}")
     for row, record in enumerate(records):
         for name, values in columns.items():
             try:
@@ -126,7 +126,7 @@ def _typed(records: Sequence[Mapping[str, Any]], model: Model, source: str) -> C
 
 
 def _value(value: Any, dtype: AnyDType) -> Any:
-    """Text or a JSON value in a column's type; None for a gap. Raises ValueError or TypeError."""
+    """Text or a JSON value in a column's type; None for a missing value. Raises ValueError or TypeError."""
     if value is None or value == "":
         return None
     if isinstance(value, dict | list):
@@ -166,7 +166,7 @@ def _array(name: str, dtype: AnyDType, rows: Any) -> "np.ndarray[Any, Any]":
         ) from None
 
 
-def _meant(name: str, known: Iterable[str]) -> str:
+def _hint(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
     return f", did you mean {close[0]!r}?" if close else ""
 

@@ -17,7 +17,7 @@ Rows = Sequence[Sequence[Any]]
 
 
 def table(header: Sequence[str], rows: Rows) -> str:
-    """Columns padded to one width, two spaces apart; numbers to the right."""
+    """Columns padded to a common width, two spaces apart; numbers are right-aligned."""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
     right = [bool(rows) and all(isinstance(row[i], int | float) for row in rows) for i in range(len(header))]
@@ -45,7 +45,7 @@ def json_text(value: Any) -> str:
 
 
 def joined(parts: Sequence[Prediction]) -> Prediction:
-    """Answers to consecutive rows as one."""
+    """Answers to consecutive rows, joined into one."""
     if len(parts) == 1:
         return parts[0]
     outputs = {name: np.concatenate([part.outputs[name] for part in parts]) for name in parts[0].outputs}
@@ -53,7 +53,7 @@ def joined(parts: Sequence[Prediction]) -> Prediction:
 
 
 def prediction_rows(prediction: Prediction, model: Model) -> tuple[list[str], list[list[Any]]]:
-    """A column for each output, or for each place of an output with several, such as `P(late)`; a row for each row."""
+    """A column for each output, or for each column of an output with several, such as `P(late)`; a row for each row."""
     classes = {output.name: output.classes for output in model.outputs if output.role == "probabilities"}
     header: list[str] = []
     columns: list[list[Any]] = []
@@ -80,7 +80,7 @@ def prediction_json(prediction: Prediction) -> dict[str, Any]:
 
 
 def models_json(status: ModelStatus, defaults: Collection[tuple[str, int]]) -> dict[str, Any]:
-    """One model and its versions. `defaults` answer where none is asked for."""
+    """One model and its versions. `defaults` answer if none is named."""
     described = asdict(status)
     for version in described["versions"]:
         version["default"] = (status.name, version["version"]) in defaults
@@ -90,7 +90,7 @@ def models_json(status: ModelStatus, defaults: Collection[tuple[str, int]]) -> d
 def models_rows(
     statuses: Sequence[ModelStatus], schemas: dict[tuple[str, int], Model], defaults: Collection[tuple[str, int]]
 ) -> list[list[Any]]:
-    """Model, version, state, inputs, labels: one row for each version. `defaults` answer where none is asked for."""
+    """Model, version, state, inputs, labels: one row for each version. `defaults` answer if none is named."""
     rows = []
     for status in statuses:
         for version in status.versions:
@@ -104,19 +104,19 @@ def models_rows(
 
 
 def not_ready_lines(statuses: Sequence[ModelStatus], model: str | None) -> list[str]:
-    """Why the server, or this model, is not ready: a line for each version, or one in all."""
-    asked = [status for status in statuses if model in (None, status.name)]
-    if not asked and model:
+    """Why the server, or this model, is not ready: a line for each version, or a single line."""
+    selected = [status for status in statuses if model in (None, status.name)]
+    if not selected and model:
         return ["it was unloaded, or it is no longer in the repository"]
-    if not asked:
+    if not selected:
         return ["no model is loaded: the repository is empty or cannot be read; see the server's log"]
-    versions = [(status.name, version) for status in asked for version in status.versions]
+    versions = [(status.name, version) for status in selected for version in status.versions]
     if any(version.state == "ready" for _, version in versions):
         return ["the server is shutting down"]
     return [
         f"{name} version {version.version} {version.state}" + f": {_first_line(version.reason)}" * bool(version.reason)
         for name, version in versions
-    ] + [f"{status.name}: its directory cannot be read" for status in asked if not status.versions]
+    ] + [f"{status.name}: its directory cannot be read" for status in selected if not status.versions]
 
 
 def _first_line(text: str) -> str:
@@ -153,7 +153,7 @@ def _shape(shape: Sequence[int]) -> str:
 
 
 def _plain(array: "np.ndarray[Any, Any]") -> list[Any]:
-    """Python values; float32 as the shortest number that means it, 0.1 rather than 0.10000000149011612."""
+    """Python values; float32 as the shortest number that identifies it, 0.1 rather than 0.10000000149011612."""
     if array.dtype.kind == "f" and array.dtype.itemsize < 8:
         array = np.array([float(str(number)) for number in array.ravel()]).reshape(array.shape)
     values: list[Any] = array.tolist()

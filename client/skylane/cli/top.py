@@ -23,7 +23,7 @@ from skylane.cli.live import Snapshot, between, bytes_text, cores, count_text, s
 
 URL: Final = "http://127.0.0.1:8501"
 RECENT_S: Final = 10.0
-"""Seconds that the figures cover."""
+"""Interval of the figures, in seconds."""
 EVENTS_MIN: Final = 3
 """Events that are shown even if the terminal is too small."""
 FIGURES: Final = {
@@ -51,7 +51,7 @@ class Unreachable(Exception):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Show until interrupted, or once. Returns the exit code: 0 success, 1 server not reachable, 2 usage error."""
+    """Show the metrics until interrupted, or once. Returns the exit code: 0 success, 1 unreachable, 2 usage error."""
     options = _parser().parse_args(argv)
     console = Console()
     if not options.once and not console.is_terminal:
@@ -113,7 +113,7 @@ def _error_text(error: urllib.error.HTTPError, url: str) -> str:
 
 
 def frame(recent: Sequence[Snapshot], url: str, size: ConsoleDimensions) -> RenderableType:
-    """The screen for a terminal of this size, with what happened between the first and the last snapshot."""
+    """The screen for a terminal of this size, with the figures between the first and the last snapshot."""
     now, before = recent[-1], recent[0]
     ready = Text("ready", "green") if now["ready"] else Text("not ready", "bold red")
     workers = len(now["figures"]["processes"])

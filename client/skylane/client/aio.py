@@ -1,4 +1,4 @@
-"""The asyncio client. The rules of a call are in calls.py; here they are carried out with grpc.aio."""
+"""The asyncio client. calls.py has the logic of each call; this module executes its steps with grpc.aio."""
 
 import asyncio
 import math
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class _Connection:
-    """What belongs to one event loop: grpc.aio's channel and asyncio's locks cannot be used in another one."""
+    """The state of one event loop: grpc.aio's channel and asyncio's locks cannot be used in another one."""
 
     channel: grpc.aio.Channel
     unary: dict[str, Any]
@@ -46,11 +46,10 @@ class AsyncClient:
             async for request_id, answer in client.predict_stream([("flights_late", frame), ("digits", pixels)]):
                 ...  # as each is finished: a Prediction, or the SkylaneError of that request
 
-    So one client serves one `asyncio.run` after another; a connection ends with its loop. `close` closes all of them.
+    So a client can be used in one `asyncio.run` after another; a connection ends with its loop. `close` closes all.
 
-    `max_in_flight` calls are sent at a time in each loop, the others wait for room within their timeout: a server
-    refuses streams beyond some bound of its own (2000 calls at once on one connection lost 8 to 500 of them). Streams
-    do not count.
+    Each loop sends at most `max_in_flight` calls at a time; others wait within their timeout, because servers bound the
+    streams of a connection (of 2000 calls at once, 8 to 500 failed). Streaming calls do not count.
 
     Data is encoded and replies are decoded in the event loop: microseconds for a few rows, milliseconds for megabytes.
     """
@@ -102,7 +101,7 @@ class AsyncClient:
     ) -> AsyncGenerator[tuple[str, Answer], None]:
         """Send many requests over one call, and yield (request_id, Prediction or SkylaneError) as each is finished.
 
-        See `Client.predict_stream`. `requests` is read in a task of its own; it may be asynchronous.
+        See `Client.predict_stream`. `requests` is read in a separate task; it may be asynchronous.
         """
         ledger, failures, connection = Ledger(), list[Exception](), self._connected()
         calls = connection.calls
@@ -112,7 +111,7 @@ class AsyncClient:
                 async for item in _each(requests):
                     yield await self._run(connection, calls.message(ledger.admit(item), calls.deadline(None)))
                 ledger.all_sent = True
-            except Exception as error:  # raised below, to the caller; grpc would only log it
+            except Exception as error:  # raised below, in the caller's task; grpc would only log it
                 failures.append(error)
 
         stream = connection.channel.stream_stream(
@@ -145,7 +144,7 @@ class AsyncClient:
         timeout_s: float = math.inf,
         return_errors: bool = False,
     ) -> AsyncGenerator[Any, None]:
-        """Answer every item of `items` in their order over one stream. See `Client.predict_many`."""
+        """Answer all `items` in order over one stream. See `Client.predict_many`."""
         if window < 1:
             raise ValueError(f"window must be at least 1, not {window}")
         room = asyncio.Semaphore(window)
@@ -201,7 +200,7 @@ class AsyncClient:
     async def model(
         self, name: str, version: int | None = None, label: str | None = None, *, timeout_s: float | None = None
     ) -> Model:
-        """What one version takes and gives: the one asked for, or the latest that is ready. Raises NotFound."""
+        """Inputs and outputs of one version: the requested one, or the latest that is ready. Raises NotFound."""
         connection = self._connected()
         return await self._run(connection, connection.calls.model(name, version, label, timeout_s))
 
@@ -211,7 +210,7 @@ class AsyncClient:
         return await self._run(connection, connection.calls.health(model, timeout_s))
 
     async def ready(self, model: str | None = None, *, timeout_s: float | None = None) -> bool:
-        """Whether the server, or this model on it, takes requests now. False if it cannot be reached."""
+        """Whether the server, or this model on it, accepts requests now. False if it cannot be reached."""
         connection = self._connected()
         return await self._run(connection, connection.calls.ready(model, timeout_s))
 
@@ -219,7 +218,7 @@ class AsyncClient:
         """Close the connections; calls under way in this event loop are cancelled."""
         self._closed = True
         own = self._connections.pop(asyncio.get_running_loop(), None)
-        self._connections.clear()  # a channel closes when nobody holds it
+        self._connections.clear()  # a channel closes when it is no longer referenced
         if own is not None:
             await own.channel.close()
 
@@ -235,14 +234,14 @@ class AsyncClient:
         return f"AsyncClient({self.target!r})"
 
     def _connected(self) -> _Connection:
-        """The connection of the event loop that runs now, made on first use. Raises ValueError if closed."""
+        """The connection of the running event loop, made on first use. Raises ValueError if closed."""
         loop = asyncio.get_running_loop()
         connection = self._connections.get(loop)
         if connection is None:
             if self._closed:
                 raise ValueError(f"{self!r} is closed: create another one")
             for ended in [other for other in list(self._connections) if other.is_closed()]:
-                self._connections.pop(ended, None)  # a channel closes when nobody holds it
+                self._connections.pop(ended, None)  # a channel closes when it is no longer referenced
             connection = self._connections[loop] = self._connect()
         return connection
 
@@ -261,7 +260,7 @@ class AsyncClient:
         return Calls(self._timeout_s, self._retry_overload, asyncio.Lock, room=asyncio.Semaphore(self._max_in_flight))
 
     async def _run(self, connection: _Connection, steps: Steps[T]) -> T:
-        """Carry out one call."""
+        """Execute the steps of one call."""
         try:
             step = next(steps)
             while True:
@@ -275,7 +274,7 @@ class AsyncClient:
             result: T = end.value
             return result
         finally:
-            steps.close()  # gives back what it holds, also when cancelled
+            steps.close()  # releases the call's locks, also when cancelled
 
     async def _carry_out(self, connection: _Connection, step: Step) -> Any:
         if isinstance(step, Acquire):

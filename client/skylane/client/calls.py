@@ -1,8 +1,8 @@
-"""What a call consists of: which messages go out in which order, what is tried again, what is remembered.
+"""The logic of calls: which messages are sent in which order, what is retried, what is cached.
 
-Nothing here opens a connection or waits. Each call is a generator that asks for one step at a time, an `Invoke`, a
-`Pause` or an `Acquire`; `Client` and `AsyncClient` carry the steps out, each in its own way, and send the reply back in
-or throw the error in. So there is one copy of every rule, and it is tested without a network.
+Nothing here opens a connection or waits. Each call is a generator that yields one step at a time, an `Invoke`, a
+`Pause` or an `Acquire`; `Client` and `AsyncClient` execute the steps, and send the reply or throw the error into the
+generator. So both clients share the logic, and it is tested without a network.
 """
 
 import math
@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Invoke:
-    """Send the request, and come back with the reply."""
+    """Step: send the request; the result is the reply."""
 
     method: channel.Method[Any, Any]
     request: Any
@@ -56,21 +56,21 @@ class Invoke:
 
 @dataclass(frozen=True)
 class Pause:
-    """Wait."""
+    """Step: wait."""
 
     seconds: float
 
 
 class Lock(Protocol):
-    """What threading.Lock and asyncio.Lock have in common."""
+    """The common interface of threading.Lock and asyncio.Lock."""
 
     def release(self) -> None:
-        """Let the next one have it."""
+        """Release the lock."""
 
 
 @dataclass(frozen=True)
 class Acquire:
-    """Wait for the lock, and come back with whether it was had in time."""
+    """Step: acquire the lock; the result is whether that succeeded in time."""
 
     lock: Any
     timeout_s: float | None
@@ -80,19 +80,19 @@ Step: TypeAlias = Invoke | Pause | Acquire
 Steps: TypeAlias = Generator[Step, Any, T]
 
 Choice = tuple[str, int | None, str | None]
-"""Model, version, label: what a schema is remembered under."""
+"""Model, version, label: the key of a cached schema."""
 
 SCHEMAS_MAX: Final = 1000
 
 _MISNAMED: Final = ("not known", "this model has none")
-"""What servers say of names; if they ever say it otherwise, their own sentence is what callers see."""
+"""Parts of servers' messages about unknown names; if none occurs, callers see the server's message unchanged."""
 
 YEAR_S: Final = 365 * 86400.0
-"""A timeout beyond it is none: gRPC's own instants overflow into the past at some 1e10 seconds."""
+"""Longer timeouts count as none: gRPC's deadlines overflow into the past at about 1e10 seconds."""
 
 
 def bounded(timeout_s: Any) -> float:
-    """The timeout, infinite if it is over a year. Raises TypeError and ValueError for what is no number."""
+    """The timeout; infinite if it is longer than a year. Raises TypeError and ValueError for invalid ones."""
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, numbers.Real):
         raise TypeError(f"timeout_s is {timeout_s!r}: expected a number of seconds, such as 5.0")
     seconds = float(timeout_s)
@@ -102,15 +102,15 @@ def bounded(timeout_s: Any) -> float:
 
 
 def stream_timeout(timeout_s: float) -> float | None:
-    """The timeout of a whole stream as grpc takes it: None for none."""
+    """The timeout of a whole stream for grpc: None if there is none."""
     seconds = bounded(timeout_s)
     return None if seconds == math.inf else seconds
 
 
 class Calls:
-    """The calls of one client and the schemas that it has seen. Safe to use from several threads.
+    """The calls of one client, and its cached schemas. Safe to use from several threads.
 
-    `room` is what a call must hold to send something; None lets all of them send.
+    `room` is a semaphore that a call must hold to send something; None if there is no limit.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Calls:
         self._fetching: dict[Choice, Lock] = {}
 
     def deadline(self, timeout_s: float | None) -> float:
-        """The instant at which a call that begins now gives up; None takes the client's own timeout."""
+        """The deadline of a call that begins now; None stands for the client's default timeout."""
         return self._clock() + (self._timeout_s if timeout_s is None else bounded(timeout_s))
 
     def predict(
@@ -137,8 +137,8 @@ class Calls:
     ) -> Steps[Prediction]:
         """Answer one request.
 
-        A request that needed a remembered schema and was refused is sent once more if the schema turns out to have
-        changed: a new version of the model may take other columns.
+        If a request that used a cached schema is refused, and the schema has changed meanwhile, it is sent once more:
+        a new version of the model may take other columns.
         """
         deadline = self.deadline(timeout_s)
         inputs = read(request.data)
@@ -164,23 +164,23 @@ class Calls:
         return decode(reply)
 
     def message(self, request: Request, deadline: float) -> Steps[PredictRequest]:
-        """The message for one request of a stream, with the schema fetched where one is needed."""
+        """The message for one request of a stream; fetches the schema if it is needed."""
         inputs = read(request.data)
         if not inputs.need_schema:
             return encode(inputs, request, None)
         choice = (request.model, request.version, request.label)
         try:
             schema = yield from self._schema(choice, deadline)
-        except NotFound:  # the server shall say so, in its turn and to this request alone
+        except NotFound:  # sent anyway: the server then refuses this request alone, and in order
             return without_inputs(request)
         return encode(inputs, request, schema)
 
     def forget(self, request: Request) -> None:
-        """Ask for the schema anew next time."""
+        """Fetch the schema again next time."""
         self._schemas.pop((request.model, request.version, request.label), None)
 
     def record_outcomes(self, outcomes: Outcomes, timeout_s: float | None = None) -> Steps[OutcomeReceipt]:
-        """Record outcomes, in several requests if they are many. Sending them again changes nothing."""
+        """Record outcomes, in several requests if there are many. Repeating it has no further effect."""
         deadline, receipt = self.deadline(timeout_s), OutcomeReceipt()
         for start, request in outcomes.requests():
             receipt += receipt_of((yield from self._invoke(channel.RECORD_OUTCOMES, request, deadline)), start)
@@ -191,17 +191,17 @@ class Calls:
     def model(
         self, name: str, version: int | None = None, label: str | None = None, timeout_s: float | None = None
     ) -> Steps[Model]:
-        """Ask what one version takes, and remember it."""
+        """Fetch the schema of one version, and cache it."""
         check_choice(name, version, label)
         return (yield from self._fetch((name, version, label), self.deadline(timeout_s)))
 
     def models(self, timeout_s: float | None = None) -> Steps[tuple[ModelStatus, ...]]:
-        """Ask which models there are."""
+        """Fetch the list of models."""
         reply = yield from self._invoke(channel.LIST_MODELS, models_pb2.ListModelsRequest(), self.deadline(timeout_s))
         return model_statuses(reply)
 
     def health(self, model: str | None = None, timeout_s: float | None = None) -> Steps[channel.Health]:
-        """Ask the health service, and for the models there are if it does not know this one: it does not tell them."""
+        """Call the health service; if it does not know this model, list the models, which its error does not name."""
         deadline = self.deadline(timeout_s)
         try:
             return (yield from self._health(model, deadline))
@@ -216,7 +216,7 @@ class Calls:
             raise NotFound(f"there is no model {model!r}; there are: {some_of(names)}") from error
 
     def ready(self, model: str | None = None, timeout_s: float | None = None) -> Steps[bool]:
-        """Ask the health service; a server that cannot be reached, or has no such model, is not ready."""
+        """Call the health service; a server that cannot be reached, or has no such model, is not ready."""
         try:
             return (yield from self._health(model, self.deadline(timeout_s))) == "SERVING"
         except (Unavailable, NotFound, DeadlineExceeded):
@@ -227,9 +227,9 @@ class Calls:
         return channel.HEALTH_OF.get(reply.value, "UNKNOWN")
 
     def _explain(self, error: InvalidInput, inputs: Inputs, choice: Choice, deadline: float) -> Steps[None]:
-        """Raise a shorter reason for names that a model refused: the server lists every one that it takes."""
+        """Raise a shorter message for unknown names: the server's own message lists all names of the model."""
         if not any(sign in error.detail for sign in _MISNAMED):
-            return  # a wrong value: the model need not be asked what it takes
+            return  # a wrong value, for which no schema is needed
         try:
             model = yield from self._schema(choice, deadline)
         except SkylaneError:
@@ -239,7 +239,7 @@ class Calls:
             raise InvalidInput(reason) from error
 
     def _schema(self, choice: Choice, deadline: float, stale: Model | None = None) -> Steps[Model]:
-        """The schema remembered for a choice, unless it is `stale`; else fetched, once for all who want it now."""
+        """The cached schema unless it is `stale`; else fetched, once for all calls that are waiting for it."""
         schema = self._schemas.get(choice)
         if schema is not None and schema is not stale:
             return schema
@@ -269,13 +269,13 @@ class Calls:
         return schema
 
     def _send(self, message: PredictRequest, deadline: float, retry_overload: int | None) -> Steps[Any]:
-        """Predict, and again after the pause that a full queue asks for, as often as allowed and while time is left."""
+        """Predict; if the queue is full, retry after the pause that the server asks for, within the limits."""
         tries = self._retry_overload if retry_overload is None else retry_overload
         while True:
             try:
                 return (yield from self._invoke(channel.PREDICT, message, deadline))
             except Overloaded as error:
-                # Longer by chance, never shorter: callers refused together must not come back together.
+                # Randomly longer, never shorter, so that callers that were refused together do not retry together.
                 pause_s = (error.retry_after_s or 0.0) * (1 + self._rng.random())
                 if tries <= 0 or self._clock() + pause_s >= deadline:
                     raise

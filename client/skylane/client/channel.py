@@ -1,4 +1,4 @@
-"""How the client connects: channel options, the retry policy, and the methods that it calls. Opens no connection."""
+"""Channel options, the retry policy, and the methods that the client calls. Opens no connection."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Reply = TypeVar("Reply", bound=Message)
 
 @dataclass(frozen=True)
 class Method(Generic[Request, Reply]):
-    """One method of a service: its path and its messages."""
+    """One method of a service: its path and its message types."""
 
     path: str
     request: type[Request]
@@ -42,35 +42,35 @@ HEALTH_OF: Final[dict[int, Health]] = {0: "UNKNOWN", 1: "SERVING", 2: "NOT_SERVI
 UNARY: Final[tuple[Method[Any, Any], ...]] = (PREDICT, LIST_MODELS, GET_MODEL, RECORD_OUTCOMES, HEALTH)
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
-"""Default bound on one message, either way: 16 million float32 numbers. gRPC's own default is 4 MiB."""
+"""Default bound on one message in either direction: 16 million float32 numbers. gRPC's own default is 4 MiB."""
 
 RECONNECT: Final[tuple[tuple[str, int], ...]] = (
-    # gRPC waits between two attempts to connect, each time longer and by chance up to a fifth more or less, so that
-    # clients do not come back together. Its default of 120 s at most left clients away for 17 s after an outage of 25.
+    # gRPC waits longer after each failed attempt to connect, with a random part of a fifth so that clients do not come
+    # back together. With its default maximum of 120 s, clients took 17 s to reconnect after an outage of 25 s.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
     # How long one attempt may take, despite the option's name; the default is 20 s. The kernel sends SYN again after 1,
     # 3 and 7 s: an attempt that ends after 5 s and starts anew never lets 2 s pass without one. 5 s are enough for TCP,
     # TLS and HTTP/2 over a slow network.
     ("grpc.min_reconnect_backoff_ms", 5000),
-    # A server that comes back under another address: a failed connection may ask DNS again, not only every 30 s.
+    # For servers that come back under another address: a failed connection may resolve the name after 1 s, not 30 s.
     ("grpc.dns_min_time_between_resolutions_ms", 1000),
 )
-"""How soon a client is back after an outage: within 2 s of the server being ready, for as long as it has a name in DNS.
+"""With these options, a client reconnects within 2 s after the server is ready again, if its name resolves in DNS.
 
-A name that does not resolve is asked for again after up to 2 minutes, which gRPC has no option for."""
+A name that does not resolve is tried again after up to 2 minutes, for which gRPC has no option."""
 
 UNACKNOWLEDGED_MS_MAX: Final = 5000
-"""How long the network may swallow what is sent before the connection counts as lost (TCP_USER_TIMEOUT).
+"""How long sent data may stay unacknowledged before the connection counts as lost (TCP_USER_TIMEOUT).
 
-The kernel sends again after 0.2, 0.6, 1.4 and 3 s; later times are so far apart that a new connection is sooner. A
-server process that hangs loses no connection by it: its kernel acknowledges."""
+The kernel retransmits after 0.2, 0.6, 1.4 and 3 s; later retransmissions are so far apart that a new connection is
+faster. A server process that hangs does not lose connections, because its kernel acknowledges data."""
 
 _OTHER_SCHEMES: Final = ("unix:", "unix-abstract:", "vsock:", "xds:", "ipv4:", "ipv6:", "passthrough:")
 
 
 def check_target(target: Any) -> None:
-    """Raise TypeError or ValueError for a target that gRPC would take for another one: it adds port 443 by itself."""
+    """Raise TypeError or ValueError for a target that gRPC would misread: it adds port 443 if none is given."""
     if not isinstance(target, str):
         raise TypeError(f"target is {target!r}: expected text, such as 'localhost:8500'")
     if target.startswith(_OTHER_SCHEMES):
@@ -91,10 +91,10 @@ def check_target(target: Any) -> None:
 def service_config(target: str) -> dict[str, Any]:
     """The retry policy, and round robin if the target is a DNS name.
 
-    Only UNAVAILABLE is tried again: it says that nobody took the request, and predictions may be repeated anyway.
-    DEADLINE_EXCEEDED and INTERNAL would only cost the server more; RESOURCE_EXHAUSTED has its own pause to keep.
-    The throttle keeps retries from feeding an outage: they stop after some 500 failures without as many successes, and
-    stay away while more than a third of all calls fail.
+    Only UNAVAILABLE is retried: the request was not processed, and predictions may be repeated anyway. Retrying
+    DEADLINE_EXCEEDED or INTERNAL would only add load, and RESOURCE_EXHAUSTED comes with a pause of its own.
+    Throttling keeps retries from prolonging an outage: they stop after about 500 failures without as many successes,
+    and stay off while more than a third of all calls fail.
     """
     config: dict[str, Any] = {
         "methodConfig": [
@@ -119,17 +119,17 @@ def service_config(target: str) -> dict[str, Any]:
 def channel_options(
     target: str, version: str, max_message_bytes: int, more: Sequence[tuple[str, Any]]
 ) -> list[tuple[str, Any]]:
-    """Options for a channel to `target`; `more` win. Each is there once: of two with one name gRPC takes the first."""
+    """Options for a channel to `target`; `more` take precedence. Each name occurs once: gRPC uses the first only."""
     options: list[tuple[str, Any]] = [
         ("grpc.primary_user_agent", f"skylane-client/{version}"),
         ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.max_receive_message_length", max_message_bytes),
-        # A request is only tried again while it is kept; the default keeps 256 KiB, so large ones never would be.
+        # gRPC retries only requests that fit its retry buffer; with the default of 256 KiB, large ones never would be.
         ("grpc.per_rpc_retry_buffer_size", max_message_bytes),
         ("grpc.service_config", json.dumps(service_config(target))),
         *RECONNECT,
-        # 300 s is the shortest that a gRPC server accepts unless told otherwise; more often is answered with GOAWAY.
-        # What finds a dead peer quickly is the timeout: it also bounds how long sent bytes may stay unacknowledged.
+        # 300 s is the shortest interval that gRPC servers accept by default; they answer shorter ones with GOAWAY. The
+        # timeout detects a dead peer quickly: it also bounds how long sent bytes may stay unacknowledged.
         ("grpc.keepalive_time_ms", 300_000),
         ("grpc.keepalive_timeout_ms", UNACKNOWLEDGED_MS_MAX),
         *more,

@@ -1,7 +1,7 @@
 """Recognizes the kind of values in a column of the caller's data, and converts them to arrays for encoding. Pure.
 
-A column ends up as one of four kinds: numbers or booleans in a little-endian array, strings, either of them with gaps
-beside it, or nothing but gaps, in which case only the model's schema can say what they are gaps of.
+The result has one of four forms: numbers or booleans in a little-endian array, strings, either of these with a list of
+missing rows, or missing values only, whose type only the model's schema can determine.
 """
 
 import numbers
@@ -17,8 +17,8 @@ Array = np.ndarray[Any, Any]
 
 ACCEPTED: Final = "numbers, booleans or strings, with None, NaN or pandas.NA for a gap"
 
-# Python's own types, by far the most frequent in lists: one look at a list's types saves going through objects, which
-# is what a column of mixed types or with gaps needs.
+# Python's own types, by far the most frequent in lists. A list of one of these is converted at once; mixed types and
+# missing values need an object array.
 _PLAIN: Final[dict[type | None, Any]] = {float: "<f8", int: "<i8", bool: "?", str: object}
 _NUMERIC_KINDS: Final = "biuf"
 _TEXT_KINDS: Final = "OUST"
@@ -34,7 +34,7 @@ class Values:
     missing: list[int] = field(default_factory=list)
     """Rows, in order, whose value is missing although the array cannot show it. NaN is not listed."""
     untyped: bool = False
-    """True if there is no value at all, only gaps, so that `array` is a guess."""
+    """True if all values are missing, so that the type of `array` is a guess."""
 
     @property
     def rows(self) -> int:
@@ -55,7 +55,7 @@ def read_values(name: str, raw: Any) -> Values:
             array = np.array(raw, dtype=dtype)
             return Values(name, array, untyped=_only_gaps(array))
         except OverflowError:
-            pass  # integers beyond int64 are looked at more closely below
+            pass  # integers beyond int64 are handled below
     array = _array_of(name, raw)
     if array.ndim == 0:
         array = array.reshape(1)
@@ -81,7 +81,7 @@ def read_objects(name: str, array: Array, dtype: Any) -> Values:
 
 
 def retype(values: Values, dtype: AnyDType) -> Values:
-    """The same gaps, as gaps of `dtype`."""
+    """The same missing values in `dtype`."""
     every = list(range(values.rows))
     if dtype == "string":
         return Values(values.name, np.full(values.rows, "", dtype=object), every)
@@ -91,7 +91,7 @@ def retype(values: Values, dtype: AnyDType) -> Values:
 
 
 def columns_of(records: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Records as columns, in the order in which names first appear. A name that a record lacks is a gap there."""
+    """Records as columns, in the order in which names first appear. A name that a record lacks is a missing value."""
     columns: dict[str, list[Any]] = {}
     rows = 0
     for record in records:
@@ -118,14 +118,14 @@ def _array_of(name: str, raw: Any) -> Array:
     if isinstance(raw, np.ndarray):
         return raw
     if isinstance(raw, list | tuple):
-        # As objects: numpy's own guess would turn [1, "a"] and ["a", nan] into text.
+        # As objects: NumPy would convert [1, "a"] and ["a", nan] to text.
         try:
             return np.array(raw, dtype=object)
         except ValueError as error:
             raise ValueError(f"{name!r}: {error}") from error
     if isinstance(raw, Mapping | set | frozenset):
         raise TypeError(f"{name!r} is a {type(raw).__name__}: expected a list, an array or one value")
-    if hasattr(type(raw), "to_pylist"):  # the class: a Series has its labels as attributes
+    if hasattr(type(raw), "to_pylist"):  # of the class: a Series has its labels as attributes
         return _arrow_array(raw)
     array = np.asarray(raw)
     if array.dtype.kind == "f" and _holds_integers(raw):
@@ -134,13 +134,13 @@ def _array_of(name: str, raw: Any) -> Array:
 
 
 def _holds_integers(raw: Any) -> bool:
-    """Whether floats were made of integers with gaps, of pandas or of polars: that blurs what is beyond 2**53."""
+    """Whether pandas or polars converted integers with missing values to floats, which loses precision above 2**53."""
     dtype = getattr(raw, "dtype", None)
     return getattr(dtype, "kind", "") in ("i", "u") or str(dtype).startswith(("Int", "UInt"))
 
 
 def _arrow_array(raw: Any) -> Array:
-    """An array of pyarrow. With gaps its own conversion blurs integers and gives a category a wrong value."""
+    """An array of pyarrow. With missing values, its conversion rounds integers and gives categories wrong values."""
     kind = str(raw.type)
     if kind.startswith(("halffloat", "float", "double")) or not (raw.null_count or kind.startswith("dictionary")):
         return np.asarray(raw)
@@ -148,7 +148,7 @@ def _arrow_array(raw: Any) -> Array:
 
 
 def _only_gaps(array: Array) -> bool:
-    # The first value almost always answers it: one comparison for a column that is well.
+    # For a column without such a value, the first comparison almost always decides.
     return bool(
         array.ndim == 1
         and array.dtype.kind == "f"
@@ -157,7 +157,7 @@ def _only_gaps(array: Array) -> bool:
 
 
 def _read_objects(name: str, array: Array, dtype: Any) -> Values:
-    """Python objects, told apart by the set of their types, which costs one pass in C. `dtype` is the caller's own."""
+    """Python objects, distinguished by the set of their types, which takes one pass in C. `dtype`: the caller's."""
     items: list[Any] = array.astype(object).ravel().tolist()
     types = set(map(type, items))
     if types == {str}:
@@ -191,7 +191,7 @@ def _kind_of(cls: type) -> str:
         return "int"
     if issubclass(cls, float | np.floating):
         return "float"
-    # pandas' own gaps, known by name: pandas is never imported here.
+    # pandas' own missing values, recognised by class name, because pandas is never imported here.
     return "gap" if cls is type(None) or cls.__name__ in ("NAType", "NaTType") else "other"
 
 

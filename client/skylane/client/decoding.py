@@ -19,7 +19,7 @@ class Prediction:
     """A model's answer: one row for each row of the request.
 
     Arrays of numbers are read-only views of the reply's bytes; `.copy()` one to change it. Strings are arrays of `str`
-    objects. An output is read by name, `prediction["probabilities"]`, or by the conveniences below.
+    objects. Outputs are read by name, `prediction["probabilities"]`, or by the properties below.
     """
 
     model: str
@@ -27,12 +27,12 @@ class Prediction:
     version: int
     """The version that answered."""
     outputs: Mapping[str, Array]
-    """In the order asked."""
+    """Output → values, in the requested order."""
     cached: bool = False
     """True if the model did not run for this request."""
     request_id: str = ""
     prediction_id: str = ""
-    """Names this answer when its outcome is recorded. Empty if the server does not record the model's predictions."""
+    """Identifies this answer when its outcome is recorded. Empty if the model's predictions are not recorded."""
 
     @property
     def label(self) -> Array:
@@ -46,12 +46,12 @@ class Prediction:
 
     @property
     def prediction(self) -> Array:
-        """A regressor's answer as the graph gives it: (rows,), (rows, 1) or (rows, targets)."""
+        """A regressor's answer in the graph's shape: (rows,), (rows, 1) or (rows, targets)."""
         return self._output("prediction")
 
     @property
     def values(self) -> Array:
-        """A regressor's answer with one number a row: `prediction`, but (rows,) rather than (rows, 1)."""
+        """A regressor's answer with one number per row: `prediction`, but (rows,) rather than (rows, 1)."""
         array = self._output("prediction")
         return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
@@ -87,7 +87,7 @@ class Prediction:
 
 
 def decode(reply: pb.PredictResponse) -> Prediction:
-    """The reply as a prediction. Raises Internal if its tensors are not what they claim."""
+    """The reply as a prediction. Raises Internal if its tensors contradict their types or shapes."""
     return Prediction(
         model=reply.model,
         version=reply.version,

@@ -1,8 +1,8 @@
-"""Data as callers hold it → PredictRequest. Pure.
+"""The caller's data → PredictRequest. Pure.
 
-Columns travel as raw tensors under their own names: typed lists cost the server an object for each value. Only gaps
-that an array cannot say, in strings, integers and booleans, need typed columns, and then all columns are sent so,
-because a request has one form or the other.
+Columns are sent as raw tensors under their own names, because typed lists cost the server an object for each value.
+Only missing values that an array cannot represent, in strings, integers and booleans, need typed columns; then all
+columns are sent as such, because a request has either tensors or columns.
 """
 
 import difflib
@@ -43,13 +43,13 @@ class Request:
 
 
 def some_of(names: Sequence[str]) -> str:
-    """Names for a message, not more than fit one."""
+    """Names for a message, at most as many as fit."""
     more = f" and {len(names) - NAMES_MAX} more" if len(names) > NAMES_MAX else ""
     return (", ".join(names[:NAMES_MAX]) or "none") + more
 
 
 def check_choice(model: Any, version: Any, label: Any) -> None:
-    """Raise TypeError naming the argument that is not what chooses a model."""
+    """Raise TypeError naming the argument of the wrong type."""
     if not isinstance(model, str):
         raise TypeError(f"model is {model!r}: expected the name of a model as text")
     if version is not None and (isinstance(version, bool) or not isinstance(version, numbers.Integral)):
@@ -60,23 +60,23 @@ def check_choice(model: Any, version: Any, label: Any) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """A request's data, read: what it still lacks is the schema, if it needs one."""
+    """A request's data after reading; it may still need the model's schema."""
 
     values: tuple[Values, ...]
     is_array: bool
-    """True for one array that goes under the name of the model's only tensor."""
+    """True for a single array, which is sent under the name of the model's only tensor."""
 
     @property
     def need_schema(self) -> bool:
-        """Whether the model must be asked what it takes before this can be sent.
+        """Whether the model's schema is needed to send this.
 
-        It must for tensors, whose type has to be exactly the model's, and for columns without any value to tell a type.
+        It is for tensors, whose type must be the model's, and for columns without values, whose type is unknown.
         """
         return self.is_array or any(each.untyped or each.array.ndim > 1 for each in self.values)
 
 
 def read(data: Any) -> Inputs:
-    """Read what the caller gave.
+    """Read the caller's data.
 
     Raises TypeError for a form or a type that cannot be sent, and ValueError for columns that do not fit together.
     """
@@ -94,7 +94,7 @@ def read(data: Any) -> Inputs:
 
 
 def without_inputs(request: Request) -> pb.PredictRequest:
-    """The message but for its inputs."""
+    """The message without its inputs."""
     message = pb.PredictRequest(model=request.model, outputs=request.outputs, request_id=request.request_id)
     if request.version is not None:
         message.version = request.version
@@ -106,7 +106,7 @@ def without_inputs(request: Request) -> pb.PredictRequest:
 def encode(inputs: Inputs, request: Request, model: Model | None) -> pb.PredictRequest:
     """The message. `model` is needed only if `inputs.need_schema`.
 
-    Raises TypeError and ValueError where the data cannot become what the model takes.
+    Raises TypeError and ValueError if the data cannot be converted to what the model takes.
     """
     message = without_inputs(request)
     values = inputs.values
@@ -128,7 +128,7 @@ def encode(inputs: Inputs, request: Request, model: Model | None) -> pb.PredictR
 
 
 def why_no_columns(inputs: Inputs, model: Model) -> str | None:
-    """Why columns by name cannot be what the model takes, if it has only tensors and none has such a name."""
+    """Why columns by name do not fit the model, if it has only tensors and none has such a name."""
     if (
         model.columns
         or inputs.is_array
@@ -147,7 +147,7 @@ def why_no_columns(inputs: Inputs, model: Model) -> str | None:
 
 
 def why_extra_columns(inputs: Inputs, model: Model) -> str | None:
-    """Why data that has all columns of the model, and others, is refused. None if any is absent: it may be misspelt."""
+    """Why data with all columns of the model and others is refused. None if one is absent: it may be misspelt."""
     names, columns = {each.name for each in inputs.values}, {column.name for column in model.columns}
     extra = [each.name for each in inputs.values if each.name not in columns]
     if not extra or not columns or not columns <= names:
@@ -160,9 +160,9 @@ def why_extra_columns(inputs: Inputs, model: Model) -> str | None:
 
 
 def _typed(values: tuple[Values, ...], model: Model) -> tuple[Values, ...]:
-    """Tensors in the model's types, and columns without any value as gaps of its types.
+    """Tensors in the model's types, and columns without values as missing values of these types.
 
-    Names that the model does not have are left to the server, whose message names those that it has.
+    Names that the model does not have are left to the server, whose message lists the existing ones.
     """
     columns = {column.name: column.dtype for column in model.columns}
     tensors = {tensor.name: tensor for tensor in model.tensors}
@@ -194,18 +194,18 @@ def _as_tensor(values: Values, tensor: TensorSpec) -> Values:
 
 
 def _cast(array: Array, tensor: TensorSpec) -> Array:
-    """The array in the tensor's dtype, if no value is lost but by rounding to fewer digits."""
+    """The array in the tensor's dtype, if no value changes except by rounding to fewer digits."""
     source, target = dtype_of(array), tensor.dtype
     if target == "unknown" or target == source:
         return array
-    wanted = NUMPY[target]
-    if not array.size:  # no value to lose, and none that tells what objects these would be
-        return np.empty(array.shape, wanted)
-    if wanted.kind not in {"f": "f", "i": "fiu", "u": "fiu", "b": "fiub"}.get(array.dtype.kind, ""):
+    target_dtype = NUMPY[target]
+    if not array.size:  # without values, nothing is lost, and the type of objects is unknown
+        return np.empty(array.shape, target_dtype)
+    if target_dtype.kind not in {"f": "f", "i": "fiu", "u": "fiu", "b": "fiub"}.get(array.dtype.kind, ""):
         raise TypeError(f"tensor {tensor.name!r} is {target}: an array of {source} cannot be sent under it")
     with np.errstate(over="ignore"):
-        cast = array.astype(wanted)
-    lost = cast != array if wanted.kind in "iu" else np.isinf(cast) & ~np.isinf(array)
+        cast = array.astype(target_dtype)
+    lost = cast != array if target_dtype.kind in "iu" else np.isinf(cast) & ~np.isinf(array)
     if np.any(lost):
         raise ValueError(f"tensor {tensor.name!r} is {target}: {array[lost][0]} does not fit")
     return cast

@@ -1,4 +1,4 @@
-"""What the server may answer instead of a prediction: one exception for each gRPC status, and one table of them."""
+"""The client's errors: one exception for each gRPC status, and a table of them."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 class SkylaneError(RuntimeError):
-    """The server, or the way to it, did not give an answer.
+    """The call failed, at the server or on the way to it.
 
-    The gRPC error that it came from, if any, is its `__cause__`. Mistakes that are seen before anything is sent are
+    Its `__cause__` is the gRPC error, if there was one. Mistakes that are detected before anything is sent are
     `TypeError` and `ValueError` instead.
     """
 
@@ -22,9 +22,9 @@ class SkylaneError(RuntimeError):
     def __init__(self, detail: str, retry_after_s: float | None = None) -> None:
         super().__init__(detail, retry_after_s)
         self.detail = detail
-        """The server's own sentence."""
+        """The server's message."""
         self.retry_after_s = retry_after_s
-        """Seconds after which the server asks to try again; None if it named none."""
+        """Seconds after which the server asks for a retry; None if it does not."""
 
     def __str__(self) -> str:
         return f"{self.code.name}: {self.detail}"
@@ -56,7 +56,7 @@ class OutcomesRefused(InvalidInput):
         total = receipt.accepted + receipt.refused
         super().__init__(f"{receipt.refused} of {total} outcomes are refused; number {first.index}: {first.reason}")
         self.receipt = receipt
-        """What became of all outcomes of the call."""
+        """The result for all outcomes of the call."""
 
 
 class DeadlineExceeded(SkylaneError):
@@ -72,7 +72,7 @@ class NotFound(SkylaneError):
 
 
 class AlreadyExists(SkylaneError):
-    """Not a status of Skylane's own."""
+    """A status that Skylane itself does not use."""
 
     code = grpc.StatusCode.ALREADY_EXISTS
 
@@ -84,7 +84,7 @@ class PermissionDenied(SkylaneError):
 
 
 class ResourceExhausted(SkylaneError):
-    """A bound was hit that waiting does not lift: as a rule, a message over a size limit."""
+    """A limit was exceeded for which a retry does not help: usually the size of a message."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
@@ -100,19 +100,19 @@ class FailedPrecondition(SkylaneError):
 
 
 class Aborted(SkylaneError):
-    """Not a status of Skylane's own."""
+    """A status that Skylane itself does not use."""
 
     code = grpc.StatusCode.ABORTED
 
 
 class OutOfRange(SkylaneError):
-    """Not a status of Skylane's own."""
+    """A status that Skylane itself does not use."""
 
     code = grpc.StatusCode.OUT_OF_RANGE
 
 
 class Unimplemented(SkylaneError):
-    """What listens there does not speak this method: another service, or an older server."""
+    """The server does not have this method: it is another service, or an older server."""
 
     code = grpc.StatusCode.UNIMPLEMENTED
 
@@ -124,13 +124,13 @@ class Internal(SkylaneError):
 
 
 class Unavailable(SkylaneError):
-    """Nothing listens there, the connection broke, or the server is shutting down."""
+    """The server cannot be reached, the connection broke, or the server is shutting down."""
 
     code = grpc.StatusCode.UNAVAILABLE
 
 
 class DataLoss(SkylaneError):
-    """Not a status of Skylane's own."""
+    """A status that Skylane itself does not use."""
 
     code = grpc.StatusCode.DATA_LOSS
 
@@ -149,15 +149,15 @@ ERROR_OF: Final[dict[grpc.StatusCode, type[SkylaneError]]] = {
         Unauthenticated,
     )
 }  # fmt: skip
-"""Status → exception. `Overloaded` is the one that is told by more than its status: see `error_of`."""
+"""Status → exception. Only `Overloaded` depends on more than the status; see `error_of`."""
 
 CODE_OF_NUMBER: Final[dict[int, grpc.StatusCode]] = {code.value[0]: code for code in grpc.StatusCode}
 
-# Both name the same pause in milliseconds. gRPC's own key can be eaten on the way by proxies that retry by themselves.
+# Both contain the same pause in milliseconds. Proxies that retry by themselves may remove gRPC's own key.
 _PUSHBACK_KEYS: Final = ("retry-pushback-ms", "grpc-retry-pushback-ms")
 
 _SEND_FAILED: Final = "Internal error from Core"
-"""What grpc.aio says if it cannot send because the call has ended, and how it ended is not known yet."""
+"""grpc.aio's message if it cannot send because the call has ended with a status that is not known yet."""
 
 
 def error_of(code: grpc.StatusCode, detail: str, pushback_ms: int | None = None) -> SkylaneError:
@@ -172,7 +172,7 @@ def error_of_rpc(error: grpc.RpcError) -> SkylaneError:
     """The exception for an error of grpc or grpc.aio, which becomes its cause."""
     code, detail = error.code(), error.details() or "no reason was given"
     if code is grpc.StatusCode.INTERNAL and detail == _SEND_FAILED:
-        # Seen when a server that shuts down ends a stream: not the server's failure, and safe to send elsewhere.
+        # Occurs when a server that shuts down ends a stream: not a failure of the server, and safe to retry elsewhere.
         code, detail = grpc.StatusCode.UNAVAILABLE, "the call had already ended when a request was to be sent"
     if code is grpc.StatusCode.DEADLINE_EXCEEDED and detail.lower() == "deadline exceeded":
         detail = "no answer within the timeout"

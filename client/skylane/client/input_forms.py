@@ -1,6 +1,6 @@
-"""Which form the caller's data has: one array, or columns by name. Pure; pandas, polars and pyarrow are never imported.
+"""Recognises the form of the caller's data: one array, or columns by name. Imports no pandas, polars or pyarrow. Pure.
 
-A form with one obvious meaning is read; any other is refused, and the message says what to write instead.
+Forms with one obvious meaning are accepted; any other is refused with a message that says what to write instead.
 """
 
 import dataclasses
@@ -21,9 +21,9 @@ _ONE_ROW: Final = "for one row write [data], or a dict of column → value"
 
 
 def read_array(data: Any) -> Values | None:
-    """Data that is one array: (rows, …), or a list of rows. None for data of any other form.
+    """Data that is a single array: (rows, …), or a list of rows. None for data of any other form.
 
-    Raises ValueError for an array or rows of the wrong shape, and TypeError for what no array holds.
+    Raises ValueError for an array or rows of the wrong shape, and TypeError for values that no array can hold.
     """
     if isinstance(data, np.ndarray):
         return None if data.dtype.names else _read_array(data)
@@ -58,7 +58,7 @@ def read_columns(data: Any) -> tuple[Values, ...]:
 
 
 def checked_names(names: Iterable[Any]) -> list[str]:
-    """The names of the columns. Raises TypeError for one that is not text, and ValueError for one that is repeated."""
+    """The names of the columns. Raises TypeError for a name that is not text, and ValueError for a repeated one."""
     names = list(names)
     for name in names:
         if not isinstance(name, str):
@@ -83,7 +83,7 @@ def _read_array(array: Array) -> Values:
 
 
 def _read_rows(rows: Sequence[Any]) -> Values:
-    """A list of rows, as the array that it spells out."""
+    """A list of rows as an array."""
     lengths = sorted({len(row) for row in rows})
     if len(lengths) > 1:
         raise ValueError(f"rows differ in length: from {lengths[0]} to {lengths[-1]} values")
@@ -94,7 +94,7 @@ def _read_rows(rows: Sequence[Any]) -> Values:
 
 
 def _read_row(series: Any) -> tuple[Values, ...]:
-    """A row of a data frame, as `frame.iloc[0]` gives it: its labels are the columns."""
+    """A row of a data frame, such as `frame.iloc[0]`, whose labels are the columns."""
     labels = series.index.tolist()
     if labels and not all(isinstance(label, str) for label in labels):
         raise TypeError(
@@ -109,12 +109,12 @@ def _is_series(data: Any) -> bool:
 
 
 def _has(data: Any, *attributes: str) -> bool:
-    """Whether the class of `data` has all of these: as an attribute of a frame, any name may be that of a column."""
+    """Whether the class of `data` has all of these attributes; those of a frame itself may be columns of that name."""
     return all(hasattr(type(data), attribute) for attribute in attributes)
 
 
 def _instead(data: Any) -> str | None:
-    """What to write for data that has to be converted first; None for data that needs no advice."""
+    """Advice for data that has to be converted first; None for other data."""
     if isinstance(data, tuple) and hasattr(data, "_asdict"):
         return "write data._asdict()"
     if isinstance(data, list | tuple):
@@ -126,12 +126,12 @@ def _instead(data: Any) -> str | None:
 
 
 _CONVERSIONS: Final = {
-    "toPandas": "write data.toPandas()",  # Spark, which has `collect` too
+    "toPandas": "write data.toPandas()",  # Spark, which also has `collect`
     "collect": "write data.collect()",  # polars' LazyFrame
     "toarray": "write data.toarray()",  # SciPy's sparse matrices
     "__next__": "an iterator can be read only once: write list(data)",
 }
-"""Method → what to write for data that has it, with columns or without."""
+"""Method → advice for data that has it, with and without columns."""
 
 _WITHOUT_NAMES: Final = {
     "__arrow_c_stream__": "write pyarrow.table(data)",

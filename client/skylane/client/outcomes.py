@@ -1,4 +1,4 @@
-"""Outcomes as callers have them → messages, and replies → receipts. Opens no connection."""
+"""The caller's outcomes → messages, and replies → receipts. Opens no connection."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,27 +19,27 @@ class OutcomeRefusal:
     """Why one outcome was not recorded."""
 
     index: int
-    """Its place in the call, from 0."""
+    """Its index in the call, from 0."""
     reason: str
     """The field, what was expected and what was received."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeReceipt:
-    """What became of outcomes. Those that are accepted are on the server's disk."""
+    """The result of recording outcomes. Accepted ones are on the server's disk."""
 
     accepted: int = 0
     """Outcomes that are recorded: new, repeated and corrected ones."""
     repeated: int = 0
-    """Of these, those that say what was recorded before, as far as the server remembers."""
+    """Of these, repetitions of what was recorded before, as far as the server remembers."""
     corrected: int = 0
-    """Of these, those that replace what was recorded before, as far as the server remembers."""
+    """Of these, corrections of what was recorded before, as far as the server remembers."""
     unknown: int = 0
-    """Of these, those with a prediction id that no server of this journal has given, as far as it knows."""
+    """Of these, outcomes whose prediction id is not known to the servers of this journal."""
     refused: int = 0
-    """Outcomes that are not recorded."""
+    """Outcomes that were not recorded."""
     refusals: tuple[OutcomeRefusal, ...] = ()
-    """Why: the first ones, by index."""
+    """The reasons for the first of them, by index."""
 
     def __add__(self, other: Self) -> Self:
         return type(self)(
@@ -53,7 +53,7 @@ class OutcomeReceipt:
 
 
 def receipt_of(reply: pb.RecordResponse, start: int) -> OutcomeReceipt:
-    """The receipt for a request whose first outcome has the place `start` in the call."""
+    """The receipt for a request whose first outcome has the index `start` in the call."""
     return OutcomeReceipt(
         accepted=reply.accepted,
         repeated=reply.repeated,
@@ -88,7 +88,7 @@ class Outcomes:
         if labels is None and values is None:
             raise ValueError("labels, values: expected one of them or both, received neither")
         self._model = model
-        given = {
+        arguments = {
             "prediction_ids": (prediction_ids, _text),
             "rows": (rows, _row),
             "entities": (entities, _text),
@@ -98,7 +98,7 @@ class Outcomes:
             "happened_at": (happened_at, microseconds_of_any),
             "known_at": (known_at, microseconds_of_any),
         }
-        self._columns = {name: _column(name, *each) for name, each in given.items() if each[0] is not None}
+        self._columns = {name: _column(name, *each) for name, each in arguments.items() if each[0] is not None}
         lengths = {name: len(column) for name, column in self._columns.items() if isinstance(column, list)}
         if len(set(lengths.values())) > 1:
             shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
@@ -111,7 +111,7 @@ class Outcomes:
         return self._count
 
     def requests(self) -> Iterator[tuple[int, pb.RecordRequest]]:
-        """The messages, each with the place of its first outcome."""
+        """The messages, each with the index of its first outcome."""
         for start in range(0, self._count, REQUEST_MAX):
             places = range(start, min(start + REQUEST_MAX, self._count))
             yield start, pb.RecordRequest(model=self._model, outcomes=map(self._outcome, places))
@@ -138,19 +138,19 @@ _FIELDS: Final = {
 
 
 def microseconds_of_any(name: str, at: Any) -> int:
-    """An instant as callers have it. Raises TypeError and ValueError naming the argument."""
+    """The caller's time as an instant. Raises TypeError and ValueError naming the argument."""
     if not isinstance(at, datetime):
         raise TypeError(f"{name}: expected datetimes with a time zone, received {at!r}")
     return microseconds_of(name, at)
 
 
-def _column(name: str, given: Any, read: Callable[[str, Any], Any]) -> list[Any] | tuple[Any]:
-    """A list with a value for each outcome, or a tuple with the one that stands for all."""
-    if isinstance(given, str | int | float | datetime) or getattr(given, "ndim", 1) == 0:
-        return (read(name, given.item() if hasattr(given, "item") else given),)
-    if not isinstance(given, Iterable):
-        raise TypeError(f"{name}: expected a value or values, received {given!r}")
-    listed: Sequence[Any] = given.tolist() if hasattr(given, "tolist") else list(given)
+def _column(name: str, value: Any, read: Callable[[str, Any], Any]) -> list[Any] | tuple[Any]:
+    """A list with a value for each outcome, or a tuple with a single value for all."""
+    if isinstance(value, str | int | float | datetime) or getattr(value, "ndim", 1) == 0:
+        return (read(name, value.item() if hasattr(value, "item") else value),)
+    if not isinstance(value, Iterable):
+        raise TypeError(f"{name}: expected a value or values, received {value!r}")
+    listed: Sequence[Any] = value.tolist() if hasattr(value, "tolist") else list(value)
     return [None if each is None else read(name, each) for each in listed]
 
 

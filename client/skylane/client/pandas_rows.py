@@ -1,7 +1,7 @@
 """Reads small pandas data frames faster than column by column. Pure; does not import pandas.
 
-Read by column, pandas makes a Series for each and numpy converts each, which was half of the client's cost of a call
-with one row. Here all values are read as objects in one step, and each column is then converted to its type.
+Column by column, pandas would create a Series and NumPy convert it, which was half of the client's time for a call with
+one row. Here all values are read as objects in one step, and each column is then converted to its type.
 """
 
 import sys

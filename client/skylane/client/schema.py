@@ -15,12 +15,12 @@ _STATES: Final[dict[int, State]] = {0: "unspecified", 1: "loading", 2: "ready", 
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """One version and what it is doing."""
+    """One version and its state."""
 
     version: int
     state: State
     reason: str = ""
-    """For "failed": why it was refused. For "ready": why it does not serve as model.toml now says; empty if it does."""
+    """For "failed": why it was refused. For "ready": why the current model.toml is not in effect; empty if it is."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class ColumnSpec:
-    """One feature, and where it lies in the tensors."""
+    """One feature, and its position in the tensors."""
 
     name: str
     dtype: AnyDType
@@ -70,7 +70,7 @@ class OutputSpec:
 
 @dataclass(frozen=True)
 class Model:
-    """One version of one model: what it takes and what it gives."""
+    """One version of one model: its inputs and outputs."""
 
     name: str
     version: int
@@ -88,7 +88,7 @@ class Model:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """The version's manifest: lineage, candidates, tolerance. Parsed anew each time."""
+        """The version's manifest: lineage, candidates, tolerance. Parsed on each call."""
         content = json.loads(self.manifest_json or b"{}")
         return content if isinstance(content, dict) else {}
 
@@ -129,5 +129,5 @@ def model_of(reply: pb.GetModelResponse) -> Model:
 
 
 def _dtype(number: int) -> AnyDType:
-    # A server newer than this client may name a type that it does not know: the model can still be looked at.
+    # A newer server may use a type that this client does not know; the model can still be described.
     return FROM_PROTO.get(number, "unknown")

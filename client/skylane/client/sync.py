@@ -1,4 +1,4 @@
-"""The blocking client. The rules of a call are in calls.py; here they are carried out with grpc."""
+"""The blocking client. calls.py has the logic of each call; this module executes its steps with grpc."""
 
 import math
 import threading
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Client:
-    """Asks a Skylane server, and waits for its answers. Share one among threads and keep it: connecting is slow.
+    """A client that blocks until the server answers. Share one among threads and keep it: connecting is slow.
 
         with Client("localhost:8500", timeout_s=2.0) as client:  # seconds for each call
             prediction = client.predict("flights_late", frame)  # a data frame with the model's columns
@@ -35,14 +35,14 @@ class Client:
             for request_id, answer in client.predict_stream([("flights_late", frame), ("digits", pixels)]):
                 ...  # as each is finished: a Prediction, or the SkylaneError of that request
 
-    `target` is "host:port", or "dns:///host:port" to spread calls over all addresses that the name has.
-    `timeout_s` bounds every call that names no other, all that it sends together; `math.inf` waits for ever.
-    `retry_overload`: how often a call that finds the model's queue full is tried again, after the pause that the server
-    asks for and within the timeout. UNAVAILABLE is always tried up to 3 times, no other error ever.
-    After an outage, calls are answered within 2 s of the server being ready: while it is away the client tries to
-    connect about once a second. Only if the name in `target` does not resolve meanwhile, it may take up to 2 minutes.
-    `credentials` turns TLS on; `metadata` goes with every call; `max_message_bytes` bounds a message either way;
-    `options` are further options of the gRPC channel.
+    `target` is "host:port", or "dns:///host:port" to spread calls over all addresses of the name.
+    `timeout_s` is the default timeout of a call, including its retries; with `math.inf` there is none.
+    `retry_overload`: how often a call is retried if the model's queue is full, after the pause that the server asks for
+    and within the timeout. UNAVAILABLE is always tried up to 3 times, any other error only once.
+    During an outage the client tries to connect about once a second, so calls succeed again within 2 s after the server
+    is ready. Only if the name in `target` does not resolve meanwhile, it may take up to 2 minutes.
+    `credentials` turns TLS on; `metadata` is sent with every call; `max_message_bytes` bounds a message in either
+    direction; `options` are further options of the gRPC channel.
     """
 
     def __init__(
@@ -90,16 +90,16 @@ class Client:
         """Answer rows of features with the model's outputs.
 
         `data` is a data frame of pandas or polars, or a table of pyarrow; a row of pandas, `frame.iloc[0]`; a dict of
-        column → list, array or single value; a list of dicts, one for each row; a numpy structured array; a dict of
+        column → list, array or single value; a list of dicts, one for each row; a NumPy structured array; a dict of
         tensor name → array; or one array (rows, …), or list of rows, for a model with one tensor. None, NaN and
-        pandas.NA are gaps. Column names are those that the model was trained with, in any order. Columns that the
-        model does not take are refused; scikit-learn's ColumnTransformer would ignore them, and with them the
-        misspelt name of a column that may be missing.
+        pandas.NA are missing values. Column names are those that the model was trained with, in any order. Columns that
+        the model does not take are refused; scikit-learn's ColumnTransformer would ignore them, and so would not
+        notice a misspelt name of an optional column.
 
-        `version` or `label` chooses who answers, the latest that is ready if neither is given; `outputs` are the
-        names of those to return, all if none are given.
+        `version` or `label` selects the version that answers, by default the latest that is ready; `outputs` are the
+        names of those to return, by default all.
 
-        Raises TypeError and ValueError for data that cannot be sent, and SkylaneError for what the server refuses:
+        Raises TypeError and ValueError for data that cannot be sent, and SkylaneError if the call fails:
         InvalidInput, NotFound, Overloaded, DeadlineExceeded, Unavailable, Internal.
         """
         request = Request(model=model, data=data, version=version, label=label, outputs=outputs, request_id=request_id)
@@ -110,11 +110,11 @@ class Client:
     ) -> Generator[tuple[str, Answer], None, None]:
         """Send many requests over one call, and yield (request_id, Prediction or SkylaneError) as each is finished.
 
-        `requests` are `Request`s or (model, data). It is read in a thread of its own, as fast as the server takes
-        requests, so it may wait for events or for answers; without a `request_id` a request gets its place, counted
-        from 0, as text. A request that is refused is answered with its error and the others go on. What ends the
-        stream is raised: a broken connection, `timeout_s` for all of it, or an error in `requests` itself, which is
-        raised after the answers to what was sent before it.
+        `requests` are `Request`s or (model, data). They are read in a separate thread, as fast as the server accepts
+        requests, so the iterable may wait for events or for answers. A request without a `request_id` gets its index,
+        from 0, as text. A request that is refused is answered with its error, and the others continue. Errors that end
+        the stream are raised: a broken connection, `timeout_s` for the whole stream, or an error in `requests` itself,
+        which is raised after the answers to all requests that were sent before it.
         """
         ledger, failures = Ledger(), list[Exception]()
 
@@ -153,10 +153,10 @@ class Client:
         timeout_s: float = math.inf,
         return_errors: bool = False,
     ) -> Generator[Any, None, None]:
-        """Answer every item of `items`, each `data` as in `predict`, in their order over one stream.
+        """Answer all `items`, each `data` as in `predict`, in order over one stream.
 
-        At most `window` items are read ahead of the answer that is handed out. The first SkylaneError is raised, or,
-        with `return_errors`, yielded in its place.
+        At most `window` items are read ahead of the answer that is yielded. The first SkylaneError is raised; with
+        `return_errors`, errors are yielded in place of the answers.
         """
         if window < 1:
             raise ValueError(f"window must be at least 1, not {window}")
@@ -182,7 +182,7 @@ class Client:
                     yield ready
         finally:
             done.set()
-            room.release()  # lets the thread that reads `items` see that nobody waits any more
+            room.release()  # tells the thread that reads `items` to stop
             stream.close()
 
     def record_outcomes(
@@ -228,7 +228,7 @@ class Client:
     def model(
         self, name: str, version: int | None = None, label: str | None = None, *, timeout_s: float | None = None
     ) -> Model:
-        """What one version takes and gives: the one asked for, or the latest that is ready. Raises NotFound."""
+        """Inputs and outputs of one version: the requested one, or the latest that is ready. Raises NotFound."""
         return self._run(self._calls.model(name, version, label, timeout_s))
 
     def health(self, model: str | None = None, *, timeout_s: float | None = None) -> Health:
@@ -236,11 +236,11 @@ class Client:
         return self._run(self._calls.health(model, timeout_s))
 
     def ready(self, model: str | None = None, *, timeout_s: float | None = None) -> bool:
-        """Whether the server, or this model on it, takes requests now. False if it cannot be reached."""
+        """Whether the server, or this model on it, accepts requests now. False if it cannot be reached."""
         return self._run(self._calls.ready(model, timeout_s))
 
     def close(self) -> None:
-        """Close the connection; calls under way are cancelled."""
+        """Close the connection; calls in flight are cancelled."""
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -255,7 +255,7 @@ class Client:
         return f"Client({self.target!r})"
 
     def _run(self, steps: Steps[T]) -> T:
-        """Carry out one call."""
+        """Execute the steps of one call."""
         try:
             step = next(steps)
             while True:
@@ -269,7 +269,7 @@ class Client:
             result: T = end.value
             return result
         finally:
-            steps.close()  # gives back what it holds, also after Ctrl-C
+            steps.close()  # releases the call's locks, also after Ctrl-C
 
     def _carry_out(self, step: Step) -> Any:
         if isinstance(step, Acquire):

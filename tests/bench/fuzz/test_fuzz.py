@@ -1,4 +1,4 @@
-"""`python -m skylane.bench.fuzz`: a cut of each target, and that a fault is found, told and can be repeated."""
+"""`python -m skylane.bench.fuzz`: a short run of each target; a fault is found, reported and reproducible."""
 
 import pytest
 

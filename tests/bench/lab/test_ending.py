@@ -1,4 +1,4 @@
-"""Whoever is told to end while it measures ends the servers and the load generators that it started."""
+"""A lab that is terminated while it measures stops the servers and the load generators that it started."""
 
 import os
 import signal

@@ -138,7 +138,7 @@ def overloaded(root: Path) -> Ended:
 
 
 def on_the_page(server: RunningServer) -> Ended:
-    """Locust with its page, which is told of ten times the users of the command line, and of a time."""
+    """Locust with its web page, which requests ten times the users of the command line, and a duration."""
     port = free_port()
     page = f"http://127.0.0.1:{port}"
     command = ["locust", "-f", "bench/locustfile.py", "--web-host", "127.0.0.1", "--web-port", str(port)]

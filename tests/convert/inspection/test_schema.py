@@ -1,4 +1,4 @@
-"""Which columns a pipeline takes, where they lie, and how gaps are told to the graph."""
+"""The columns that a pipeline takes, their positions in tensors, and the stand-ins for missing values."""
 
 from typing import Any
 

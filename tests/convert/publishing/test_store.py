@@ -103,7 +103,7 @@ def test_what_a_killed_publisher_left_is_ignored(tmp_path: Path) -> None:
 
 
 def test_publishers_at_once_get_numbers_of_their_own(tmp_path: Path) -> None:
-    """Twelve publishers, four contents: four versions, each whole, and each publisher told of its own content."""
+    """Twelve publishers, four contents: four complete versions, and each publisher gets that of its own content."""
     contents = [f"content {index % 4}" for index in range(12)]
     together = threading.Barrier(len(contents))
 

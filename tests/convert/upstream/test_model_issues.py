@@ -65,7 +65,7 @@ UNDECIDED = Sample(np.where(np.arange(len(TWO.rows))[:, None] % 3 == 0, 0.0, TWO
 
 
 def over_columns(model: Any) -> Any:
-    """Behind one-hot texts and filled, scaled numbers."""
+    """A model after one-hot texts and imputed, scaled numbers."""
     texts, numbers = OneHotEncoder(handle_unknown="ignore"), make_pipeline(SimpleImputer(), StandardScaler())
     columns = [("texts", texts, ["embarked", "sex"]), ("numbers", numbers, ["age", "fare"])]
     return make_pipeline(ColumnTransformer(columns), model)

@@ -67,7 +67,7 @@ def native_categories(model: Any) -> Any:
 
 
 def behind_sparse(model: Any) -> Any:
-    """One-hot columns and numbers, some of them noughts, kept sparse."""
+    """One-hot columns and numbers, some of them zero, kept sparse."""
     columns = [("texts", OneHotEncoder(handle_unknown="ignore"), ["deck", "sex"]), ("age", "passthrough", ["age"])]
     return make_pipeline(ColumnTransformer(columns, sparse_threshold=1.0), MaxAbsScaler(), model)
 

@@ -13,7 +13,7 @@ from skylane.server.core.token_scope import ANYONE
 
 
 class Clock:
-    """Seconds that pass when told."""
+    """A clock that tests advance, in seconds."""
 
     now = 0.0
 

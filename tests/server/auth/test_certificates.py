@@ -1,4 +1,4 @@
-"""Certificates whose dates clients will refuse are told of when they are read, at the start and at a rotation."""
+"""Certificates with dates that clients will refuse are reported when they are read, at start and at rotation."""
 
 import logging
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Routes: which version answers, and what is told to those who ask for another."""
+"""Routes: which version answers, and the errors for others."""
 
 import pytest
 

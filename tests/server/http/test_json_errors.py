@@ -1,4 +1,4 @@
-"""JSON of the wrong form is told of in the words of the other errors, with the place in front."""
+"""Errors about malformed JSON are worded like the others, and begin with the position."""
 
 from typing import Any
 

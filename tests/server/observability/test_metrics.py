@@ -1,4 +1,4 @@
-"""The page of metrics: what is documented is told, and Prometheus's own checker finds nothing to complain of."""
+"""The metrics page: everything documented is exported, and Prometheus's own checker finds no fault."""
 
 import re
 import shutil

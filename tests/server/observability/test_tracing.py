@@ -157,7 +157,7 @@ def test_who_is_traced(
 def test_the_same_connection_asks_with_and_without_a_parent(
     collector: Collector, repository: Path, transport: Transport
 ) -> None:
-    """What the front remembers of a request must not make others its siblings."""
+    """Headers that the transport caches for one request must not make others its siblings."""
     spans = [f"{number:016x}" for number in range(1, 21)]
     with serving(repository, transport, traces="otlp", trace_sample=0.0) as server, open_channel(server.address) as it:
         for span in spans:

@@ -26,7 +26,7 @@ SPANS = Spans(lambda: 0, lambda: 7)
 
 
 class Collector:
-    """Takes spans when it may, and says what it is told to."""
+    """A collector that accepts spans when allowed, and answers as configured."""
 
     def __init__(self, result: SpanExportResult | None = SpanExportResult.SUCCESS) -> None:
         """`result`: None raises."""

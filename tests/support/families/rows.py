@@ -42,7 +42,7 @@ class Family:
     target: Target = "classes"
     kinds: tuple[Rows, ...] = KINDS
     scaled: bool = True
-    """Whether a scaler is put in front, drawn as well."""
+    """Whether a scaler comes first; drawn as well."""
     gaps: bool = False
     """Whether it takes gaps itself; else they are filled before."""
     texts: bool = False
@@ -79,7 +79,7 @@ def of(value: Any, *values: Any) -> st.SearchStrategy[Any]:
 
 
 def scaled(estimators: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """With a scaler in front that is always there."""
+    """Always with a scaler first."""
     return estimators.map(lambda one: make_pipeline(StandardScaler(), one))
 
 

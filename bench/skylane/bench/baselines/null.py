@@ -1,6 +1,6 @@
 """A server that does nothing: it knows the answer to each request that it will get. What it costs is the harness.
 
-The same HTTP/2 front as ours, one thread, a dict. A measurement near its rate measured the load generator.
+Our own HTTP/2 implementation, one thread, a dict. A measurement near its rate measured the load generator.
 """
 
 import argparse

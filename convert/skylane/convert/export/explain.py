@@ -1,4 +1,4 @@
-"""A graph's nodes, each with the step of the pipeline that it came from. Reads ONNX; decides nothing."""
+"""A graph's nodes, each with the pipeline step that it comes from. Reads ONNX; decides nothing."""
 
 import io
 from collections import Counter
@@ -18,7 +18,7 @@ NODES_MAX: Final = 200
 UNNAMED: Final = "–"
 
 PLUMBING: Final = frozenset({"Gather", "Concat", "Reshape", "Identity", "Cast"})
-"""Operators that only carry values between steps, or from columns to them."""
+"""Operators that only pass values between steps, or from columns to steps."""
 
 
 MADE_FOR: Final = {
@@ -30,7 +30,7 @@ MADE_FOR: Final = {
     "TfIdfVectorizer": ("TfidfVectorizer", "CountVectorizer"),
     "Tokenizer": ("TfidfVectorizer", "CountVectorizer"),
 }
-"""Operator → classes that skl2onnx writes it for. It does not say for which step, but a step may be the only one."""
+"""Operator → classes that skl2onnx writes it for. It does not name the step, but only one step may be of that class."""
 
 FINAL: Final = frozenset(
     {
@@ -43,13 +43,13 @@ FINAL: Final = frozenset(
         "TreeEnsembleRegressor",
     }
 )
-"""Operators that are a predictor."""
+"""Operators that stand for a whole predictor."""
 
 
 def explained(graph: bytes, estimator: Any = None, width: int = 120) -> str:
     """The graph as a table in plain text: inputs, nodes in the order in which they run, and outputs.
 
-    Nodes that do not name their step are traced by the estimator's own, if it is given.
+    Nodes that do not name their step are attributed by class, if the estimator is given.
     """
     model = onnx.load_from_string(graph)
     console = Console(width=width, color_system=None, file=io.StringIO())
@@ -89,13 +89,13 @@ def show_graph(model: onnx.ModelProto, console: Console, estimator: Any = None) 
 
 
 def step_of(node: onnx.NodeProto) -> str:
-    """The step that a node was made for, "columntransformer/numbers/standardscaler"; "–" if nobody says."""
+    """The step that a node was made for, such as "columntransformer/numbers/standardscaler"; "–" if unknown."""
     path, slash, _ = node.name.rpartition("/")
     return path if slash else UNNAMED
 
 
 def _source(node: onnx.NodeProto, leaves: Sequence[tuple[str, Any]]) -> str:
-    """The step that the node names, or the only one of the pipeline that such a node is written for."""
+    """The step that the node names, or the pipeline's only step for which such a node is written."""
     named = step_of(node)
     if named != UNNAMED:
         return named
@@ -107,7 +107,7 @@ def _source(node: onnx.NodeProto, leaves: Sequence[tuple[str, Any]]) -> str:
 
 
 def _leaves(estimator: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The steps that are made of no others, with their names behind those that they are nested in."""
+    """The steps that contain no others, each with its path of names."""
     if isinstance(estimator, Pipeline):
         inner = estimator.steps
     elif isinstance(estimator, ColumnTransformer):
@@ -127,7 +127,7 @@ def _operator(node: onnx.NodeProto) -> str:
 
 
 def _short(name: str) -> str:
-    """A value's name without the step, which has a column of its own."""
+    """A value's name without the step, which is in another column."""
     return name.rpartition("/")[2] or name
 
 
@@ -153,7 +153,7 @@ def _name(element: int) -> str:
 
 
 def _attributes(node: onnx.NodeProto) -> Iterator[str]:
-    """Short ones as they are; of long ones how many values there are; of a forest its size."""
+    """Short attributes with their values, long ones with the number of values, forests with their size."""
     forest = _forest({attribute.name: attribute for attribute in node.attribute})
     if forest:
         yield forest
@@ -174,7 +174,7 @@ def _attributes(node: onnx.NodeProto) -> Iterator[str]:
 
 
 def _forest(attributes: Mapping[str, onnx.AttributeProto]) -> str:
-    """Such as "20 trees, 1508 nodes"; nothing if the node is no forest."""
+    """Such as "20 trees, 1508 nodes"; empty if the node is no forest."""
     if "nodes_treeids" in attributes:
         of_node = attributes["nodes_treeids"].ints
         return f"{len(set(of_node))} trees, {len(of_node)} nodes"

@@ -1,4 +1,4 @@
-"""A fitted estimator → an ONNX graph with our names for its inputs and outputs. The only module that calls skl2onnx."""
+"""A fitted estimator → skl2onnx's graph, with our names of inputs and outputs. The only module that calls skl2onnx."""
 
 import copy
 import re
@@ -25,7 +25,7 @@ from skylane.convert.inspection.schema import Layout, NumberType
 from skylane.convert.inspection.structure import Task, branches, final_of, front_transformers, parts, rounds_first
 
 OPSETS: Final = {"": 18, "ai.onnx.ml": 3}
-"""The newest that every ONNX Runtime since 1.15 runs; trees of ai.onnx.ml 5 are a candidate of their own, one day."""
+"""The newest versions that every ONNX Runtime since 1.15 supports."""
 
 TENSOR_TYPES: Final = {"float32": FloatTensorType, "float64": DoubleTensorType}
 
@@ -39,14 +39,14 @@ ADVICE: Final = {
     "missing values are string": "fill gaps in text columns before the pipeline, or leave them to OneHotEncoder, "
     "which takes a gap for a category of its own",
 }
-"""What stands in the failing step's text, or in what skl2onnx says → what to do instead, where somebody found out."""
+"""Text in the failing step's repr or in skl2onnx's message → what to do instead, if known."""
 
 
 UNKNOWN: Final = re.compile(
     r"(?:Unable to find (?:alias|a shape calculator|a converter) for (?:model|type)|No registered models, .*for model) "
     r"'(?:<class ')?(?:[\w.]+\.)?(\w+)"
 )
-"""How skl2onnx says that it does not know a class."""
+"""skl2onnx's messages about a class that it does not support."""
 
 
 def outputs_of(estimator: Any, task: Task) -> tuple[str, ...]:
@@ -64,14 +64,14 @@ def outputs_of(estimator: Any, task: Task) -> tuple[str, ...]:
 def export(
     estimator: Any, layout: Layout, numbers: NumberType, task: Task, until: float | None = None
 ) -> onnx.ModelProto:
-    """The graph as skl2onnx makes it, with known faults mended. Raises Unconvertible if there is none.
+    """skl2onnx's graph, with its known bugs fixed. Raises Unconvertible if it makes none.
 
-    Raises Overdue if it is not made by `until`, an instant of `time.monotonic`.
+    Raises Overdue if it is not finished by `until`, an instant of `time.monotonic`.
     """
     if any(isinstance(part, CountVectorizer) for part in parts(estimator)):
         raise Unconvertible("skl2onnx splits words at letters that are not ASCII, and joins blanks differently")
     check_numbers(estimator, layout, numbers)
-    if layout.crossed:  # it passes a tensor on as it is when a branch takes as many columns as it has
+    if layout.crossed:  # skl2onnx passes a tensor on unchanged if a branch takes as many columns as it has
         raise Unconvertible(
             f"skl2onnx mixes up columns where branches of a ColumnTransformer take all of the tensor "
             f"{layout.crossed[0]!r}, in different orders or twice: list them in the same order in each"
@@ -94,13 +94,13 @@ def export(
 
 
 def check_numbers(estimator: Any, layout: Layout, numbers: NumberType) -> None:
-    """Raises Unconvertible if the pipeline sees differences that are gone when its input is rounded to this type."""
+    """Raises Unconvertible if rounding to this type would merge numbers that the pipeline distinguishes."""
     if numbers == "float32" and layout.doubles and not rounds_first(estimator):
         raise Unconvertible(f"single precision cannot hold the numbers of {', '.join(map(repr, layout.doubles[:3]))}")
 
 
 def export_step(estimator: Any, method: str, dtype: str, width: int) -> onnx.ModelProto:
-    """A graph of one step with one input, (rows, width) of this type, and one output: what the method answers.
+    """A graph of one step with one input, (rows, width) of this type, and the method's output as its only one.
 
     Raises Unconvertible if skl2onnx makes none.
     """
@@ -111,10 +111,10 @@ def export_step(estimator: Any, method: str, dtype: str, width: int) -> onnx.Mod
     elif method == "decision_function" and hasattr(estimator, "classes_"):
         options = {id(estimator): {"raw_scores": True}}
     model = _tried(estimator, [("x", kind([None, width]))], [options])
-    wanted = 1 if method in ("predict_proba", "decision_function") else 0
-    if len(model.graph.output) <= wanted:
+    index = 1 if method in ("predict_proba", "decision_function") else 0
+    if len(model.graph.output) <= index:
         raise Unconvertible(f"the graph that skl2onnx makes of {type(estimator).__name__} has no {method}")
-    model.graph.output[0].CopyFrom(model.graph.output[wanted])
+    model.graph.output[0].CopyFrom(model.graph.output[index])
     keep_outputs(model, 1)
     single_opset(model)
     set_locale(model)
@@ -123,9 +123,9 @@ def export_step(estimator: Any, method: str, dtype: str, width: int) -> onnx.Mod
 
 
 def _addressed(estimator: Any, layout: Layout) -> Any:
-    """A copy whose ColumnTransformers find their columns in the grouped tensors.
+    """A copy whose ColumnTransformers take their columns by position in the grouped tensors.
 
-    skl2onnx counts columns through all inputs, one after the other.
+    skl2onnx numbers the columns of all inputs consecutively.
     """
     grouped = [layout.columns[position].name for positions in layout.order.values() for position in positions]
     place = {name: position for position, name in enumerate(grouped)}
@@ -142,7 +142,7 @@ def _addressed(estimator: Any, layout: Layout) -> Any:
 
 
 def _converted(estimator: Any, inputs: list[tuple[str, Any]], task: Task, until: float | None) -> onnx.ModelProto:
-    # A list of dictionaries instead of an array of probabilities costs five times the model itself at 1024 rows.
+    # By default probabilities are a list of dictionaries, which costs five times as much as the model at 1024 rows.
     options: list[dict[Any, Any] | None] = [None]
     if task == "classifier":
         options = [{"zipmap": False}, {id(final_of(estimator)): {"raw_scores": True}}]
@@ -159,21 +159,21 @@ def _tried(
     for option in options:
         try:
             with warnings.catch_warnings(), mended(until):
-                warnings.simplefilter("ignore")  # of skl2onnx to its own developers
+                warnings.simplefilter("ignore")  # skl2onnx's warnings are for its developers
                 model: onnx.ModelProto = convert_sklearn(
                     estimator, initial_types=inputs, target_opset=OPSETS, options=option
                 )
                 return model
         except Overdue:
             raise
-        except Exception as error:  # skl2onnx raises what it happens to trip over
+        except Exception as error:  # skl2onnx raises errors of any type
             failures.append(error)
     raise Unconvertible(_reason(estimator, failures[0])) from failures[0]
 
 
 def _reason(estimator: Any, error: Exception) -> str:
     message = re.sub(r"\W*You may raise an is+ue at \S+", "", " ".join(str(error).split())).rstrip(".")
-    # A step that stumbles over its input's shape is right: one before it made what skl2onnx did not expect.
+    # A step that fails because of its input's shape is not the cause: a step before it has an unexpected output.
     step = None if "expected shape" in message else _failing_step(error)
     text = f"{estimator if step is None else step!r} {message}"
     advice = next((advice for name, advice in ADVICE.items() if name in text), None)
@@ -181,7 +181,7 @@ def _reason(estimator: Any, error: Exception) -> str:
     if unknown is not None or (step is not None and isinstance(error, MissingShapeCalculator | MissingConverter)):
         return unknown_class(unknown[1] if unknown is not None else type(step).__name__, advice)
     named = "this pipeline" if step is None else f"the step {type(step).__name__}"
-    # What is not an error of skl2onnx's own is Python's, and tells nobody anything.
+    # Only skl2onnx's own errors, which are RuntimeErrors, help the author.
     why = f": {message[:200]}{'…' if len(message) > 200 else ''}" if isinstance(error, RuntimeError) else ""
     return (
         f"skl2onnx cannot make a graph of {named}{why}. "
@@ -190,7 +190,7 @@ def _reason(estimator: Any, error: Exception) -> str:
 
 
 def unknown_class(name: str, advice: str | None = None) -> str:
-    """What to say of a class that neither emitters nor skl2onnx know."""
+    """The message about a class that neither our emitters nor skl2onnx support."""
     return (
         f"skl2onnx knows no class {name}. "
         f"What helps: {advice or 'replace the step by another of scikit-learn, or do its work before the pipeline'}"
@@ -198,14 +198,14 @@ def unknown_class(name: str, advice: str | None = None) -> str:
 
 
 def knows_class(family: type) -> bool:
-    """Whether skl2onnx knows this class."""
+    """Whether skl2onnx supports this class."""
     return family in sklearn_operator_name_map
 
 
 def _failing_step(error: Exception) -> Any:
-    """The estimator that skl2onnx was busy with; None if that was the pipeline as a whole.
+    """The estimator that skl2onnx was converting, from the traceback; None if it was the pipeline as a whole.
 
-    Its messages name the step that was asked for last, or none.
+    skl2onnx's messages do not name the right step.
     """
     step = None
     for frame, _ in traceback.walk_tb(error.__traceback__):
@@ -217,7 +217,7 @@ def _failing_step(error: Exception) -> Any:
 
 
 def _forget_width(model: onnx.ModelProto) -> None:
-    """Leave open how many numbers are predicted: of partial least squares, skl2onnx declares as many as it takes."""
+    """Leave the number of targets open: for partial least squares, skl2onnx declares the number of inputs."""
     for output in model.graph.output:
         dims = output.type.tensor_type.shape.dim
         if output.name == "prediction" and len(dims) == 2 and dims[1].dim_value > 1:
@@ -225,7 +225,7 @@ def _forget_width(model: onnx.ModelProto) -> None:
 
 
 def _name_outputs(model: onnx.ModelProto, names: tuple[str, ...], inputs: list[str]) -> None:
-    """Give the outputs our names, and leave out those that nobody promises."""
+    """Give the outputs our names, and remove those that we do not document."""
     if len(model.graph.output) < len(names):
         raise Unconvertible(f"the graph has {len(model.graph.output)} outputs where {', '.join(names)} are expected")
     keep_outputs(model, len(names))

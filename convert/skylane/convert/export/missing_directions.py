@@ -1,7 +1,7 @@
-"""Mends what skl2onnx loses of decision trees: where rows with a gap go.
+"""Fixes skl2onnx's decision trees, which ignore the learnt direction of missing values.
 
-scikit-learn's trees send NaN left or right, as learnt (`missing_go_to_left`); skl2onnx leaves that out, and the graph
-sends them all to the right: 57% of rows with gaps were wrong (measured; sklearn-onnx issue 1253).
+scikit-learn's trees send NaN left or right, as learnt (`missing_go_to_left`); skl2onnx's graph sends every NaN to the
+right: 57% of rows with missing values were wrong (measured; sklearn-onnx issue 1253).
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ ENSEMBLES: Final = ("TreeEnsembleClassifier", "TreeEnsembleRegressor")
 
 
 def restore_missing_directions(model: onnx.ModelProto, estimator: Any) -> None:
-    """Write into every tree node of the graph whether a gap goes left, where the estimator's tree is recognised."""
+    """Set for every tree node whether NaN goes left, if the estimator's trees match those of the graph."""
     ensembles = [trees for part in parts(estimator) if (trees := list(_trees(part)))]
     for node in model.graph.node:
         if node.op_type not in ENSEMBLES:

@@ -1,4 +1,4 @@
-"""Libraries whose estimators have no graph here, and what their users can do."""
+"""Libraries whose estimators cannot be converted, and what their users can do."""
 
 from typing import Any, Final
 
@@ -10,9 +10,9 @@ LIBRARIES: Final = {
     "feature_engine": "use SimpleImputer, OneHotEncoder, OrdinalEncoder or KBinsDiscretizer of scikit-learn in a "
     "ColumnTransformer",
 }
-"""A library's package → what helps."""
+"""A library's package → advice."""
 
 
 def library_advice(estimator: Any) -> str | None:
-    """What helps whoever used this estimator; None if its library is not known for having no graph."""
+    """Advice for users of this estimator; None if its library is not listed."""
     return LIBRARIES.get(type(estimator).__module__.partition(".")[0])

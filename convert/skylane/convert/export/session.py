@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions as the server makes them: one thread, no spinning, no arena."""
+"""ONNX Runtime sessions with the server's options: one thread, no spinning, no arena."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ class Session:
         """Raises Defective if ONNX Runtime does not load the graph."""
         try:
             self._session = ort.InferenceSession(graph, session_options(ort), providers=list(PROVIDERS))
-        except Exception as error:  # onnxruntime's errors have no base of their own
+        except Exception as error:  # ONNX Runtime's errors have no common base class
             raise Defective(f"ONNX Runtime does not load it: {_said(error)}") from error
         self.outputs = [output.name for output in self._session.get_outputs()]
 
@@ -31,7 +31,7 @@ class Session:
 
 
 def _said(error: Exception) -> str:
-    """The gist of ONNX Runtime's own message."""
+    """The essential part of ONNX Runtime's message."""
     text = " ".join(str(error).split())
     kernel = re.search(r"Could not find an implementation for (\w+)", text)
     if kernel:

@@ -1,6 +1,6 @@
-"""Forests that are too large, told before memory is gone: how much a graph of so many nodes takes.
+"""Refuses forests that are too large before memory is exhausted: estimates the size of a graph from its tree nodes.
 
-Bounds are low: a forest that is refused would have failed, one that is not may still fail, minutes later.
+The estimates are lower bounds: a forest that is refused would have failed, but another may still fail, minutes later.
 """
 
 from pathlib import Path
@@ -10,13 +10,13 @@ from skylane.convert.errors import Unconvertible
 from skylane.convert.inspection.structure import shares_leaves, tree_nodes
 
 GRAPH_BYTES_MAX: Final = 2**31 - 1
-"""What protobuf, and so a file of ONNX without others beside it, can hold."""
+"""The size limit of a protobuf message, and so of an ONNX file without external data."""
 
 NODE_BYTES: Final = {False: 12, True: 28}
-"""Of a node in a graph, at least, where leaves hold one number, and where they hold several (measured: 14 and 34)."""
+"""Smallest size of a tree node in a graph, if leaves hold one number and if they hold several (measured: 14 and 34)."""
 
 NODE_MEMORY_BYTES: Final = 250
-"""Of a node while it is converted, at least (measured: 330, most of it ONNX Runtime's as it loads the graph)."""
+"""Smallest memory for a tree node during conversion (measured: 330, mostly used by ONNX Runtime to load the graph)."""
 
 MEMORY: Final = Path("/proc/meminfo")
 
@@ -26,7 +26,7 @@ ADVICE: Final = (
 
 
 def check_size(estimator: Any, available_bytes: int | None) -> None:
-    """Raises Unconvertible if the trees do not fit into a graph, or into the memory that is free; None: not known."""
+    """Raises Unconvertible if the trees do not fit into a graph, or into the free memory, which is None if unknown."""
     nodes = tree_nodes(estimator)
     graph = nodes * NODE_BYTES[nodes > 0 and shares_leaves(estimator)]
     if graph > GRAPH_BYTES_MAX:
@@ -43,7 +43,7 @@ def check_size(estimator: Any, available_bytes: int | None) -> None:
 
 
 def available_bytes(path: Path = MEMORY) -> int | None:
-    """Memory that may still be taken, as Linux says; None on other systems."""
+    """Available memory according to Linux; None on other systems."""
     try:
         lines = path.read_text(encoding="ascii").splitlines()
     except OSError:

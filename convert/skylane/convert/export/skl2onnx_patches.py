@@ -1,4 +1,4 @@
-"""Faults of skl2onnx that stop an export, mended while it runs. What it merely gets wrong is mended in the graph."""
+"""Patches for bugs of skl2onnx that make an export fail or hang. Wrong results are fixed in the exported graph."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,14 +16,14 @@ Wrap = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class Overdue(Exception):
-    """An export took longer than it may."""
+    """An export exceeded its time limit."""
 
 
 @contextmanager
 def mended(until: float | None = None) -> Iterator[None]:
-    """While this is open, exports neither hang on infinite thresholds nor fail on numpy's scalars.
+    """In this context, exports neither hang on infinite thresholds nor fail on NumPy's scalars.
 
-    And they raise Overdue after `until`, an instant of `time.monotonic`.
+    They raise Overdue after `until`, an instant of `time.monotonic`.
     """
     with ExitStack() as stack:
         stack.enter_context(_wrapped(tree_ensemble, "sklearn_threshold", _finite_only))
@@ -44,7 +44,7 @@ def _wrapped(module: Any, name: str, wrap: Wrap) -> Iterator[None]:
 
 
 def _in_time(add: Callable[..., Any], until: float) -> Callable[..., Any]:
-    """Quantiles take skl2onnx a time that grows with their number squared: a thousand, the default, some minutes."""
+    """skl2onnx's time for quantiles grows with the square of their number: the default, a thousand, takes minutes."""
 
     def in_time(*arguments: Any, **named: Any) -> Any:
         if time.monotonic() > until:
@@ -55,9 +55,9 @@ def _in_time(add: Callable[..., Any], until: float) -> Callable[..., Any]:
 
 
 def _finite_only(threshold: Callable[..., Any]) -> Callable[..., Any]:
-    """A split of gaps against all the rest has an infinite threshold, whose neighbours in double precision are NaN.
+    """A split of missing values from all others has an infinite threshold, whose neighbours in float64 are NaN.
 
-    skl2onnx bisects between them for ever. An infinity is the same number in both precisions: nothing is to be found.
+    skl2onnx would bisect between these for ever. An infinity is the same in float32, so no search is needed.
     """
 
     def finite_only(value: Any, dtype: Any, mode: str) -> Any:
@@ -67,7 +67,7 @@ def _finite_only(threshold: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _plain_values(make: Callable[..., Any]) -> Callable[..., Any]:
-    """For protobuf 7 an integer is neither a boolean nor one of numpy; histogram boosting is exported with both."""
+    """protobuf 7 accepts neither booleans nor NumPy's integers as int; histogram boosting is exported with both."""
 
     def plain_values(key: str, value: Any, *others: Any, **named: Any) -> Any:
         return make(key, _plain(value), *others, **named)
@@ -79,6 +79,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list | tuple):
-        # A forest has millions of numbers, nearly all plain: looking at each took longer than the rest of the export.
+        # A forest has millions of numbers, nearly all plain: checking each took longer than the rest of the export.
         return value if PLAIN.issuperset(map(type, value)) else [_plain(item) for item in value]
     return int(value) if isinstance(value, bool) else value

@@ -50,9 +50,9 @@ def copy(repository: Path, source: str, name: str, version: int | None = None) -
 
     `source` is a model's name, for its newest version, or name/version. Raises ConversionError.
     """
-    target, slash, wanted = name.partition("/")
+    target, slash, version_text = name.partition("/")
     if slash:
-        as_version = f" --version {wanted}" if re.fullmatch(r"[1-9][0-9]*", wanted) else ""
+        as_version = f" --version {version_text}" if re.fullmatch(r"[1-9][0-9]*", version_text) else ""
         raise BadArgument(
             f"{name!r}: expected the name of a model, received a name and a version: "
             f"skylane models copy {source} {target}{as_version or ' --version N'}"
@@ -100,7 +100,7 @@ def read_version(directory: Path) -> tuple[Manifest, bytes]:
 
 
 def _reference(directory: Path, identity: str) -> bytes | None:
-    """The content of a version's reference, in it or beside it."""
+    """The content of a version's reference file, in its directory or beside it."""
     try:
         reference = references.read(directory, identity)
     except BrokenVersion as error:

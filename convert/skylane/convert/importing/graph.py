@@ -1,7 +1,7 @@
-"""An ONNX file of any library → a graph that can be served, and its interface. Knows ONNX, no runtime and no rows.
+"""An ONNX file from any library → a graph that can be served, and its interface. Knows ONNX, no runtime and no rows.
 
-What cannot be served is changed if that changes no answer: external data are embedded, a ZipMap is removed, and a
-batch dimension that was exported with a fixed size is opened. Whether the changed graph still runs, `verify` tells.
+Changes that do not affect answers make it servable: external data are embedded, a ZipMap is removed, and a batch
+dimension of a fixed size is made dynamic. `verify` checks whether the changed graph still runs.
 """
 
 import hashlib
@@ -40,10 +40,10 @@ DTYPE_OF: Final[dict[int, DType]] = {
 """ONNX's number of an element type → our name, for those that can be served."""
 
 NAME_LENGTH_MAX: Final = 200
-"""As in a manifest."""
+"""Longest name of a tensor; the same limit as in a manifest."""
 
 GIT_LFS: Final = b"version https://git-lfs"
-"""With which a file begins that stands for a large one that git has not fetched."""
+"""Beginning of a Git LFS pointer, which stands for a large file that has not been fetched."""
 
 CLASSIFIERS: Final = frozenset({"TreeEnsembleClassifier", "LinearClassifier", "SVMClassifier", "ZipMap"})
 REGRESSORS: Final = frozenset({"TreeEnsembleRegressor", "LinearRegressor", "SVMRegressor"})
@@ -51,31 +51,31 @@ REGRESSORS: Final = frozenset({"TreeEnsembleRegressor", "LinearRegressor", "SVMR
 
 @dataclass(frozen=True)
 class Graph:
-    """An ONNX graph that ONNX Runtime may be asked to run."""
+    """An ONNX graph that can be run, with its interface."""
 
     content: bytes
-    """As it will be published."""
+    """The model as it will be published."""
     inputs: tuple[TensorSpec, ...]
     outputs: Mapping[str, tuple[int | None, ...] | None]
-    """Name → shape as declared, None for open sizes; None for outputs whose shape is not declared."""
+    """Name → declared shape, with None for dynamic sizes; None for outputs whose shape is not declared."""
     operators: frozenset[str]
     producer: str
-    """The tool that made it, in a few words."""
+    """The tool that produced it, in a few words."""
     sha256: str
-    """Of the file as it was."""
+    """SHA-256 of the original file."""
     classes: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
-    """Output that was a ZipMap's → the label of each of its columns."""
+    """Output of a removed ZipMap → the label of each of its columns."""
     changes: tuple[str, ...] = ()
     """What was changed, in words."""
     notes: tuple[str, ...] = ()
     opset: int = 18
     """Version of ONNX's own operators."""
     fixed_batch: int | None = None
-    """The size that the batch dimension had, if it was fixed."""
+    """The original size of the batch dimension, if it was fixed."""
 
 
 def read_graph(path: Path) -> Graph:
-    """Read an ONNX file. Raises Unreadable if it is none, and Unconvertible naming what cannot be served."""
+    """Read an ONNX file. Raises Unreadable if it is no ONNX file, and Unconvertible naming what cannot be served."""
     content = _content(path)
     model = _parsed(path, content)
     changes = [*_embed(path, model), *_set_text_locale(model)]
@@ -126,7 +126,7 @@ def _parsed(path: Path, content: bytes) -> onnx.ModelProto:
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Every constant of a graph and of the graphs inside it."""
+    """Every constant of a graph and of its subgraphs."""
     yield from graph.initializer
     for node in graph.node:
         for attribute in node.attribute:
@@ -138,7 +138,7 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 
 def _embed(path: Path, model: onnx.ModelProto) -> list[str]:
-    """Take weights from the files beside the graph into it."""
+    """Embed weights from files next to the graph."""
     names = sorted(
         {
             entry.value
@@ -162,13 +162,13 @@ def _embed(path: Path, model: onnx.ModelProto) -> list[str]:
         raise Unreadable(
             f"{path}: its weights are in {', '.join(names)}, which must lie beside it: {error.strerror}"
         ) from error
-    except (ValueError, onnx.checker.ValidationError) as error:  # a place outside the directory, or a file cut short
+    except (ValueError, onnx.checker.ValidationError) as error:  # a path outside the directory, or a truncated file
         raise Unreadable(f"{path}: its weights in {', '.join(names)} cannot be read: {one_line(error)}") from error
     return [f"weights embedded from {', '.join(names)}"]
 
 
 def _set_text_locale(model: onnx.ModelProto) -> list[str]:
-    """Say in which locale texts are lowered if nobody did: the default, en_US, is missing in slim images."""
+    """Set the locale in which texts are lowered if none is set: slim images lack the default, en_US."""
     nodes = [node for node in model.graph.node if node.op_type == "StringNormalizer"]
     without_locale = [node for node in nodes if not any(attribute.name == "locale" for attribute in node.attribute)]
     for node in without_locale:
@@ -177,7 +177,7 @@ def _set_text_locale(model: onnx.ModelProto) -> list[str]:
 
 
 def _remove_zipmaps(model: onnx.ModelProto) -> dict[str, tuple[str | int, ...]]:
-    """Let outputs that were lists of dictionaries be the tensors that these were made of."""
+    """Replace outputs that are lists of dictionaries by the tensors that these are made from."""
     classes: dict[str, tuple[str | int, ...]] = {}
     outputs = {value.name: value for value in model.graph.output}
     for node in model.graph.node:
@@ -196,7 +196,7 @@ def _remove_zipmaps(model: onnx.ModelProto) -> dict[str, tuple[str | int, ...]]:
 
 
 def _real_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    """Those that a caller must give: old exporters list the weights among the inputs as well."""
+    """The inputs that callers must send: old exporters list the weights among the inputs as well."""
     constants = {tensor.name for tensor in model.graph.initializer}
     constants |= {tensor.values.name for tensor in model.graph.sparse_initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
@@ -216,7 +216,7 @@ def _on_defaults(model: onnx.ModelProto) -> Iterator[str]:
 
 
 def _check_value(value: onnx.ValueInfoProto, what: str) -> None:
-    """Raises Unconvertible, by name, for what is no tensor of rows."""
+    """Raises Unconvertible, naming the input, unless it is a tensor with rows."""
     kind = value.type.WhichOneof("value")
     if not 1 <= len(value.name) <= NAME_LENGTH_MAX:
         raise Unconvertible(f"{what} {value.name[:40]!r}: its name must have 1 to {NAME_LENGTH_MAX} characters")
@@ -231,7 +231,7 @@ def _check_value(value: onnx.ValueInfoProto, what: str) -> None:
         name = TensorProto.DataType.Name(tensor.elem_type).lower()
         raise Unconvertible(f"{what} {value.name!r} is {name}: expected one of {', '.join(DTYPES)}")
     if what == "output":
-        return  # its shape is taken from a run
+        return  # its shape is then taken from a run
     if not tensor.HasField("shape"):
         raise Unconvertible(f"input {value.name!r} has no declared shape: export the graph with one")
     if not tensor.shape.dim:
@@ -242,7 +242,7 @@ def _check_value(value: onnx.ValueInfoProto, what: str) -> None:
 
 
 def _open_batch(model: onnx.ModelProto, inputs: list[onnx.ValueInfoProto]) -> int | None:
-    """Let the first dimension be of any size. Returns the size that it was fixed to; None if it was open."""
+    """Make the first dimension dynamic. Returns its fixed size; None if it was dynamic already."""
     first = [value.type.tensor_type.shape.dim[0] for value in inputs]
     fixed = [dim.dim_value for dim in first if dim.dim_value > 0]
     if not fixed:
@@ -253,7 +253,7 @@ def _open_batch(model: onnx.ModelProto, inputs: list[onnx.ValueInfoProto]) -> in
             shape.dim[0].dim_param = "batch"
     for dim in first:
         dim.dim_param = dim.dim_param or "batch"
-    del model.graph.value_info[:]  # shapes inside the graph, with the fixed size in them
+    del model.graph.value_info[:]  # inferred shapes inside the graph contain the fixed size
     return fixed[0]
 
 

@@ -14,7 +14,7 @@ Task = Literal["classifier", "regressor", "other"]
 
 
 def outputs_of(graph: Graph, answers: Mapping[str, Array]) -> tuple[OutputSpec, ...]:
-    """Types and shapes as the graph really gives them, with what its classifier or regressor says of itself."""
+    """Types and shapes of the actual outputs, with roles and classes from the classifier or regressor node."""
     specs = []
     for name in graph.outputs:
         array = answers[name]
@@ -27,7 +27,7 @@ def outputs_of(graph: Graph, answers: Mapping[str, Array]) -> tuple[OutputSpec, 
 
 
 def _output_shape(graph: Graph, name: str, array: Array) -> tuple[int | None, ...]:
-    """The shape of an output: as answered, but where inputs have open sizes only those that are declared are fixed."""
+    """The shape of an output: that of a run; but if inputs have dynamic sizes, only declared sizes count as fixed."""
     if not any(None in spec.shape[1:] for spec in graph.inputs):
         return (None, *array.shape[1:])
     declared = graph.outputs[name]
@@ -38,7 +38,7 @@ def _output_shape(graph: Graph, name: str, array: Array) -> tuple[int | None, ..
 
 
 def _with_roles(graph: Graph, specs: Sequence[OutputSpec]) -> list[OutputSpec]:
-    """Mark label and probabilities of a classifier, and the prediction of a regressor; other graphs do not say."""
+    """Mark label and probabilities of a classifier node, and the prediction of a regressor node, if there is one."""
     if graph.operators & CLASSIFIERS and len(specs) == 2:
         label, scores = specs
         if label.dtype in ("int64", "string") and len(label.shape) == 1 and len(scores.shape) == 2:
@@ -66,7 +66,7 @@ def task_of(outputs: Sequence[OutputSpec]) -> Task:
 def columns_of(inputs: Sequence[TensorSpec], rows: Rows) -> tuple[ColumnSpec, ...]:
     """Columns that callers may send by name: those of the sample, or inputs that hold a single column each.
 
-    Gaps in floats are passed on as NaN, as the graph's other callers do.
+    Missing values of float columns are passed on as NaN, as in a tensor.
     """
     if len(inputs) == 1 and len(set(rows.names)) == len(rows.names) == _width(inputs[0]):
         names = [(inputs[0], index, name) for index, name in enumerate(rows.names)]
@@ -87,5 +87,5 @@ def columns_of(inputs: Sequence[TensorSpec], rows: Rows) -> tuple[ColumnSpec, ..
 
 
 def _width(spec: TensorSpec) -> int | None:
-    """Columns of a tensor of two dimensions; None for others, and if their number is open."""
+    """Number of columns of a tensor with two dimensions; None for other tensors, and if the number is dynamic."""
     return spec.shape[1] if len(spec.shape) == 2 else None

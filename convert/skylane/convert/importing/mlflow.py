@@ -1,4 +1,4 @@
-"""A directory that MLflow saved a model in → what of it can be imported. Reads files; MLflow itself is not needed."""
+"""Reads the directory of a model that MLflow saved, and finds what can be imported. MLflow itself is not needed."""
 
 import json
 from collections.abc import Mapping
@@ -23,18 +23,18 @@ ADVICE: Final[Mapping[str, str]] = {
     "lightgbm": "load it, and convert its scikit-learn estimator with convert.convert_pipeline",
     "python_function": "it is a program of its own, and only graphs are served",
 }
-"""Flavor → what to do with a model that has no other."""
+"""Flavor → advice for models that have no other flavor."""
 
 UNNAMED: Final = "X"
-"""What rows are called in a sample if they have no name."""
+"""The name of the rows in a sample if they have none."""
 
 FILE_OF: Final[Mapping[str, str]] = {"onnx": "data", "sklearn": "pickled_model"}
-"""Flavor → the key that names its file; the first one that a model has is taken."""
+"""Flavor → the key that names its file; the first flavor that a model has is used."""
 
 
 @dataclass(frozen=True)
 class MlflowModel:
-    """What an MLmodel file says."""
+    """The content of an MLmodel file that matters here."""
 
     directory: Path
     flavor: Literal["onnx", "sklearn"]
@@ -45,7 +45,7 @@ class MlflowModel:
     example: str | None
     """File of the input example."""
     origin: str
-    """Which model of MLflow it is, in words."""
+    """Description of the MLflow model, for the manifest."""
 
     def sample(self) -> Sample | None:
         """The rows of the input example; None if there is none. Raises BadRows and Unreadable."""
@@ -141,7 +141,7 @@ def _origin(described: Mapping[str, Any]) -> str:
 
 
 def _rows(content: Any, source: str) -> Sample:
-    """The rows in any of the forms that MLflow writes: a split data frame, records, arrays, or arrays by name."""
+    """The rows from any format that MLflow writes: a split data frame, records, arrays, or arrays by name."""
     if isinstance(content, dict):
         for wrapper in ("inputs", "instances", "dataframe_split", "dataframe_records"):
             if list(content) == [wrapper]:

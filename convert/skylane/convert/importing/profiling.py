@@ -1,7 +1,7 @@
 """The command `skylane profile`: writes the reference of a published version that lacks one, beside it.
 
-Published versions never change, and SHA256SUMS lists what they consist of. So the file lies beside the version,
-`models/wine/3.reference.json`, and names the version's identity: it is never taken for another's.
+Published versions never change, and SHA256SUMS lists their files. So the reference is written beside the version, to
+`models/wine/3.reference.json`, and contains the version's identity, so that it cannot be used for another version.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def reference_of_version(
     block_s: float,
     truth: Array | None,
 ) -> Reference:
-    """The reference of these rows, answered by the published graph. Without times it has no blocks."""
+    """The reference of these rows and the published graph's answers to them. Without times it has no blocks."""
     session = Session(graph)
     casts = {spec.name: NUMPY[spec.dtype] for spec in manifest.tensors if spec.dtype != "string"}
 
@@ -108,7 +108,7 @@ def reference_of_version(
 
 
 def layout_of(manifest: Manifest) -> Layout:
-    """How rows become the inputs of a published graph: by its columns, or by the places in its tensors."""
+    """How rows become the inputs of a published graph: by its columns, or by positions in its tensors."""
     columns: list[Column] = []
     order: dict[str, tuple[int, ...]] = {}
     named = {(column.tensor, column.index): column for column in manifest.columns}
@@ -117,13 +117,13 @@ def layout_of(manifest: Manifest) -> Layout:
             raise Unconvertible(f"input {spec.name!r} has no columns: a reference is made of rows of columns")
         places = []
         for index in range(_width(spec)):
-            known = named.get((spec.name, index))
+            column = named.get((spec.name, index))
             gap: float | str | None = None if index in spec.no_nan else np.nan
             if spec.dtype == "string":
                 gap = None
-            if known is not None:
-                gap = np.nan if known.missing == "NaN" else known.missing
-            name = known.name if known is not None else place_name(manifest.tensors, spec, index)
+            if column is not None:
+                gap = np.nan if column.missing == "NaN" else column.missing
+            name = column.name if column is not None else place_name(manifest.tensors, spec, index)
             places.append(len(columns))
             columns.append(Column(name, "string" if spec.dtype == "string" else "number", missing=gap))
         order[spec.name] = tuple(places)
@@ -145,8 +145,8 @@ def _frame(path: Path, layout: Layout) -> pd.DataFrame:
         raise BadRows(f"{path}: there are no rows")
     missing = [column.name for column in layout.columns if column.name not in rows.columns]
     if missing:
-        known = list(map(str, rows.columns))
-        raise BadRows(f"{path}: there is no column {missing[0]!r}, which the model takes{near(missing[0], known)}")
+        names = list(map(str, rows.columns))
+        raise BadRows(f"{path}: there is no column {missing[0]!r}, which the model takes{near(missing[0], names)}")
     return rows
 
 

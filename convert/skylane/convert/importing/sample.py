@@ -111,7 +111,7 @@ def _of_frame(
 
 
 def _width(spec: TensorSpec) -> int | None:
-    """Values of one row; None if that is open."""
+    """Number of values of one row; None if it is dynamic."""
     width = 1
     for size in spec.shape[1:]:
         if size is None:
@@ -121,7 +121,7 @@ def _width(spec: TensorSpec) -> int | None:
 
 
 def _cast(array: Array, spec: TensorSpec, source: str) -> Array:
-    """In the input's type and shape. Raises BadRows where values would change by more than rounding."""
+    """The values in the input's type and shape. Raises BadRows if that would change them by more than rounding."""
     where = f"{source}: input {spec.name!r}"
     shaped = _shaped(np.asarray(array), spec, where)
     if spec.dtype == "string":

@@ -1,6 +1,6 @@
-"""Protocol buffers' text format → nested fields, with no schema. protobuf's own tokenizer reads it.
+"""Protocol buffers' text format → nested fields, without a schema. Uses protobuf's own tokenizer.
 
-Without a schema, fields that are not known are kept as well, so that nothing in a file is left out without a word.
+Without a schema, unknown fields are kept as well, so that nothing in a file is ignored silently.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class Message:
     """Field → messages."""
 
     def last(self, name: str, default: str = "") -> str:
-        """The value that counts if a field of a single value occurs several times."""
+        """The last value: the one that counts if a singular field occurs several times."""
         return self.values.get(name, [default])[-1]
 
     def whole(self, name: str) -> int:
@@ -38,7 +38,7 @@ class Message:
             raise Malformed(f"{name}: expected a whole number, received {text!r}") from error
 
     def wholes(self, name: str) -> list[int]:
-        """All its whole numbers. Raises Malformed."""
+        """All whole numbers of a field. Raises Malformed."""
         return [Message({name: [text]}).whole(name) for text in self.values.get(name, [])]
 
     def each(self, name: str) -> "list[Message]":
@@ -46,7 +46,7 @@ class Message:
         return self.messages.get(name, [])
 
     def one(self, name: str) -> "Message":
-        """The message of a field that has one; an empty one if there is none."""
+        """The message of a singular field; an empty message if there is none."""
         return self.messages.get(name, [Message()])[-1]
 
     def names(self) -> list[str]:

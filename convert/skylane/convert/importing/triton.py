@@ -1,4 +1,4 @@
-"""A Triton model repository → versions and model.toml files in ours. Reads and writes files; runs no model itself.
+"""A Triton model repository → versions and model.toml files in our layout. Reads and writes files; runs no model.
 
 The layout is <model>/config.pbtxt, which may be missing, and <model>/<version>/model.onnx.
 """
@@ -36,7 +36,7 @@ OTHERS: Final[dict[str, str]] = {
     "ensemble": "an ensemble passes tensors from model to model: import its models, and call them one after the other",
     "fil": "trees of the FIL backend: convert the fitted model itself with `skylane convert`",
 }
-"""What a platform or backend begins with → why it is not served, and what to do."""
+"""Prefix of a platform or backend → why it cannot be served, and what to do."""
 
 FILES: Final[dict[str, str]] = {
     "model.plan": "tensorrt",
@@ -58,17 +58,17 @@ Import = Callable[[Path, str, int, Source, bool], ImportedVersion]
 
 @dataclass
 class ModelReport:
-    """What became of one model."""
+    """The result of importing one model."""
 
     name: str
     versions: list[ImportedVersion] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     """What was not imported, and why."""
     exit_code: int = 0
-    """Of the first refusal; 0 if there was none."""
+    """Exit code of the first refusal; 0 if there was none."""
     settings: list[Setting] = field(default_factory=list)
     policy: str = ""
-    """What was done about model.toml, in words."""
+    """What was done with model.toml, in words."""
 
     def refuse(self, what: str, exit_code: int = Unconvertible.exit_code) -> None:
         """Something that is not imported."""
@@ -77,7 +77,7 @@ class ModelReport:
 
 
 def is_model(path: Path) -> bool:
-    """Whether a directory is a single model in Triton's layout, of whatever kind."""
+    """Whether a directory is a single model in Triton's layout, of any backend."""
     return (path / CONFIG).is_file() or any(
         (child / name).exists() for child in _numbered(path) for name in (MODEL, *FILES)
     )
@@ -105,7 +105,7 @@ def import_repository(root: Path, repository: Path, add: Import) -> Iterator[Mod
 
 
 def _instead(root: Path, files: Sequence[Path]) -> str:
-    """What to import instead of a directory that has an ONNX file itself, as that of a version or without one."""
+    """Advice on what to import instead of a directory that directly contains an ONNX file, such as a version's."""
     graph = next((path for path in files if path.suffix == ".onnx"), None)
     if graph is None:
         return ""
@@ -164,7 +164,7 @@ def _order(path: Path) -> tuple[int, str]:
 
 
 def _number(path: Path, model: str, report: ModelReport) -> int | None:
-    """The version that a directory holds; None if it holds none, which the report then says if it may be a mistake."""
+    """The version number of a directory; None if it is no version, which is reported if it may be a mistake."""
     if not path.is_dir() or not re.fullmatch(r"[0-9]+", path.name):
         return None
     if re.fullmatch(r"[1-9][0-9]{0,17}", path.name):
@@ -192,7 +192,7 @@ def _indefinite(text: str) -> str:
 
 
 def _file_in(version: Path, filename: str) -> Path | None:
-    """A file, or the file of that name in a directory of that name, where weights lie beside it."""
+    """A file; or, if a directory has that name because weights are stored beside it, the file in that directory."""
     for path in (version / filename, version / filename / filename):
         if path.is_file():
             return path

@@ -1,4 +1,4 @@
-"""A Triton model's config.pbtxt → what model.toml says instead, and in words what cannot be kept. Pure."""
+"""A Triton model's config.pbtxt → model.toml, and a list of settings without an equivalent. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ DELAY_MS_MAX: Final = 60_000
 VERSIONS_MAX: Final = 100
 BATCH_ROWS_MAX: Final = 65_536
 THREADS_MAX: Final = 256
-"""As in model.toml."""
+"""Keys and values as in model.toml."""
 
 LEVELS: Final = {-1: "basic", 1: "extended", 2: "disabled"}
 """optimization.graph.level → [session] graph_optimization, as Triton's ONNX Runtime backend reads it; 0 means all."""
@@ -56,7 +56,7 @@ NOT_KEPT: Final[Mapping[str, str]] = {
     "output.is_shape_tensor": CPU_ONLY,
     "runtime": "ONNX Runtime runs the graph",
 }  # fmt: skip
-"""Field → what holds instead."""
+"""Field without an equivalent → what applies instead."""
 
 READ_ELSEWHERE: Final = frozenset({"name", "platform", "backend", "default_model_filename"})
 NESTED_READ: Final[Mapping[str, frozenset[str]]] = {
@@ -70,7 +70,7 @@ NESTED_READ: Final[Mapping[str, frozenset[str]]] = {
     "parameters": frozenset({"key", "value"}),
     "max_batch_size": frozenset(),
 }
-"""Fields that are read here → the fields inside them that are."""
+"""Fields that are read here → which of their subfields are read."""
 
 
 @dataclass(frozen=True)
@@ -78,31 +78,31 @@ class Setting:
     """One line of the report."""
 
     original: str
-    """As config.pbtxt has it."""
+    """The setting in config.pbtxt."""
     becomes: str
-    """What holds here."""
+    """What applies here."""
     kept: bool = True
 
 
 @dataclass
 class Plan:
-    """What becomes of a config.pbtxt."""
+    """The result of translating a config.pbtxt."""
 
     sections: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Of model.toml."""
+    """Sections of model.toml."""
     settings: list[Setting] = field(default_factory=list)
     versions: tuple[int, ...] | None = None
-    """The versions that Triton serves; None for all that there are."""
+    """The versions that Triton serves; None for all."""
     batched: bool = True
-    """Whether Triton let requests share a run."""
+    """Whether Triton batches requests."""
 
     def set(self, section: str, key: str, value: Any, original: str, but: str = "") -> None:
-        """A key of model.toml. `but`: in what it is not the same."""
+        """Add a key of model.toml. `but`: how its meaning differs."""
         self.sections.setdefault(section, {})[key] = value
         self.settings.append(Setting(original, f"[{section}] {key} = {toml_value(value)}{but and '; '}{but}"))
 
     def drop(self, original: str, why: str) -> None:
-        """What is not kept."""
+        """Add a setting that is not kept."""
         self.settings.append(Setting(original, why, kept=False))
 
     def toml(self) -> str:
@@ -117,7 +117,7 @@ class Plan:
 
 
 def plan_of(config: Message) -> Plan:
-    """What a configuration becomes. Raises Unconvertible for a model that works in another way, and Malformed."""
+    """Translate a configuration. Raises Unconvertible for models that cannot be served here, and Malformed."""
     _refuse_other_kinds(config)
     plan = Plan(batched="dynamic_batching" in config)
     for name, read in READERS.items():
@@ -136,12 +136,12 @@ def plan_of(config: Message) -> Plan:
 
 
 def without_config() -> Plan:
-    """Triton's own choice for a graph without a config.pbtxt: requests share runs."""
+    """Triton's default for a graph without a config.pbtxt: requests are batched."""
     return Plan()
 
 
 def toml_value(value: Any) -> str:
-    """A number, text or truth value as TOML has it."""
+    """A number, string or boolean in TOML's syntax."""
     if isinstance(value, bool):
         return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
@@ -246,7 +246,7 @@ READERS: Final[Mapping[str, Callable[[Message, Plan], None]]] = {
     "optimization": _optimization,
     "parameters": _parameters,
 }
-"""Field → what reads it, in the order of the report."""
+"""Field → the function that reads it, in the order of the report."""
 
 
 DTYPE_OF: Final = {
@@ -257,7 +257,7 @@ DTYPE_OF: Final = {
 
 
 def differences(config: Message, field_name: str, specs: Sequence[Any]) -> Iterator[Setting]:
-    """Where inputs or outputs are declared otherwise than the graph has them: here the graph's declaration holds."""
+    """Report inputs and outputs whose declaration differs from the graph's, which is the one that applies here."""
     actual = {spec.name: spec for spec in specs}
     has_batch = config.whole("max_batch_size") > 0
     declared = config.each(field_name)

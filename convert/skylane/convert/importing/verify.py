@@ -20,13 +20,13 @@ VERIFIED_ROWS: Final = 16
 """Rows that are run both alone and in one batch."""
 
 OPEN_SIZES: Final = (4, 32, 224)
-"""Sizes tried for dynamic dimensions of random rows: a sequence, a small image, and one of the usual size."""
+"""Sizes tried for dynamic dimensions of random rows: a sequence, a small image, and an image of the usual size."""
 
 INTEGERS: Final = (10, 2, 1)
-"""Bounds that are tried for random integers: they may be indices into a table of any length."""
+"""Bounds tried for random integers, which may be indices into a table of any length."""
 
 RTOL: Final[dict[str, float]] = {"float16": 1e-2, "float32": 1e-4, "float64": 1e-4}
-"""Difference between a row alone and in a batch that is rounding: another number of rows is added in another order."""
+"""Largest difference between a row alone and in a batch that counts as rounding: sums may have another order."""
 
 FIXED_BATCH_ADVICE: Final = (
     "export it with an open batch dimension: torch.onnx.export(…, dynamic_axes={{{name!r}: {{0: 'batch'}}}}), or in "
@@ -44,9 +44,9 @@ class Verified:
     """Its answers to the verified rows in one batch."""
     verified_rows: int
     difference: str | None
-    """How a row's answer alone differs from that in a batch, in words; None if it does not."""
+    """How a row's answer alone differs from that in a batch, in words; None if it is the same."""
     compared: bool
-    """Whether there were two rows that differ, without which nothing can be compared."""
+    """Whether at least two rows differed, without which the comparison proves nothing."""
 
 
 def rows_for(graph: Graph, session: Session) -> Rows:
@@ -58,7 +58,7 @@ def rows_for(graph: Graph, session: Session) -> Rows:
         rows = random_rows(graph.inputs, open_size=size, integers=integers)
         try:
             session.run({name: array[:1] for name, array in rows.arrays.items()})
-        except Exception as error:  # whatever the runtime raises
+        except Exception as error:  # ONNX Runtime raises errors of any type
             failure = failure or error
             _check_fixed_batch(graph, session, rows, error)
         else:
@@ -73,7 +73,7 @@ def _check_fixed_batch(graph: Graph, session: Session, rows: Rows, error: Except
         return
     try:
         session.run({name: np.resize(array, (count, *array.shape[1:])) for name, array in rows.arrays.items()})
-    except Exception:  # whatever the runtime raises: the rows are at fault, not their number
+    except Exception:  # ONNX Runtime raises errors of any type; the rows are the cause, not their number
         return
     raise Unconvertible(_on_fixed_batch(graph, f"on 1 row it fails: {reason(error)}")) from error
 
@@ -130,10 +130,10 @@ def _first_difference(together: Mapping[str, Array], alone: Sequence[Mapping[str
 
 
 def _run(graph: Graph, session: Session, inputs: Mapping[str, Array], rows: int) -> dict[str, Array]:
-    """The outputs by name, each with a row for each. Raises Unconvertible."""
+    """The outputs by name, after checking that each has a row for each input row. Raises Unconvertible."""
     try:
         outputs = session.named(inputs)
-    except Exception as error:  # whatever the runtime raises
+    except Exception as error:  # ONNX Runtime raises errors of any type
         if graph.fixed_batch is not None and rows != graph.fixed_batch:
             raise Unconvertible(_on_fixed_batch(graph, f"on {rows} rows it fails: {reason(error)}")) from error
         raise BadRows(f"the graph fails on {rows} row{'s' * (rows != 1)} of the sample: {reason(error)}") from error
@@ -158,7 +158,7 @@ def _all_equal(array: Array) -> bool:
     """Whether all rows are the same."""
     flat = array.reshape(len(array), -1)
     same = flat == flat[:1]
-    return bool(np.all(same | ((flat != flat) & (flat[:1] != flat[:1]))))  # NaN is NaN
+    return bool(np.all(same | ((flat != flat) & (flat[:1] != flat[:1]))))  # NaN counts as equal to NaN
 
 
 def reason(error: Exception | None) -> str:

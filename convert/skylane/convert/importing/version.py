@@ -28,10 +28,10 @@ from skylane.profile import Profile
 RowsOf = Callable[[Sequence[TensorSpec]], Rows]
 
 GOLDEN_VALUES_MAX: Final = 200_000
-"""Values of all golden rows together, about 2 MB of JSON: of large pictures there are fewer rows."""
+"""Bound on the values of all golden rows, about 2 MB of JSON: large images get fewer rows."""
 
 OPSET_MIN: Final = 7
-"""The oldest version of ONNX's operators of which ONNX Runtime has all."""
+"""The oldest operator set that ONNX Runtime supports completely."""
 
 PROFILE_ROWS: Final = 20_000
 ANSWERED_AT_ONCE: Final = 256
@@ -43,11 +43,11 @@ TIMED_US_MAX: Final = 2e6
 
 @dataclass(frozen=True)
 class Source:
-    """Where a graph comes from, for the record."""
+    """Where a graph comes from, for the manifest."""
 
     kind: Literal["onnx", "triton", "mlflow"]
     file: str
-    """Relative to what was imported."""
+    """The file's path, relative to what was imported."""
     notes: tuple[str, ...] = ()
 
 
@@ -59,7 +59,7 @@ class ImportedVersion:
     version: int
     path: Path
     created: bool
-    """False if it was there already."""
+    """False if the same version had been published before."""
     manifest: Manifest
 
     alone: bool = False
@@ -81,8 +81,8 @@ def import_graph(
     """Publish an ONNX file as a version of a model; without a number, as the next one.
 
     `rows_of` reads the sample for the graph's inputs; without it random rows are made. `columns` are the names of the
-    only input's columns, for a sample that names none. `batched`: whether rows of several callers will share a run, for
-    which they must be independent; `allow_dependent`: or need not be. Raises ConversionError.
+    only input's columns, for a sample that names none. `batched`: whether rows of several callers will share a run,
+    which requires that rows are independent unless `allow_dependent` is set. Raises ConversionError.
     """
     graph = read_graph(path)
     session = _session(graph)
@@ -174,7 +174,7 @@ def _notes(imported: Imported, verified: Verified, allow_dependent: bool) -> lis
 
 
 def _times(session: Session, rows: Rows) -> dict[str, float]:
-    """Microseconds of one run for each size, but for sizes that would take too long."""
+    """Microseconds of one run for each batch size, except for sizes that would take too long."""
     times: dict[str, float] = {}
     for size in TIMED_SIZES:
         expected_us = times.get("1", 0.0) * size
@@ -184,7 +184,7 @@ def _times(session: Session, rows: Rows) -> dict[str, float]:
 
 
 def _golden(inputs: Sequence[TensorSpec], verified: Verified) -> Golden:
-    """Some of the verified rows with their answers. JSON has no infinity, so rows with one are left out."""
+    """Some of the verified rows with their answers. Rows with an infinity are left out, because JSON has none."""
     places = np.unique(np.linspace(0, len(verified.rows) - 1, verified.verified_rows).astype(int))
     given = {spec.name: verified.rows.arrays[spec.name][places] for spec in inputs}
     finite = np.ones(len(places), np.bool_)
@@ -208,11 +208,11 @@ def _golden(inputs: Sequence[TensorSpec], verified: Verified) -> Golden:
 def _profile(
     inputs: Sequence[TensorSpec], columns: Sequence[ColumnSpec], verified: Verified, outputs: Sequence[OutputSpec]
 ) -> Profile:
-    """Of the sample's columns and the answers to them, of rows from all over it."""
+    """The profile of evenly spaced rows of the sample, and of the answers to them."""
     places = np.unique(np.linspace(0, len(verified.rows) - 1, PROFILE_ROWS).astype(int))
     arrays = {name: array[places] for name, array in verified.rows.arrays.items()}
     named = {(column.tensor, column.index): column.name for column in columns}
-    seen: dict[str, Array] = {}
+    columns_by_name: dict[str, Array] = {}
     omitted = 0
     for spec in inputs:
         array = arrays[spec.name]
@@ -221,12 +221,12 @@ def _profile(
             continue
         flat = array.reshape(len(array), -1)
         for index in range(flat.shape[1]):
-            seen[named.get((spec.name, index)) or place_name(inputs, spec, index)] = flat[:, index]
-    return profile_of_tensors(seen, omitted, _answers(verified.session, arrays, len(places)), outputs)
+            columns_by_name[named.get((spec.name, index)) or place_name(inputs, spec, index)] = flat[:, index]
+    return profile_of_tensors(columns_by_name, omitted, _answers(verified.session, arrays, len(places)), outputs)
 
 
 def place_name(inputs: Sequence[TensorSpec], spec: TensorSpec, index: int) -> str:
-    """What a column without a name is called."""
+    """The name given to a column without one."""
     if spec.shape[1:] in ((), (1,)):
         return spec.name
     return str(index) if len(inputs) == 1 else f"{spec.name}:{index}"

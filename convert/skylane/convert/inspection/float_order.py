@@ -1,4 +1,4 @@
-"""The numbers that a column can hold, numbered: neighbours are one apart, so that bisection finds any of them. Pure."""
+"""Maps the numbers that a column can hold to integers such that neighbours differ by 1, for bisection. Pure."""
 
 from typing import Any, Final, Literal
 
@@ -8,13 +8,13 @@ import pandas as pd
 from skylane.convert.inspection.schema import Array
 
 Lattice = Literal["whole", "float32", "float64"]
-"""Rows that come in single precision come no nearer to a threshold than that; integers no nearer than one."""
+"""The numbers that a column can hold: float64, float32 or integers; none between them can reach a threshold."""
 
 BITS: Final[dict[str, type[np.int32] | type[np.int64]]] = {"float32": np.int32, "float64": np.int64}
 
 
 def lattice_of(values: "pd.Series[Any]") -> Lattice | None:
-    """What the sample's numbers lie on; None for what cannot be moved a little: booleans, categories, only gaps."""
+    """The kind of the sample's numbers; None if they cannot be moved: booleans, categories, missing values only."""
     if not pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype):
         return None
     present = finite(values)
@@ -28,14 +28,14 @@ def lattice_of(values: "pd.Series[Any]") -> Lattice | None:
 
 
 def finite(values: "pd.Series[Any]") -> Array:
-    """A copy as float64, gaps and infinities as NaN."""
+    """A copy as float64, with missing values and infinities as NaN."""
     numbers = values.to_numpy(np.float64, na_value=np.nan).copy()
     numbers[~np.isfinite(numbers)] = np.nan
     return numbers
 
 
 def keys(values: Array, lattice: Lattice) -> Array:
-    """int64 that are ordered as these numbers are."""
+    """int64 keys in the order of these numbers."""
     if lattice == "whole":
         return values.astype(np.int64)
     bits: Array = values.astype(lattice).view(BITS[lattice])
@@ -51,5 +51,5 @@ def numbers(keys: Array, lattice: Lattice) -> Array:
 
 
 def between(low: Array, high: Array) -> Array:
-    """The keys half-way, rounded down; the sum of two keys may not fit into 64 bits."""
+    """The keys half-way between, rounded down. The sum of two keys may not fit into 64 bits."""
     return np.asarray((low & high) + ((low ^ high) >> 1))

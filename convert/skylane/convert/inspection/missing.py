@@ -1,6 +1,5 @@
-"""What a gap is. scikit-learn tells NaN from None in columns of objects, as pandas 2 reads text; callers do not.
-
-So it must be known which of them a pipeline was trained with. Knows pandas and scikit-learn; converts nothing.
+"""Kinds of missing values. In columns of objects, as pandas 2 reads text, scikit-learn distinguishes NaN from None;
+callers do not. So the converter finds out which of them a pipeline was trained with. Knows pandas and scikit-learn.
 """
 
 from typing import Any, Final, Literal
@@ -18,7 +17,7 @@ VALUE_OF: Final[dict[Gap, Any]] = {"NaN": np.nan, "None": None, "NA": pd.NA}
 
 
 def kind_of(value: Any) -> Gap | None:
-    """Which kind of gap a value is; None if it is none."""
+    """The kind of a missing value; None for other values."""
     if value is None:
         return "None"
     if value is pd.NA:
@@ -27,33 +26,34 @@ def kind_of(value: Any) -> Gap | None:
 
 
 def kinds_of(values: "pd.Series[Any]") -> tuple[Gap, ...]:
-    """The kinds of gaps in a column, each once."""
+    """The kinds of missing values in a column, each once."""
     gaps = values[values.isna()].astype(object)
     return tuple(dict.fromkeys(kind for value in gaps if (kind := kind_of(value)) is not None))
 
 
 def is_object(dtype: Any) -> bool:
-    """Whether a column of this type holds whatever Python has."""
+    """Whether a column of this type holds Python objects."""
     return isinstance(dtype, np.dtype) and dtype.kind == "O"
 
 
 def natural(dtype: Any) -> Gap:
-    """What a gap is in a column of this type, if nobody wrote another."""
+    """The default kind of missing value in a column of this type."""
     return "NA" if getattr(dtype, "na_value", None) is pd.NA else "NaN"
 
 
 def possible(values: "pd.Series[Any]") -> tuple[Gap, ...]:
-    """The kinds of gaps that the rows have in a column, else those that callers' rows could have there."""
+    """The kinds of missing values in the column of these rows; if there are none, those that the column could have."""
     present = kinds_of(values)
     if present:
         return present
     if is_object(values.dtype) or (isinstance(values.dtype, pd.StringDtype) and natural(values.dtype) == "NaN"):
-        return ("NaN", "None")  # what pandas 3 reads as texts with NaN, pandas 2 read as objects, with None as well
+        # pandas 3 reads these as strings with NaN; pandas 2 read them as objects, which can hold None as well.
+        return ("NaN", "None")
     return (natural(values.dtype),)
 
 
 def trained_with(estimator: Any, column: str) -> set[Gap]:
-    """The kinds of gaps that imputers fill in a column, and that encoders behind them know as a category."""
+    """The kinds of missing values that imputers fill in a column, or that later encoders know as a category."""
     gaps: set[Gap] = set()
     for part in parts(estimator):
         steps = [step for _, step in part.steps] if isinstance(part, Pipeline) else [part]
@@ -74,7 +74,7 @@ def trained_with(estimator: Any, column: str) -> set[Gap]:
 
 
 def _behind(imputer: SimpleImputer, place: int) -> int | None:
-    """Where a column is in what the imputer answers; None if it is left out, as columns of gaps alone are."""
+    """Index of a column in the imputer's output; None if the imputer drops it because all of its values are missing."""
     if imputer.strategy == "constant" or imputer.keep_empty_features:
         return place
     lost = [kind_of(value) is not None for value in np.asarray(imputer.statistics_, dtype=object)]
@@ -82,7 +82,7 @@ def _behind(imputer: SimpleImputer, place: int) -> int | None:
 
 
 def categories_of(estimator: Any) -> frozenset[str]:
-    """All texts that some encoder of the pipeline knows."""
+    """All texts that are categories of an encoder of the pipeline."""
     return frozenset(
         value
         for part in parts(estimator)

@@ -1,7 +1,7 @@
-"""Which columns a pipeline takes, and where each lies in the graph's tensors. Knows pandas and numpy, not ONNX.
+"""The columns that a pipeline takes, and the position of each in the graph's tensors. Knows pandas, not ONNX.
 
-Each input of a graph costs 1.3–1.6 µs per run (measured), a tensor of ten columns no more than one of a single column:
-so columns of one kind share a tensor.
+Each input of a graph costs 1.3–1.6 µs per run (measured), with ten columns no more than with one, so columns of the
+same kind share a tensor.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -31,13 +31,13 @@ Kind = Literal["number", "string"]
 NumberType = Literal["float32", "float64"]
 
 LOST_MAX: Final = 2.0**-18
-"""Part of a column's range by which rounding to single precision may move its numbers."""
+"""Largest share of a column's range by which rounding to float32 may change its numbers."""
 
 LEFT_OUT: Final = "leave out what it was not trained on; if that is the truth, name it as the target (--target)"
-"""What helps where rows have columns that a pipeline, which knows no names, did not see in training."""
+"""Advice if a pipeline without column names gets other columns than in training."""
 
 DENSE_MAX: Final = 2**27
-"""Numbers of sparse rows that are written out: a gigabyte."""
+"""Numbers that sparse rows may have as a dense array: a gigabyte."""
 
 FEATURES: Final = "features"
 TENSOR_OF: Final[dict[Kind, str]] = {"number": "numbers", "string": "strings"}
@@ -52,13 +52,13 @@ class Column:
     whole: bool = False
     """True if the sample has integers or booleans here."""
     missing: float | str | None = None
-    """What stands in the tensor for a gap; None: gaps are refused."""
+    """The stand-in for missing values in the tensor; None: missing values are refused."""
     infinity: bool = True
     """False if infinities are refused."""
     double: bool = False
-    """True if single precision cannot hold the sample's numbers here: long ids, seconds since 1970."""
+    """True if float32 cannot represent the sample's numbers here: long ids, seconds since 1970."""
     gap: Gap = "NaN"
-    """What a gap is to the pipeline here; in columns of objects scikit-learn tells NaN from None."""
+    """The kind of missing values that the pipeline gets: in columns of objects, scikit-learn treats NaN unlike None."""
 
 
 @dataclass(frozen=True)
@@ -66,26 +66,26 @@ class Layout:
     """How rows become the graph's inputs."""
 
     columns: tuple[Column, ...]
-    """In the pipeline's order."""
+    """All columns, in the pipeline's order."""
     named: bool
-    """False if the pipeline was trained on an array: its columns have no names, only places."""
+    """False if the pipeline was trained on an array, whose columns have no names, only positions."""
     order: Mapping[str, tuple[int, ...]]
-    """Tensor name → positions in `columns` of what it holds, in the tensor's own order."""
+    """Tensor name → positions in `columns` of its columns, in the tensor's order."""
     crossed: tuple[str, ...] = ()
-    """Tensors that several branches of a ColumnTransformer take whole, each in another order."""
+    """Tensors that several branches of a ColumnTransformer take as a whole, in different orders."""
 
     def native(self, frame: pd.DataFrame) -> Any:
-        """The rows as the pipeline itself takes them: a frame, or (rows, features) float64."""
+        """The rows as the pipeline's input: a frame, or (rows, features) float64."""
         return frame if self.named else frame.to_numpy(np.float64)
 
     def tensors(self, frame: pd.DataFrame, numbers: NumberType) -> dict[str, Array]:
-        """The rows as the graph's inputs. Raises BadRows for a gap where none is accepted."""
+        """The rows as the graph's inputs. Raises BadRows for a missing value in a column that accepts none."""
         made: dict[str, Array] = {}
         for tensor, positions in self.order.items():
             columns = [self.columns[position] for position in positions]
             if columns[0].kind == "number":
                 block = frame[[column.name for column in columns]].to_numpy(np.float64, na_value=np.nan)
-                with np.errstate(over="ignore"):  # a number beyond float32 is infinite there: parity will tell
+                with np.errstate(over="ignore"):  # beyond float32 is infinite, which the gate will notice
                     made[tensor] = np.ascontiguousarray(block, NUMPY[numbers])
             else:
                 made[tensor] = np.stack([_texts(frame[column.name], column) for column in columns], axis=1)
@@ -105,7 +105,7 @@ class Layout:
         )
 
     def _places(self, positions: tuple[int, ...], refuses: Callable[[Column], bool]) -> tuple[int, ...]:
-        """Where in a tensor of numbers the columns lie that refuse something; texts are never NaN or infinite."""
+        """Positions in a tensor of numbers of the columns that refuse NaN or infinity; texts are neither."""
         columns = [self.columns[position] for position in positions]
         return tuple(place for place, column in enumerate(columns) if column.kind == "number" and refuses(column))
 
@@ -131,18 +131,18 @@ class Layout:
 
     @property
     def doubles(self) -> tuple[str, ...]:
-        """Columns that single precision cannot hold.
+        """Columns whose numbers float32 cannot represent.
 
-        One is enough for all numbers to come as doubles: another tensor for a few of them costs more than their bytes.
+        If there is one, all numbers are float64: another tensor for a few columns would cost more than the extra bytes.
         """
         return tuple(column.name for column in self.columns if column.double)
 
     def with_missing(self, missing: Mapping[str, float | str | None]) -> "Layout":
-        """The same layout with other stand-ins for gaps."""
+        """The same layout with other stand-ins for missing values."""
         return replace(self, columns=tuple(replace(c, missing=missing.get(c.name, c.missing)) for c in self.columns))
 
     def with_gaps_as(self, gaps: Mapping[str, Gap]) -> "Layout":
-        """The same layout with other kinds of gaps."""
+        """The same layout with other kinds of missing values."""
         return replace(self, columns=tuple(replace(c, gap=gaps.get(c.name, c.gap)) for c in self.columns))
 
     def without_infinity(self, names: Collection[str]) -> "Layout":
@@ -153,7 +153,7 @@ class Layout:
 
 
 def dense(rows: Any) -> Any:
-    """Rows that are held as a sparse matrix, as an array; others as they are. Raises BadRows for what are no rows."""
+    """A sparse matrix as a dense array; other rows unchanged. Raises BadRows for data that are no rows."""
     if isinstance(rows, str | Path):
         raise BadRows(f"expected rows, a data frame or an array, not a path: read {str(rows)!r} first")
     if not issparse(rows):
@@ -164,7 +164,7 @@ def dense(rows: Any) -> Any:
 
 
 def infer(estimator: Any, rows: pd.DataFrame | Array) -> tuple[Layout, pd.DataFrame]:
-    """The layout, and the rows with exactly the columns that the pipeline reads, in its order.
+    """The layout, and the rows reduced to the columns that the pipeline reads, in its order.
 
     Raises BadRows if the rows do not fit the pipeline.
     """
@@ -212,7 +212,7 @@ def _infer_array(estimator: Any, rows: pd.DataFrame | Array) -> tuple[Layout, pd
 
 
 def _numbers_of(rows: pd.DataFrame) -> Array:
-    """A frame's numbers, (rows, features) float64, for a pipeline that knows no names. Raises BadRows for texts."""
+    """A frame's numbers, (rows, features) float64, for a pipeline without column names. Raises BadRows for texts."""
     others = [str(name) for name, dtype in rows.dtypes.items() if not pd.api.types.is_numeric_dtype(dtype)]
     if others:
         raise BadRows(
@@ -223,7 +223,7 @@ def _numbers_of(rows: pd.DataFrame) -> Array:
 
 
 def _column(name: str, values: "pd.Series[Any]", *, text: bool) -> Column:
-    """What the sample has in this column; `text`: it was text in training."""
+    """The description of one of the sample's columns; `text`: it was text in training."""
     dtype, gap = values.dtype, next(iter(kinds_of(values)), natural(values.dtype))
     if isinstance(dtype, pd.CategoricalDtype):
         dtype = dtype.categories.dtype
@@ -236,7 +236,7 @@ def _column(name: str, values: "pd.Series[Any]", *, text: bool) -> Column:
     present = values.dropna()
     if isinstance(dtype, pd.StringDtype) or all(isinstance(value, str) for value in present):
         return Column(name, "string", gap=gap)
-    if all(isinstance(value, bool | np.bool_) for value in present):  # with gaps, as read_csv reads booleans
+    if all(isinstance(value, bool | np.bool_) for value in present):  # read_csv's booleans with missing values
         return Column(name, "number", whole=True, gap=gap)
     raise BadRows(
         f"column {name!r} holds {values.dtype} values such as {present.iloc[0]!r}: "
@@ -245,7 +245,7 @@ def _column(name: str, values: "pd.Series[Any]", *, text: bool) -> Column:
 
 
 def _beyond_single(values: "pd.Series[Any]") -> bool:
-    """Whether rounding to single precision changes a whole number, or moves others by a visible part of their range."""
+    """Whether rounding to float32 changes a whole number, or other numbers by more than LOST_MAX of their range."""
     numbers = values.astype(object).to_numpy(np.float64, na_value=np.nan)
     numbers = numbers[np.isfinite(numbers)]
     if not len(numbers):
@@ -260,9 +260,9 @@ def _beyond_single(values: "pd.Series[Any]") -> bool:
 def _order(
     estimator: Any, names: Sequence[str], columns: Sequence[Column]
 ) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
-    """Tensor → positions in `columns`: the pipeline's order, unless a branch takes the whole tensor in another one.
+    """Tensor → positions in `columns`: in the pipeline's order, unless a branch takes the whole tensor in another.
 
-    And the tensors of which several branches want another order each.
+    Also returns the tensors that several branches take as a whole in different orders.
     """
     kinds: list[Kind] = [kind for kind in TENSOR_OF if any(column.kind == kind for column in columns)]
     place = {column.name: position for position, column in enumerate(columns)}

@@ -1,4 +1,4 @@
-"""What a fitted estimator is made of: its parts, its task, the columns it reads. Knows scikit-learn, not ONNX."""
+"""The structure of a fitted estimator: its parts, its task, the columns it reads. Knows scikit-learn, not ONNX."""
 
 from collections.abc import Iterator
 from typing import Any, Final, Literal, cast
@@ -23,11 +23,11 @@ SEVERAL_QUESTIONS: Final = (
 
 
 def task_of(estimator: Any) -> Task:
-    """What the estimator does. Raises Unconvertible if it answers nothing."""
+    """The estimator's task. Raises Unconvertible if it neither predicts nor transforms."""
     _check_usable(estimator)
     if isinstance(getattr(final_of(estimator), "classes_", None), list):
         raise Unconvertible(SEVERAL_QUESTIONS)
-    # Outlier detectors first: some call themselves clusterers as well.
+    # Outlier detectors first: some are clusterers as well.
     if is_outlier_detector(estimator):
         return "outlier_detector"
     if is_classifier(estimator):
@@ -42,7 +42,7 @@ def task_of(estimator: Any) -> Task:
 
 
 def _check_usable(estimator: Any) -> None:
-    """Raises Unconvertible for what scikit-learn can train, but not ask."""
+    """Raises Unconvertible for estimators that can be fitted but cannot predict for new rows."""
     if isinstance(estimator, type):
         raise Unconvertible(f"{estimator.__name__} is a class: give a fitted estimator, {estimator.__name__}().fit(…)")
     if not isinstance(estimator, BaseEstimator) and not hasattr(estimator, "predict"):
@@ -62,12 +62,12 @@ def _check_usable(estimator: Any) -> None:
 
 
 def _is_mixture(estimator: Any) -> bool:
-    """Whether it tells which of its components a row most likely comes from."""
+    """Whether it is a mixture model, which predicts the most likely component of a row."""
     return bool(get_tags(estimator).estimator_type == "density_estimator") and hasattr(estimator, "predict_proba")
 
 
 def reads_bare_texts(estimator: Any) -> bool:
-    """Whether the estimator takes a list of texts, not rows: a vectorizer comes first."""
+    """Whether the estimator takes a list of texts instead of rows, because a vectorizer comes first."""
     while not isinstance(estimator, VECTORIZERS):
         if isinstance(estimator, Pipeline):
             estimator = first_of(estimator)
@@ -85,7 +85,7 @@ def column_names(estimator: Any) -> tuple[str, ...] | None:
 
 
 def parts(estimator: Any) -> Iterator[Any]:
-    """The estimator and every estimator inside it, however deep."""
+    """The estimator and every estimator inside it, at any depth."""
     seen: set[int] = set()
     waiting: list[Any] = [estimator]
     while waiting:
@@ -103,7 +103,7 @@ def parts(estimator: Any) -> Iterator[Any]:
 
 
 def front_transformers(estimator: Any) -> list[ColumnTransformer]:
-    """Every fitted ColumnTransformer that takes the pipeline's own columns by name."""
+    """Every fitted ColumnTransformer that takes the pipeline's input columns by name."""
     names = column_names(estimator)
     return [
         part
@@ -113,8 +113,8 @@ def front_transformers(estimator: Any) -> list[ColumnTransformer]:
 
 
 def branches(transformer: ColumnTransformer) -> list[tuple[str, list[int]]]:
-    """A ColumnTransformer's branches and the positions of the columns that each takes, dropped ones left out."""
-    # scikit-learn resolves names, slices, masks and callables into positions when it fits, and keeps them here.
+    """A ColumnTransformer's branches with the positions of their columns, without dropped branches."""
+    # scikit-learn resolves names, slices, masks and callables to positions in fit, and stores them here.
     positions = cast("dict[str, list[int]]", transformer._transformer_to_input_indices)
     return [
         (name, [int(position) for position in positions[name]])
@@ -124,7 +124,7 @@ def branches(transformer: ColumnTransformer) -> list[tuple[str, list[int]]]:
 
 
 def columns_read(estimator: Any) -> list[str]:
-    """The columns that can change an answer, in the pipeline's order: those that every branch drops are left out."""
+    """The columns that can affect an answer, in the pipeline's order: without those that every branch drops."""
     names = column_names(estimator) or ()
     front = estimator
     while not isinstance(front, ColumnTransformer):
@@ -139,18 +139,18 @@ def columns_read(estimator: Any) -> list[str]:
 
 
 def passes_on(step: Any) -> bool:
-    """Whether a step of a pipeline leaves rows as they are when it answers: samplers change those of the training."""
+    """Whether a step leaves rows unchanged at prediction, as samplers do, which change only the training rows."""
     return step is None or step == "passthrough" or (hasattr(step, "fit_resample") and not hasattr(step, "transform"))
 
 
 def first_of(pipeline: Pipeline) -> Any:
-    """The first step that changes rows, or the last one."""
+    """The first step that changes rows; if there is none, the last step."""
     steps = [step for _, step in pipeline.steps]
     return next((step for step in steps if not passes_on(step)), steps[-1])
 
 
 def final_of(estimator: Any) -> Any:
-    """The estimator that answers, at the end of pipelines and searches."""
+    """The final estimator, inside of pipelines and searches."""
     while True:
         if isinstance(estimator, Pipeline):
             estimator = estimator.steps[-1][1]
@@ -161,23 +161,23 @@ def final_of(estimator: Any) -> Any:
 
 
 def has_trees(estimator: Any) -> bool:
-    """Whether decision trees of scikit-learn are among the parts."""
+    """Whether any part is a decision tree of scikit-learn."""
     return any(hasattr(part, "tree_") for part in parts(estimator))
 
 
 def tree_nodes(estimator: Any) -> int:
-    """Nodes of all of scikit-learn's decision trees together."""
+    """Number of nodes in all of scikit-learn's decision trees."""
     return sum(int(part.tree_.node_count) for part in parts(estimator) if hasattr(part, "tree_"))
 
 
 def shares_leaves(estimator: Any) -> bool:
-    """Whether a leaf of some tree answers several numbers: of three classes or more, or several targets."""
+    """Whether some tree's leaves hold several numbers: for three or more classes, or for several targets."""
     return any(hasattr(part, "tree_") and (part.tree_.n_outputs > 1 or part.tree_.max_n_classes > 2)
                for part in parts(estimator))  # fmt: skip
 
 
 def rounds_first(estimator: Any) -> bool:
-    """Whether scikit-learn itself rounds every number to single precision before it does anything: trees do."""
+    """Whether scikit-learn rounds every input number to float32 first, as its trees do."""
     if isinstance(estimator, Pipeline):
         return rounds_first(first_of(estimator))
     if hasattr(estimator, "best_estimator_"):
@@ -189,7 +189,7 @@ def rounds_first(estimator: Any) -> bool:
 
 
 def text_columns(estimator: Any) -> frozenset[str]:
-    """Columns whose categories were texts when the pipeline was trained, even where they look like numbers."""
+    """Columns whose categories were texts in training, even if they look like numbers."""
     text_columns: set[str] = set()
     for transformer in front_transformers(estimator):
         names = column_names(transformer) or ()

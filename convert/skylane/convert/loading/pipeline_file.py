@@ -25,10 +25,10 @@ from skylane.convert.loading.untrusted_types import steps_of
 from skylane.convert.wording import one_line
 
 INSTALLED: Final = ("sklearn.", "scipy.sparse.", "scipy.interpolate.", "scipy.spatial.")
-"""Packages whose classes are trusted: their code is that of the installation, not of the file."""
+"""Packages whose classes are trusted, because their code comes from the installation, not from the file."""
 
 KEPT_OUT: Final = frozenset({"tests", "conftest", "_testing", "externals", "datasets"})
-"""Modules of theirs that write files or load them."""
+"""Modules of these packages that read or write files, and so are not trusted."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,16 @@ class Loaded:
 
     estimator: Any
     sha256: str
-    """Of the file."""
+    """SHA-256 of the file."""
     kind: Literal["skops file", "pickle or joblib file"] = "skops file"
     notes: tuple[str, ...] = ()
-    """What the author should know although the file was loaded."""
+    """Warnings for the author."""
     trusted: bool = False
-    """Whether it could run whatever it asked for."""
+    """Whether the file could run any code."""
 
     @property
     def how(self) -> str:
-        """How it came into memory, for the record: `convert_pipeline(..., loaded=loaded.how)`."""
+        """How it was loaded, for the manifest: `convert_pipeline(..., loaded=loaded.how)`."""
         if not self.trusted:
             return f"{self.kind}, whose types were looked at first"
         return f"{self.kind}, {how_loaded() or 'in the process that converted it, with all its rights'}"
@@ -55,10 +55,10 @@ class Loaded:
 def load(path: Path, *, trust: bool = False, trust_types: Sequence[str] = ()) -> Loaded:
     """Load a fitted estimator from a skops, pickle or joblib file.
 
-    `trust_types` are the types in a skops file that may be made although skops does not know them; `trust` allows
-    everything, and is needed for pickle and joblib: the file then runs in this process, with its network, its files and
-    all its rights. Only the command, `skylane convert --trust`, sets a process apart for it, since what is loaded could
-    not be handed from there to here without running again. Raises Untrusted or Unreadable.
+    `trust_types` are types in a skops file that are allowed although skops does not know them. `trust` allows any type,
+    and is required for pickle and joblib: the file's code then runs in this process, with its network, files and
+    rights. Only the command, `skylane convert --trust`, uses a separate process, because passing the loaded object back
+    from there would run the code again. Raises Untrusted or Unreadable.
     """
     try:
         content = path.read_bytes()
@@ -100,7 +100,7 @@ def _skops(path: Path, content: bytes, trust: bool, trust_types: Sequence[str]) 
         return skops.io.loads(content, trusted=unknown)
     except Untrusted:
         raise
-    except Exception as error:  # a damaged file makes skops raise anything from KeyError to BadZipFile
+    except Exception as error:  # for a damaged file skops raises errors of any type, from KeyError to BadZipFile
         advice = _advice(error) or "save the pipeline again"
         raise Unreadable(f"{path}: not a usable skops file: {one_line(error, with_type=True)}; {advice}") from error
 
@@ -111,9 +111,9 @@ def _schema(content: bytes) -> bytes:
 
 
 def _harmless(name: str) -> bool:
-    """Whether this is a class of scikit-learn or scipy itself, or a type of numpy's numbers.
+    """Whether this is a class defined by scikit-learn or SciPy, or one of NumPy's number types.
 
-    The name alone proves nothing: their modules hold functions as well, and what they import from elsewhere.
+    The name alone proves nothing: their modules also contain functions, and objects imported from elsewhere.
     """
     module, _, attribute = name.rpartition(".")
     if module == "numpy":
@@ -136,7 +136,7 @@ def _pickle(path: Path, content: bytes, trust: bool) -> Any:
         )
     try:
         return joblib.load(io.BytesIO(content))
-    except Exception as error:  # unpickling raises whatever the bytes ask for
+    except Exception as error:  # unpickling can raise errors of any type
         advice = f"; {advice}" if (advice := _advice(error)) else ""
         raise Unreadable(
             f"{path}: not a usable pickle or joblib file: {one_line(error, with_type=True)}{advice}"
@@ -144,7 +144,7 @@ def _pickle(path: Path, content: bytes, trust: bool) -> Any:
 
 
 def _advice(error: Exception) -> str | None:
-    """The remedy if the code that the file refers to is missing."""
+    """Advice if code that the file refers to is missing."""
     if isinstance(error, ModuleNotFoundError):
         return f"install {error.name!r}, or put the folder that has it into PYTHONPATH"
     if isinstance(error, AttributeError) and "__main__" in str(error):

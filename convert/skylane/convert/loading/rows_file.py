@@ -43,14 +43,14 @@ def read_sample(
 
 
 def read_file(path: Path, texts: Collection[str] = ()) -> pd.DataFrame | dict[str, Array]:
-    """All that a file holds: a data frame, or of an npz file its arrays by name. Raises Unreadable."""
+    """The whole content of a file: a data frame, or the arrays of an npz file by name. Raises Unreadable."""
     reader = _reader(path)
     if reader is None:
         kinds = ".csv, .parquet, .arrow or .npz"
         raise Unreadable(f"{path}: rows are read from {kinds} files, not from {path.suffix or 'this'!r}")
     try:
         return reader(path, texts)
-    except (ImportError, OSError, ValueError, KeyError) as error:  # pandas' and numpy's own errors are ValueErrors
+    except (ImportError, OSError, ValueError, KeyError) as error:  # errors of pandas and NumPy are ValueErrors
         raise Unreadable(f"{path}: the rows cannot be read: {_error_text(error)}") from error
 
 
@@ -88,7 +88,7 @@ def _reader(path: Path) -> Reader | None:
 
 
 def _csv(path: Path, texts: Collection[str]) -> pd.DataFrame:
-    # Types are guessed from the whole file: guessed from pieces, one column could be numbers here and text there.
+    # Types are inferred from the whole file: by chunks, a column could be numbers in one and text in another.
     return pd.read_csv(path, low_memory=False, dtype=dict.fromkeys(texts, "str"))
 
 
@@ -97,8 +97,8 @@ def _parquet(path: Path, _: Collection[str]) -> pd.DataFrame:
 
 
 def _arrow(path: Path, _: Collection[str]) -> pd.DataFrame:
-    """An IPC file, as Feather is one, or an IPC stream: their names do not tell them apart."""
-    import pyarrow as pa  # 40 MB that only these two formats need
+    """An IPC file, such as Feather, or an IPC stream; file names do not distinguish them."""
+    import pyarrow as pa  # 40 MB of memory, which only these two formats need
 
     with pa.OSFile(str(path)) as source:
         stream = source.read(len(ARROW_FILE)) != ARROW_FILE

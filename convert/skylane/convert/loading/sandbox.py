@@ -1,8 +1,8 @@
-"""The command in a process of its own, without network: for files that may run any code while they are loaded.
+"""Runs the command in a separate process without network, for files that can run any code while they are loaded.
 
-Linux lets a process give up its network for good: a new network namespace holds nothing, not even a route. That takes
-the `unshare` program and a kernel that allows it; where either is missing, the process has the network, and says so.
-Files are not kept from it: it must read the rows and write the repository. It can do what its user can do to them.
+On Linux, a new network namespace has no interfaces and no routes. It needs the `unshare` program and a kernel that
+allows it; without either, the process keeps the network, and the manifest records that. Access to files is not
+restricted, because the process must read the rows and write the repository.
 """
 
 import os
@@ -16,10 +16,10 @@ from typing import Final
 import skylane
 
 APART: Final = "SKYLANE_LOADED_APART"
-"""In the environment of such a process: how it was started, for the record."""
+"""Environment variable of such a process: how it was started, for the manifest."""
 
 WAYS: Final = (("--user", "--map-current-user", "--net"), ("--net",))
-"""What is asked of `unshare`: as any user, and as root where users' namespaces are not allowed."""
+"""Arguments of `unshare`: for any user, and for root on systems without unprivileged user namespaces."""
 
 WITHOUT_NETWORK: Final = "in a process of its own without network; files were open to it"
 WITH_NETWORK: Final = (
@@ -28,14 +28,14 @@ WITH_NETWORK: Final = (
 
 
 def how_loaded(environment: Mapping[str, str] = os.environ) -> str | None:
-    """How this process was set apart, in words for the manifest; None if it was not."""
+    """How this process was isolated, in words for the manifest; None if it was not."""
     return environment.get(APART)
 
 
 def run_apart(module: str, arguments: Sequence[str]) -> int:
-    """Run `python -m module` set apart, on the same terminal, and return its exit code."""
+    """Run `python -m module` in an isolated process on the same terminal, and return its exit code."""
     prefix = without_network()
-    # -P: what lies in the current directory is not imported, but this package is, wherever it lies.
+    # -P: nothing is imported from the current directory.
     command = [*prefix, sys.executable, "-P", "-m", module, *arguments]
     here = [str(Path(root).resolve().parent) for root in skylane.__path__]
     environment = {
@@ -47,12 +47,12 @@ def run_apart(module: str, arguments: Sequence[str]) -> int:
         while True:
             try:
                 return process.wait()
-            except KeyboardInterrupt:  # the terminal sent it to the child as well, which reports it and exits
+            except KeyboardInterrupt:  # the child got it from the terminal as well; it reports it and exits
                 continue
 
 
 def without_network() -> list[str]:
-    """What to put before a command so that it has no network; nothing if this system does not allow it."""
+    """Prefix that runs a command without network; empty if this system does not allow it."""
     unshare = shutil.which("unshare")
     if unshare is None:
         return []

@@ -1,4 +1,4 @@
-"""In which step of a pipeline a skops file wants a type. Reads its description; makes nothing of what it names."""
+"""Finds the pipeline step that contains a type of a skops file. Reads the file's schema; creates no objects."""
 
 import json
 from collections.abc import Collection
@@ -9,7 +9,7 @@ STEPS: Final = ("steps", "transformers", "transformer_list", "estimators")
 
 
 def steps_of(schema: str | bytes, types: Collection[str]) -> dict[str, str]:
-    """Type → path of the step that first needs it, such as "columns/city"; none for what is outside of all steps."""
+    """Type → path of the first step that contains it, such as "columns/city"; without types outside of all steps."""
     untrusted: dict[str, str] = {}
     waiting: list[tuple[Any, tuple[str, ...], bool]] = [(json.loads(schema), (), False)]
     while waiting:
@@ -31,7 +31,7 @@ def steps_of(schema: str | bytes, types: Collection[str]) -> dict[str, str]:
 
 
 def _text(node: Any) -> str:
-    """A step's name, as it is written in the file."""
+    """A step's name as written in the file."""
     try:
         return str(json.loads(node["content"]))
     except (TypeError, KeyError, ValueError):

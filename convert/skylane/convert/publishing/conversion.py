@@ -51,16 +51,16 @@ class Conversion:
     tolerance: Tolerance
     tried: tuple[Tried, ...]
     verdicts: tuple[Verdict, ...]
-    """Of the candidates tried, in their order."""
+    """One for each of the candidates tried, in the same order."""
     chosen: int
     """Index of the candidate to publish."""
     skipped: dict[str, str]
-    """Candidates that could not be made → why."""
+    """Candidates that could not be built → the reason."""
     notes: tuple[str, ...]
     metric: float | None = None
     """Accuracy or R² of scikit-learn on the held-out rows, where the target is known."""
     batches: Batches = USUAL
-    """For which the fastest was chosen."""
+    """The batch sizes for which the fastest candidate was chosen."""
     quantize: Quantize = "auto"
     force: bool = False
 
@@ -79,14 +79,15 @@ def convert(
 ) -> Conversion:
     """Build, verify and time every candidate, and choose. Raises ConversionError."""
     task = task_of(estimator)
-    if advice := library_advice(estimator):  # before its rows are found to have another form than it says
+    if advice := library_advice(estimator):  # first, because its error is clearer than one about the form of the rows
         raise Unconvertible(unknown_class(type(estimator).__name__, advice))
     check_size(estimator, available_bytes())
-    target = None if task == "transformer" else truth_of(target, task)  # what is transformed has none
+    target = None if task == "transformer" else truth_of(target, task)  # transformers have no labels
     layout, frame = infer(estimator, rows)
     say(f"predicting {len(frame)} held-out rows with scikit-learn")
     expected = expected_of(estimator, layout, frame, task)
-    if expected.label is not None and expected.label.ndim > 1:  # a network takes several labels without saying so
+    # A multi-layer perceptron accepts several labels without declaring it.
+    if expected.label is not None and expected.label.ndim > 1:
         raise Unconvertible(SEVERAL_QUESTIONS)
     scale = scale_of(expected, task)
     limits = tolerance_of(tolerance, scale, max_metric_drop)
@@ -135,7 +136,7 @@ def convert(
 
 
 def with_newest(conversion: Conversion, newest: Contract) -> Conversion:
-    """The same, chosen with regard to the newest version that is published."""
+    """The same conversion, with a choice that takes the newest published version into account."""
     chosen = choose(
         conversion.verdicts,
         conversion.tolerance,
@@ -168,7 +169,7 @@ def _asking(session: Session, numbers: NumberType) -> Callable[[Layout, pd.DataF
 
 
 def _first_graph(source: Source) -> tuple[bytes, Session, NumberType]:
-    """The first graph that can be made, the most exact first. Raises Unconvertible with skl2onnx's reason."""
+    """The first graph that can be built, the most accurate first. Raises Unconvertible with skl2onnx's reason."""
     failures: list[Unconvertible] = []
     makers: tuple[tuple[NumberType, Callable[[], bytes]], ...] = (
         ("float64", lambda: source.emitted("float64", "float64")),
@@ -176,7 +177,7 @@ def _first_graph(source: Source) -> tuple[bytes, Session, NumberType]:
         ("float32", lambda: serialized(source.exported("float32"))),
         ("float64", lambda: serialized(source.exported("float64"))),
     )
-    if rounds_first(source.estimator):  # single precision is as exact, and is a candidate even of large forests
+    if rounds_first(source.estimator):  # float32 is as accurate, and is a candidate even for large forests
         makers = makers[1:2] + makers[:1] + makers[2:]
     for numbers, make in makers:
         try:
@@ -192,7 +193,7 @@ def _first_graph(source: Source) -> tuple[bytes, Session, NumberType]:
 
 
 def _build(source: Source, quantize: Quantize, opened: Mapping[bytes, Session]) -> tuple[list[Tried], dict[str, str]]:
-    """The candidates that load, and why the others do not. Opened: graphs that are already loaded."""
+    """The candidates that load, and why the others do not. `opened`: graphs that are already loaded."""
     tried: list[Tried] = []
     skipped: dict[str, str] = {}
     for recipe in RECIPES:
@@ -217,7 +218,7 @@ def _build(source: Source, quantize: Quantize, opened: Mapping[bytes, Session]) 
 def _verify(
     built: Sequence[Tried], gate: Gate, target: Array | None, allowed: float
 ) -> tuple[list[Tried], list[Parity], dict[str, str]]:
-    """The candidates that answer all rows, how well they do, and why the others do not."""
+    """The candidates that answer all rows, with their parity, and why the others do not."""
     tried: list[Tried] = []
     parities: list[Parity] = []
     failed: dict[str, str] = {}

@@ -61,5 +61,5 @@ def _candidate(verdict: Verdict, conversion: Conversion, index: int) -> Candidat
 
 
 def _finite(number: float) -> float:
-    """The same, or the largest there is: JSON has no infinity."""
+    """The same number, or the largest finite one instead of infinity, which JSON lacks."""
     return number if np.isfinite(number) else sys.float_info.max

@@ -18,10 +18,10 @@ import skops.io
 from skylane.manifest import Lineage
 
 LIBRARIES: Final = ("scikit-learn", "skl2onnx", "onnx", "onnxruntime", "numpy", "scipy", "pandas", "skops")
-"""Those that every conversion uses; others are recorded where the pipeline is made of them."""
+"""Packages that every conversion uses; others are recorded if the pipeline's classes come from them."""
 
 GRAPH_LIBRARIES: Final = ("onnx", "onnxruntime", "numpy")
-"""Those that importing a graph uses."""
+"""Packages that an import uses."""
 
 
 def lineage(
@@ -33,7 +33,7 @@ def lineage(
     code: Path,
     loaded: str | None = None,
 ) -> Lineage:
-    """Everything about the origin of a version made now. `code`: a directory of the checkout that trained it."""
+    """The lineage of a version made now. `code`: a directory of the checkout that trained it."""
     return Lineage(
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         estimator=" ".join(repr(estimator).split()),
@@ -48,7 +48,7 @@ def lineage(
 
 
 def lineage_of_graph(producer: str, file_sha256: str) -> Lineage:
-    """Everything about the origin of a graph that was imported now. `producer`: the tool that made it."""
+    """The lineage of a graph that is imported now. `producer`: the tool that made it."""
     return Lineage(
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         estimator=producer,
@@ -72,7 +72,7 @@ def fingerprint(rows: Any) -> str:
 
 
 def _libraries(estimator: Any) -> dict[str, str]:
-    """Versions of Python, of what always takes part, and of the packages that the pipeline's classes come from."""
+    """Versions of Python, of the packages that are always used, and of those that the pipeline's classes come from."""
     packages = {type(step).__module__.partition(".")[0] for step in _steps(estimator)}
     of_package = packages_distributions()
     others = sorted({name for package in packages for name in of_package.get(package, ())} - set(LIBRARIES))
@@ -84,7 +84,7 @@ def _libraries(estimator: Any) -> dict[str, str]:
 
 
 def _steps(estimator: Any) -> Iterator[Any]:
-    """The estimator and all that it was given, however deep."""
+    """The estimator and all its parameters, at any depth."""
     yield estimator
     if hasattr(estimator, "get_params"):
         for value in estimator.get_params(deep=True).values():
@@ -110,7 +110,7 @@ def _processor() -> str:
 def _sha256_of(estimator: Any) -> str:
     try:
         dump = skops.io.dumps(estimator)
-    except Exception:  # skops cannot write every object; the sum is a fingerprint, not a way back
+    except Exception:  # skops cannot write every object; the hash only identifies it, and need not restore it
         dump = pickle.dumps(estimator)
     return hashlib.sha256(dump).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Rows and the graph's answers to them → a profile that is small enough to ship. Pure but for the run it is given."""
+"""Rows and the graph's answers to them → a profile for the manifest. Pure, except for the run that it is given."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,31 +15,31 @@ from skylane.profile import Bins, NumberProfile, Profile, TextProfile
 BINS_MAX: Final = 20
 BINS_MIN: Final = 5
 BINS_TOTAL: Final = 4096
-"""Bins of all columns together, about 100 kB of JSON: wide models get fewer for each."""
+"""Bins of all columns together, about 100 kB of JSON; models with many columns get fewer bins for each."""
 COLUMNS_MAX: Final = 1024
 
 TEXTS_MAX: Final = 50
 TEXT_LENGTH_MAX: Final = 80
 TEXT_ROWS_MIN: Final = 5
-"""A text that fewer rows have is not named: it may tell who somebody is, and says nothing about drift."""
+"""A text in fewer rows is not named in the profile: it may identify a person, and does not help to detect drift."""
 
 LABELS_MAX: Final = 1000
 CLASSES_MAX: Final = 50
-"""Classes whose probabilities have a histogram; labels are counted beyond that."""
+"""Largest number of classes whose probabilities get a histogram; labels are counted for more."""
 
 ANSWERED_ROWS: Final = 20_000
-"""Rows that the graph answers for the profile: enough for a histogram, and quick for forests."""
+"""Rows that the graph answers for the profile: enough for a histogram, and fast even for forests."""
 
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 
 @dataclass(frozen=True)
 class Profiled:
-    """A profile, and the answers that it was made from."""
+    """A profile, with the answers that it was made from."""
 
     profile: Profile
     answered: Array
-    """(m,) int64: places of the rows that the graph answered."""
+    """(m,) int64: indices of the rows that the graph answered."""
     answers: Mapping[str, Array]
     """Output → its values for them."""
 
@@ -52,18 +52,18 @@ def profile(
     run: Run,
     of: Literal["training", "held-out"],
 ) -> Profiled:
-    """Histograms of every column, and of what the graph answers to rows from all over the frame."""
+    """Histograms of every column, and of the graph's answers to evenly spaced rows."""
     columns = layout.columns[:COLUMNS_MAX]
     bins = max(BINS_MIN, min(BINS_MAX, BINS_TOTAL // max(len(columns), 1)))
     places = _spread(_accepted(layout, frame), ANSWERED_ROWS)
-    asked = frame.iloc[places]
-    answered = _answers(layout, asked, numbers, run) if len(asked) else {}
+    chosen = frame.iloc[places]
+    answered = _answers(layout, chosen, numbers, run) if len(chosen) else {}
     made = Profile(
         of=of,
         rows=len(frame),
         columns={column.name: _column(column, frame[column.name], bins) for column in columns},
         omitted=len(layout.columns) - len(columns),
-        answered_rows=len(asked),
+        answered_rows=len(chosen),
         labels=_labels(answered, outputs),
         answers=_numbers(answered, outputs),
     )
@@ -73,9 +73,9 @@ def profile(
 def profile_of_tensors(
     columns: Mapping[str, Array], omitted: int, answered: Mapping[str, Array], outputs: Sequence[OutputSpec]
 ) -> Profile:
-    """Of an imported graph: histograms of these columns, and of the answers to all of their rows.
+    """The profile of an imported graph: histograms of these columns, and of the answers to all of their rows.
 
-    `omitted`: columns beyond these. The rows are a sample of which nobody says that the graph was trained on it.
+    `omitted`: number of further columns. The rows are a sample, not known to be those that the graph was trained on.
     """
     kept = dict(list(columns.items())[:COLUMNS_MAX])
     bins = max(BINS_MIN, min(BINS_MAX, BINS_TOTAL // max(len(kept), 1)))
@@ -95,22 +95,21 @@ def profile_of_tensors(
 
 
 def _accepted(layout: Layout, frame: pd.DataFrame) -> Array:
-    """Places of the rows without gaps where the server would refuse them."""
+    """Indices of the rows without missing values that the server would refuse."""
     refusing = [column.name for column in layout.columns if column.missing is None]
     return np.flatnonzero(frame[refusing].notna().all(axis=1).to_numpy())
 
 
 def _spread(places: Array, rows_max: int) -> Array:
-    """So many places at most, from all over."""
+    """At most so many of the indices, evenly spaced."""
     if len(places) <= rows_max:
         return places
     return np.asarray(places[np.linspace(0, len(places) - 1, rows_max).astype(int)])
 
 
 def quantile_bins(values: Array, bins: int) -> Bins | None:
-    """Finite numbers, (any) float64, in bins of about as many each; a few repeated ones in a bin for each number.
-
-    None without any.
+    """The histogram of finite numbers, (any) float64, in bins with about equal counts; if there are only a few distinct
+    numbers, with a bin for each. None without numbers.
     """
     if not len(values):
         return None
@@ -179,6 +178,6 @@ def _numbers(answered: Mapping[str, Array], outputs: Sequence[OutputSpec]) -> di
 
 
 def _even_bins(values: Array) -> Bins:
-    """Probabilities: what lies a rounding beyond 0 or 1 belongs to the ends."""
+    """The histogram of probabilities; those that rounding put beyond 0 or 1 count in the outer bins."""
     counts, edges = np.histogram(np.clip(values, 0.0, 1.0), np.arange(BINS_MAX + 1) / BINS_MAX)
     return Bins(edges=tuple(edges.tolist()), counts=tuple(counts.tolist()))

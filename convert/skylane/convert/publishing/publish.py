@@ -49,7 +49,7 @@ class Published:
     created: bool
     """False if a version with the same content already existed; `version` and `path` are then its own."""
     manifest: Manifest
-    """As published; if the version is an older one, as it would have been."""
+    """The manifest as published; if an existing version is returned, as it would have been."""
     conversion: Conversion
     before: Manifest | None = None
     """Manifest of the previous newest version, if there was one."""
@@ -86,15 +86,15 @@ class Report:
         return pd.DataFrame([_flat(candidate) for candidate in self.manifest.candidates]).set_index("name")
 
     def explain(self) -> str:
-        """The chosen graph's nodes as a table, each with the step of the pipeline that it came from."""
+        """The chosen graph's nodes as a table, each with the pipeline step that it comes from."""
         return explained(self.graph, self.conversion.estimator)
 
     def save(self, path: Path | str) -> None:
-        """Write the model card, one HTML file that needs nothing else."""
+        """Write the model card as one self-contained HTML file."""
         Path(path).write_text(card.page(self.manifest), "utf-8")
 
     def publish(self, name: str, repository: Path | str = Path("models")) -> Published:
-        """Publish it as the next version of a model. Raises BadArgument or Unwritable."""
+        """Publish the graph as the next version of a model. Raises BadArgument or Unwritable."""
         repository = Path(repository)
         newest = _newest(repository, name)
         conversion = self.conversion if newest is None else with_newest(self.conversion, published_contract(newest))
@@ -112,7 +112,7 @@ class Report:
         return card.cell(self.manifest, draft=True)
 
     def __str__(self) -> str:
-        """The table of candidates and the verdict, as the command line prints them."""
+        """The table of candidates and the result, as the command line prints them."""
         return as_text(self.conversion)
 
 
@@ -138,15 +138,16 @@ def convert_pipeline(
     """Convert a fitted estimator and verify it on held-out rows. Nothing is written before `Report.publish`.
 
     `data` are rows that the estimator was not trained on, in the form that it takes; a few thousand are enough.
-    `target`, the truth about them or the name of the column that has it, makes accuracy or R² part of the gate.
-    `training` are the rows that it was trained on: they are fingerprinted, and histograms of them are kept for drift;
-    without them, of the held-out rows. `tolerance` is "exact", "close" or "quantized"; "quantized:0.01" lets it cost so
-    much of accuracy or R². `quantize` is "auto", "never" or "require". `batches` are the sizes that callers send,
-    "1,64" or with shares "1:80,64:20": the fastest graph for them is chosen. `metrics` are the task's own figures, for
-    the record, as are the sums and `loaded`, how the pipeline came into memory. `times` are those of the training rows,
-    or of the held-out rows without such, or the name of a column there: with them the version gets a reference by which
-    drift is judged in blocks of the length `block`; times without a zone need `timezone`. `say` is called with a
-    description of each step as it begins. Takes seconds; raises ConversionError.
+    `target`, their true values or the name of the column with these, makes accuracy or R² part of the verification.
+    `training` are the rows that it was trained on: the manifest records their hash, and their histograms for drift
+    detection; without them, the histograms are those of the held-out rows. `tolerance` is "exact", "close" or
+    "quantized"; "quantized:0.01" allows a drop of 0.01 in accuracy or R². `quantize` is "auto", "never" or "require".
+    `batches` are the sizes that callers send, "1,64" or with shares "1:80,64:20": the fastest graph for them is chosen.
+    `metrics` are figures of your own for the manifest, which also records the hashes and `loaded`, how the pipeline was
+    loaded. `times` are the times of the training rows, or without these of the held-out rows, or the name of a column
+    there: with them the version gets a reference, by which drift is judged in blocks of the length `block`. Times
+    without a zone need `timezone`. `say` is called with a description of each step as it begins. Takes seconds; raises
+    ConversionError.
     """
     _check(quantize, data_sha256)
     preset, max_metric_drop = preset_of(tolerance)
@@ -157,7 +158,7 @@ def convert_pipeline(
     times_s = None if times is None else _times(rows if training is None else training, times, timezone)
     if isinstance(target, str):
         check_target(estimator, target)
-    seen = None if training is None else _training(estimator, training)
+    training_data = None if training is None else _training(estimator, training)
     if max_metric_drop is not None and truth is None:
         raise BadArgument(f"tolerance {tolerance!r} is about accuracy or R², which takes the truth: give the target")
     conversion = convert(
@@ -172,7 +173,7 @@ def convert_pipeline(
         batches=sizes,
     )
     say("profiling the inputs")
-    profiled, layout, frame = _profile(conversion, seen)
+    profiled, layout, frame = _profile(conversion, training_data)
     reference = None
     if times_s is not None:
         say("measuring the blocks of the reference")
@@ -209,7 +210,7 @@ def publish(
 
 
 def _training(estimator: Any, training: Rows) -> tuple[Layout, pd.DataFrame]:
-    """The training rows as the pipeline reads them. Raises BadRows, before any work, if it cannot."""
+    """The training rows as the pipeline reads them. Raises BadRows, before any work, if they do not fit it."""
     try:
         return infer(estimator, training)
     except BadRows as error:
@@ -220,8 +221,8 @@ def _times(rows: Rows, times: "Array | pd.Series[Any] | str", timezone: str | No
     """(n,) Unix time of each of the rows, in seconds. Raises BadRows."""
     if isinstance(times, str):
         if not isinstance(rows, pd.DataFrame) or times not in rows.columns:
-            known = list(map(str, rows.columns)) if isinstance(rows, pd.DataFrame) else []
-            raise BadRows(f"there is no column {times!r} to take the times from{near(times, known)}")
+            names = list(map(str, rows.columns)) if isinstance(rows, pd.DataFrame) else []
+            raise BadRows(f"there is no column {times!r} to take the times from{near(times, names)}")
         return seconds_of(rows[times], timezone, f"column {times!r}")
     if len(times) != len(rows):
         raise BadRows(f"there are {len(times)} times for {len(rows)} rows")
@@ -239,11 +240,11 @@ def _reference(
 ) -> Reference:
     item, verdict = conversion.tried[conversion.chosen], conversion.verdicts[conversion.chosen]
     batch, us = max((int(size), time) for size, time in verdict.latency_us.items())
-    asked, numbers, run, row_s = conversion.frame, item.built.numbers, item.session.named, us / batch / 1e6
-    importances = importances_of(conversion.layout, asked, numbers, verdict.outputs, run, row_s)
+    held_out, numbers, run, row_s = conversion.frame, item.built.numbers, item.session.named, us / batch / 1e6
+    importances = importances_of(conversion.layout, held_out, numbers, verdict.outputs, run, row_s)
     reliability: dict[str, Reliability] = {}
     if truth is not None and conversion.task == "classifier":
-        kept = asked.head(CHUNK_ROWS * 8)
+        kept = held_out.head(CHUNK_ROWS * 8)
         answers = item.session.named(conversion.layout.tensors(kept, numbers))
         probabilities = next((answers[spec.name] for spec in verdict.outputs if spec.role == "probabilities"), None)
         if probabilities is not None:
@@ -254,11 +255,11 @@ def _reference(
 def _profile(
     conversion: Conversion, training: tuple[Layout, pd.DataFrame] | None
 ) -> tuple[Profiled, Layout, pd.DataFrame]:
-    """The profile, and the layout and rows that it is of."""
+    """The profile, and the layout and rows that it was made from."""
     item, layout, frame = conversion.tried[conversion.chosen], conversion.layout, conversion.frame
     if training is not None:
-        seen, frame = training
-        for here, there in zip(layout.columns, seen.columns, strict=True):
+        training_layout, frame = training
+        for here, there in zip(layout.columns, training_layout.columns, strict=True):
             if here.kind != there.kind:
                 raise BadRows(
                     f"training data: column {here.name!r} holds {there.kind}s, but {here.kind}s in the held-out rows"

@@ -27,13 +27,13 @@ def on_quantization(conversion: Conversion) -> str:
 
 
 def _why_none(conversion: Conversion) -> str:
-    """Each reason once: all ways to quantize mostly fail for one."""
+    """Each reason once, because all quantized candidates usually fail for the same one."""
     reasons = [reason for name, reason in conversion.skipped.items() if name.startswith("int8")]
     return "; ".join(dict.fromkeys(reasons)) or "not tried"
 
 
 def _best(conversion: Conversion, verdicts: list[Verdict]) -> Verdict:
-    """The fastest within the tolerance, or if none is, the fastest."""
+    """The fastest candidate within the tolerance, or the fastest of all if none is."""
     within = [verdict for verdict in verdicts if why_outside(verdict.parity, conversion.tolerance) is None]
     return min(within or verdicts, key=lambda verdict: conversion.batches.cost(verdict.latency_us))
 

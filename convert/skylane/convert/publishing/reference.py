@@ -13,7 +13,7 @@ from skylane.reference import DAY_S, Reference, Reliability
 from skylane.statistics.drift.build import Rows, build_reference
 
 IMPORTANCE_ROWS: Final = (1000, 500, 200, 100)
-"""Rows with which importances are measured: the most that take no longer than IMPORTANCE_S."""
+"""Numbers of rows for measuring importances: the largest that takes no longer than IMPORTANCE_S is used."""
 IMPORTANCE_S: Final = 1.0
 IMPORTANCE_COLUMNS_MAX: Final = 256
 SEED: Final = 0
@@ -30,7 +30,7 @@ def reference(
     importances: Mapping[str, float] | None = None,
     reliability: Mapping[str, Reliability] | None = None,
 ) -> Reference:
-    """The reference of a frame's rows, which lie at these times (n,), by blocks of that length."""
+    """The reference of a frame's rows with these times, (n,), in blocks of that length."""
     columns = {
         column.name: frame[column.name].astype(object).where(frame[column.name].notna(), None).to_numpy()
         if column.kind == "string"
@@ -55,10 +55,10 @@ def reference(
 def importances_of(
     layout: Layout, frame: pd.DataFrame, numbers: NumberType, outputs: Sequence[OutputSpec], run: Run, row_s: float
 ) -> dict[str, float]:
-    """Column → how much answers change on average when it is permuted over some of the rows, the others kept.
+    """Column → its permutation importance: the mean change of the answers when only this column is permuted.
 
-    For probabilities the total variation, for predictions the absolute change, else the share of changed labels.
-    `row_s`: seconds that the graph takes for a row; the permutation is always the same.
+    The change is the total variation of probabilities, the absolute difference of predictions, or the share of changed
+    labels. `row_s`: seconds that the graph takes for a row. The permutation is always the same.
     """
     columns = layout.columns[:IMPORTANCE_COLUMNS_MAX]
     affordable = (count for count in IMPORTANCE_ROWS if count * len(columns) * row_s <= IMPORTANCE_S)
@@ -75,24 +75,24 @@ def importances_of(
         for tensor, positions in layout.order.items()
         for index, position in enumerate(positions)
     }
-    found = {}
+    importances = {}
     for position, column in enumerate(columns):
         if position not in place:
             continue
         tensor, index = place[position]
         changed = tensors[tensor].copy()
         changed[:, index] = changed[order, index]
-        found[column.name] = _difference(usual, run({**tensors, tensor: changed}), outputs)
-    return found
+        importances[column.name] = _difference(usual, run({**tensors, tensor: changed}), outputs)
+    return importances
 
 
 def reliability_of(probabilities: Array, truth: Array, outputs: Sequence[OutputSpec]) -> dict[str, Reliability]:
-    """Class → how often it was true by its probability. `probabilities`: (n, classes); `truth`: (n,) labels."""
+    """Class → its observed frequency by predicted probability. `probabilities`: (n, classes); `truth`: (n,) labels."""
     spec = next((spec for spec in outputs if spec.role == "probabilities" and spec.classes), None)
     if spec is None or len(probabilities) != len(truth):
         return {}
     edges = np.linspace(0.0, 1.0, RELIABILITY_BINS + 1)
-    found = {}
+    curves = {}
     labels = np.array([str(label) for label in truth.tolist()])
     for index, name in enumerate(spec.classes[:CLASSES_MAX]):
         predicted = np.clip(probabilities[:, index].astype(np.float64), 0.0, 1.0)
@@ -100,17 +100,17 @@ def reliability_of(probabilities: Array, truth: Array, outputs: Sequence[OutputS
         rows = np.bincount(place, minlength=RELIABILITY_BINS)
         divisor = np.maximum(rows, 1)
         true = np.bincount(place, labels == str(name), RELIABILITY_BINS)
-        found[str(name)] = Reliability(
+        curves[str(name)] = Reliability(
             edges=tuple(edges.tolist()),
             rows=tuple(rows.tolist()),
             predicted=tuple((np.bincount(place, predicted, RELIABILITY_BINS) / divisor).tolist()),
             observed=tuple((true / divisor).tolist()),
         )
-    return found
+    return curves
 
 
 def _difference(usual: Mapping[str, Array], changed: Mapping[str, Array], outputs: Sequence[OutputSpec]) -> float:
-    """Of the first output of the kind that tells most."""
+    """The difference of one output: of probabilities if there are any, else of predictions, else of labels."""
     for role in ("probabilities", "prediction", "label", "other"):
         for spec in outputs:
             if spec.role != role or spec.name not in usual:

@@ -20,7 +20,7 @@ ASIDE: Final = (
 def most_telling(failures: Sequence[Unconvertible], estimator: Any) -> Unconvertible:
     """The error to raise. Errors of the export tools become its cause, not its message."""
     clear = [error for error in failures if not isinstance(error, Defective)]
-    ranked = sorted(clear, key=_rank)  # of equals, the first
+    ranked = sorted(clear, key=_rank)  # the first of equal ones
     if ranked and _rank(ranked[0]) < ASIDE_RANK:
         return ranked[0]
     error = Unconvertible(
@@ -42,6 +42,6 @@ def _rank(error: Unconvertible) -> int:
 
 
 def _described(estimator: Any) -> str:
-    """The estimator as scikit-learn writes it, in one line: with the settings that are not as usual."""
+    """The estimator's repr in one line, which has only the parameters that differ from the defaults."""
     text = " ".join(repr(estimator).split()) if isinstance(estimator, BaseEstimator) else type(estimator).__name__
     return text if len(text) <= 120 else f"{type(estimator).__name__}"

@@ -16,11 +16,11 @@ LEGEND: Final = """\
   bad rows: held-out rows outside the tolerance; (< …): fewer labels than that change, with 95 % confidence"""
 
 VARIES: Final = 1e-4
-"""From which difference on it is worth saying that a row's answer depends on its neighbours; rounding is below."""
+"""Smallest difference that is reported as dependence on other rows of the batch; rounding errors are smaller."""
 
 
 def show(conversion: Conversion, console: Console) -> None:
-    """Print the table of candidates, why the others lost, notes, and the verdict on quantization."""
+    """Print the table of candidates, why the others were not chosen, notes, and the result of quantization."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("candidate")
     times = (f"µs for {size}" for size in conversion.batches.sizes)
@@ -35,7 +35,7 @@ def show(conversion: Conversion, console: Console) -> None:
         console.print(f"  {verdict.name}: {_remark(conversion, index)}", highlight=False, markup=False)
     for reason in dict.fromkeys(conversion.skipped.values()):
         names = " / ".join(name for name, why in conversion.skipped.items() if why == reason)
-        # What would help is for authors whose pipeline is refused; this one is not.
+        # Advice is for authors whose pipeline is refused; this one was converted.
         console.print(f"  {names}: not tried: {reason.partition(' What helps: ')[0]}", highlight=False, markup=False)
     for note in conversion.notes:
         console.print(f"  note: {note}", highlight=False, markup=False)
@@ -66,13 +66,13 @@ def _row(conversion: Conversion, index: int, verdict: Verdict) -> list[str]:
 
 
 def _labels(verdict: Verdict) -> str:
-    """The share of held-out rows with another label, and what it is below with 95 % confidence."""
+    """The share of held-out rows whose label differs, and its upper bound with 95 % confidence."""
     below = verdict.parity.label_flips_below
     return "–" if below is None else f"{verdict.parity.label_flips:.2%} (< {below:.2%})"
 
 
 def _remark(conversion: Conversion, index: int) -> str:
-    """What was changed and what came of it."""
+    """What was changed in the graph, and the result."""
     verdict = conversion.verdicts[index]
     outside = why_outside(verdict.parity, conversion.tolerance)
     if index == conversion.chosen:
@@ -93,7 +93,7 @@ def _changed(verdict: Verdict) -> str:
 
 
 def _on_metric(conversion: Conversion) -> list[str]:
-    """The task's own figure, of scikit-learn and of what is shipped; nothing if the target is not known."""
+    """Accuracy or R² of scikit-learn and of the chosen graph; empty if the target is unknown."""
     chosen = conversion.verdicts[conversion.chosen]
     if conversion.metric is None or chosen.parity.metric_drop is None:
         return []
@@ -103,7 +103,7 @@ def _on_metric(conversion: Conversion) -> list[str]:
 
 
 def _on_choice(conversion: Conversion) -> list[str]:
-    """How the fastest was found, where there was a choice."""
+    """How the fastest was determined, if there was a choice."""
     if len(conversion.verdicts) < 2:
         return []
     numbers = conversion.tried[conversion.chosen].built.numbers
@@ -129,7 +129,7 @@ def _compared(conversion: Conversion, verdict: Verdict) -> str:
 
 
 def sentence(conversion: Conversion, index: int) -> str:
-    """One sentence on a candidate, for the manifest: what was changed, and what came of it."""
+    """One sentence on a candidate, for the manifest: what was changed, and the result."""
     remark = _remark(conversion, index)
     return f"{remark[:1].upper()}{remark[1:]}."
 

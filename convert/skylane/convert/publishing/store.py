@@ -64,7 +64,7 @@ def numbered(manifest: Manifest, version: int) -> Manifest:
 
 
 def outcome(*, created: bool) -> str:
-    """How publishing went, for messages: "… version 3"."""
+    """The result of publishing, for messages that continue with "version 3"."""
     return "published as" if created else "unchanged: the same content is already published as"
 
 
@@ -125,12 +125,12 @@ def put_as(
 
 
 def has_reference(directory: Path) -> bool:
-    """Whether a published version has a reference, in it or beside it."""
+    """Whether a published version has a reference, in its directory or beside it."""
     return beside(directory).exists() or (directory / REFERENCE_FILE).exists()
 
 
 def put_reference(directory: Path, content: bytes) -> Path:
-    """Write a reference beside a published version, in place of any there. Returns its path; raises Unwritable."""
+    """Write a reference beside a published version, replacing any other. Returns its path; raises Unwritable."""
     path = beside(directory)
     try:
         descriptor, staged = tempfile.mkstemp(prefix=STAGING_PREFIX, dir=directory.parent)

@@ -1,4 +1,4 @@
-"""The times of rows, as they come in files and frames → Unix time in seconds. A time without a zone is refused."""
+"""The times of rows in files and data frames → Unix time in seconds. Times without a time zone are refused."""
 
 import re
 from datetime import tzinfo
@@ -12,7 +12,7 @@ from skylane.convert.errors import BadArgument, BadRows
 from skylane.convert.inspection.schema import Array
 
 SECONDS: Final = (1e8, 1e11)
-"""Numbers in here are seconds since 1970: from 1973 to 5138."""
+"""Numbers in this range are seconds since 1970, from 1973 to 5138."""
 MILLISECONDS: Final = (1e11, 1e14)
 
 UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -22,8 +22,8 @@ def seconds_of(values: "pd.Series[Any] | Array", zone: str | None, name: str) ->
     """(n,) float64 Unix time in seconds.
 
     Takes instants with a zone, ISO 8601 texts with an offset or "Z", numbers of seconds or milliseconds since 1970,
-    and, given their zone ("Europe/Zurich"), times without one. Where clocks are set back, an hour that comes twice is
-    taken for its first. `name` names the column in errors. Raises BadRows or BadArgument.
+    and times without a zone if `timezone` gives it ("Europe/Zurich"). If clocks are set back, a repeated hour counts as
+    its first occurrence. `name` names the column in errors. Raises BadRows or BadArgument.
     """
     series = pd.Series(np.asarray(values) if not isinstance(values, pd.Series) else values).reset_index(drop=True)
     gaps = series.isna()
@@ -64,7 +64,7 @@ def _of_numbers(numbers: Array, name: str) -> Array:
 
 
 def _instants(series: "pd.Series[Any]", zone: tzinfo | None) -> "pd.Series[Any] | None":
-    """With their zones; None if they have none and no zone is given."""
+    """The times with a zone; None if they have none and none is given."""
     if not pd.api.types.is_datetime64_any_dtype(series.dtype):
         texts = series.astype(str)
         aware = texts.str.contains(r"(?:Z|[+-]\d{2}:?\d{2})$", regex=True)

@@ -1,4 +1,4 @@
-"""Answers of scikit-learn and of graphs, in one form that can be compared. Knows both; decides nothing."""
+"""Answers of scikit-learn and of graphs, in one form that can be compared. Decides nothing."""
 
 import warnings
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from skylane.convert.inspection.structure import Task
 
 @dataclass(frozen=True)
 class Answers:
-    """What was answered for some rows."""
+    """The answers to some rows."""
 
     label: Array | None
     """(rows)"""
@@ -29,7 +29,7 @@ def by_estimator(estimator: Any, layout: Layout, frame: pd.DataFrame, task: Task
     """The answers of scikit-learn, in float64. Raises whatever the pipeline raises for rows that it refuses."""
     rows = layout.native(frame)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # an unseen category is worth a warning to scikit-learn, and is meant here
+        warnings.simplefilter("ignore")  # scikit-learn warns of unknown categories, which are passed on purpose
         if task == "classifier":
             probabilities = estimator.predict_proba(rows) if hasattr(estimator, "predict_proba") else None
             return Answers(np.asarray(estimator.predict(rows)), _block(probabilities))

@@ -1,4 +1,4 @@
-"""Which batches the author's callers send: what times are measured for, and how much each counts. Pure."""
+"""The batch sizes that candidates are timed for, and the weight of each. Pure."""
 
 import math
 import re
@@ -9,7 +9,7 @@ from typing import Final
 from skylane.convert.errors import BadArgument
 
 SHOWN: Final = (1, 64, 1024)
-"""Rows of a batch that are timed in any case: one caller alone, a busy server, a job that sends many."""
+"""Batch sizes that are always timed: a single caller, a busy server, a job that sends many rows."""
 
 ROWS_MAX: Final = 65_536
 SIZES_MAX: Final = 8
@@ -17,17 +17,17 @@ SIZES_MAX: Final = 8
 
 @dataclass(frozen=True)
 class Batches:
-    """How often batches of each size are run, as shares that add up to one."""
+    """How often batches of each size run, as shares that add up to one."""
 
     shares: Mapping[int, float]
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Rows of all batches that are timed, rising; those without a share are for information."""
+        """All batch sizes that are timed, in ascending order; those without a share are for information."""
         return tuple(sorted({*self.shares, *SHOWN}))
 
     def cost(self, latency_us: Mapping[str, float]) -> float:
-        """Weighted geometric mean of the times, in microseconds: a ratio counts the same at every size."""
+        """Weighted geometric mean of the times, in microseconds, so that a ratio counts the same at every size."""
         return math.exp(sum(share * math.log(latency_us[str(size)]) for size, share in self.shares.items()))
 
     def __str__(self) -> str:
@@ -38,13 +38,13 @@ class Batches:
 
 
 USUAL: Final = Batches({1: 0.5, 64: 0.5})
-"""A server's batches are between one row and what arrives during a run."""
+"""The default: a server's batches have from one row up to the rows that arrive during a run."""
 
 
 def batches_of(text: str) -> Batches:
-    """Read a profile: "1,64,1024", or with shares "1:80,64:20". Raises BadArgument.
+    """Parse batch sizes: "1,64,1024", or with shares "1:80,64:20". Raises BadArgument.
 
-    Without shares all sizes count alike; shares need not add up to a hundred.
+    Without shares all sizes have the same weight; shares need not add up to a hundred.
     """
     weights: dict[int, float] = {}
     for part in text.split(","):
@@ -57,12 +57,12 @@ def batches_of(text: str) -> Batches:
         if size in weights:
             raise BadArgument(f"batches {text!r}: {size} appears twice")
         weights[size] = float(match[2]) if match[2] else math.nan
-    given = [not math.isnan(weight) for weight in weights.values()]
-    if any(given) and not all(given):
+    has_share = [not math.isnan(weight) for weight in weights.values()]
+    if any(has_share) and not all(has_share):
         raise BadArgument(f"batches {text!r}: give every size a share, or none")
     if len(weights) > SIZES_MAX:
         raise BadArgument(f"batches {text!r}: at most {SIZES_MAX} sizes, not {len(weights)}")
-    shares = weights if any(given) else dict.fromkeys(weights, 1.0)
+    shares = weights if any(has_share) else dict.fromkeys(weights, 1.0)
     if not sum(shares.values()) > 0:
         raise BadArgument(f"batches {text!r}: no share is above zero")
     return Batches({size: share / sum(shares.values()) for size, share in shares.items() if share > 0})

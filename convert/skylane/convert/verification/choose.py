@@ -22,22 +22,22 @@ LIMITS: Final[dict[Preset, tuple[float, float]]] = {
 """Preset → largest difference and share of flipped labels. Differences of predictions are in standard deviations."""
 
 METRIC_DROP_MAX: Final = 0.005
-"""Accuracy or R² that a graph may cost, where the target is known and the author says no other figure."""
+"""Default for the drop in accuracy or R² that a graph may have, if the target is known."""
 
 TIE: Final = 0.05
-"""Candidates whose times differ by less are equally fast: the clock of a busy machine knows no better."""
+"""Candidates whose times differ by less than this ratio count as equally fast: timings vary on a busy machine."""
 
 NOISE: Final = 0.25
-"""How much slower the published candidate may be measured and still be kept: two timings of one graph on a busy machine
-may differ by so much, and publishing one pipeline twice would make two versions."""
+"""How much slower the published candidate may be measured and still be kept. Two timings of one graph on a busy machine
+can differ by as much, and publishing one pipeline twice must not make two versions."""
 
 REFUSALS_SHOWN: Final = 3
-"""Candidates that are named when none is accepted, the nearest ones."""
+"""Candidates named in the error if none is accepted: those nearest to scikit-learn."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One candidate with all that was found out about it."""
+    """All measurements of one candidate."""
 
     name: str
     bytes: int
@@ -47,16 +47,16 @@ class Verdict:
     note: str
     outputs: tuple[OutputSpec, ...]
     contract: Contract
-    """The graph as callers see it."""
+    """The graph's interface and candidate."""
     own: bool
-    """Whether emitters of ours made it. Graphs of skl2onnx are given up where they take long: whether there is one may
-    depend on the machine."""
+    """Whether our emitters made it. skl2onnx's export has a time limit, so whether its graph exists can depend on the
+    machine."""
 
 
 def preset_of(text: str) -> tuple[Preset, float | None]:
-    """A preset and what the author allows it to cost of accuracy or R²: "close", "quantized:0.01". Raises BadArgument.
+    """A preset and the drop in accuracy or R² that it allows: "close", "quantized:0.01". Raises BadArgument.
 
-    None is METRIC_DROP_MAX, where the target is known.
+    A drop of None means METRIC_DROP_MAX if the target is known.
     """
     name, colon, figure = text.partition(":")
     if name not in get_args(Preset) or (colon and name != "quantized"):
@@ -84,7 +84,7 @@ def tolerance_of(preset: Preset, scale: float, max_metric_drop: float | None = N
 def why_outside(parity: Parity, tolerance: Tolerance) -> str | None:
     """Why a candidate is not accepted; None if it is.
 
-    Quantized values are cut off at the ends of the sample's range: there a quantized graph need not be right.
+    Quantized graphs are not compared at the ends of the sample's range, because quantization clips values there.
     """
     if tolerance.preset == "quantized":
         parity = parity.usual()
@@ -113,30 +113,31 @@ def choose(
 ) -> int:
     """Index of the candidate to publish. The interface is decided first, without regard to time; see `_interface`.
 
-    Among the candidates within tolerance that have it, the fastest; of equally fast ones the smallest, then the first.
-    `newest` is the graph of the newest version: its interface and its candidate are kept where that costs no more than
-    NOISE. With `force`, the candidate nearest to scikit-learn if none is within. Raises OutOfTolerance.
+    It is the fastest candidate within the tolerance that has this interface; of equally fast ones the smallest, then
+    the first. `newest` is the graph of the newest version: its interface is kept if possible, and its candidate unless
+    another is faster by more than NOISE. With `force`, the candidate nearest to scikit-learn if none is within the
+    tolerance. Raises OutOfTolerance.
     """
-    wanted = [i for i, verdict in enumerate(verdicts) if quantize != "require" or verdict.quantized]
-    within = [i for i in wanted if why_outside(verdicts[i].parity, tolerance) is None]
+    eligible = [i for i, verdict in enumerate(verdicts) if quantize != "require" or verdict.quantized]
+    within = [i for i in eligible if why_outside(verdicts[i].parity, tolerance) is None]
     if within:
         interface = _interface([verdicts[i] for i in within], newest)
         costs = {i: batches.cost(verdicts[i].latency_us) for i in within if verdicts[i].contract.interface == interface}
         return _fastest(verdicts, costs, newest)
-    if force and wanted:
-        return min(wanted, key=lambda i: (verdicts[i].parity.decided_flips, verdicts[i].parity.worst_difference, i))
-    raise OutOfTolerance(_refusal([verdicts[i] for i in wanted], tolerance))
+    if force and eligible:
+        return min(eligible, key=lambda i: (verdicts[i].parity.decided_flips, verdicts[i].parity.worst_difference, i))
+    raise OutOfTolerance(_refusal([verdicts[i] for i in eligible], tolerance))
 
 
 def _interface(within: Sequence[Verdict], newest: Contract | None) -> Interface:
-    """The interface of the newest version if some candidate has it, else the preferred one of those that there are."""
+    """The interface of the newest version if some candidate has it, else the preferred one."""
     steady = [verdict for verdict in within if verdict.own] or within
     interfaces = {verdict.contract.interface for verdict in steady}
     return newest.interface if newest is not None and newest.interface in interfaces else min(interfaces)
 
 
 def _fastest(verdicts: Sequence[Verdict], costs: Mapping[int, float], newest: Contract | None) -> int:
-    """Of the candidates with these costs."""
+    """Index of the candidate to publish, of those with these costs."""
     best = min(costs.values())
     if newest is not None:
         near = [i for i, cost in costs.items() if cost <= best * (1 + NOISE)]

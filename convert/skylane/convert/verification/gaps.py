@@ -1,6 +1,6 @@
-"""Gaps and infinities, column by column: asked of the pipeline, proved on the graph.
+"""Missing values and infinities, column by column: what the pipeline accepts, and what represents it in the graph.
 
-A graph answers both where scikit-learn raises, so what a column refuses must be known to the server.
+A graph returns an answer to both even where scikit-learn raises, so the server must know which columns refuse them.
 """
 
 from collections.abc import Callable, Collection
@@ -20,20 +20,21 @@ from skylane.convert.verification.parity import difference, flips
 from skylane.convert.verification.probes import BASE_ROWS, filled, stacked, whole_rows, with_gaps
 
 STAND_INS: Final = ("", "nan", "None", "<NA>", "gap")
-"""Texts that may mean a gap to a graph; the first with the pipeline's answers is taken.
+"""Texts that may represent a missing value in a graph; the first that gives the pipeline's answers is used.
 
-skl2onnx writes a category NaN as "nan" and None as "None"; where a gap is just an unseen category, any other text does.
+skl2onnx writes a category NaN as "nan" and None as "None". If a missing value is treated like an unknown category, any
+other text will do.
 """
 
 WRITTEN: Final[dict[Gap, str]] = {"NaN": "nan", "None": "None", "NA": "<NA>"}
-"""How graphs write a gap that is a category, or that an imputer fills."""
+"""How graphs write a missing value that is a category, or that an imputer fills."""
 
 TEXT_ROWS: Final = 64
-"""Rows on which a text is proved to mean a gap: of few rows, a tree may answer a gap and an unseen text alike."""
+"""Rows on which a stand-in is verified. On few rows, a tree may answer a missing value and an unknown text alike."""
 
 SAME: Final = 1e-9
-"""Two kinds of gaps whose answers differ by no more are one to the pipeline; of the same features, sums may be ordered
-in other ways."""
+"""Two kinds of missing values count as the same if their answers differ by no more than this: a pipeline may add up the
+same features in another order."""
 
 Run = Callable[[Layout, pd.DataFrame], Answers]
 
@@ -41,12 +42,13 @@ Run = Callable[[Layout, pd.DataFrame], Answers]
 def settle(
     estimator: Any, layout: Layout, frame: pd.DataFrame, task: Task, run: Run, max_difference: float
 ) -> tuple[Layout, list[str]]:
-    """The layout with a stand-in for each column that may have gaps, without infinities where they are refused.
+    """The layout with a stand-in for missing values in each column that accepts them, and with the columns that refuse
+    infinity.
 
-    And notes on columns where the graph errs; that scikit-learn raises is the usual case, and worth none.
+    Also returns notes on columns where the graph errs; a column that scikit-learn itself refuses gets no note.
 
-    Raises OutOfTolerance if the sample has gaps in a text column that cannot be told to the graph, and BadRows if a
-    column has gaps of several kinds that the pipeline tells apart.
+    Raises OutOfTolerance if the sample has missing values in a text column for which there is no stand-in, and BadRows
+    if a column has several kinds of them that the pipeline answers differently.
     """
     few, many = whole_rows(frame, 2 * BASE_ROWS), whole_rows(frame, TEXT_ROWS)
     missing: dict[str, float | str | None] = {}
@@ -55,19 +57,19 @@ def settle(
     texts = categories_of(estimator)
     for column in layout.columns:
         base = few if column.kind == "number" else many
-        question = _Question(estimator, layout, frame, base, column, task)
-        meant = question.meant(notes)
-        if meant is None:
-            continue  # the pipeline refuses gaps here, so the server will, or nobody knows what they would be
-        rows, expected = meant
+        missing_values = _MissingValues(estimator, layout, frame, base, column, task)
+        chosen = missing_values.resolved(notes)
+        if chosen is None:
+            continue  # the pipeline refuses missing values here, or their kind is ambiguous: the server refuses them
+        rows, expected = chosen
         kinds[column.name] = rows.gap
         proved: dict[float | str, tuple[float, bool]] = {}
-        for stand_in in _stand_ins(column, rows.gap, question.trained):
+        for stand_in in _stand_ins(column, rows.gap, missing_values.trained):
             error = _error(run, layout.with_missing({column.name: stand_in}), rows.frame, expected)
             if error <= max_difference:
                 proved[stand_in] = error, stand_in in texts or stand_in in set(frame[column.name].dropna())
         if proved:
-            # A category of little weight nearly answers as a gap does: what is nearest, and no category, is meant.
+            # A category of little weight gives nearly the same answers, so the nearest text that is no category wins.
             missing[column.name] = min(proved, key=lambda stand_in: proved[stand_in])
         elif not frame[column.name].isna().any():
             notes.append(f"gaps in {column.name!r} will be refused: the graph would answer them differently")
@@ -77,16 +79,16 @@ def settle(
                 f"make them NaN in the training and in the held-out rows, such as with fillna(numpy.nan)"
             )
         elif column.kind == "number":
-            missing[column.name] = np.nan  # the gate will measure by how much it is wrong, and refuse
+            missing[column.name] = np.nan  # the gate will measure the difference, and refuse the graph
         else:
-            raise _untold(column)
+            raise _no_stand_in(column)
     layout = layout.with_gaps_as(kinds)
     refused, about_infinities = _infinities(estimator, layout, frame, task, run, max_difference)
     return layout.with_missing(missing).without_infinity(refused), notes + about_infinities
 
 
 def _stand_ins(column: Column, gap: Gap, trained: Collection[Gap]) -> list[float | str]:
-    """What may mean a gap to a graph; first how a gap of this kind is written, where the pipeline knows such gaps."""
+    """Possible stand-ins; the first is how graphs write this kind, if the pipeline was trained with it."""
     if column.kind == "number":
         return [np.nan]
     written = [WRITTEN[gap]] if gap in trained else []
@@ -95,15 +97,15 @@ def _stand_ins(column: Column, gap: Gap, trained: Collection[Gap]) -> list[float
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows with one kind of gap in one column."""
+    """Rows with one kind of missing value in one column."""
 
     gap: Gap
     frame: pd.DataFrame
 
 
 @dataclass(frozen=True)
-class _Question:
-    """The pipeline, asked about each kind of gap that one column could have."""
+class _MissingValues:
+    """The pipeline's answers to each kind of missing value that one column could have."""
 
     estimator: Any
     layout: Layout
@@ -112,11 +114,12 @@ class _Question:
     column: Column
     task: Task
 
-    def meant(self, notes: list[str]) -> tuple[_Rows, Answers] | None:
-        """The kind of gap that a gap in a request stands for, and what the pipeline answers to it.
+    def resolved(self, notes: list[str]) -> tuple[_Rows, Answers] | None:
+        """The kind that a missing value in a request stands for, and the pipeline's answers to it.
 
-        That of the sample; else that of the training, where the kinds are answered differently. None if the pipeline
-        refuses gaps, or if nothing tells which kind is meant: a note says so. Raises BadRows for a sample with several.
+        If the kinds are answered differently, it is that of the sample, else that of the training. None if the
+        pipeline refuses missing values, or if the kind is ambiguous, which a note says. Raises BadRows for a sample
+        with several kinds.
         """
         name, answered = self.column.name, self._answered()
         if not answered:
@@ -144,15 +147,15 @@ class _Question:
 
     @cached_property
     def trained(self) -> set[Gap]:
-        """The kinds of gaps that the pipeline knows in this column."""
+        """The kinds of missing values that the pipeline was trained with in this column."""
         return trained_with(self.estimator, self.column.name)
 
     def _answered(self) -> list[tuple[_Rows, Answers]]:
-        """The kinds that the pipeline takes, and its answers."""
+        """The kinds that the pipeline accepts, and its answers."""
         answered = []
         for gap in possible(self.frame[self.column.name]):
             rows = _Rows(gap, with_gaps(self.base, [replace(self.column, gap=gap)]))
-            answers = _asked(self.estimator, self.layout, rows.frame, self.task)
+            answers = _answers_or_none(self.estimator, self.layout, rows.frame, self.task)
             if answers is not None:
                 answered.append((rows, answers))
         return answered
@@ -165,15 +168,15 @@ def _alike(one: Answers, other: Answers) -> bool:
 def _infinities(
     estimator: Any, layout: Layout, frame: pd.DataFrame, task: Task, run: Run, max_difference: float
 ) -> tuple[set[str], list[str]]:
-    """Columns in which infinities are refused, and notes on those where the graph errs."""
+    """Columns that refuse infinities, and notes on those where the graph errs."""
     base = whole_rows(frame, BASE_ROWS)
     refused: set[str] = set()
     notes: list[str] = []
     for column in layout.columns:
         if column.kind == "string" or np.isinf(frame[[column.name]].to_numpy(np.float64, na_value=np.nan)).any():
-            continue  # if the sample has infinities, the gate will measure how well they are answered
+            continue  # if the sample has infinities, the gate compares the answers to them
         rows = stacked([filled(sign * np.inf)(base, [column]) for sign in (1, -1)])
-        expected = _asked(estimator, layout, rows, task)
+        expected = _answers_or_none(estimator, layout, rows, task)
         if expected is None:
             refused.add(column.name)
         elif _error(run, layout, rows, expected) > max_difference:
@@ -182,15 +185,15 @@ def _infinities(
     return refused, notes
 
 
-def _asked(estimator: Any, layout: Layout, rows: pd.DataFrame, task: Task) -> Answers | None:
+def _answers_or_none(estimator: Any, layout: Layout, rows: pd.DataFrame, task: Task) -> Answers | None:
     try:
         return by_estimator(estimator, layout, rows, task)
-    except Exception:  # whatever a pipeline says to a gap that it refuses
+    except Exception:  # pipelines raise errors of any type for values that they refuse
         return None
 
 
 def _error(run: Run, layout: Layout, rows: pd.DataFrame, expected: Answers) -> float:
-    """How far the graph is off; infinite if a label differs, or if it fails."""
+    """The largest difference from the pipeline's answers; infinity if a label differs, or if the graph fails."""
     try:
         actual = run(layout, rows)
     except Unconvertible:  # some graphs fail on a text that is no category
@@ -198,7 +201,7 @@ def _error(run: Run, layout: Layout, rows: pd.DataFrame, expected: Answers) -> f
     return np.inf if flips(expected, actual).any() else float(difference(expected, actual).max(initial=0.0))
 
 
-def _untold(column: Column) -> OutOfTolerance:
+def _no_stand_in(column: Column) -> OutOfTolerance:
     return OutOfTolerance(
         f"column {column.name!r} has gaps, and no text stands for a gap in the graph as it does in the pipeline: "
         f"fill them before the pipeline with a word of their own, such as 'unknown', and train again"

@@ -1,4 +1,4 @@
-"""Every candidate against scikit-learn: held-out rows, adversarial probes, several batch sizes. Decides nothing."""
+"""Compares candidates with scikit-learn on held-out rows and edge cases, in several batch sizes. Decides nothing."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -24,12 +24,12 @@ ALONE_ROWS: Final = 16
 
 ODD_BATCH: Final = 7
 ODD_ROWS: Final = 10 * ODD_BATCH - 1
-"""Rows that are also run in batches of an odd size, the last of them ragged."""
+"""Rows that are also run in batches of an odd size, of which the last is smaller."""
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """Rows and what scikit-learn says to the first of them; the others are only in the same batch."""
+class _Comparison:
+    """Rows, and scikit-learn's answers to the first of them; the other rows only share their batches."""
 
     name: str
     frame: pd.DataFrame
@@ -42,32 +42,32 @@ class _Asked:
 
 @dataclass(frozen=True)
 class Gate:
-    """scikit-learn's answers, asked once for all candidates."""
+    """scikit-learn's answers, computed once for all candidates."""
 
     estimator: Any
     layout: Layout
     frame: pd.DataFrame
     task: Task
     expected: Answers
-    """To the frame."""
+    """The answers to the frame."""
     scale: float = 1.0
-    """In what unit differences are judged: 1 for probabilities, the spread of other numbers."""
-    _asked: list[_Asked] = field(default_factory=list)
+    """The unit of differences: 1 for probabilities, the standard deviation for other numbers."""
+    _comparisons: list[_Comparison] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         alone, odd = (self._head(rows) for rows in (ALONE_ROWS, ODD_ROWS))
-        self._asked.append(_Asked("held-out rows", self.frame, self.expected))
-        self._asked.append(_Asked("held-out rows, one at a time", *alone, batch=1))
-        self._asked.append(_Asked(f"held-out rows, {ODD_BATCH} at a time", *odd, batch=ODD_BATCH))
+        self._comparisons.append(_Comparison("held-out rows", self.frame, self.expected))
+        self._comparisons.append(_Comparison("held-out rows, one at a time", *alone, batch=1))
+        self._comparisons.append(_Comparison(f"held-out rows, {ODD_BATCH} at a time", *odd, batch=ODD_BATCH))
         for probe in probes(self.estimator, self.layout, self.frame, self._accepts):
             expected = by_estimator(self.estimator, self.layout, probe.frame, self.task)
             unit = self._unit(expected) if probe.far else 1.0
-            self._asked.append(_Asked(probe.name, probe.frame, expected, unit=unit, extreme=probe.extreme))
+            self._comparisons.append(_Comparison(probe.name, probe.frame, expected, unit=unit, extreme=probe.extreme))
         outlier = outliers(self.layout, self.frame)
         if outlier is not None and self._accepts(outlier):
             frame, expected = alone
             beside = pd.concat([frame, outlier], ignore_index=True)
-            self._asked.append(_Asked("held-out rows beside an outlier", beside, expected))
+            self._comparisons.append(_Comparison("held-out rows beside an outlier", beside, expected))
 
     def judge(self, built: Built, session: Session, target: Array | None, allowed: float) -> Parity:
         """How far this graph is from scikit-learn. Raises Unconvertible if it fails on rows that scikit-learn takes."""
@@ -75,13 +75,14 @@ class Gate:
         first: dict[str, Answers] = {}
 
         def cases() -> Iterator[Case]:
-            for asked in self._asked:
-                tensors = self.layout.tensors(asked.frame, built.numbers)
-                actual = _head(in_batches(session, tensors, len(asked.frame), asked.batch), len(asked.expected))
-                self._check_shares(asked.name, actual)
-                if len(first) < 2:  # among many, and alone
-                    first[asked.name] = actual
-                yield Case(asked.name, asked.expected, actual, asked.unit, asked.extreme)
+            for comparison in self._comparisons:
+                frame, expected = comparison.frame, comparison.expected
+                tensors = self.layout.tensors(frame, built.numbers)
+                actual = _head(in_batches(session, tensors, len(frame), comparison.batch), len(expected))
+                self._check_shares(comparison.name, actual)
+                if len(first) < 2:  # in large batches, and alone
+                    first[comparison.name] = actual
+                yield Case(comparison.name, expected, actual, comparison.unit, comparison.extreme)
 
         parity = measure(cases(), target, allowed)
         among, alone = first.values()
@@ -89,16 +90,16 @@ class Gate:
         return replace(parity, batch_effect=float(effect.max(initial=0.0)))
 
     def _empty(self, built: Built, session: Session) -> None:
-        """A graph may refuse a batch without rows, as scikit-learn does, but not invent answers to it."""
+        """A graph may fail on a batch without rows, as scikit-learn does, but must not return answers to it."""
         try:
             answers = session.named(self.layout.tensors(self.frame.head(0), built.numbers))
-        except Exception:  # onnxruntime's errors have no base of their own
+        except Exception:  # ONNX Runtime's errors have no common base class
             return
         if any(len(values) for values in answers.values()):
             raise Unconvertible("the graph answers where there are no rows")
 
     def _check_shares(self, name: str, answers: Answers) -> None:
-        """Probabilities below 0 or above 1, by however little, are none: callers take logarithms of them."""
+        """Probabilities must not be below 0 or above 1 even by rounding, because callers take logarithms of them."""
         if self.task != "classifier" or answers.numbers is None:
             return
         outside = answers.numbers[(answers.numbers < 0) | (answers.numbers > 1)]
@@ -108,7 +109,7 @@ class Gate:
     def _accepts(self, frame: pd.DataFrame) -> bool:
         try:
             by_estimator(self.estimator, self.layout, frame, self.task)
-        except Exception:  # whatever a pipeline says to rows that it refuses
+        except Exception:  # pipelines raise errors of any type for rows that they refuse
             return False
         return True
 
@@ -117,7 +118,7 @@ class Gate:
         return frame, _head(self.expected, len(frame))
 
     def _unit(self, expected: Answers) -> Array | float:
-        """Far from all that the sample has, answers are judged by how far they are."""
+        """For rows far outside the sample's range, differences are relative to the size of the answers."""
         if expected.numbers is None or self.expected.numbers is None or self.task == "classifier":
             return 1.0
         with np.errstate(all="ignore"):
@@ -131,13 +132,13 @@ def expected_of(estimator: Any, layout: Layout, frame: pd.DataFrame, task: Task)
         return by_estimator(estimator, layout, frame, task)
     except NotFittedError as error:
         raise Unconvertible("the pipeline is not fitted: train it first, with fit") from error
-    except Exception as error:  # whatever the pipeline says to rows that it does not like
+    except Exception as error:  # pipelines raise errors of any type for rows that they refuse
         reason = " ".join(str(error).split())
         raise BadRows(f"the pipeline itself refuses the held-out rows: {reason[:240]}") from error
 
 
 def scale_of(expected: Answers, task: Task) -> float:
-    """In what unit differences are judged: probabilities as they are, other numbers by their spread."""
+    """The unit of differences: 1 for probabilities, the standard deviation for other numbers."""
     if task == "classifier" or expected.numbers is None:
         return 1.0
     spread = float(np.std(expected.numbers))
@@ -145,7 +146,7 @@ def scale_of(expected: Answers, task: Task) -> float:
 
 
 def in_batches(session: Session, tensors: dict[str, Array], rows: int, size: int) -> Answers:
-    """What the graph says to all rows, so many at a time. Raises Unconvertible if it fails."""
+    """The graph's answers to all rows, in batches of this size. Raises Unconvertible if it fails."""
     parts = [
         named(session, {name: array[start : start + size] for name, array in tensors.items()})
         for start in range(0, rows, size)
@@ -163,7 +164,7 @@ def named(session: Session, tensors: dict[str, Array]) -> dict[str, Array]:
     """The graph's outputs by name. Raises Unconvertible if it fails."""
     try:
         return session.named(tensors)
-    except Exception as error:  # onnxruntime's errors have no base of their own
+    except Exception as error:  # ONNX Runtime's errors have no common base class
         raise Defective(f"the graph fails on rows of the sample: {' '.join(str(error).split())[:200]}") from error
 
 

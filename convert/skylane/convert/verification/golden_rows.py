@@ -18,7 +18,7 @@ ROWS: Final = 8
 
 
 def golden_frame(layout: Layout, frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows without gaps, spread over the sample; if gaps are accepted, the last row has one in each such column."""
+    """Rows without missing values, spread over the sample; the last has one in each column that accepts them."""
     spread = frame.replace([np.inf, -np.inf], np.nan).dropna()
     picked = spread.iloc[np.unique(np.linspace(0, len(spread) - 1, ROWS).astype(int))] if len(spread) else spread
     rows = picked.reset_index(drop=True) if len(picked) else whole_rows(frame, ROWS)

@@ -1,4 +1,4 @@
-"""What callers see of a graph: its inputs and outputs, their types, and the identity of a version made of them."""
+"""The interface of a graph: its inputs and outputs with their types, and the identity of a version that has it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,13 +46,13 @@ def interface_of(tensors: Sequence[TensorSpec], outputs: Sequence[OutputSpec]) -
 
 @dataclass(frozen=True)
 class Contract:
-    """One graph as callers see it."""
+    """One graph's interface, identity and candidate."""
 
     interface: Interface
     identity: str
-    """That a version of this graph would have."""
+    """The identity that a version of this graph would have."""
     candidate: str
-    """Name of the way in which it was made."""
+    """Name of the candidate."""
 
 
 def contract_of(
@@ -76,7 +76,7 @@ def published_contract(manifest: Manifest) -> Contract:
 def outputs_of(
     session: Session, layout: Layout, frame: pd.DataFrame, numbers: NumberType, estimator: Any, task: Task
 ) -> tuple[OutputSpec, ...]:
-    """Types and shapes as the graph really gives them: what graphs declare is often less."""
+    """Types and shapes of actual outputs, because what graphs declare is often incomplete."""
     answered = session.named(layout.tensors(golden_frame(layout, frame), numbers))
     return tuple(_output(name, array, estimator, task) for name, array in answered.items())
 

@@ -14,7 +14,7 @@ TIE: Final = 1e-6
 """Two classes whose probabilities are closer than this are a tie: rounding decides, in scikit-learn as well."""
 
 CONFIDENCE: Final = 0.95
-"""With which the share of flipped labels is below its bound."""
+"""Confidence level of the bound on the share of flipped labels."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Case:
     expected: Answers
     actual: Answers
     unit: Array | float = 1.0
-    """What a difference of each row is divided by, (rows) or one for all: far outside the sample's range, answers of a
-    million need not be right to the thousandth."""
+    """Divisor of the differences, (rows) or one for all rows. Far outside the sample's range, answers in the millions
+    need not be right to the thousandth."""
     extreme: bool = False
-    """Whether numbers lie at the ends of the sample's range or outside, where quantized values are cut off."""
+    """Whether numbers lie at the ends of the sample's range or outside, where quantization clips values."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class CaseParity:
     worst_difference: float
     """Largest absolute difference of a number; infinite where only one side is finite."""
     p99_difference: float
-    """99 % of the rows differ by no more."""
+    """99th percentile of the difference."""
     bad_rows: float
     """Share of rows that differ by more than the tolerance allows."""
     label_flips: float
-    """Share of rows with another label."""
+    """Share of rows whose label differs."""
     decided_flips: float
-    """Share of rows with another label that were no tie."""
+    """Share of rows whose label differs and that are not a tie."""
     extreme: bool = False
     """Whether numbers lie at the ends of the sample's range or outside."""
 
@@ -62,30 +62,30 @@ class Parity:
     held_out_difference: float
     """Largest absolute difference on the held-out rows alone."""
     label_flips: float
-    """Share of the first case's rows, the held-out ones, with another label."""
+    """Share of the held-out rows, the first case, whose label differs."""
     decided_flips: float
-    """The largest share over the cases of rows with another label that were no tie."""
+    """Largest share, over all cases, of rows whose label differs and that are not a tie."""
     flips_case: str
     """Name of the case with that share."""
     metric_drop: float | None = None
-    """How much of accuracy or R² is lost on the held-out rows."""
+    """Drop in accuracy or R² on the held-out rows."""
     batch_effect: float = 0.0
-    """Largest difference between a row's answers alone and among others: int8 scales depend on the whole batch."""
+    """Largest difference between a row's answers alone and in a batch: dynamic int8 scales depend on the batch."""
     p99_difference: float = 0.0
-    """99 % of the held-out rows differ by no more."""
+    """99th percentile of the difference on the held-out rows."""
     bad_rows: float = 0.0
     """Share of the held-out rows that differ by more than the tolerance allows."""
     label_flips_below: float | None = None
     """Upper bound of the share of flipped labels among all rows such as the held-out ones, with 95 % confidence
     (Clopper and Pearson); None where there are no labels."""
     cases: tuple[CaseParity, ...] = ()
-    """All of them, the held-out rows first."""
+    """All cases, the held-out rows first."""
 
     def usual(self) -> "Parity":
         """The same without the cases whose numbers lie at the ends of the sample's range or outside.
 
-        And a flip among a few probes says little of a share: of cases other than the held-out rows, the share is taken
-        that it is above with confidence.
+        One flip among a few probes says little about the share, so for cases other than the held-out rows the lower
+        confidence bound of the share is used.
         """
         if not self.cases:
             return self
@@ -98,9 +98,9 @@ class Parity:
 
 
 def measure(cases: Iterable[Case], target: Array | None = None, allowed: float = np.inf) -> Parity:
-    """Compare all cases; the first is the held-out rows, to which the target belongs.
+    """Measure all cases; the first is the held-out rows, to which the target belongs.
 
-    `allowed` is the largest difference of a row that is not bad. Cases are asked for one after the other and not kept.
+    A row with a difference above `allowed` is bad. Cases are consumed one by one and not kept.
     """
     measured: list[CaseParity] = []
     drop = below = None
@@ -143,7 +143,7 @@ def _case_parity(case: Case, allowed: float) -> CaseParity:
         name=case.name,
         rows=len(case.expected),
         worst_difference=float(gap.max(initial=0.0)),
-        # An order statistic, not a mean of two: infinities stay what they are.
+        # An order statistic, not the mean of two: an infinity must stay infinite.
         p99_difference=float(np.quantile(gap, 0.99, method="inverted_cdf")) if len(gap) else 0.0,
         bad_rows=_share(gap > allowed),
         label_flips=_share(flipped),
@@ -167,7 +167,7 @@ def difference(expected: Answers, actual: Answers) -> Array:
 
 
 def flips(expected: Answers, actual: Answers) -> Array:
-    """Which rows have another label: (rows) bool; none for answers without labels, all if only one side has them."""
+    """Which rows' labels differ: (rows) bool; none for answers without labels, all if only one side has them."""
     if expected.label is None or actual.label is None:
         return np.full(len(expected), (expected.label is None) != (actual.label is None))
     if _texts(expected.label) or _texts(actual.label):
@@ -190,12 +190,12 @@ def metric(answers: Answers, target: Array) -> float:
 
 
 def bound(events: int, trials: int) -> float:
-    """What the share of events is below with 95 % confidence, if so many were seen: Clopper and Pearson's limit."""
+    """Upper bound of the share with 95 % confidence (Clopper and Pearson), given the number of events."""
     return 1.0 if events >= trials else float(beta.ppf(CONFIDENCE, events + 1, trials - events))
 
 
 def bound_below(events: int, trials: int) -> float:
-    """What the share of events is above with 95 % confidence."""
+    """Lower bound of the share with 95 % confidence."""
     return float(beta.ppf(1 - CONFIDENCE, events, trials - events + 1)) if events else 0.0
 
 

@@ -1,6 +1,6 @@
-"""Rows that the sample lacks but callers will send: gaps, texts never seen, ends of ranges, infinity. Pure frames.
+"""Rows that the sample lacks but callers will send: missing values, unknown texts, ends of ranges, infinity. Pure.
 
-So are rows that single precision cannot tell apart: thresholds and their neighbours, integers above 2^24.
+Also rows that float32 cannot distinguish: thresholds and their neighbours, integers above 2^24.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,15 +18,15 @@ BASE_ROWS: Final = 4
 """Rows of the sample that each probe of a column is made from."""
 
 COLUMNS_MAX: Final = 128
-"""Columns that are changed one at a time: more of them are probed here and there, and all together."""
+"""Columns that are changed one at a time. Of more columns, evenly spaced ones are, and then all of them together."""
 
 UNSEEN: Final = "never seen before"
 
 OUTLIER: Final = 10
-"""How many times the sample's range an outlier lies beyond its end."""
+"""Distance of an outlier from the end of the sample's range, in widths of that range."""
 
 BEYOND_SINGLE: Final = 2**24 + 1
-"""The first whole number that single precision rounds to another."""
+"""The first whole number that float32 rounds to another."""
 
 Accepts = Callable[[pd.DataFrame], bool]
 Change = Callable[[pd.DataFrame, Sequence[Column]], pd.DataFrame]
@@ -41,12 +41,12 @@ class Probe:
     extreme: bool = False
     """Whether numbers lie at the ends of the sample's range, all of them at once, or outside."""
     far: bool = False
-    """Whether they lie far outside."""
+    """Whether numbers lie far outside the sample's range."""
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """One way to change columns."""
+    """One kind of change to columns."""
 
     name: str
     columns: Sequence[Column]
@@ -70,7 +70,7 @@ def probes(estimator: Any, layout: Layout, frame: pd.DataFrame, accepts: Accepts
 
 
 def outliers(layout: Layout, frame: pd.DataFrame) -> pd.DataFrame | None:
-    """One row whose numbers are OUTLIER times as far out as the sample's furthest; None if there are no numbers.
+    """One row whose numbers are OUTLIER ranges beyond the sample's; None if there are no numbers.
 
     Integers and booleans are left as they are: they are often codes.
     """
@@ -116,7 +116,7 @@ def _kinds(layout: Layout, frame: pd.DataFrame) -> list[_Kind]:
 
 
 def _is_whole(values: "pd.Series[Any]") -> bool:
-    """Whether the sample's numbers here are integers, of whatever type, and have room for larger ones."""
+    """Whether the sample's numbers here are integers, of any type, and larger ones fit the type."""
     dtype = values.dtype
     if not pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype):
         return False
@@ -127,12 +127,12 @@ def _is_whole(values: "pd.Series[Any]") -> bool:
 
 
 def _almost(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
-    """Each text with a blank behind it: another text, whatever a tokenizer thinks of it."""
+    """Each text with a trailing space: another text, though perhaps the same words to a tokenizer."""
     return _rewritten(frame, columns, lambda text: f"{text} ")
 
 
 def _in_capitals(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
-    """Each text in capitals: another category, but the same words to those who lower them."""
+    """Each text in capitals: another category, but the same words to vectorizers that lower them."""
     return _rewritten(frame, columns, str.upper)
 
 
@@ -144,14 +144,14 @@ def _rewritten(frame: pd.DataFrame, columns: Sequence[Column], rewrite: Callable
 
 
 def _spread(columns: Sequence[Column]) -> list[Column]:
-    """At most COLUMNS_MAX of them, from all over."""
+    """At most COLUMNS_MAX of them, evenly spaced."""
     if len(columns) <= COLUMNS_MAX:
         return list(columns)
     return [columns[place] for place in np.linspace(0, len(columns) - 1, COLUMNS_MAX).astype(int)]
 
 
 def whole_rows(frame: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Rows without gaps: real ones where there are some, else with gaps filled by the column's first value."""
+    """Rows without missing values: real ones if there are any, else with the column's first value filled in."""
     whole = frame.dropna().head(count)
     if len(whole) == 0:
         filled = frame.head(count).copy()
@@ -164,7 +164,7 @@ def whole_rows(frame: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def with_gaps(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
-    """The rows with a gap in each of these columns, of the kind that the column has."""
+    """The rows with a missing value in each of these columns, of the kind that the column has."""
     if _is_uniform(frame):
         return _with_values(frame, columns, np.nan)
     changed = frame.copy()
@@ -173,14 +173,14 @@ def with_gaps(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
         if column.kind == "number" and not is_object(dtype):
             changed[column.name] = np.nan
             continue
-        if column.gap != natural(dtype):  # only columns of objects hold any kind
+        if column.gap != natural(dtype):  # only columns of objects can hold any kind
             dtype = np.dtype(object)
         changed[column.name] = pd.Series([VALUE_OF[column.gap]] * len(frame), dtype=dtype, index=frame.index)
     return changed
 
 
 def filled(value: "str | float | pd.Series[Any]") -> Change:
-    """A change that puts this value, or this value of each column, into every row."""
+    """A change that sets every row to this value, or to the value that the function gives for each column."""
 
     def change(frame: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
         fillers = value[[column.name for column in columns]].to_numpy() if isinstance(value, pd.Series) else value
@@ -199,7 +199,7 @@ def filled(value: "str | float | pd.Series[Any]") -> Change:
 def _accepted(
     base: pd.DataFrame, columns: list[Column], change: Change, accepts: Accepts, *, together: Sequence[Column]
 ) -> pd.DataFrame | None:
-    """The base with each column changed alone, then with all of them changed."""
+    """The base rows with each column changed alone, then with all of them changed."""
     each = [change(base, [column]) for column in columns]
     if not each:
         return None
@@ -213,20 +213,20 @@ def _accepted(
 
 
 def stacked(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The rows of all of them, which have the same columns."""
+    """The rows of all frames, which have the same columns."""
     if all(map(_is_uniform, frames)):
         return pd.DataFrame(np.concatenate([each.to_numpy() for each in frames]), columns=frames[0].columns)
     return pd.concat(frames, ignore_index=True)
 
 
 def _is_uniform(frame: pd.DataFrame) -> bool:
-    """Whether all columns are of doubles. These are changed as one array: pandas makes each column that is changed a
-    block of its own, and concatenates block by block."""
+    """Whether all columns are float64. These are changed as one array: pandas would make a separate block of each
+    changed column, and concatenates block by block."""
     return bool((frame.dtypes.to_numpy() == np.dtype(np.float64)).all())
 
 
 def _with_values(frame: pd.DataFrame, columns: Sequence[Column], values: Any) -> pd.DataFrame:
-    """A uniform frame with this value, or these, in every row of these columns."""
+    """A uniform frame with this value, or these values, in every row of these columns."""
     changed = frame.to_numpy(copy=True)
     changed[:, frame.columns.get_indexer(pd.Index([column.name for column in columns]))] = values
     return pd.DataFrame(changed, columns=frame.columns, index=frame.index)

@@ -1,4 +1,4 @@
-"""Which thresholds an estimator compares its features with, and what comes before. Knows estimators, not graphs."""
+"""The thresholds that an estimator compares features with, and the steps before them. Knows estimators, not graphs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,37 +16,37 @@ from skylane.convert.inspection.schema import Array
 from skylane.convert.inspection.structure import branches, column_names
 
 Prefix = Callable[[Any], Any]
-"""Rows as the pipeline takes them → as one of its parts takes them."""
+"""Rows as the pipeline gets them → as one of its parts gets them."""
 
 MEMBERS: Final = ("best_estimator_", "estimators_", "calibrated_classifiers_", "estimator_", "estimator")
-"""Attributes of estimators made of others that are asked about the same rows."""
+"""Attributes of meta-estimators with the members that get the same rows."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """One comparison on a row's way."""
+    """One comparison on a row's path through a tree."""
 
     feature: int
     threshold: float
     single: bool
-    """Whether the feature is rounded to single precision before, as scikit-learn's trees do."""
+    """Whether the feature is rounded to float32 first, as in scikit-learn's trees."""
 
     def below(self, values: Array) -> Array:
-        """Which of these features, (any) float64, go to the side of the smaller ones."""
+        """Which of these features, (any) float64, go to the lower side."""
         return np.asarray((values.astype(np.float32) if self.single else values) <= np.float64(self.threshold))
 
 
 @dataclass(frozen=True)
 class Splitter:
-    """One tree, or the bins of one step."""
+    """One tree, or the bins of one step, with the rows that it gets."""
 
     before: Prefix
     on_way: Callable[[Array], list[Split]]
-    """A row, (features) float64, as the part takes it → the comparisons that it meets."""
+    """A row, (features) float64, as the part gets it → the comparisons on its path."""
 
 
 def splitters(estimator: Any, before: Prefix = lambda rows: rows) -> Iterator[Splitter]:
-    """Every part that compares numbers with thresholds, behind the steps that come before it."""
+    """Every part that compares numbers with thresholds, with the steps before it."""
     if isinstance(estimator, Pipeline):
         for _, step in estimator.steps:
             if step is None or isinstance(step, str):
@@ -84,15 +84,15 @@ def _members(estimator: Any, before: Prefix) -> Iterator[Splitter]:
             positions = None if taken is None else [int(place) for place in taken[index]]
             if positions is None or positions == list(range(estimator.n_features_in_)):
                 yield from splitters(member, before)
-            elif hasattr(member, "tree_"):  # with a prefix of its own, each would be searched for alone
+            elif hasattr(member, "tree_"):  # the members share one prefix object, so that they are searched together
                 yield Splitter(before, _through_some(member.tree_, positions))
             else:
                 yield from splitters(member, _then(before, _taking(estimator, positions)))
-        return  # the first that is there is the fitted one
+        return  # the first that exists is the fitted one
 
 
 def _flat(members: Any) -> Iterator[Any]:
-    """One estimator, or all of a list or table. (numpy would take a pipeline for a list of its steps.)"""
+    """One estimator, or all in a list or array. (NumPy would treat a pipeline as a list of its steps.)"""
     if isinstance(members, list | tuple | np.ndarray):
         for member in members:
             yield from _flat(member)
@@ -105,7 +105,7 @@ def _then(before: Prefix, step: Prefix | None) -> Prefix:
 
 
 def _taking(estimator: Any, positions: Any) -> Prefix:
-    """Some of the columns; of a frame by name, for it may lack those that nobody reads."""
+    """Some of the columns; of a frame by name, because it may lack those that no step reads."""
     places, names = list(positions), column_names(estimator)
 
     def take(rows: Any) -> Any:
@@ -117,44 +117,44 @@ def _taking(estimator: Any, positions: Any) -> Prefix:
 
 
 def _through_tree(tree: Any, row: Array) -> list[Split]:
-    met, node = list[Split](), 0
+    path, node = list[Split](), 0
     while tree.children_left[node] >= 0:
         split = Split(int(tree.feature[node]), float(tree.threshold[node]), single=True)
-        met.append(split)
+        path.append(split)
         value = row[split.feature]
         left = tree.missing_go_to_left[node] if np.isnan(value) else split.below(value)
         node = tree.children_left[node] if left else tree.children_right[node]
-    return met
+    return path
 
 
 def _through_some(tree: Any, positions: Sequence[int]) -> Callable[[Array], list[Split]]:
-    """The way through a tree that sees some of the features, in terms of all of them."""
+    """The path through a tree that uses some of the features, with indices into all of them."""
 
     def through(row: Array) -> list[Split]:
-        way = _through_tree(tree, row[positions])
-        return [replace(split, feature=positions[split.feature]) for split in way]
+        path = _through_tree(tree, row[positions])
+        return [replace(split, feature=positions[split.feature]) for split in path]
 
     return through
 
 
 def _through_nodes(nodes: Array) -> Callable[[Array], list[Split]]:
-    """The way through a tree of histogram boosting; at splits of categories it ends, for there is no threshold."""
+    """The path through a tree of histogram boosting; it ends at splits on categories, which have no threshold."""
 
     def through(row: Array) -> list[Split]:
-        met, node = list[Split](), nodes[0]
+        path, node = list[Split](), nodes[0]
         while not node["is_leaf"] and not node["is_categorical"]:
             split = Split(int(node["feature_idx"]), float(node["num_threshold"]), single=False)
-            met.append(split)
+            path.append(split)
             value = row[split.feature]
             left = node["missing_go_to_left"] if np.isnan(value) else split.below(value)
             node = nodes[node["left"] if left else node["right"]]
-        return met
+        return path
 
     return through
 
 
 def _foreign(estimator: Any) -> TreeTable | None:
-    """The trees of LightGBM or XGBoost; None of what is neither, or has no graph."""
+    """The trees of LightGBM or XGBoost; None for other estimators, and if there is no graph."""
     module = type(estimator).__module__
     read = {"lightgbm.sklearn": lightgbm.forest_of, "xgboost.sklearn": xgboost.forest_of}.get(module)
     try:
@@ -164,23 +164,23 @@ def _foreign(estimator: Any) -> TreeTable | None:
 
 
 def _through_forest(forest: TreeTable, root: int) -> Callable[[Array], list[Split]]:
-    """The way through one of the trees; at splits of categories it ends."""
+    """The path through one of the trees; it ends at splits on categories."""
 
     def through(row: Array) -> list[Split]:
-        met, node = list[Split](), root
+        path, node = list[Split](), root
         while forest.left[node] != LEAF and node not in forest.members:
             split = Split(int(forest.feature[node]), float(forest.threshold[node]), single=forest.single)
-            met.append(split)
+            path.append(split)
             value = row[split.feature]
             left = forest.gaps_left[node] if np.isnan(value) else split.below(value)
             node = int(forest.left[node] if left else forest.right[node])
-        return met
+        return path
 
     return through
 
 
 def _through_bins(edges: Any, row: Array) -> list[Split]:
-    """The inner edge nearest to each feature."""
+    """For each feature, the nearest inner bin edge."""
     return [
         Split(feature, float(inner[np.abs(inner - row[feature]).argmin()]), single=False)
         for feature, all_edges in enumerate(edges)

@@ -1,4 +1,4 @@
-"""The truth about held-out rows, as authors give it: whether it can be what the pipeline predicts. Pure."""
+"""The target of the held-out rows: whether it can be what the pipeline predicts. Pure."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from skylane.convert.verification.answers import Answers
 
 
 def truth_of(target: Array | None, task: Task) -> Array | None:
-    """The target, as numbers where it has some. Raises BadRows for gaps, and for texts where numbers are predicted."""
+    """The target, as numbers if possible. Raises BadRows for missing values, and for texts if numbers are predicted."""
     if target is None:
         return None
     gaps = int(pd.DataFrame(target).isna().any(axis=1).sum())
@@ -34,16 +34,16 @@ def doubts(expected: Answers, target: Array) -> list[str]:
         return []
     true = np.asarray(target)
     kind = str if "O" in (kinds := expected.label.dtype.kind + true.dtype.kind) or "U" in kinds else np.float64
-    given, answered = np.unique(true.astype(kind)).tolist(), np.unique(expected.label.astype(kind)).tolist()
-    if set(given) & set(answered):
+    target_values, answered = np.unique(true.astype(kind)).tolist(), np.unique(expected.label.astype(kind)).tolist()
+    if set(target_values) & set(answered):
         return []
     return [
-        f"the target's values ({', '.join(map(str, given[:3]))}) and the pipeline's labels "
+        f"the target's values ({', '.join(map(str, target_values[:3]))}) and the pipeline's labels "
         f"({', '.join(map(str, answered[:3]))}) have none in common: is it the right column?"
     ]
 
 
 def check_target(estimator: Any, name: str) -> None:
-    """Raises BadArgument for a target that the pipeline reads: without it, the rows lack a column."""
+    """Raises BadArgument if the pipeline reads the target column, because the rows are passed without it."""
     if name in (column_names(estimator) or ()):
         raise BadArgument(f"the target {name!r} is a column that the pipeline reads: name the one that has the truth")

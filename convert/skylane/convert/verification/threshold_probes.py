@@ -1,7 +1,7 @@
-"""Rows exactly at a threshold and beside it: there a graph that rounds differently goes the other way. Pure frames.
+"""Rows exactly at a threshold and next to it, where a graph that rounds differently takes the other branch. Pure.
 
-A threshold stands behind whatever the pipeline does before (scaling, imputing, selecting), so the number in the
-pipeline's own column that just reaches it is found by bisection, on the numbers that the column can hold.
+Other steps (scaling, imputing, selecting) may come before the comparison. So bisection finds the number in the
+pipeline's own column that just reaches the threshold, among the numbers that the column can hold.
 """
 
 from collections.abc import Sequence
@@ -16,31 +16,31 @@ from skylane.convert.inspection.schema import Array, Layout
 from skylane.convert.verification.splits import Prefix, Split, Splitter, splitters
 
 SPLITS_MAX: Final = 600
-"""Comparisons that are tried; each makes three rows."""
+"""Largest number of comparisons; each makes three rows."""
 
 ROWS_MAX: Final = 256
-"""Real rows whose ways through the trees are followed."""
+"""Real rows whose paths through the trees are followed."""
 
 INFLUENCE_ROWS: Final = 8
-"""Rows on which it is tried which column moves which feature."""
+"""Rows used to find out which column changes which feature."""
 
 BISECTIONS: Final = 64
-"""Halvings that lead to one number among all of 64 bits."""
+"""Bisection steps that single out one number among all 64-bit ones."""
 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A comparison on the way of a real row."""
+    """A comparison on the path of a real row."""
 
     row: int
     split: Split
 
 
 def beside_thresholds(estimator: Any, layout: Layout, frame: pd.DataFrame) -> pd.DataFrame | None:
-    """Real rows, one number of each moved to a threshold on its way; None if there is none.
+    """Real rows, each with one number moved to a threshold on its path; None if there is no threshold.
 
-    The first third has the last number but one on the threshold's one side, the second the last one, and the last third
-    the first on the other side. At most 3 · SPLITS_MAX rows, drawn with a fixed seed: conversions can be repeated.
+    Three rows for each threshold: with the second last number below it, the last number below it, and the first number
+    above it, in three blocks. At most 3 · SPLITS_MAX rows, drawn with a fixed seed so that conversions are repeatable.
     """
     lattices = {
         column.name: lattice
@@ -68,7 +68,7 @@ def beside_thresholds(estimator: Any, layout: Layout, frame: pd.DataFrame) -> pd
 
 
 def _draw(group: Sequence[Splitter], features: Array, count: int, random: np.random.Generator) -> list[_Drawn]:
-    """Rows, trees and places on the way, each at random: what many rows meet is drawn more often."""
+    """Comparisons of random rows in random trees, so that those on many rows' paths are drawn more often."""
     drawn = []
     for _ in range(count):
         row = int(random.integers(len(features)))
@@ -80,7 +80,7 @@ def _draw(group: Sequence[Splitter], features: Array, count: int, random: np.ran
 
 @dataclass(frozen=True)
 class _Search:
-    """The way from the pipeline's columns to the features of one of its parts, and back."""
+    """Maps the pipeline's columns to the features of one of its parts, and back."""
 
     layout: Layout
     rows: pd.DataFrame
@@ -88,14 +88,14 @@ class _Search:
     lattices: dict[str, Lattice]
 
     def features(self, rows: pd.DataFrame) -> Array:
-        """(rows, features) float64, as the part sees these rows."""
+        """(rows, features) float64, as the part gets these rows."""
         made = self.before(self.layout.native(rows))
-        if isinstance(made, pd.DataFrame):  # nullable columns have gaps that numpy cannot make numbers of
+        if isinstance(made, pd.DataFrame):  # NumPy cannot convert the missing values of nullable columns to numbers
             return made.to_numpy(np.float64, na_value=np.nan)
         return np.asarray(made.toarray() if hasattr(made, "toarray") else made, dtype=np.float64)
 
     def beside(self, drawn: Sequence[_Drawn]) -> list[pd.DataFrame]:
-        """The rows with the column that moves the compared feature on three neighbouring places: see above."""
+        """The rows with the column that changes the feature at three neighbouring numbers; see `beside_thresholds`."""
         movers = self._movers()
         drawn = [one for one in drawn if movers[one.split.feature] is not None]
         if not drawn:
@@ -116,7 +116,7 @@ class _Search:
         return np.array([one.split.below(features[at, one.split.feature]) for at, one in enumerate(drawn)], np.bool_)
 
     def _moved(self, base: pd.DataFrame, columns: Array, places: Array) -> pd.DataFrame:
-        """Row by row, the named column at this place of its lattice."""
+        """The rows with the named column of each set to the number at this index."""
         moved = base.copy()
         for name in set(columns):
             here = columns == name
@@ -130,7 +130,7 @@ class _Search:
         return keys(np.array([np.nanmin(present), np.nanmax(present)]), self.lattices[name])
 
     def _movers(self) -> list[str | None]:
-        """For each feature, the column that moves it furthest when taken from one end of its range to the other."""
+        """For each feature, the column that changes it most when it goes from one end of its range to the other."""
         few = self.rows.head(INFLUENCE_ROWS)
         furthest = np.zeros(self.features(few).shape[1])
         movers: list[str | None] = [None] * len(furthest)

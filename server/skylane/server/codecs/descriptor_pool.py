@@ -1,8 +1,8 @@
-"""Messages of other people's protocols, in a pool of their own.
+"""The messages of other protocols, in a separate descriptor pool.
 
-Generated modules would enter protobuf's default pool, where a client of such a protocol in the same process has its
-own messages of the same names, and the second to come is refused. So the compiled descriptors are loaded here.
-`tasks.py proto` writes them.
+Generated modules would use protobuf's default pool. If a client of such a protocol in the same process defines messages
+of the same names there, whichever is imported second fails. So the compiled descriptors, which `tasks.py proto` writes,
+are loaded into a pool here.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ DESCRIPTORS: Final = "foreign.binpb"
 
 _FILES: Final = descriptor_pb2.FileDescriptorSet.FromString((files(__package__) / DESCRIPTORS).read_bytes()).file
 POOL: Final = descriptor_pool.DescriptorPool()
-for _file in _FILES:  # a file comes after those that it imports
+for _file in _FILES:  # each file comes after those that it imports
     POOL.Add(_file)
 
 
@@ -34,7 +34,7 @@ def methods(service: str) -> Mapping[str, tuple[Any, Any]]:
 
 
 def pool_with(descriptors: Iterable[Any]) -> descriptor_pool.DescriptorPool:
-    """A pool with these messages and our foreign ones, for reflection to tell of both."""
+    """A pool with these messages and those of the other protocols, for server reflection."""
     pool = descriptor_pool.DescriptorPool()
     added: set[str] = set()
 

@@ -1,8 +1,8 @@
-"""How many elements the lists of a compressed message may have, judged before a Python object is made of one.
+"""Bounds the elements in the lists of a compressed message, before Python objects are made of them.
 
-Protobuf reads a list at 2 to 4 ns for each byte. To make arrays of it costs 40 to 120 ns for each element, which may be
-a byte or two on the wire, or a fiftieth of that if it was compressed. Numbers in one piece (`data`,
-`raw_input_contents`, `tensor_content`) cost almost nothing and do not count.
+protobuf parses a list at 2 to 4 ns per byte. Converting it to an array costs 40 to 120 ns per element, which may have
+one or two bytes on the wire, or a fiftieth of that if compressed. Raw numbers (`data`, `raw_input_contents`,
+`tensor_content`) cost almost nothing and do not count.
 """
 
 from collections.abc import Callable, Iterable, Sized
@@ -11,19 +11,19 @@ from typing import Any, Final, Self
 from skylane.server.core.errors import MessageTooLarge
 
 ELEMENTS_PER_BYTE_MAX: Final = 8
-"""Elements of lists for each byte of a compressed message. Random bools have about 6. 8 cost up to 0.75 µs,
-where an honest request costs 0.05 µs for each byte."""
+"""Elements of lists per byte of a compressed message. Random bools have about 6. 8 elements cost up to 0.75 µs; a
+normal request costs 0.05 µs per byte."""
 ELEMENTS_FREE: Final = 2**13
-"""As many every message may have, however small it is compressed."""
+"""Elements that every message may have, whatever its compressed size."""
 LENGTH_PREFIXED_WEIGHT: Final = 4
-"""A string within raw bytes counts as so many elements: it costs about 250 ns."""
+"""A string in raw bytes counts as this many elements, because it costs about 250 ns."""
 
 
 class UnpackedMessage(bytes):
     """A message that was compressed."""
 
     wire_bytes: int
-    """Its size as it was received."""
+    """Its compressed size."""
 
     def __new__(cls, content: bytes, wire_bytes: int) -> Self:
         self = super().__new__(cls, content)
@@ -48,7 +48,7 @@ def check_elements(payload: bytes, request: Any, lists_of: Callable[[Any], Itera
 
 
 def lengths_of_lists(message: Any) -> Iterable[int]:
-    """Elements of each repeated field of a message, those of messages within it not counted."""
+    """Number of elements of each repeated field of a message, without those of nested messages."""
     return (
         len(value)
         for _, value in message.ListFields()

@@ -31,7 +31,7 @@ STATUS_OF: Final[Mapping[type[ServingError], StatusCode]] = {
 PUSHBACK_KEY: Final = "retry-pushback-ms"
 """Trailing metadata of Overloaded: milliseconds to wait, for callers to read."""
 GRPC_PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
-"""The same for gRPC's own retries, which keep it from the caller."""
+"""The same for gRPC's own retries, which do not pass it on to the caller."""
 
 MESSAGE_BYTES_MAX: Final = 2000
 """Clients accept 8 KiB of metadata by default, and on the wire each byte that is not ASCII takes three."""
@@ -47,20 +47,20 @@ class Status:
 
     @property
     def number(self) -> int:
-        """The code as it stands on the wire."""
+        """The code on the wire."""
         number: int = self.code.value[0]
         return number
 
     @property
     def trailing(self) -> tuple[tuple[str, str], ...]:
-        """Metadata that goes with the status."""
+        """Metadata that is sent with the status."""
         if not self.retry_pushback_ms:
             return ()
         return tuple((key, str(self.retry_pushback_ms)) for key in (PUSHBACK_KEY, GRPC_PUSHBACK_KEY))
 
 
 def status_of(error: ServingError) -> Status:
-    """The status that tells a caller of this error."""
+    """The status for this error."""
     message = str(error)
     if len(encoded := message.encode(errors="replace")) > MESSAGE_BYTES_MAX:
         message = encoded[:MESSAGE_BYTES_MAX].decode(errors="ignore") + "…"

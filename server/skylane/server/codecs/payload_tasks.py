@@ -1,4 +1,4 @@
-"""Batch tasks of requests that came as bytes: bound to a model, their replies bytes again."""
+"""Batch tasks of requests that arrive as bytes, bound to a model; their replies are bytes as well."""
 
 from collections.abc import Hashable, Sequence
 from typing import Protocol, Self
@@ -14,17 +14,17 @@ Shape = tuple[int, ...]
 
 
 class ReplyForm(StackedReplyForm, Protocol):
-    """How a protocol over gRPC writes replies with certain outputs of one model."""
+    """How a gRPC protocol writes replies with certain outputs of one model."""
 
     cached: bytes
-    """What is appended to a reply for which the model did not run."""
+    """Appended to a reply for which the model did not run."""
 
     def id_head(self, size: int) -> bytes | None:
         """See BatchTask."""
 
 
 class NumbersPlan:
-    """A form of request bound to a model: how its numbers become rows, and rows replies."""
+    """A form of request bound to a model: how its numbers become rows, and outputs become replies."""
 
     __slots__ = ("dtype", "id_head", "key", "reply", "shape")
 
@@ -35,7 +35,7 @@ class NumbersPlan:
 
 
 class NumbersTask(BatchTask):
-    """Calls with one numeric tensor of one shape, stacked only when they run."""
+    """Calls with one numeric tensor of the same shape, which are stacked only when they run."""
 
     __slots__ = ("_numbers", "_plan", "_stacked")
 
@@ -72,7 +72,7 @@ class NumbersTask(BatchTask):
 
 
 class ArraysTask(StackedTask):
-    """Calls with their arrays, stacked already."""
+    """Calls with their arrays, which are stacked already."""
 
     __slots__ = ("_cached", "_id_head")
 

@@ -1,4 +1,4 @@
-"""The few facts of protobuf's wire format that the codec uses beside the generated code. Pure.
+"""The parts of protobuf's wire format that the codecs use besides the generated code. Pure.
 
 Source: https://protobuf.dev/programming-guides/encoding
 """
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 _VARINT, _I64, _LENGTH, _I32 = 0, 1, 2, 5
 _VARINT_SHIFT_MAX = 63
 _FIELD_BYTES_MIN = 1
-"""A group's begin and end are a byte each; all other fields have two or more."""
+"""The start and the end of a group have one byte each; all other fields have two or more."""
 
 
 def varint(value: int) -> bytes:
@@ -27,14 +27,14 @@ def field(number: int, content: bytes) -> bytes:
 
 
 def field_head(number: int, length: int) -> bytes:
-    """What stands before the content of a length-delimited field."""
+    """The tag and the length before the content of a length-delimited field."""
     return varint(number << 3 | _LENGTH) + varint(length)
 
 
 def nested(levels: Sequence[tuple[int, bytes]], size: int) -> bytes:
-    """What stands before a content of `size` bytes that lies in fields within fields, and ends each of them.
+    """The bytes before a content of `size` bytes that is the last field of nested messages.
 
-    `levels`: number of each field, from outside in, and what its message holds before the next.
+    `levels`: number of each field, from the outside in, and the bytes of its message before the next.
     """
     frame = b""
     for number, before in reversed(levels):
@@ -43,14 +43,14 @@ def nested(levels: Sequence[tuple[int, bytes]], size: int) -> bytes:
 
 
 def packed(values: Sequence[int]) -> bytes:
-    """Integers as the content of a packed field; negative ones as protobuf has them, in ten bytes."""
+    """Integers as the content of a packed field; negative ones have ten bytes."""
     return b"".join(varint(value & 0xFFFF_FFFF_FFFF_FFFF) for value in values)
 
 
 def spans(message: bytes, start: int, stop: int) -> list[tuple[int, int, int]] | None:
     """(field number, first byte, end) of each length-delimited field in a message that is known to be well formed.
 
-    None if it has a group: none of our messages does, and what stands behind it is not worth knowing.
+    None if it has a group, which none of our messages does.
     """
     fields = []
     while start < stop:
@@ -70,8 +70,7 @@ def spans(message: bytes, start: int, stop: int) -> list[tuple[int, int, int]] |
 
 
 def has_more_fields(message: bytes, fields_max: int) -> bool:
-    """Whether a message, which need not be well formed, begins with more fields than that, those within them not
-    counted. Looks at no more of them."""
+    """Whether a message, which may be malformed, has more top-level fields than that. Reads no more of them."""
     start, size, count = 0, len(message), 0
     if size <= _FIELD_BYTES_MIN * fields_max:
         return False
@@ -86,9 +85,9 @@ def has_more_fields(message: bytes, fields_max: int) -> bool:
                 _, start = _read_varint(message, start)
             elif kind in (_I64, _I32):
                 start += 8 if kind == _I64 else 4
-            # a group's begin and end are fields of their own
+            # the start and the end of a group count as fields
             count += 1
-    except (IndexError, ValueError):  # cut off or malformed: the generated code says what is wrong
+    except (IndexError, ValueError):  # truncated or malformed: the generated code reports the error
         return False
     return count > fields_max
 

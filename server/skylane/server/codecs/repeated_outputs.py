@@ -1,6 +1,6 @@
-"""Outputs as lists of their type, as protobuf packs them: what other protocols read where ours has plain bytes.
+"""Outputs as packed lists of their type, which other protocols use instead of raw bytes.
 
-What stands around a list depends on its shape and length alone, and is made once for each. Pure.
+The bytes around a list depend only on its shape and length, and are cached for each. Pure.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -13,22 +13,22 @@ from skylane.server.codecs import protobuf_wire
 from skylane.server.core.types import Array
 
 KEPT_MAX: Final = 256
-"""Frames kept for each output, one for every shape and length in use; beyond it all are made anew."""
+"""Frames cached for each output, one for each shape and length; beyond that the cache is cleared."""
 
 Levels = Sequence[tuple[int, bytes]]
-"""Number of each field that leads to a list, from outside in, and what its message holds before the next."""
+"""Number of each field on the path to a list, from the outside in, and the bytes of its message before the next."""
 
 
 class ListedOutput:
     """One output in a reply: a frame, then its elements."""
 
     def __init__(self, spec: OutputSpec, levels: Callable[[tuple[int, ...]], Levels], field: int) -> None:
-        """`levels`: of a tensor with this shape; `field`: the list's own number, in the innermost."""
+        """`levels`: those of a tensor with this shape; `field`: the number of the list in the innermost message."""
         self._spec, self._levels, self._field = spec, levels, field
         self._frames: dict[Hashable, bytes] = {}
 
     def parts(self, output: Array, calls: int, rows_each: int) -> tuple[Iterable[bytes], Iterable[bytes]]:
-        """What each call's reply gets: the frame, and the elements of its own rows."""
+        """The parts of each call's reply: the frame, and the elements of its own rows."""
         shape = (rows_each, *output.shape[1:])
         if self._spec.dtype == "string":
             contents = _split_texts(self._field, output, calls)
@@ -50,7 +50,7 @@ class ListedOutput:
 
 
 def _split_numbers(output: Array, calls: int) -> list[bytes]:
-    """Each call's elements as the content of a packed field; halves as their bits."""
+    """Each call's elements as the content of a packed field; float16 as integers with its bits."""
     if output.dtype == np.float16:
         output = output.view(np.uint16)
     if output.dtype.kind != "f" and output.size and (output.min() < 0 or output.max() > 0x7F):
@@ -63,7 +63,7 @@ def _split_numbers(output: Array, calls: int) -> list[bytes]:
 
 
 def _split_texts(field: int, output: Array, calls: int) -> list[bytes]:
-    """Each call's elements as fields of their own: texts are not packed."""
+    """Each call's elements as separate fields, because strings are not packed."""
     fields = [protobuf_wire.field(field, text.encode()) for text in output.ravel().tolist()]
     size = len(fields) // calls
     return [b"".join(fields[call * size : (call + 1) * size]) for call in range(calls)]

@@ -1,10 +1,10 @@
-"""Requests that are recognised instead of parsed.
+"""Recognises requests by templates instead of parsing them.
 
-A caller sends the same form over and over: the same model, tensor, type and shape, other numbers. So the first request
-of a form is read by the generated code, and leaves a template: the bytes before and after the numbers. A later payload
-with the same length, beginning and end can only mean the same form with other numbers, since the length of every field
-stands before it; its numbers are cut out and nothing is parsed. Requests of one form that arrive together become one
-task. Whatever fits no template is read by the generated code, one by one. docs/adr/0003-request-templates.md.
+Callers send the same form over and over: the same model, tensor, type and shape with other numbers. So the first
+request of a form is parsed by the generated code, and a template is made: the bytes before and after the numbers. A
+later payload with the same length, beginning and end must have the same form, because the length of every field comes
+before its content; its numbers are sliced out and nothing is parsed. Requests of one form that arrive together become
+one task. Requests that match no template are parsed one by one. See docs/adr/0003-request-templates.md.
 """
 
 from abc import ABC, abstractmethod
@@ -23,24 +23,24 @@ from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.types import Array, Call, Interface, Route, Sink
 
 TEMPLATES_MAX: Final = 4096
-"""Forms remembered; beyond it all are forgotten and learned anew. One takes about 1 KiB."""
+"""Largest number of templates; beyond that, all are dropped and learned again. One takes about 1 KiB."""
 ALIKE_MAX: Final = 8
-"""Forms of one length remembered, since they are tried in turn; the oldest gives way."""
+"""Largest number of templates for one length, because they are tried in turn; the oldest is dropped."""
 LEARN_BYTES_MAX: Final = 2048
-"""A form with more bytes around its numbers is not remembered."""
+"""Forms with more bytes around the numbers get no template."""
 
 FIELDS_MAX: Final = 8192
-"""Fields of one message: tensors, columns, names of outputs. The generated code makes an object of each, of a hundred
-times the two bytes that it takes on the wire."""
+"""Fields of one message: tensors, columns, names of outputs. The generated code makes an object of each, which is a
+hundred times larger than the two bytes on the wire."""
 _TOO_MANY_FIELDS: Final = f"expected at most {FIELDS_MAX} tensors, columns, outputs and parameters together"
 
 Span = tuple[int, int]
 ReplyFormOf = Callable[[Interface], ReplyForm]
-"""How replies to a form of request look, for the model that answers. Raises InputMismatch if an output is not known."""
+"""Interface of the model that answers → the form of the replies. Raises InputMismatch if an output is unknown."""
 
 
 class OnlyTensor(NamedTuple):
-    """What a form says of its only tensor."""
+    """The only tensor of a form."""
 
     name: str
     dtype: DType
@@ -48,14 +48,14 @@ class OnlyTensor(NamedTuple):
 
 
 class AnyTemplate(Protocol):
-    """One form of request: everything but its values."""
+    """One form of request: everything except its values."""
 
     def matches(self, payload: bytes) -> bool:
-        """Whether a payload of the right length has this form."""
+        """Whether a payload of the same length has this form."""
         ...
 
     def group(self, sink: Sink) -> "GrowingGroup":
-        """For calls of this form, none yet."""
+        """An empty group for calls of this form."""
         ...
 
 
@@ -64,33 +64,33 @@ class GrowingGroup(RequestGroup):
 
     @abstractmethod
     def add(self, call: Call, payload: bytes) -> None:
-        """Take a payload that matches the template."""
+        """Add a call whose payload matches the template."""
 
 
 class Template:
-    """One form of request: everything but the numbers of its only tensor."""
+    """One form of request: everything except the numbers of its only tensor."""
 
     __slots__ = ("bound", "prefix", "reply", "route", "start", "stop", "suffix", "tensor")
 
     def __init__(self, payload: bytes, span: Span, route: Route, tensor: OnlyTensor, reply: ReplyFormOf) -> None:
-        """Remember a request whose only tensor has its data at payload[slice(*span)]."""
+        """The template of a request whose only tensor has its data at payload[slice(*span)]."""
         self.start, self.stop = span
         self.prefix, self.suffix = payload[: self.start], payload[self.stop :]
         self.route, self.tensor, self.reply = route, tensor, reply
         self.bound: tuple[Interface, NumbersPlan] | None = None
-        """The model that answered this form last, and what follows from it."""
+        """The model that answered this form last, and the form bound to it."""
 
     def matches(self, payload: bytes) -> bool:
-        """Whether a payload of the right length has this form."""
+        """Whether a payload of the same length has this form."""
         return payload.startswith(self.prefix) and payload.endswith(self.suffix)
 
     def group(self, sink: Sink) -> "TemplateAsk":
-        """For calls of this form, none yet."""
+        """An empty group for calls of this form."""
         return TemplateAsk(self, sink)
 
 
 class TemplateAsk(GrowingGroup):
-    """Calls of one form, as the bytes of their numbers."""
+    """Calls of one form, with the bytes of their numbers."""
 
     __slots__ = ("_numbers", "_template")
 
@@ -99,32 +99,32 @@ class TemplateAsk(GrowingGroup):
         self._template, self._numbers = template, list[bytes]()
 
     def add(self, call: Call, payload: bytes) -> None:
-        """Take a payload that matches the template."""
+        """Add a call whose payload matches the template."""
         self.calls.append(call)
         self._numbers.append(payload[self._template.start : self._template.stop])
 
     def bind(self, interface: Interface) -> Bound:
-        """See RequestGroup. A form is checked once for each model that it meets."""
+        """See RequestGroup. A form is checked once for each model."""
         template, bound = self._template, self._template.bound
         if bound is None or bound[0] is not interface:
             name, dtype, shape = template.tensor
             if input_binding.are_columns(interface, [name]):
                 return self._bind_each(interface)
-            array = np.broadcast_to(np.zeros((), NUMPY[dtype]), shape)  # a shape without memory
+            array = np.broadcast_to(np.zeros((), NUMPY[dtype]), shape)  # an array of this shape that takes no memory
             input_binding.bind(interface, {name: array})
             try:
                 form = template.reply(interface)
-            except InputMismatch:  # wrong for all, but a call whose values are wrong as well hears of those first
+            except InputMismatch:  # wrong for all calls, but errors in a call's values are reported first
                 return self._bind_each(interface)
             plan = NumbersPlan(form, shape, NUMPY[dtype])
             template.bound = bound = interface, plan
         task = NumbersTask(self.calls, bound[1], self._numbers)
-        if interface.limits and not interface.limits.hold(task.arrays()):  # else it is stacked only if it must run
+        if interface.limits and not interface.limits.hold(task.arrays()):  # otherwise stacked only if the model runs
             return self._bind_each(interface)
         return task, ()
 
     def _bind_each(self, interface: Interface) -> Bound:
-        """Where numbers are cast to a column's type, or values have limits, one call may be wrong alone."""
+        """If numbers are cast to a column's type, or values have limits, single calls can be invalid."""
         name, dtype, shape = self._template.tensor
 
         def read(sent: bytes) -> dict[str, Array]:
@@ -134,7 +134,7 @@ class TemplateAsk(GrowingGroup):
 
 
 class NamedTemplate(Template):
-    """One form of request: everything but the numbers, and the id that the caller gave it, on either side of them."""
+    """One form of request: everything except the numbers, and the caller's id before or after them."""
 
     __slots__ = ("id_of", "id_start", "id_stop", "middle", "middle_start", "middle_stop")
 
@@ -156,7 +156,7 @@ class NamedTemplate(Template):
         self.id_of = id_of
 
     def matches(self, payload: bytes) -> bool:
-        """Whether a payload of the right length has this form. An id beyond ASCII may be no text, so it is read."""
+        """Whether a payload of the same length has this form. A non-ASCII id may be invalid UTF-8, so it is parsed."""
         return (
             super().matches(payload)
             and payload[self.middle_start : self.middle_stop] == self.middle
@@ -164,7 +164,7 @@ class NamedTemplate(Template):
         )
 
     def group(self, sink: Sink) -> "TemplateAsk":
-        """For calls of this form, none yet."""
+        """An empty group for calls of this form."""
         return NamedTemplateAsk(self, sink)
 
 
@@ -178,7 +178,7 @@ class NamedTemplateAsk(TemplateAsk):
         self._named = template
 
     def add(self, call: Call, payload: bytes) -> None:
-        """Take a payload that matches the template."""
+        """Add a call whose payload matches the template."""
         super().add(call, payload)
         call.tail = self._named.id_of(payload[self._named.id_start : self._named.id_stop])
 
@@ -190,9 +190,9 @@ def bind_each(
     read: Callable[[bytes], Mapping[str, Array]],
     reply: ReplyFormOf,
 ) -> Bound:
-    """Bind calls of one shape whose values decide whether they are right: the wrong ones are rejected one by one.
+    """Bind calls of one shape whose validity depends on their values; invalid ones are rejected one by one.
 
-    `sent`: the values of each call; `read` makes arrays of them.
+    `sent`: the values of each call; `read` converts them to arrays.
     """
     right, stacks, rejected = list[Call](), list[list[Array]](), list[Rejection]()
     for call, content in zip(calls, sent, strict=True):
@@ -206,14 +206,14 @@ def bind_each(
         return None, rejected
     try:
         form = reply(interface)
-    except InputMismatch as error:  # wrong for all, but the others have a reason of their own
+    except InputMismatch as error:  # wrong for all calls, but the others have their own errors
         return None, [*rejected, (right, error)]
     arrays = [np.concatenate(each) for each in zip(*stacks, strict=True)]
     return ArraysTask(right, form, arrays, len(stacks[0][0])), rejected
 
 
 class TemplatingDecoder(ABC):
-    """Reads requests, and remembers their forms. Thread-safe: a lost update only means that a form is learned again."""
+    """Parses requests, and keeps templates of them. Thread-safe: after a lost update a form is just learned again."""
 
     def __init__(self, rejections: RejectionCounter) -> None:
         """`rejections`: counts requests that cannot be read."""
@@ -223,10 +223,10 @@ class TemplatingDecoder(ABC):
 
     @abstractmethod
     def read(self, call: Call, payload: bytes) -> tuple[RequestGroup, AnyTemplate | None]:
-        """Read a request by the generated code; and its form, if it is worth remembering. Raises ServingError."""
+        """Parse a request with the generated code, and make its template if possible. Raises ServingError."""
 
     def decode(self, calls: Sequence[Call], payloads: Sequence[bytes], sink: Sink) -> list[RequestGroup]:
-        """Group calls that arrived together. A request that cannot be read is refused at once, and is in no group."""
+        """Group calls that arrived together. A request that cannot be parsed is refused at once, and is in no group."""
         groups: list[RequestGroup] = []
         by_template: dict[AnyTemplate, GrowingGroup] = {}
         for call, payload in zip(calls, payloads, strict=True):
@@ -274,12 +274,12 @@ def learn_numbers(
     reply: ReplyFormOf,
     named: "Named | None" = None,
 ) -> Template | None:
-    """The form of a request with one numeric tensor of any size.
+    """The template of a request with one numeric tensor of any size.
 
-    `path`: numbers of the fields that lead to its data; `named` where it has an id that changes from call to call. None
-    unless the message is written in the plain way, each of these fields once, and all its bytes are values.
+    `path`: numbers of the fields on the path to its data; `named`: its id, if it has one that changes from call to
+    call. None unless each of these fields occurs once and every byte sequence of the data is valid.
     """
-    if tensor.dtype in ("bool", "string"):  # some bytes are no value, or lengths differ
+    if tensor.dtype in ("bool", "string"):  # not every byte is valid, or lengths differ
         return None
     span: Span | None = (0, len(payload))
     for field in path:
@@ -295,14 +295,14 @@ def learn_numbers(
 
 
 class Named(NamedTuple):
-    """Where a request has its id."""
+    """The field with a request's id."""
 
     field: int
     tail: Callable[[bytes], bytes]
-    """The id as it was sent → the tail of its reply."""
+    """The id as sent → the tail of its reply."""
 
 
 def _only(payload: bytes, message: Span, field: int) -> Span | None:
-    """Where the content of a field lies that stands exactly once in a message."""
-    found = [(start, stop) for number, start, stop in protobuf_wire.spans(payload, *message) or () if number == field]
-    return found[0] if len(found) == 1 else None
+    """The span of a field's content, if the field occurs exactly once in a message."""
+    spans = [(start, stop) for number, start, stop in protobuf_wire.spans(payload, *message) or () if number == field]
+    return spans[0] if len(spans) == 1 else None

@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol says of types and raw tensors, over gRPC and over HTTP alike. Pure.
+"""Types and raw tensors of the Open Inference Protocol, for gRPC and HTTP. Pure.
 
 Source: github.com/kserve/open-inference-protocol, and the binary data extension of triton-inference-server/server.
 """
@@ -37,7 +37,7 @@ DTYPE_OF: Final[dict[str, DType]] = {datatype: dtype for dtype, datatype in DATA
 
 _LENGTH: Final = struct.Struct("<I")
 LENGTH_PREFIX_BYTES: Final = _LENGTH.size
-"""Before each string among raw bytes."""
+"""Size of the length before each string in raw bytes."""
 
 
 def read_dtype(name: str, datatype: str) -> DType:
@@ -64,7 +64,7 @@ def read_shape(name: str, sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def shaped(name: str, elements: Array, shape: tuple[int, ...]) -> Array:
-    """The elements in this shape. Raises InputMismatch; beside a size of 0 others may be too large for numpy."""
+    """The elements in this shape. Raises InputMismatch. If one size is 0, others may be too large for NumPy."""
     if elements.size != math.prod(shape):
         raise InputMismatch(
             f"tensor {quoted(name)}: data: expected {math.prod(shape)} elements for shape {list(shape)}, "
@@ -106,7 +106,7 @@ def write_raw(array: Array) -> bytes:
 
 
 def _read_strings(name: str, raw: bytes, count: int) -> Array:
-    """No more than one string more than `count` is made, however many there are."""
+    """The strings, at most `count` + 1 of them, so that an excess is noticed at little cost."""
     texts, place = list[str](), 0
     try:
         while place < len(raw) and len(texts) <= count:

@@ -1,8 +1,8 @@
-"""Which policy a model is served by: that of its model.toml, or the last that could be used, while that cannot be.
+"""Which policy a model is served with: that of its model.toml or, while that is invalid, the last valid one.
 
-The workers of one server keep the last ones in a directory that they share. So one that takes the place of another, and
-finds a model.toml that cannot be used, serves by the same policy as its neighbours: a roll-back stays one. A server
-that starts anew knows none, and guesses none: the defaults could let a version answer that was rolled back.
+The workers of a server keep the last valid policies in a directory that they share. So a worker that replaces another,
+and reads an invalid model.toml, serves with the same policy as the others: a roll-back stays in effect. A server that
+has just started has no valid policy and does not use the defaults, with which a rolled-back version could answer.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ DIRECTORY: Final = "policies"
 
 
 @dataclass
-class _Seen:
-    """What model.toml was at the last look."""
+class _PolicyState:
+    """A model.toml as it was last read."""
 
     content: tuple[bytes, str]
     refused: str = ""
@@ -31,61 +31,61 @@ class _Seen:
 
 
 class PolicyTracker:
-    """Decides by which policy each model is served. For one thread at a time."""
+    """Decides which policy each model is served with. For one thread at a time."""
 
     def __init__(self, shared: Path | None) -> None:
-        """`shared`: what the workers of this server have to themselves; None for a process alone."""
-        self._seen: dict[str, _Seen] = {}
+        """`shared`: a directory that the workers of this server share; None for a single process."""
+        self._states: dict[str, _PolicyState] = {}
         self._kept = _Kept(shared / DIRECTORY if shared else None)
 
     def policy(self, model: str, directory: ModelOnDisk) -> Policy | None:
-        """The policy to serve by, now that this was directory; None: none is known. Logs each change once."""
-        content, before = (directory.policy, directory.policy_unreadable), self._seen.get(model)
+        """The policy for the model's directory as just read; None if there is no valid one. Logs each change once."""
+        content, before = (directory.policy, directory.policy_unreadable), self._states.get(model)
         if before and before.content == content and not before.refused:
             return before.policy
-        seen = self._seen[model] = _Seen(content)
+        state = self._states[model] = _PolicyState(content)
         try:
-            seen.policy = directory.decoded()
+            state.policy = directory.decoded()
         except BadPolicy as error:
-            seen.policy, seen.refused = self._kept.last(model), str(error)
+            state.policy, state.refused = self._kept.last(model), str(error)
         else:
             self._kept.keep(model, directory.policy)
         if before is None or before.content != content:
-            _tell(model, seen, is_first=before is None)
-        return seen.policy
+            _log_change(model, state, is_first=before is None)
+        return state.policy
 
     def refused(self, model: str) -> str:
         """Why its model.toml cannot be used; empty if it can."""
-        return self._seen[model].refused if model in self._seen else ""
+        return self._states[model].refused if model in self._states else ""
 
     def forget(self, model: str) -> None:
-        """The model is gone: one of that name that comes again is another."""
-        if self._seen.pop(model, None):
+        """Remove a deleted model's policies: a later model of that name is another one."""
+        if self._states.pop(model, None):
             self._kept.forget(model)
 
 
-def _tell(model: str, seen: _Seen, *, is_first: bool) -> None:
-    if seen.refused:
+def _log_change(model: str, state: _PolicyState, *, is_first: bool) -> None:
+    if state.refused:
         last = "it is served by the last model.toml that could be used"
-        then = last if seen.policy else "it is not served until it can be"
-        log.error("%s: %s; %s", model, seen.refused, then)
+        then = last if state.policy else "it is not served until it can be"
+        log.error("%s: %s; %s", model, state.refused, then)
     elif not is_first:
         log.info("%s: model.toml has changed and takes effect", model)
 
 
 class _Kept:
-    """The last model.toml of each model that could be used, in files that the other workers find. Never raises."""
+    """The last valid model.toml of each model, in files that the other workers read. Never raises."""
 
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
         self._own: dict[str, bytes] = {}
-        """What this process kept: all that there is where nobody shares, or the files cannot be written."""
+        """Those of this process, for use if there is no shared directory, or the files cannot be written."""
 
     def keep(self, model: str, text: bytes) -> None:
         self._own[model] = text
         if self._directory is None or self._shared(model) == text:
             return
-        new = self._directory / f".{model}.{os.getpid()}"  # of its own: others may write at the same time
+        new = self._directory / f".{model}.{os.getpid()}"  # own name: others may write now, too
         try:
             self._directory.mkdir(exist_ok=True)
             new.write_bytes(text)

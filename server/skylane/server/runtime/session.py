@@ -107,7 +107,7 @@ class OnnxSession:
         except Exception as error:  # onnxruntime raises a family of its own without a common base but Exception
             if limit and limit.exceeded:
                 raise BrokenVersion(f"model.onnx: it is not loaded after {limit.seconds:g} s") from error
-            raise BrokenVersion(f"model.onnx: ONNX Runtime cannot load it: {_one_line(error, graph)}") from error
+            raise BrokenVersion(f"model.onnx: ONNX Runtime cannot load it: {_load_error_text(error, graph)}") from error
         self.memory_bytes = taken_since(before)
         """What making it took, and it gives back in the end; UNKNOWN where that cannot be told. What other threads
         take meanwhile is in it too."""
@@ -169,8 +169,8 @@ def _content(descriptor: int) -> bytes:
         return file.read()
 
 
-def _one_line(error: Exception, graph: bytes | str) -> str:
-    """Without the line breaks that names of nodes may hold, and without the path from which it was read."""
+def _load_error_text(error: Exception, graph: bytes | str) -> str:
+    """The error's text without the file's path, and without line breaks, which names of nodes may contain."""
     text = str(error)
     if isinstance(graph, str):
         text = text.replace(f"Load model from {graph} failed:", "").replace(graph, "model.onnx")
@@ -179,7 +179,7 @@ def _one_line(error: Exception, graph: bytes | str) -> str:
 
 @cache
 def _take_what_is_taken_once() -> None:
-    """1.4 MiB of ONNX Runtime's own, in 3 ms, which would else be told of the first version that is loaded."""
+    """Allocate ONNX Runtime's 1.4 MiB of shared memory now, in 3 ms, so as not to count it for the first version."""
     ort.InferenceSession(_IDENTITY, session_options(ort), providers=list(PROVIDERS))
 
 

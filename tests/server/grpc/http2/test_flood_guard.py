@@ -154,7 +154,7 @@ def test_all_windows_open_at_last() -> None:
     assert not ours.connection.busy
 
 
-# --- Stalls: asked each second, as the front does ---------------------------------------------------------------------
+# --- Stalls: checked each second, as the reactor does------------------------------------------------------------------
 
 
 def stalls_after(ours: Ours, at: float = 0.0) -> float | None:

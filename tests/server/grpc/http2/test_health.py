@@ -18,7 +18,7 @@ Response = health_pb2.HealthCheckResponse
 
 
 class Thread:
-    """The front's, which is this one."""
+    """The native transport's health service, which is this one."""
 
     def __init__(self) -> None:
         self.touched: list[Connection] = []

@@ -70,7 +70,7 @@ STEPS = st.lists(
 
 
 def steady(metadata: Iterable[tuple[str, str | bytes]]) -> list[tuple[str, str | bytes]]:
-    """Metadata but for what a head of a hot method may lack."""
+    """Metadata without what the headers of a batched method may lack."""
     return [field for field in metadata if field[0] not in VARYING]
 
 

@@ -1,4 +1,4 @@
-"""Methods that are not hot, between real clients and a real grpcio server behind the front: all of it passes, in
+"""Methods that are not batched, between real clients and a real grpcio server behind the reactor: all bytes pass, in
 order, and whoever is slow, fails or leaves is felt on the other side and nowhere else."""
 
 import asyncio
@@ -75,7 +75,7 @@ class Service:
 
 
 class Behind:
-    """The server behind, its loop and its tunnels, with a front before them."""
+    """The grpcio server, its loop and its proxy, behind a reactor."""
 
     def __init__(self, directory: Path) -> None:
         self.service = Service()

@@ -1,4 +1,4 @@
-"""The front on real sockets: many clients, slow ones, rude ones, and none that disturbs another."""
+"""The reactor on real sockets: many clients, slow and misbehaving ones, none of which may disturb another."""
 
 import contextlib
 import errno
@@ -29,7 +29,7 @@ PATIENCE_S = 30.0
 
 
 class Echo:
-    """Answers with the request, as many times over as it is told; while it is held, later."""
+    """Answers with the request, repeated as often as configured; while it is held, later."""
 
     def __init__(self) -> None:
         self.times = 1
@@ -62,7 +62,7 @@ class Clock:
 
 
 class Served:
-    """A front and what it serves."""
+    """A reactor and what it serves."""
 
     def __init__(self, limits: Limits | None = None, clock: Callable[[], float] | None = None) -> None:
         self.echo = Echo()
@@ -73,7 +73,7 @@ class Served:
         self.reactor = Reactor(bound.sockets, config)
 
     def turn(self) -> None:
-        """Return when the front has finished a turn that began after this call."""
+        """Return when the reactor has finished a turn of its loop that began after this call."""
         for _ in range(2):
             done = threading.Event()
             self.reactor.post(done.set)
@@ -117,11 +117,11 @@ class Wire(Client):
         self.socket.close()
 
     def send(self, data: bytes) -> None:
-        """To the front."""
+        """Send to the reactor."""
         self.socket.sendall(data)
 
     def next(self) -> Frame:
-        """The next frame from the front. Raises ConnectionError at the end."""
+        """The next frame from the reactor. Raises ConnectionError at the end."""
         while True:
             if len(self._rest) >= frames.HEAD_BYTES:
                 end = frames.HEAD_BYTES + int.from_bytes(self._rest[:3])
@@ -147,7 +147,7 @@ class Wire(Client):
         return content[5:]
 
     def everything(self) -> bytes:
-        """All that comes until the front hangs up."""
+        """All bytes until the reactor closes the connection."""
         found = self._rest
         while data := self.socket.recv(2**16):
             found += data

@@ -1,4 +1,4 @@
-"""The graphs that are tried for every pipeline. To add one, write a module with a `@candidate` and import it.
+"""The graphs that are tried for every pipeline. To add one, write a module with a `@candidate`, and import it here.
 
 They are tried and shown in the order of the imports.
 """

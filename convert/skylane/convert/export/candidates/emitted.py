@@ -1,4 +1,4 @@
-"""Graphs of our own emitters: scalers folded into what follows, one product where skl2onnx makes ten nodes."""
+"""Graphs of our own emitters: scalers are folded into the next step, and one product replaces ten nodes of skl2onnx."""
 
 from typing import Final
 
@@ -9,24 +9,24 @@ from skylane.convert.inspection.schema import NumberType
 from skylane.convert.inspection.structure import parts, rounds_first
 
 SCALERS: Final = (MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler)
-"""That no graph of ours has a node for."""
+"""Steps for which our emitters add no node."""
 
 
 @candidate("emitted float32")
 def emitted_float32(source: Source) -> Built:
-    """Numbers of four bytes in, four bytes inside: the fastest, and right where single precision holds the input."""
+    """float32 input and computation: the fastest, and accurate if float32 can represent the input."""
     return _built(source, "float32", "float32", "")
 
 
 @candidate("emitted mixed")
 def emitted_mixed(source: Source) -> Built:
-    """Numbers of eight bytes in, centred, and then computed with four: right for ids and for seconds since 1970."""
+    """float64 input, centred and then computed in float32: accurate for large numbers such as seconds since 1970."""
     return _built(source, "float64", "float32", "; doubles are centred, then computed in single precision")
 
 
 @candidate("emitted float64")
 def emitted_float64(source: Source) -> Built:
-    """Numbers of eight bytes throughout, as scikit-learn computes."""
+    """float64 throughout, as scikit-learn computes."""
     return _built(source, "float64", "float64", "; computed in doubles")
 
 

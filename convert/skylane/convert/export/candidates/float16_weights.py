@@ -1,4 +1,4 @@
-"""Weights stored in half precision, turned back when the graph is loaded: half the file, the same speed."""
+"""Weights stored as float16, and cast back when the graph is loaded: half the file size, the same speed."""
 
 from typing import Final
 
@@ -9,12 +9,12 @@ from onnx import numpy_helper
 from skylane.convert.export.candidates.registry import Built, NotApplicable, Source, candidate
 
 SMALL_BYTES: Final = 4096
-"""A weight below this size is left as it is: the node that turns it back would take what it saves."""
+"""Smaller weights are left unchanged: the node that casts them back would take as many bytes as are saved."""
 
 
 @candidate("float16 weights")
 def float16_weights(source: Source) -> Built:
-    """Every large weight of the graph. The runtime folds the casts away as it loads: nothing is computed in halves."""
+    """All large weights as float16. ONNX Runtime folds the casts when it loads the graph; it computes in float32."""
     if source.large:
         raise NotApplicable(f"{source.large}, which half precision cannot hold")
     model = source.single()

@@ -1,8 +1,8 @@
-"""Weights as bytes, activations quantized while the graph runs.
+"""Dynamic quantization: int8 weights, and activations that are quantized while the graph runs.
 
-Only matrix products have weights that ONNX Runtime's quantizer can turn into bytes: the operators that skl2onnx uses
-for linear models and trees have none. The scaler in front stays as it is: folded into the first product, one scale
-would have to serve all raw features, and accuracy collapses (digits: 0.908 → 0.849, measured).
+ONNX Runtime's quantizer supports only the weights of matrix products; skl2onnx's operators for linear models and trees
+have none. The scaler is not folded into the first product, because one scale would have to cover all raw features, and
+accuracy would collapse (digits: 0.908 → 0.849, measured).
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from skylane.convert.export.onnx_graph import fuse_products, operators
 
 @candidate("int8 dynamic", quantized=True)
 def int8_dynamic(source: Source) -> Built:
-    """Signed bytes for each output channel: on CPUs without VNNI faster than unsigned ones (measured)."""
+    """Signed weights, one scale for each output channel: faster than unsigned ones on CPUs without VNNI (measured)."""
     model = source.exported("float32")
     fuse_products(model)
     quantizable(model)
@@ -26,7 +26,7 @@ def int8_dynamic(source: Source) -> Built:
 
 @candidate("int8 dynamic, inner", quantized=True)
 def int8_dynamic_inner(source: Source) -> Built:
-    """The first and the last product stay in single precision: a third of the changed labels, half of the gain."""
+    """The first and the last product stay float32: a third of the changed labels, half of the speed-up."""
     model = source.exported("float32")
     fuse_products(model)
     kept = inner(quantizable(model))
@@ -44,7 +44,7 @@ def _built(model: onnx.ModelProto, kept: Sequence[str]) -> Built:
             op_types_to_quantize=list(OPERATORS),
             per_channel=True,
             weight_type=QuantType.QInt8,
-            # The quantizer takes each Gemm apart first, and gives the product a name of its own.
+            # The quantizer first splits each Gemm, and gives its product this name.
             nodes_to_exclude=[*kept, *(f"{name}_MatMul" for name in kept)],
             extra_options=dict(FLOAT),
         ),

@@ -1,8 +1,8 @@
-"""Weights and activations as bytes, with scales that were found on rows of the sample.
+"""Static quantization: int8 weights and activations, with scales calibrated on rows of the sample.
 
-Scales are fixed, so a row's answer does not depend on its neighbours in the batch; but what lies outside the rows that
-they were found on is cut off. Largest and smallest values are taken: entropy and percentiles differ by noise, and fail
-if the last batch is smaller than the others (measured).
+Scales are fixed, so a row's answer does not depend on the rest of its batch; but values beyond those of the
+calibration rows are clipped. Calibration uses the minimum and the maximum: entropy and percentile calibration differ
+from it only by noise, and fail if the last batch is smaller than the others (measured).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,9 +18,9 @@ from skylane.convert.export.onnx_graph import fuse_products, operators
 from skylane.convert.inspection.schema import Array
 
 CALIBRATION_ROWS: Final = 2048
-"""At most, and at most half of the sample: the gate is to see rows that the scales were not found on.
+"""Rows for calibration, at most half of the sample, so that candidates are verified on other rows as well.
 
-Not fewer: found on 100 of 400 rows, scales cut off a row of the others so far that its answer was 0.4 deviations off.
+Fewer are not enough: with scales from 100 of 400 rows, clipping moved another row's answer by 0.4 standard deviations.
 """
 
 BATCH_ROWS: Final = 32
@@ -28,9 +28,9 @@ BATCH_ROWS: Final = 32
 
 @candidate("int8 static", quantized=True)
 def int8_static(source: Source) -> Built:
-    """Unsigned activations, signed weights for each output channel; the answer of each product stays a float.
+    """Unsigned activations, signed weights with a scale for each output channel, and float32 outputs of each product.
 
-    That is 1.2 times as fast as quantizing answers as well, and changes fewer labels (1.1 % for 1.9 %, measured).
+    That is 1.2 times as fast as quantizing the outputs too, and changes fewer labels (1.1 % against 1.9 %, measured).
     """
     model = source.exported("float32")
     fuse_products(model)
@@ -40,9 +40,9 @@ def int8_static(source: Source) -> Built:
 
 @candidate("int8 static, inner", quantized=True)
 def int8_static_inner(source: Source) -> Built:
-    """The first and the last product stay in single precision.
+    """The first and the last product stay float32.
 
-    Between layers of floats, answers are quantized too: else the runtime finds no kernel, and takes 20 times as long.
+    Outputs of the others are quantized: without that, ONNX Runtime has no kernel here, and takes 20 times as long.
     """
     model = source.exported("float32")
     fuse_products(model)
@@ -80,7 +80,7 @@ def _built(source: Source, model: onnx.ModelProto, kept: Sequence[str], options:
 
 
 class _Rows(CalibrationDataReader):  # type: ignore[misc]  # of a package without types
-    """Batches of the sample, all of one size."""
+    """Batches of the sample, all of the same size."""
 
     def __init__(self, rows: Mapping[str, Array]) -> None:
         self._batches = self._cut(rows)

@@ -1,6 +1,6 @@
-"""Trees whose label and probabilities come from one node, as skl2onnx has them: the fastest for a single row.
+"""Trees whose label and probabilities come from one node, as in skl2onnx's graphs: the fastest for a single row.
 
-From some rows on two nodes are quicker, if the leaves hold one number instead of two: so it is timed, like everything.
+For larger batches two nodes are faster if each leaf then holds one number instead of two; timing decides.
 """
 
 from skylane.convert.export.candidates.registry import Built, NotApplicable, Source, candidate
@@ -11,13 +11,13 @@ from skylane.convert.inspection.structure import rounds_first
 
 @candidate("emitted, one node")
 def one_node(source: Source) -> Built:
-    """As `emitted float32`, but for its end."""
+    """As `emitted float32`, with label and probabilities from one node."""
     return _built(source, "float32", "")
 
 
 @candidate("emitted mixed, one node")
 def one_node_mixed(source: Source) -> Built:
-    """As `emitted mixed`, but for its end."""
+    """As `emitted mixed`, with label and probabilities from one node."""
     return _built(source, "float64", ", compared in doubles")
 
 

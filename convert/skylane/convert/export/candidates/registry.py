@@ -1,4 +1,4 @@
-"""What a candidate is, and the list of them. Knows no way of making one."""
+"""The interface of candidates, and the list of all. How each is made is in the other modules."""
 
 import time
 from collections.abc import Callable
@@ -18,16 +18,16 @@ from skylane.convert.inspection.schema import Array, Layout, NumberType
 from skylane.convert.inspection.structure import Task, has_trees, tree_nodes
 
 NODES_LARGE: Final = 300_000
-"""Of all trees together: skl2onnx takes 10 s for each million, an emitter of ours 2.5 s (measured)."""
+"""Nodes of all trees together. For each million, skl2onnx takes 10 s and our emitters 2.5 s (measured)."""
 
 EXPORT_S_MAX: Final = 10.0
-"""How long skl2onnx may take where there is a graph of ours: a thousand quantiles would take it some minutes."""
+"""Time limit for skl2onnx if our emitters have made a graph: a thousand quantiles take skl2onnx minutes."""
 
 OVERDUE: Final = f"skl2onnx takes longer than {EXPORT_S_MAX:.0f} s over it: only graphs of our own are made"
 
 
 class NotApplicable(Exception):
-    """This candidate makes no sense for this pipeline; the message says why, for the report."""
+    """This candidate does not apply to this pipeline; the message gives the reason, for the report."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,13 @@ class Built:
     numbers: NumberType
     """Type of its numeric inputs."""
     note: str
-    """What was changed, in one sentence without a full stop."""
+    """What was changed, as one sentence without a full stop."""
     quantized_nodes: int = 0
 
 
 @dataclass(frozen=True)
 class Source:
-    """The pipeline, for those who make candidates of it."""
+    """The pipeline, and what candidates are made from it."""
 
     estimator: Any
     layout: Layout
@@ -57,9 +57,9 @@ class Source:
     _overdue: list[NumberType] = field(default_factory=list)
 
     def exported(self, numbers: NumberType) -> onnx.ModelProto:
-        """A copy of the graph as skl2onnx makes it, which takes numbers of this type.
+        """A copy of skl2onnx's graph, which takes numbers of this type.
 
-        Raises Unconvertible, and NotApplicable where it would take long and there is a graph of ours.
+        Raises Unconvertible, and NotApplicable if it would take long and our emitters have made a graph.
         """
         if numbers == "float64" and has_trees(self.estimator):
             raise Unconvertible("decision trees round their input to single precision, so doubles would gain nothing")
@@ -72,7 +72,7 @@ class Source:
             try:
                 self._exported[numbers] = export(self.estimator, self.layout, numbers, self.task, until)
             except Overdue:
-                self._overdue.append(numbers)  # in another type it would be no faster
+                self._overdue.append(numbers)  # another type would be no faster
                 raise NotApplicable(OVERDUE) from None
         return _copy(self._exported[numbers])
 
@@ -86,9 +86,10 @@ class Source:
     ) -> bytes:
         """The graph of our own emitters, which takes numbers of one type and computes in the other.
 
-        `nodes_max`: forests with more nodes than this are split. `in_one_node`: so are not label and probabilities.
+        `nodes_max`: forests with more nodes than this are split. `in_one_node`: label and probabilities come from one
+        node.
 
-        Raises Unconvertible, also where an emitter fails: there are other candidates, and the report says so.
+        Raises Unconvertible, also if an emitter fails: there are other candidates, and the report gives the reason.
         """
         key = numbers, precision, nodes_max, in_one_node
         if not self._emitted and not knows(self.estimator):
@@ -100,31 +101,31 @@ class Source:
                 )
                 self._emitted[key] = model.SerializeToString(deterministic=True)
             except Unconvertible as error:
-                self._emitted[key] = error  # a large forest takes seconds to fail, and is asked about again
-            except Exception as error:  # of a family or a setting that its emitter was not tried with
-                said = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-                self._emitted[key] = Defective(f"the emitter fails: {said}")
-        found = self._emitted[key]
-        if isinstance(found, Unconvertible):
-            raise found
-        return found
+                self._emitted[key] = error  # kept, because a large forest takes seconds to fail
+            except Exception as error:  # a setting that the emitter was not tested with can raise anything
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+                self._emitted[key] = Defective(f"the emitter fails: {reason}")
+        result = self._emitted[key]
+        if isinstance(result, Unconvertible):
+            raise result
+        return result
 
     @property
     def large(self) -> str | None:
-        """What to say of a forest that is too large to be tried in ways that gain nothing; None of any other."""
+        """The reason to skip candidates that gain nothing for large forests; None if the forest is not large."""
         return f"its trees have {count} nodes" if (count := self.tree_nodes) > NODES_LARGE else None
 
     @property
     def tree_nodes(self) -> int:
-        """Nodes of all of scikit-learn's decision trees together."""
+        """Number of nodes in all of scikit-learn's decision trees."""
         return tree_nodes(self.estimator)
 
     @property
     def _has_emitted(self) -> bool:
-        return any(isinstance(found, bytes) for found in self._emitted.values())
+        return any(isinstance(result, bytes) for result in self._emitted.values())
 
     def single(self) -> onnx.ModelProto:
-        """A copy of the best graph in single precision: our own, else the exported one, its products fused."""
+        """A copy of the best float32 graph: our own, else skl2onnx's with its products fused."""
         try:
             return onnx.load_from_string(self.emitted("float32", "float32"))
         except Unconvertible:
@@ -133,7 +134,7 @@ class Source:
             return model
 
     def sample(self, rows_max: int, numbers: NumberType) -> dict[str, Array]:
-        """Rows from all over the held-out ones as the graph's inputs, at most half of them, for calibration."""
+        """Evenly spaced held-out rows, at most half of them, as the graph's inputs, for calibration."""
         count = max(1, min(rows_max, len(self.frame) // 2))
         places = np.linspace(0, len(self.frame) - 1, count).astype(int)
         return self.layout.tensors(self.frame.iloc[places], numbers)
@@ -156,13 +157,13 @@ class Recipe:
 
 
 RECIPES: list[Recipe] = []
-"""In the order in which they are tried and shown; of equals the first wins."""
+"""In the order in which they are tried and shown; of equally good ones the first wins."""
 
 
 def candidate(
     name: str, *, quantized: bool = False
 ) -> Callable[[Callable[[Source], Built]], Callable[[Source], Built]]:
-    """Add a function to the recipes."""
+    """Register a function as a candidate."""
 
     def add(build: Callable[[Source], Built]) -> Callable[[Source], Built]:
         RECIPES.append(Recipe(name, build, quantized))

@@ -1,8 +1,8 @@
-"""Graphs of our own making. Every module in here is imported, so that adding a family is adding one file.
+"""Emitters: functions that write the ONNX graph of one family of estimators. Every module here is imported on start.
 
-A family's module registers functions with `@emits(method, *classes)`. Each gets the fitted estimator, its input as
-`Features` and the `Emission`, and answers `Features`: see `affine.py` for what puts arithmetic off, and `composite.py`
-for what asks others.
+To add a family, add a file: its functions are registered with `@emits(method, *classes)`. Each function gets the
+fitted estimator, its input as `Features` and the `Emission`, and returns `Features`. `affine.py` is an example of
+arithmetic that is deferred, `composite.py` of an estimator that contains others.
 """
 
 import importlib

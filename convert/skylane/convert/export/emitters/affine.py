@@ -1,4 +1,4 @@
-"""Scalers, projections and linear models: sums of columns times numbers, put off until they are one product."""
+"""Scalers, projections and linear models: affine operations, deferred until they are one matrix product."""
 
 from typing import Any
 
@@ -55,20 +55,20 @@ def robust(scaler: Any, features: Features, _: Emission) -> Features:
 
 @emits("transform", MinMaxScaler)
 def min_max(scaler: Any, features: Features, emission: Emission) -> Features:
-    """x · scale + shift, and cut at the ends if wanted."""
+    """x · scale + shift, clipped to the range if the scaler says so."""
     features = features.then("Mul", scaler.scale_).then("Add", scaler.min_)
     return clipped(features, scaler.feature_range[0], scaler.feature_range[1], emission) if scaler.clip else features
 
 
 @emits("transform", MaxAbsScaler)
 def max_abs(scaler: Any, features: Features, emission: Emission) -> Features:
-    """x / largest magnitude, and cut at the ends if wanted."""
+    """x / largest magnitude, clipped to [-1, 1] if the scaler says so."""
     features = features.then("Div", scaler.scale_)
     return clipped(features, -1.0, 1.0, emission) if getattr(scaler, "clip", False) else features
 
 
 def clipped(features: Features, low: float, high: float, emission: Emission) -> Features:
-    """Every number moved into the range; gaps stay gaps."""
+    """Every number clipped to the range; missing values stay missing."""
     graph, tensor = emission.graph, emission.tensor(features)
     bounds = [graph.constant(bound, tensor.dtype) for bound in (low, high)]
     return Features.of(graph.node("Clip", [tensor, *bounds], tensor.dtype, tensor.width))
@@ -76,7 +76,7 @@ def clipped(features: Features, low: float, high: float, emission: Emission) -> 
 
 @emits("transform", PCA)
 def principal(pca: Any, features: Features, _: Emission) -> Features:
-    """(x - mean) onto the components, scaled to unit variance if wanted."""
+    """(x - mean) projected onto the components, and scaled to unit variance if the model whitens."""
     if pca.mean_ is not None:
         features = features.then("Sub", pca.mean_)
     projected = features.times(pca.components_.T)
@@ -96,7 +96,7 @@ def unmixed(model: Any, features: Features, _: Emission) -> Features:
 
 @emits("transform", FactorAnalysis)
 def factors(model: Any, features: Features, _: Emission) -> Features:
-    """What each factor is expected to be."""
+    """The expected value of each factor."""
     loads = np.asarray(model.components_, dtype=np.float64)
     weighed = loads / model.noise_variance_
     spread = np.linalg.inv(np.eye(len(loads)) + weighed @ loads.T)
@@ -105,13 +105,13 @@ def factors(model: Any, features: Features, _: Emission) -> Features:
 
 @emits("transform", TruncatedSVD, GaussianRandomProjection, SparseRandomProjection)
 def truncated(svd: Any, features: Features, _: Emission) -> Features:
-    """Onto the components."""
+    """The projection onto the components."""
     return features.times(svd.components_.T)
 
 
 @emits("transform", LinearDiscriminantAnalysis)
 def discriminants(model: Any, features: Features, _: Emission) -> Features:
-    """Onto the directions in which the classes lie apart."""
+    """The projection onto the directions that separate the classes."""
     if model.solver == "lsqr":
         raise Declined("solver='lsqr', which has no directions")
     if model.solver == "svd":
@@ -122,28 +122,28 @@ def discriminants(model: Any, features: Features, _: Emission) -> Features:
 @emits("predict", LinearRegression, Ridge, RidgeCV, Lasso, LassoCV, ElasticNet, ElasticNetCV, Lars, LassoLars,
        SGDRegressor, HuberRegressor, BayesianRidge, ARDRegression, TheilSenRegressor, LinearSVR)  # fmt: skip
 def linear(model: Any, features: Features, _: Emission) -> Features:
-    """One product."""
+    """One matrix product."""
     return features.times(np.atleast_2d(model.coef_).T, np.ravel(model.intercept_))
 
 
 @emits("decision_function", LogisticRegression, LogisticRegressionCV, LinearDiscriminantAnalysis, LinearSVC,
        SGDClassifier, Perceptron, PassiveAggressiveClassifier, RidgeClassifier, RidgeClassifierCV)  # fmt: skip
 def scores(model: Any, features: Features, _: Emission) -> Features:
-    """One product; a single column for two classes."""
+    """One matrix product; a single column for two classes."""
     return features.times(np.atleast_2d(model.coef_).T, np.ravel(model.intercept_))
 
 
 @emits("predict", LogisticRegression, LogisticRegressionCV, LinearDiscriminantAnalysis, LinearSVC,
        SGDClassifier, Perceptron, PassiveAggressiveClassifier, RidgeClassifier, RidgeClassifierCV)  # fmt: skip
 def decided(model: Any, features: Features, emission: Emission) -> Features:
-    """The class with the highest score: probabilities round to 1 where scores still differ."""
-    return emission.likeliest(two_sided(emission.ask(model, "decision_function", features)))
+    """The class with the highest score, not probability: probabilities round to 1 where scores still differ."""
+    return emission.likeliest(two_sided(emission.emit(model, "decision_function", features)))
 
 
 @emits("predict_proba", LogisticRegression, LogisticRegressionCV, LinearDiscriminantAnalysis)
 def probabilities(model: Any, features: Features, emission: Emission) -> Features:
-    """Sigmoid of two classes' scores, softmax of more."""
-    graph, features = emission.graph, emission.ask(model, "decision_function", features)
+    """Sigmoid of the scores for two classes, softmax for more."""
+    graph, features = emission.graph, emission.emit(model, "decision_function", features)
     if features.width == 1:
         tensor = emission.tensor(two_sided(features))
         return Features.of(graph.node("Sigmoid", [tensor], tensor.dtype, 2))
@@ -153,12 +153,12 @@ def probabilities(model: Any, features: Features, emission: Emission) -> Feature
 
 @emits("predict_proba", SGDClassifier)
 def stochastic(model: Any, features: Features, emission: Emission) -> Features:
-    """Sigmoids that are made to sum to one: in doubles, for ONNX Runtime's single ones are 0 where 1e-8 is right."""
+    """Sigmoids, normalized to sum to one. In float64: ONNX Runtime's float32 sigmoid is 0 where 1e-8 is right."""
     if model.loss != "log_loss":
         raise Declined(f"probabilities of loss={model.loss!r}")
     if len(model.classes_) == 2:
         return probabilities(model, features, emission)
-    graph, scores = emission.graph, emission.ask(model, "decision_function", features)
+    graph, scores = emission.graph, emission.emit(model, "decision_function", features)
     tensor = emission.cast(emission.tensor(scores), "float64")
     each = graph.node("Sigmoid", [tensor], tensor.dtype, tensor.width)
     total = graph.node("ReduceSum", [each, graph.constant([1], "int64")], tensor.dtype, 1, keepdims=1)
@@ -166,5 +166,5 @@ def stochastic(model: Any, features: Features, emission: Emission) -> Features:
 
 
 def two_sided(scores: Features) -> Features:
-    """One score of two classes as two, one the other's negative; of several classes as they are."""
+    """A single score of two classes as two scores, the first the negative of the second; more scores unchanged."""
     return scores.times(np.array([[-1.0, 1.0]])) if scores.width == 1 else scores

@@ -1,4 +1,4 @@
-"""Naive Bayes and quadratic discriminants: likelihoods of classes as products, in doubles, for squares lose digits."""
+"""Naive Bayes and quadratic discriminants: log-likelihoods as matrix products; in float64, as squares lose digits."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ from skylane.convert.export.emitters.registry import Method, emits
 from skylane.convert.inspection.schema import Array
 
 SCORES: Method = "decision_function"
-"""Under this name the logarithms of likelihoods are kept; only quadratic discriminants have such a method of old."""
+"""The method under which log-likelihoods are registered; of these, only quadratic discriminants have it themselves."""
 
 
 @emits(SCORES, GaussianNB)
 def gaussian(model: Any, features: Features, emission: Emission) -> Features:
-    """Squared distances to each class's means, by its variances: z² · a + z · b + c, where z is centred."""
+    """Squared distances to each class's means over its variances: z² · a + z · b + c, where z is centred."""
     centre = np.average(model.theta_, axis=0, weights=model.class_prior_)
     means, precisions = model.theta_ - centre, 1.0 / model.var_
     z = emission.tensor(features.then("Sub", centre), "float64")
@@ -37,19 +37,19 @@ def _quadratic(z: Tensor, square: Array, linear: Array, offset: Array, emission:
 
 @emits(SCORES, MultinomialNB)
 def multinomial(model: Any, features: Features, _: Emission) -> Features:
-    """Counts times logarithms of shares."""
+    """Counts times the logarithms of the features' probabilities."""
     return features.times(model.feature_log_prob_.T, model.class_log_prior_)
 
 
 @emits(SCORES, ComplementNB)
 def complement(model: Any, features: Features, _: Emission) -> Features:
-    """Counts times weights of what is not of the class."""
+    """Counts times weights that are learnt from all other classes."""
     return features.times(model.feature_log_prob_.T, model.class_log_prior_ if len(model.classes_) == 1 else 0.0)
 
 
 @emits(SCORES, BernoulliNB)
 def bernoulli(model: Any, features: Features, emission: Emission) -> Features:
-    """Whether each number is above the threshold, times what that tells."""
+    """Whether each number is above the threshold, times the log-odds of that."""
     if model.binarize is not None:
         x = emission.exact(features)
         above = emission.graph.node("Greater", [x, threshold(model.binarize, x, emission)], "bool", x.width)
@@ -60,33 +60,33 @@ def bernoulli(model: Any, features: Features, emission: Emission) -> Features:
 
 @emits(SCORES, CategoricalNB)
 def categorical(model: Any, features: Features, emission: Emission) -> Features:
-    """One row of a table for each column, looked up by the category's place, and their sum."""
+    """For each column the table's row of its category, and the sum of these rows."""
     graph = emission.graph
     sizes = [table.shape[1] for table in model.feature_log_prob_]
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     table = np.concatenate([each.T for each in model.feature_log_prob_])
-    places = emission.cast(emission.exact(features), "int64")
-    rows = graph.node("Add", [places, graph.constant(starts, "int64")], "int64", features.width)
-    found = graph.node("Gather", [graph.constant(table, "float64"), rows], "float64", None, axis=0)
-    total = graph.node("ReduceSum", [found, graph.constant([1], "int64")], "float64", table.shape[1], keepdims=0)
+    categories = emission.cast(emission.exact(features), "int64")
+    rows = graph.node("Add", [categories, graph.constant(starts, "int64")], "int64", features.width)
+    terms = graph.node("Gather", [graph.constant(table, "float64"), rows], "float64", None, axis=0)
+    total = graph.node("ReduceSum", [terms, graph.constant([1], "int64")], "float64", table.shape[1], keepdims=0)
     return Features.of(total).then("Add", model.class_log_prior_)
 
 
 @emits("predict_proba", GaussianNB, MultinomialNB, ComplementNB, BernoulliNB, CategoricalNB)
 def probabilities(model: Any, features: Features, emission: Emission) -> Features:
-    """Softmax of the likelihoods."""
-    return softmax(emission.ask(model, SCORES, features), emission)
+    """Softmax of the log-likelihoods."""
+    return softmax(emission.emit(model, SCORES, features), emission)
 
 
 @emits("predict", GaussianNB, MultinomialNB, ComplementNB, BernoulliNB, CategoricalNB)
 def decided(model: Any, features: Features, emission: Emission) -> Features:
     """The likeliest class."""
-    return emission.likeliest(emission.ask(model, SCORES, features))
+    return emission.likeliest(emission.emit(model, SCORES, features))
 
 
 @emits("predict_proba", QuadraticDiscriminantAnalysis)
 def discriminant_probabilities(model: Any, features: Features, emission: Emission) -> Features:
-    """Softmax of the likelihoods."""
+    """Softmax of the log-likelihoods."""
     return softmax(_discriminants(model, features, emission), emission)
 
 
@@ -98,13 +98,13 @@ def discriminant_decided(model: Any, features: Features, emission: Emission) -> 
 
 @emits(SCORES, QuadraticDiscriminantAnalysis)
 def discriminant_scores(model: Any, features: Features, emission: Emission) -> Features:
-    """The likelihoods; of two classes their difference."""
+    """The log-likelihoods; for two classes their difference."""
     each = _discriminants(model, features, emission)
     return each.times(np.array([[-1.0], [1.0]])) if each.width == 2 else each
 
 
 def _discriminants(model: Any, features: Features, emission: Emission) -> Features:
-    """All classes' whitened distances in one product, squared, and summed class by class."""
+    """The whitened differences to all classes' means in one product, squared, and summed by class."""
     graph = emission.graph
     centre = model.means_.mean(axis=0)
     whiten = [
@@ -124,6 +124,6 @@ def _discriminants(model: Any, features: Features, emission: Emission) -> Featur
 
 
 def softmax(scores: Features, emission: Emission) -> Features:
-    """Probabilities in the type that the scores have."""
+    """Probabilities, in the type of the scores."""
     x = emission.exact(scores)
     return Features.of(emission.graph.node("Softmax", [x], x.dtype, x.width, axis=1))

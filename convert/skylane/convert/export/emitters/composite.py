@@ -1,4 +1,4 @@
-"""Estimators that pass rows on to others: pipelines, column transformers, unions, searches, frozen ones."""
+"""Estimators that pass rows on to others: pipelines, column transformers, unions, searches, frozen estimators."""
 
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ HALVING: Final = (
     "sklearn.model_selection._search_successive_halving.HalvingGridSearchCV",
     "sklearn.model_selection._search_successive_halving.HalvingRandomSearchCV",
 )
-"""Searches that scikit-learn only has where somebody enables them."""
+"""Searches that exist only after `enable_halving_search_cv` was imported, so they are given by name."""
 
 ALL: tuple[Method, ...] = ("transform", "predict", "predict_proba", "decision_function")
 
@@ -29,8 +29,8 @@ def _through_steps(method: Method) -> Emitter:
         sparse = emission.sparse
         for place, (name, step) in enumerate(steps):
             with emission.rows(sparse=sparse):
-                asked = method if place == len(steps) - 1 else "transform"
-                features = emission.ask(step, asked, features, step=name)
+                step_method = method if place == len(steps) - 1 else "transform"
+                features = emission.emit(step, step_method, features, step=name)
             sparse = answers_sparse(step, sparse)
         return features
 
@@ -39,21 +39,21 @@ def _through_steps(method: Method) -> Emitter:
 
 def _by_best(method: Method) -> Emitter:
     def emit(search: Any, features: Features, emission: Emission) -> Features:
-        return emission.ask(search.best_estimator_, method, features)
+        return emission.emit(search.best_estimator_, method, features)
 
     return emit
 
 
 def _by_frozen(method: Method) -> Emitter:
     def emit(frozen: Any, features: Features, emission: Emission) -> Features:
-        return emission.ask(frozen.estimator, method, features, step="")
+        return emission.emit(frozen.estimator, method, features, step="")
 
     return emit
 
 
 def _by_trained(method: Method) -> Emitter:
     def emit(model: Any, features: Features, emission: Emission) -> Features:
-        return emission.ask(model.estimator_, method, features)
+        return emission.emit(model.estimator_, method, features)
 
     return emit
 
@@ -68,31 +68,31 @@ for _method in ALL:
 
 @emits("transform", ColumnTransformer)
 def columns(transformer: Any, features: Features, emission: Emission) -> Features:
-    """Each branch gets its columns; their answers stand side by side."""
+    """Each branch gets its columns; their outputs are concatenated."""
     fitted = {name: part for name, part, _ in transformer.transformers_}
-    made = []
+    outputs = []
     for name, positions in branches(transformer):
         taken, part = features.take(positions), fitted[name]
-        made.append(taken if part == "passthrough" else emission.ask(part, "transform", taken, step=name))
-    return side_by_side(made, transformer.transformer_weights, [name for name, _ in branches(transformer)], emission)
+        outputs.append(taken if part == "passthrough" else emission.emit(part, "transform", taken, step=name))
+    return side_by_side(outputs, transformer.transformer_weights, [name for name, _ in branches(transformer)], emission)
 
 
 @emits("transform", FeatureUnion)
 def union(transformer: Any, features: Features, emission: Emission) -> Features:
-    """Each part gets all columns; their answers stand side by side."""
+    """Each part gets all columns; their outputs are concatenated."""
     parts = [(name, part) for name, part in transformer.transformer_list if part is not None and part != "drop"]
-    made = [
-        features if part == "passthrough" else emission.ask(part, "transform", features, step=name)
+    outputs = [
+        features if part == "passthrough" else emission.emit(part, "transform", features, step=name)
         for name, part in parts
     ]
-    return side_by_side(made, transformer.transformer_weights, [name for name, _ in parts], emission)
+    return side_by_side(outputs, transformer.transformer_weights, [name for name, _ in parts], emission)
 
 
 def side_by_side(
-    made: list[Features], weights: dict[str, float] | None, names: list[str], emission: Emission
+    outputs: list[Features], weights: dict[str, float] | None, names: list[str], emission: Emission
 ) -> Features:
-    """Joined, each multiplied by its weight; products that were put off are carried out."""
-    weighed = [one.then("Mul", (weights or {})[name]) if name in (weights or {}) else one
-               for name, one in zip(names, made, strict=True)]  # fmt: skip
-    settled = [one if one.matrix is None else Features.of(emission.tensor(one)) for one in weighed]
+    """The outputs concatenated, each multiplied by its weight; deferred products are computed first."""
+    weighted = [one.then("Mul", (weights or {})[name]) if name in (weights or {}) else one
+               for name, one in zip(names, outputs, strict=True)]  # fmt: skip
+    settled = [one if one.matrix is None else Features.of(emission.tensor(one)) for one in weighted]
     return Features.joined(settled)

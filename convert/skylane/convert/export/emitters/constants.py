@@ -1,4 +1,4 @@
-"""Baselines, which answer the same to every row."""
+"""Dummy estimators, which predict the same for every row."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ from skylane.convert.inspection.schema import Array
 
 @emits("predict", DummyRegressor)
 def same_number(model: Any, features: Features, emission: Emission) -> Features:
-    """A mean, a quantile, or what the author said."""
+    """A mean, a quantile, or a constant that the author chose."""
     return _constant(np.ravel(model.constant_), features, emission)
 
 
 @emits("predict_proba", DummyClassifier)
 def same_shares(model: Any, features: Features, emission: Emission) -> Features:
-    """The shares of the training, or all for one class."""
+    """The class frequencies of the training, or 1.0 for one class."""
     if model.strategy in ("stratified", "uniform"):
         raise Refused(
             f"the step {emission.at} answers at random, which graphs do not: use strategy='prior' or 'most_frequent'"

@@ -1,7 +1,7 @@
-"""Nearest neighbours and clusters: distances as one product, for |x - s|² = |x|² - 2 x·s + |s|².
+"""Nearest neighbours and clusters: distances as one matrix product, because |x - s|² = |x|² - 2 x·s + |s|².
 
-The first term is the same for all s, so whoever only asks which is nearest leaves it out. skl2onnx loops over rows
-instead: 17 times slower at 1024 rows, hundreds of times at one (measured).
+The first term is the same for all s, so it is left out where only the order of distances matters. skl2onnx loops over
+rows instead: 17 times slower at 1024 rows, hundreds of times at one (measured).
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ def cluster(model: Any, features: Features, emission: Emission) -> Features:
 
 @emits("transform", KMeans, MiniBatchKMeans)
 def to_centres(model: Any, features: Features, emission: Emission) -> Features:
-    """The distance to each centre, computed in doubles."""
+    """The distance to each centre, computed in float64."""
     graph, centres = emission.graph, np.asarray(model.cluster_centers_, dtype=np.float64)
     middle = centres.mean(axis=0)
     z = emission.tensor(features.then("Sub", middle), "float64")
@@ -44,7 +44,7 @@ def to_centres(model: Any, features: Features, emission: Emission) -> Features:
 
 @emits("decision_function", NearestCentroid)
 def centroid_scores(model: Any, features: Features, emission: Emission) -> Features:
-    """How near each class's centre is, by the spread within classes; of two classes, by how much the second is."""
+    """Nearness to each class's centre, scaled by the spread within classes; for two classes the difference."""
     each = _discriminants(model, features, emission)
     return each.times(np.array([[-1.0], [1.0]])) if each.width == 2 else each
 
@@ -57,7 +57,7 @@ def centroid_probabilities(model: Any, features: Features, emission: Emission) -
 
 @emits("predict", NearestCentroid)
 def centroid(model: Any, features: Features, emission: Emission) -> Features:
-    """The class with the nearest centre; with other priors than equal ones, the likeliest."""
+    """The class with the nearest centre; if the priors are not equal, the likeliest class."""
     _euclidean(model, emission)
     if np.allclose(model.class_prior_, 1.0 / len(model.classes_)):
         return emission.likeliest(nearness(features, model.centroids_))
@@ -79,7 +79,7 @@ def _euclidean(model: Any, emission: Emission) -> None:
 
 
 def nearness(features: Features, points: Any) -> Features:
-    """One column for each point, the larger the nearer: put off, so that scalers in front are folded in."""
+    """One column for each point, larger for nearer points. Deferred, so that preceding scalers are folded in."""
     points = np.asarray(points, dtype=np.float64)
     middle = points.mean(axis=0)
     points = points - middle
@@ -109,16 +109,20 @@ def _averaged(model: Any, features: Features, targets: Array, emission: Emission
     near = emission.tensor(nearness(features, model._fit_X))
     _, places = graph.nodes("TopK", [near, graph.constant([model.n_neighbors], "int64")], 2, axis=1)
     rows = graph.constant(targets, emission.precision)
-    found = graph.node("Gather", [rows, places], emission.precision, None, axis=0)
+    neighbour_targets = graph.node("Gather", [rows, places], emission.precision, None, axis=0)
     if model.weights == "distance":
-        return Features.of(_weighed(model, features, places, found, width, emission))
+        return Features.of(_distance_weighted(model, features, places, neighbour_targets, width, emission))
     return Features.of(
-        graph.node("ReduceMean", [found, graph.constant([1], "int64")], emission.precision, width, keepdims=0)
+        graph.node(
+            "ReduceMean", [neighbour_targets, graph.constant([1], "int64")], emission.precision, width, keepdims=0
+        )
     )
 
 
-def _weighed(model: Any, features: Features, places: str, found: Tensor, width: int, emission: Emission) -> Tensor:
-    """Averaged by nearness: each neighbour counts 1/distance, but if some are at no distance, only they do."""
+def _distance_weighted(
+    model: Any, features: Features, places: str, neighbour_targets: Tensor, width: int, emission: Emission
+) -> Tensor:
+    """The mean weighted by 1/distance; if some neighbours have a distance of zero, only they count."""
     graph = emission.graph
 
     def node(op: str, inputs: list[Tensor | str], **attributes: Any) -> Tensor:
@@ -128,10 +132,10 @@ def _weighed(model: Any, features: Features, places: str, found: Tensor, width: 
     points = node("Gather", [graph.constant(model._fit_X, "float64"), places], axis=0)
     x = node("Unsqueeze", [emission.tensor(features, "float64"), second])
     distance = node("ReduceL2", [node("Sub", [points, x]), last], keepdims=1)
-    nought = graph.node("Equal", [distance, graph.constant(0.0, "float64")], "bool", None)
-    here = node("Cast", [nought], to=11)
-    any_here = graph.node("Cast", [node("ReduceMax", [here, second], keepdims=1)], "bool", None, to=9)
-    weights = node("Where", [any_here, here, node("Reciprocal", [distance])])
-    exact = emission.cast(found, "float64")
-    total = node("ReduceSum", [node("Mul", [exact, weights]), second], keepdims=0)
+    is_zero = graph.node("Equal", [distance, graph.constant(0.0, "float64")], "bool", None)
+    exact_match = node("Cast", [is_zero], to=11)
+    any_match = graph.node("Cast", [node("ReduceMax", [exact_match, second], keepdims=1)], "bool", None, to=9)
+    weights = node("Where", [any_match, exact_match, node("Reciprocal", [distance])])
+    values = emission.cast(neighbour_targets, "float64")
+    total = node("ReduceSum", [node("Mul", [values, weights]), second], keepdims=0)
     return graph.node("Div", [total, node("ReduceSum", [weights, second], keepdims=0)], "float64", width)

@@ -1,4 +1,4 @@
-"""One graph on its way: which emitter answers for which step, and how what was put off is carried out."""
+"""One graph while it is built: which emitter writes which step, and how deferred arithmetic becomes nodes."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -17,18 +17,18 @@ from skylane.convert.export.emitters.registry import Declined, Method, emitters_
 from skylane.convert.inspection.schema import Array, NumberType
 
 DENSE_MAX: Final = 2**26
-"""Numbers of a sparse matrix that are written out: half a gigabyte."""
+"""Numbers that a sparse matrix may have as a dense array: half a gigabyte."""
 
 LOST_MAX: Final = 2.0**-22
-"""How much of a standard deviation may be lost by leaving a centre inside a product; above, it is subtracted first."""
+"""Largest rounding error, in standard deviations, of folding a centre into a product; above, it is subtracted first."""
 
 
 class Outdated(Exception):
-    """The graph needs the newer form of trees; see `Emission.trees`."""
+    """The graph needs the newer tree operator; see `Emission.trees`."""
 
 
 class Emission:
-    """Asks emitters, and skl2onnx where there is none. Steps compute in `precision`, whatever their input's type."""
+    """Calls the emitters, or skl2onnx where there is none. Steps compute in `precision`, whatever the input's type."""
 
     def __init__(
         self,
@@ -39,37 +39,37 @@ class Emission:
     ) -> None:
         self.precision = precision
         self.trees = trees
-        """The version of ai.onnx.ml whose form of trees the graph has."""
+        """The version of ai.onnx.ml whose tree operators the graph uses."""
         self.nodes_max = nodes_max
-        """Nodes of trees that one node of the graph may have, where there are several trees; None: any number."""
+        """Tree nodes that one ONNX node may hold, if it holds several trees; None: any number."""
         self.in_one_node = in_one_node
-        """A classifier whose label and probabilities one node answers; None: each is asked for alone."""
+        """A classifier whose label and probabilities come from one node; None: each is emitted on its own."""
         self.label: Tensor | None = None
-        """What that node says of the label: the class itself, not its place."""
+        """That node's label: the class itself, not its index."""
         self.graph = Graph()
         self.own: set[str] = set()
-        """Names of the families that emitters of ours answered for."""
+        """Names of the families that our emitters wrote."""
         self.others: set[str] = set()
-        """Names of the families that skl2onnx answered for."""
+        """Names of the families that skl2onnx wrote."""
         self.sparse = False
-        """Whether what is asked now would get sparse rows from scikit-learn."""
-        self._answered: dict[tuple[int, Method, int], Features] = {}
+        """Whether scikit-learn would pass sparse rows to the step that is being emitted."""
+        self._emitted_features: dict[tuple[int, Method, int], Features] = {}
         self._dense: dict[int, Any] = {}
-        self._asked: list[Any] = []  # keeps what is asked about alive: identities are keys
+        self._referenced: list[Any] = []  # keeps the objects alive whose id() is a key
 
-    def ask(self, estimator: Any, method: Method, features: Features, *, step: str | None = None) -> Features:
-        """What the estimator's method answers for these features. Raises Unconvertible, naming the step."""
+    def emit(self, estimator: Any, method: Method, features: Features, *, step: str | None = None) -> Features:
+        """The output of the estimator's method for these features. Raises Unconvertible, naming the step."""
         key = (id(estimator), method, id(features))
-        if key not in self._answered:
+        if key not in self._emitted_features:
             name = type(estimator).__name__ if step is None else step
             with self.graph.step(name):
-                self._answered[key] = self._emitted(estimator, method, features)
-            self._asked.extend((estimator, features))
-        return self._answered[key]
+                self._emitted_features[key] = self._emitted(estimator, method, features)
+            self._referenced.extend((estimator, features))
+        return self._emitted_features[key]
 
     @contextmanager
     def rows(self, *, sparse: bool) -> Iterator[None]:
-        """Whoever is asked while this is open gets rows that are sparse in scikit-learn, or are not."""
+        """Steps emitted inside this context get rows that are sparse in scikit-learn, or are not."""
         before, self.sparse = self.sparse, sparse
         try:
             yield
@@ -78,15 +78,15 @@ class Emission:
 
     def _emitted(self, estimator: Any, method: Method, features: Features) -> Features:
         if estimator is self.in_one_node and method in ("predict", "predict_proba"):
-            return self._at_once(estimator, method, features)
+            return self._in_one_node(estimator, method, features)
         estimator = self._densified(estimator)
         for emitter in emitters_of(type(estimator), method):
             try:
-                answered = emitter(estimator, features, self)
+                output = emitter(estimator, features, self)
             except Declined:
                 continue
             self.own.add(type(estimator).__name__)
-            return answered
+            return output
         if method == "predict" and is_classifier(estimator):
             return self._decided(estimator, features)
         if features.width == 0:
@@ -95,7 +95,7 @@ class Emission:
         return by_skl2onnx(estimator, method, features, self)
 
     def _densified(self, estimator: Any) -> Any:
-        """The estimator with what it keeps as sparse matrices, such as training rows, as arrays: a copy of its own."""
+        """A copy of the estimator whose sparse matrices, such as training rows, are dense; itself if it has none."""
         kept = {name: value for name, value in vars(estimator).items() if issparse(value)}
         if not kept:
             return estimator
@@ -109,37 +109,37 @@ class Emission:
                     )
             self._dense[id(estimator)] = copy.copy(estimator)
             vars(self._dense[id(estimator)]).update({name: value.toarray() for name, value in kept.items()})
-            self._asked.append(estimator)
+            self._referenced.append(estimator)
         return self._dense[id(estimator)]
 
     @property
     def at(self) -> str:
-        """The step that is asked now, for messages."""
+        """The step that is being emitted, for messages."""
         return self.graph.path or "that the pipeline begins with"
 
-    def _at_once(self, classifier: Any, method: Method, features: Features) -> Features:
+    def _in_one_node(self, classifier: Any, method: Method, features: Features) -> Features:
         make = one_node_of(type(classifier))
-        assert make is not None, "asked for of families that have such a node alone"
+        assert make is not None, "only families that have such a node are emitted in one node"
         try:
             self.label, probabilities = make(classifier, features, self)
         except Declined as why:
             raise Unconvertible(str(why)) from None
         self.own.add(type(classifier).__name__)
-        answers: dict[Method, Features] = {
+        outputs: dict[Method, Features] = {
             "predict": Features.of(self.label),
             "predict_proba": Features.of(probabilities),
         }
-        for other, answer in answers.items():
-            self._answered[id(classifier), other, id(features)] = answer
-        return answers[method]
+        for other, output in outputs.items():
+            self._emitted_features[id(classifier), other, id(features)] = output
+        return outputs[method]
 
     def _decided(self, classifier: Any, features: Features) -> Features:
-        """Places of the likeliest classes, as most classifiers decide."""
+        """Indices of the likeliest classes: how most classifiers predict."""
         method: Method = "predict_proba" if hasattr(classifier, "predict_proba") else "decision_function"
-        return self.likeliest(self.ask(classifier, method, features, step=""))
+        return self.likeliest(self.emit(classifier, method, features, step=""))
 
     def likeliest(self, scores: Features) -> Features:
-        """The place of the largest in each row, the first of equals; of a single column, whether it is above 0."""
+        """The index of each row's largest number, the first of equal ones; for a single column, whether it is > 0."""
         if scores.width == 1:
             above = self.graph.node(
                 "Greater", [self.vector(scores), self.graph.constant(0.0, self.precision)], "bool", None
@@ -148,9 +148,9 @@ class Emission:
         return Features.of(self.graph.node("ArgMax", [self.tensor(scores)], "int64", None, axis=1, keepdims=0))
 
     def tensor(self, features: Features, dtype: DType | None = None) -> Tensor:
-        """All that was put off, carried out: (rows, width) of this type, else as steps compute.
+        """All deferred arithmetic as nodes: (rows, width) of this type, by default of `precision`.
 
-        Texts, codes and truths stay as they are. Sums and scales are computed as exactly as the tensor they start from.
+        Texts, codes and booleans stay as they are. Sums and scales are computed in the type of the columns themselves.
         """
         plain = features.plain
         if plain is not None:
@@ -166,26 +166,26 @@ class Emission:
         return self.graph.node("Concat", parts, parts[0].dtype, features.width, axis=1)
 
     def settled(self, features: Features) -> Features:
-        """The same with no product put off."""
+        """The same with no deferred product."""
         return features if features.matrix is None else Features.of(self.tensor(features))
 
     def mixed(self, several: Sequence[Features], matrices: Sequence[Array]) -> Features:
-        """The sum of each one times its matrix; products of the same columns are added before they are carried out."""
+        """The sum of each one times its matrix; products of the same columns are added before they become nodes."""
         alike = all(one.matrix is not None and one.parts == several[0].parts for one in several)
         return Features.mixed(several if alike else [self.settled(one) for one in several], matrices)
 
     def beside(self, several: Sequence[Features]) -> Features:
-        """Side by side; products of the same columns become one."""
+        """Concatenated; products of the same columns become one."""
         if len(several) == 1:
             return several[0]
         ends = np.cumsum([one.width for one in several])
         if any(one.matrix is None or one.parts != several[0].parts for one in several):
             return Features.joined([self.settled(one) for one in several])
-        places = [np.eye(ends[-1])[end - one.width : end] for one, end in zip(several, ends, strict=True)]
-        return Features.mixed(several, places)
+        blocks = [np.eye(ends[-1])[end - one.width : end] for one, end in zip(several, ends, strict=True)]
+        return Features.mixed(several, blocks)
 
     def exact(self, features: Features) -> Tensor:
-        """As `tensor`, but doubles where the numbers come as doubles: for what compares, or fills gaps."""
+        """As `tensor`, but float64 where the input is float64: for comparisons, and for filling missing values."""
         doubles = any(part.tensor.dtype == "float64" for part in features.parts)
         return self.tensor(features, "float64" if doubles else None)
 
@@ -198,7 +198,7 @@ class Emission:
         return self.graph.node("Squeeze", [column, self.graph.constant([1], "int64")], column.dtype, None)
 
     def cast(self, tensor: Tensor, dtype: DType | None = None) -> Tensor:
-        """The same numbers in this type, else in the type that steps compute in."""
+        """The same numbers in this type, by default in `precision`."""
         dtype = dtype or self.precision
         if tensor.dtype == dtype:
             return tensor
@@ -208,18 +208,18 @@ class Emission:
         return self.graph.node("Cast", [tensor], dtype, tensor.width, to=to)
 
     def columns(self, part: Part) -> Tensor:
-        """A part's columns, before anything is done to them."""
+        """A part's columns, before its deferred steps."""
         if part.codes:
-            places = self.graph.constant(np.array([part.columns], dtype=np.int64))
+            categories = self.graph.constant(np.array([part.columns], dtype=np.int64))
             codes = self.graph.node("Unsqueeze", [part.tensor, self.graph.constant([1], "int64")], "int64", 1)
-            same = self.graph.node("Equal", [codes, places], "bool", part.width)
+            same = self.graph.node("Equal", [codes, categories], "bool", part.width)
             return self.cast(same)
         if part.whole:
             return part.tensor
         if part.tensor.width is None:
             return self.graph.node("Unsqueeze", [part.tensor, self.graph.constant([1], "int64")], part.tensor.dtype, 1)
-        places = self.graph.constant(part.columns, "int64")
-        return self.graph.node("Gather", [part.tensor, places], part.tensor.dtype, part.width, axis=1)
+        columns = self.graph.constant(part.columns, "int64")
+        return self.graph.node("Gather", [part.tensor, columns], part.tensor.dtype, part.width, axis=1)
 
     def _part(self, part: Part) -> Tensor:
         tensor = self.columns(part)
@@ -233,7 +233,7 @@ class Emission:
         return tensor
 
     def _product(self, features: Features) -> Tensor:
-        """One matrix product for all numbers, one row of a table for each code, and their sum."""
+        """The sum of one matrix product for all numbers and, for each code, one row of a table."""
         assert features.matrix is not None
         assert features.offset is not None
         offset, terms, start = features.offset, list[Tensor](), 0
@@ -246,7 +246,7 @@ class Emission:
                 continue
             centre, slope, shift = part.affine()
             offset = offset + (shift - centre * slope) @ weights
-            terms.append(self._looked_up(part, slope[:, None] * weights))
+            terms.append(self._table_rows(part, slope[:, None] * weights))
         if numbers:
             terms.insert(0, self._multiplied(numbers, offset))
         else:
@@ -256,8 +256,8 @@ class Emission:
             return terms[0]
         return self.graph.node("Sum", terms, self.precision, features.width)
 
-    def _looked_up(self, part: Part, weights: Array) -> Tensor:
-        """The row of the weights for each code; zeros for what is no category."""
+    def _table_rows(self, part: Part, weights: Array) -> Tensor:
+        """The row of the weights for each code; zeros for the code that is no category."""
         table = np.zeros((part.codes + 1, weights.shape[1]))
         table[list(part.columns)] = weights
         rows = self.graph.constant(table, self.precision)
@@ -273,7 +273,7 @@ class Emission:
             tensor = self.columns(part)
             if tensor.dtype not in ("float32", "float64"):
                 tensor = self.cast(tensor)
-            if self._loses(centre, slope):
+            if self._loses_precision(centre, slope):
                 by = self.graph.constant(centre, tensor.dtype)
                 tensor = self.graph.node("Sub", [tensor, by], tensor.dtype, tensor.width)
             else:
@@ -288,8 +288,8 @@ class Emission:
         factors, added = self.graph.constant(stacked, self.precision), self.graph.constant(offset, self.precision)
         return self.graph.node("Gemm", [tensors[0], factors, added], self.precision, stacked.shape[1])
 
-    def _loses(self, centre: Array, slope: Array) -> bool:
-        """Whether a product of numbers that were not centred would lose more than may be lost."""
+    def _loses_precision(self, centre: Array, slope: Array) -> bool:
+        """Whether folding the centre into the product would lose more than LOST_MAX."""
         with np.errstate(all="ignore"):
             far = np.abs(centre * slope)
         return bool(np.nan_to_num(far).max(initial=0.0) * np.finfo(self.precision).eps > LOST_MAX)

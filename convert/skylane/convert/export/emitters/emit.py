@@ -1,4 +1,4 @@
-"""A fitted pipeline → a graph made by the emitters of this package. The door to them."""
+"""A fitted pipeline → a graph written by the emitters of this package. Other packages call only this module."""
 
 from contextlib import suppress
 from typing import Any, Final
@@ -29,7 +29,7 @@ FRAMES: Final = (
     "Pipeline", "ColumnTransformer", "FeatureUnion", "GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV",
     "HalvingRandomSearchCV", "FrozenEstimator",
 )  # fmt: skip
-"""Families that only pass rows on."""
+"""Families that only pass rows on to others."""
 
 
 def emit(
@@ -42,12 +42,12 @@ def emit(
     *,
     in_one_node: bool = False,
 ) -> onnx.ModelProto:
-    """A graph that takes numbers of one type and computes in another; by default in the same.
+    """A graph that takes numbers of one type and computes in `precision`, by default in the same type.
 
     `nodes_max`: forests with more nodes than this are split. `in_one_node`: the label and the probabilities come from
     one node, see `answers_in_one_node`.
 
-    Raises Unconvertible if there is none, or, in single precision, none in which an emitter of ours has a part.
+    Raises Unconvertible if there is no graph; in float32, also if none of our emitters would write a part of it.
     """
     check_numbers(estimator, layout, numbers)
     if in_one_node:
@@ -79,40 +79,40 @@ def _emitted(estimator: Any, layout: Layout, numbers: NumberType, task: Task, em
 
 
 def knows(estimator: Any) -> bool:
-    """Whether an emitter of ours would have a part in the graph; to find it out by emitting one can take long."""
+    """Whether one of our emitters would write a part of the graph. Cheap, whereas emitting a graph can take long."""
     families = {type(part) for part in parts(estimator)}
     return any(knows_family(family) for family in families if family.__name__ not in FRAMES)
 
 
 def answers_in_one_node(estimator: Any) -> bool:
-    """Whether one node could answer both the label and the probabilities; what it declines shows when it is made."""
+    """Whether the family has a node for label and probabilities; its emitter may still decline this estimator."""
     return one_node_of(type(final_of(estimator))) is not None
 
 
 def _features(estimator: Any, layout: Layout, inputs: list[Tensor]) -> Features:
-    """The columns that the pipeline was trained with, in its order, where they lie in the graph's inputs."""
-    found = {
+    """The columns that the pipeline was trained on, in its order, each as a column of one of the graph's inputs."""
+    by_name = {
         layout.columns[position].name: Features.of(tensor).take([index])
         for tensor in inputs
         for index, position in enumerate(layout.order[tensor.name])
     }
     names = column_names(estimator) or tuple(column.name for column in layout.columns)
-    return Features.joined([found.get(name, UNREAD) for name in names])
+    return Features.joined([by_name.get(name, UNREAD) for name in names])
 
 
 def _output(name: str, estimator: Any, features: Features, emission: Emission, task: Task) -> Tensor:
     step = "" if type(estimator).__name__ in FRAMES else None
     if name != "label":
-        return emission.tensor(emission.ask(estimator, METHOD_OF[name], features, step=step))
-    answer = emission.ask(estimator, "predict", features, step=step)
+        return emission.tensor(emission.emit(estimator, METHOD_OF[name], features, step=step))
+    output = emission.emit(estimator, "predict", features, step=step)
     if emission.label is not None:
         return emission.label
-    codes = emission.vector(answer, "int64")
+    codes = emission.vector(output, "int64")
     return _labels(estimator, codes, emission) if task == "classifier" else codes
 
 
 def _labels(estimator: Any, codes: Tensor, emission: Emission) -> Tensor:
-    """The classes in these places: (rows) int64 or texts."""
+    """The classes with these indices: (rows) int64 or string."""
     classes = np.asarray(estimator.classes_)
     if classes.dtype.kind in "OUS":
         if not all(isinstance(label, str) for label in classes.tolist()):

@@ -1,6 +1,7 @@
-"""Encoders of categories: each text is looked up once; a model behind one-hot columns looks up its weights instead.
+"""Encoders of categories: one look-up for each text; a linear model after one-hot columns looks up its weights instead.
 
-What a category becomes is asked of the encoder itself, so dropped, rare and unknown ones are what scikit-learn says.
+The value of each category is computed by the encoder itself, so that dropped, infrequent and unknown categories become
+what scikit-learn makes of them.
 """
 
 import warnings
@@ -18,34 +19,34 @@ from skylane.convert.export.emitters.imputers import text_of
 from skylane.convert.export.emitters.registry import emits
 from skylane.convert.inspection.schema import Array
 
-NEVER_SEEN = "\0 never seen"
+UNKNOWN_TEXT = "\0 never seen"
 
 CHUNK = 256
-"""Categories that an encoder is asked about at once: its answers are a matrix with a column for each category."""
+"""Categories that one call of an encoder gets: its output is a matrix with a column for each category."""
 
 
 @emits("transform", OneHotEncoder)
 def one_hot(encoder: Any, features: Features, emission: Emission) -> Features:
     """A column of zeros and ones for each category that is kept."""
-    made = []
+    outputs = []
     for place in range(len(encoder.categories_)):
         codes, other, width = _kept(encoder, place, emission)
         if _is_text(features, place):
-            # Behind the last column is what is no category: all noughts.
-            made.append(Features.coded(_codes(encoder, place, features, codes, other, emission), width))
+            # The code after the last column's stands for what is no category: all zeros.
+            outputs.append(Features.coded(_codes(encoder, place, features, codes, other, emission), width))
             continue
         same = Features.of(emission.cast(_same(encoder, place, features, emission)))
         if other < width or not np.array_equal(codes, np.arange(width)):
             each = np.eye(width + 1)[:, :width]
             same = Features.of(emission.tensor(same.times(each[codes] - each[other], each[other])))
-        made.append(same)
-    return Features.joined(made)
+        outputs.append(same)
+    return Features.joined(outputs)
 
 
 def _kept(encoder: Any, place: int, emission: Emission) -> tuple[Array, int, int]:
-    """The column of each category, that of what was never seen, and how many there are; that many stands for none."""
+    """The column of each category, that of unknown ones, and the number of columns, which stands for no column."""
     count = len(encoder.categories_[place])
-    chunks = [_answers(encoder, place, slice(start, start + CHUNK)) for start in range(0, count, CHUNK)]
+    chunks = [_values_of(encoder, place, slice(start, start + CHUNK)) for start in range(0, count, CHUNK)]
     if not chunks:
         raise Refused(f"the step {emission.graph.path} met a column without categories in training: leave it out")
     width = chunks[0].shape[1]
@@ -56,55 +57,55 @@ def _kept(encoder: Any, place: int, emission: Emission) -> tuple[Array, int, int
 
 @emits("transform", OrdinalEncoder)
 def ordinal(encoder: Any, features: Features, emission: Emission) -> Features:
-    """The place of each category among its column's."""
-    return _looked_up(encoder, features, emission)
+    """The index of each category among those of its column."""
+    return _encoded(encoder, features, emission)
 
 
 @emits("transform", TargetEncoder)
 def target(encoder: Any, features: Features, emission: Emission) -> Features:
-    """What the target was on average for each category; for several classes, of each class."""
+    """The mean of the target for each category; for several classes, one mean for each class."""
     classes = len(encoder.classes_) if encoder.target_type_ == "multiclass" else 1
-    return _looked_up(encoder, features, emission, classes)
+    return _encoded(encoder, features, emission, classes)
 
 
-def _looked_up(encoder: Any, features: Features, emission: Emission, columns: int = 1) -> Features:
-    made, graph = [], emission.graph
+def _encoded(encoder: Any, features: Features, emission: Emission, columns: int = 1) -> Features:
+    outputs, graph = [], emission.graph
     for place in range(len(encoder.categories_)):
-        values = _answers(encoder, place, slice(None))
+        values = _values_of(encoder, place, slice(None))
         if _is_text(features, place):
             codes = _codes(encoder, place, features, np.arange(len(values) - 1), len(values) - 1, emission)
             rows = graph.constant(values, emission.precision)
-            made.append(Features.of(graph.node("Gather", [rows, codes], emission.precision, columns, axis=0)))
+            outputs.append(Features.of(graph.node("Gather", [rows, codes], emission.precision, columns, axis=0)))
             continue
         finite = np.nan_to_num(values)
         same = Features.of(emission.cast(_same(encoder, place, features, emission)))
-        found = emission.tensor(same.times(finite[:-1] - finite[-1], finite[-1]))
-        if np.isnan(values).any():  # of gaps, which are the last category, or of what was never seen
-            found = _gaps(values, emission.tensor(same), found, emission)
-        made.append(Features.of(found))
-    return Features.joined(made)
+        encoded = emission.tensor(same.times(finite[:-1] - finite[-1], finite[-1]))
+        if np.isnan(values).any():  # the value of missing ones, which are the last category, or of unknown ones
+            encoded = _with_nan(values, emission.tensor(same), encoded, emission)
+        outputs.append(Features.of(encoded))
+    return Features.joined(outputs)
 
 
-def _gaps(values: Array, same: Tensor, found: Tensor, emission: Emission) -> Tensor:
+def _with_nan(values: Array, same: Tensor, encoded: Tensor, emission: Emission) -> Tensor:
     """NaN where the category's value is NaN."""
     graph = emission.graph
-    lost = np.asarray(np.isnan(values).any(axis=1, keepdims=True), dtype=np.float64)
-    truly = emission.tensor(Features.of(same).times(lost[:-1] - lost[-1], lost[-1]))
-    above = graph.node("Greater", [truly, graph.constant(0.5, truly.dtype)], "bool", 1)
-    return graph.node("Where", [above, graph.constant(np.nan, found.dtype), found], found.dtype, found.width)
+    is_nan = np.asarray(np.isnan(values).any(axis=1, keepdims=True), dtype=np.float64)
+    selected = emission.tensor(Features.of(same).times(is_nan[:-1] - is_nan[-1], is_nan[-1]))
+    above = graph.node("Greater", [selected, graph.constant(0.5, selected.dtype)], "bool", 1)
+    return graph.node("Where", [above, graph.constant(np.nan, encoded.dtype), encoded], encoded.dtype, encoded.width)
 
 
-def _answers(encoder: Any, place: int, some: slice) -> Array:
-    """What the encoder makes of some of a column's categories, and last of one never seen: (categories + 1, any)."""
+def _values_of(encoder: Any, place: int, some: slice) -> Array:
+    """The encoder's output for some of a column's categories, and last for an unknown one: (categories + 1, any)."""
     names = getattr(encoder, "feature_names_in_", None)
-    others = [known[0] if len(known) else np.nan for known in encoder.categories_]
+    others = [listed[0] if len(listed) else np.nan for listed in encoder.categories_]
     categories = encoder.categories_[place]
-    known = [[*others[:place], category, *others[place + 1 :]] for category in categories[some]]
-    values = _transformed(encoder, known, names)
-    unseen = [*others[:place], _never_seen(categories), *others[place + 1 :]]
+    rows = [[*others[:place], category, *others[place + 1 :]] for category in categories[some]]
+    values = _transformed(encoder, rows, names)
+    unseen = [*others[:place], _unknown(categories), *others[place + 1 :]]
     try:
         last = _transformed(encoder, [unseen], names)
-    except ValueError:  # handle_unknown="error": callers are refused before a graph is asked
+    except ValueError:  # handle_unknown="error": the server refuses unknown categories before it runs the graph
         last = np.zeros((1, values.shape[1]))
     each: Array = np.concatenate([values, last])
     return np.asarray(each[:, _columns_of(encoder, place, values.shape[1])])
@@ -113,23 +114,23 @@ def _answers(encoder: Any, place: int, some: slice) -> Array:
 def _transformed(encoder: Any, rows: list[list[Any]], names: Any) -> Array:
     frame = pd.DataFrame(rows, columns=names, dtype=object)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of categories never seen, which are asked about on purpose
-        made = encoder.transform(frame if names is not None else frame.to_numpy())
-    return np.asarray(made.toarray() if hasattr(made, "toarray") else made, dtype=np.float64)
+        warnings.simplefilter("ignore")  # about unknown categories, which are passed on purpose
+        outputs = encoder.transform(frame if names is not None else frame.to_numpy())
+    return np.asarray(outputs.toarray() if hasattr(outputs, "toarray") else outputs, dtype=np.float64)
 
 
 def _columns_of(encoder: Any, place: int, width: int) -> slice:
-    """Which of the encoder's answers come from this column."""
+    """Which of the encoder's output columns come from this input column."""
     widths = [width // len(encoder.categories_)] * len(encoder.categories_)
     if isinstance(encoder, OneHotEncoder):
         widths = list(encoder._n_features_outs)
     return slice(sum(widths[:place]), sum(widths[: place + 1]))
 
 
-def _never_seen(categories: Array) -> Any:
+def _unknown(categories: Array) -> Any:
     """A value of the same type that is none of the categories."""
     if any(isinstance(category, str) for category in categories.tolist()):
-        return NEVER_SEEN
+        return UNKNOWN_TEXT
     numbers = np.asarray(categories, dtype=np.float64)
     return float(np.nanmax(np.abs(numbers), initial=0.0) + 1.5)
 
@@ -161,7 +162,7 @@ def _column(features: Features, place: int, emission: Emission) -> Tensor:
 
 
 def _same(encoder: Any, place: int, features: Features, emission: Emission) -> Tensor:
-    """(rows, categories) bool: whether the number is this category; the gap, where it is one, comes last."""
+    """(rows, categories) bool: whether the number is this category; if NaN is a category, it comes last."""
     tensor, graph = emission.exact(features.take([place])), emission.graph
     if any(isinstance(one, int) and int(float(one)) != one for one in np.asarray(encoder.categories_[place]).tolist()):
         names = getattr(encoder, "feature_names_in_", None)

@@ -1,4 +1,4 @@
-"""Columns made of columns: products, bins, and choices among them."""
+"""Feature expansion and selection: polynomials, bins, quantiles, and choosing columns."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ from skylane.convert.export.emitters.registry import emits
 @emits("transform", SelectKBest, SelectPercentile, SelectFpr, SelectFdr, SelectFwe, GenericUnivariateSelect,
        SelectFromModel, RFE, RFECV, SequentialFeatureSelector, VarianceThreshold)  # fmt: skip
 def chosen(selector: Any, features: Features, emission: Emission) -> Features:
-    """Some of the columns."""
+    """The selected columns."""
     places = np.flatnonzero(selector.get_support()).tolist()
     if not places:
         raise Refused(f"the step {emission.graph.path} chose none of the columns in training: let it choose some")
@@ -37,7 +37,7 @@ def chosen(selector: Any, features: Features, emission: Emission) -> Features:
 
 @emits("transform", PolynomialFeatures)
 def products(step: Any, features: Features, emission: Emission) -> Features:
-    """Each product as factors: as many as the degree, of which some may be a column of ones."""
+    """Each product has as many factors as the degree; missing factors are a column of ones."""
     x, graph = emission.exact(features), emission.graph
     assert x.width is not None
     factors = [np.repeat(np.arange(x.width), powers).tolist() for powers in step.powers_]
@@ -50,15 +50,15 @@ def products(step: Any, features: Features, emission: Emission) -> Features:
         graph.node("Gather", [x, graph.constant(list(places), "int64")], x.dtype, len(factors), axis=1)
         for places in zip(*factors, strict=True)
     ]
-    made: Tensor = columns[0]
+    product: Tensor = columns[0]
     for column in columns[1:]:
-        made = graph.node("Mul", [made, column], x.dtype, len(factors))
-    return Features.of(made)
+        product = graph.node("Mul", [product, column], x.dtype, len(factors))
+    return Features.of(product)
 
 
 @emits("transform", KBinsDiscretizer)
 def bins(step: Any, features: Features, emission: Emission) -> Features:
-    """Whether a number reaches each edge; a bin is where it reaches one edge and not the next: sums of those."""
+    """The bin of the last inner edge that a number reaches: a linear function of the comparisons with all edges."""
     x, graph = emission.exact(features), emission.graph
     inner = [np.asarray(edges, dtype=np.float64)[1:-1] for edges in step.bin_edges_]
     places = [place for place, edges in enumerate(inner) for _ in edges]
@@ -82,7 +82,7 @@ def bins(step: Any, features: Features, emission: Emission) -> Features:
 
 @emits("transform", QuantileTransformer)
 def quantiles(step: Any, features: Features, emission: Emission) -> Features:
-    """How much of each quantile's width a number is past; where quantiles are equal, which of them count."""
+    """The sum of the share of each interval between quantiles that lies below the number; intervals may be empty."""
     if step.output_distribution != "uniform":
         raise Refused(
             f"the step {emission.graph.path} has output_distribution={step.output_distribution!r}, which needs the "
@@ -118,7 +118,7 @@ def quantiles(step: Any, features: Features, emission: Emission) -> Features:
 
 @emits("transform", SplineTransformer)
 def splines(_step: Any, _features: Features, emission: Emission) -> Features:
-    """Nothing: nobody has written splines of any degree in operators of ONNX."""
+    """Always refused: splines have no implementation in ONNX operators here."""
     raise Refused(
         f"the step {emission.graph.path} makes splines, which have no graph: use PolynomialFeatures or KBinsDiscretizer"
     )

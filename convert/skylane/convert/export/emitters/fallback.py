@@ -1,4 +1,4 @@
-"""Steps that nobody here emits: skl2onnx makes a graph of the one step, which is put into ours."""
+"""Steps without an emitter of ours: skl2onnx makes a graph of the one step, which is spliced into ours."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def by_skl2onnx(estimator: Any, method: Method, features: Features, emission: "Emission") -> Features:
-    """What skl2onnx makes of the step. Raises Unconvertible, naming the step."""
+    """The step as skl2onnx converts it. Raises Unconvertible, naming the step."""
     if not knows_class(type(estimator)):
         raise Unconvertible(
             f"in the step {emission.at}: {unknown_class(type(estimator).__name__, library_advice(estimator))}"
@@ -46,7 +46,7 @@ def by_skl2onnx(estimator: Any, method: Method, features: Features, emission: "E
 
 
 def _dtypes(estimator: Any, tensor: Tensor) -> tuple[DType, ...]:
-    """Types of input to be tried: trees round theirs to single precision, and much has no kernel for doubles."""
+    """Input types to try, in order. Trees round their input to float32, and many operators have no float64 kernel."""
     if tensor.dtype == "string":
         return ("string",)
     return ("float64", "float32") if tensor.dtype == "float64" and not has_trees(estimator) else ("float32",)
@@ -58,9 +58,9 @@ def _type(part: onnx.ModelProto) -> DType:
 
 
 def _width(estimator: Any, method: Method) -> int:
-    """Columns of what the method answers."""
+    """Columns of the method's output."""
     if method == "transform":
-        return int(estimator._n_features_out) if hasattr(estimator, "_n_features_out") else _named_out(estimator)
+        return int(estimator._n_features_out) if hasattr(estimator, "_n_features_out") else _output_names(estimator)
     if method == "predict_proba":
         return len(estimator.classes_)
     if method == "decision_function" and hasattr(estimator, "classes_"):
@@ -68,5 +68,5 @@ def _width(estimator: Any, method: Method) -> int:
     return int(getattr(estimator, "n_outputs_", 1))
 
 
-def _named_out(estimator: Any) -> int:
+def _output_names(estimator: Any) -> int:
     return len(estimator.get_feature_names_out())

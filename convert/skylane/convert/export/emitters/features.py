@@ -1,7 +1,7 @@
-"""What goes from step to step: columns of tensors, and arithmetic on them that is put off until somebody needs it.
+"""What one step passes to the next: columns of tensors, and deferred arithmetic on them.
 
-A scaler adds no node: it notes what it would do. A linear model then folds all that was noted into one product, and
-a tree moves its thresholds instead. Pure: arrays and names of tensors; no estimator, no node.
+A scaler adds no node: its arithmetic is recorded. A linear model then folds all that was recorded into one matrix
+product, and a tree moves its thresholds instead. Pure: arrays and names of tensors; no estimator, no node.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ UFUNC: Final[dict[Arithmetic, np.ufunc]] = {"Sub": np.subtract, "Div": np.divide
 
 @dataclass(frozen=True)
 class Pointwise:
-    """One operation on every column by a number of its own: (width) float64."""
+    """One operation on every column, each with its own number: (width) float64."""
 
     op: Arithmetic
     by: Array
@@ -33,17 +33,17 @@ class Pointwise:
 
 @dataclass(frozen=True)
 class Part:
-    """Columns that lie in one tensor, and what is still to be done to them, in this order."""
+    """Columns of one tensor, and the deferred operations on them, in this order."""
 
     tensor: Tensor
     columns: tuple[int, ...]
-    """Which of the tensor's columns; of codes, which of the categories."""
+    """Indices of the tensor's columns; for codes, of the categories."""
     steps: tuple[Pointwise, ...] = ()
     codes: int = 0
     """How many codes there are; 0: the tensor holds no codes.
 
-    Else it holds one for each row, (rows) int64 in 0…codes, and column c is 1.0 where the code is c, else 0.0; the
-    last code, `codes`, stands for what is no category.
+    Otherwise it holds one code for each row, (rows) int64 in 0…codes, and column c is 1.0 where the code is c, else
+    0.0. The last code, `codes`, stands for what is no category.
     """
 
     @property
@@ -52,7 +52,7 @@ class Part:
 
     @property
     def whole(self) -> bool:
-        """Whether the columns are all of the tensor's, in its order."""
+        """Whether these are all columns of the tensor, in its order."""
         return self.columns == tuple(range(self.tensor.width or 0)) and not self.codes
 
     def take(self, places: Sequence[int]) -> "Part":
@@ -61,13 +61,13 @@ class Part:
         return replace(self, columns=columns, steps=tuple(step.take(places) for step in self.steps))
 
     def exact(self, values: Array) -> Array:
-        """What scikit-learn makes of numbers in these columns: (any, width) float64 → the same, rounded as there."""
+        """The deferred operations on numbers of these columns, rounded as in scikit-learn: (any, width) float64."""
         for step in self.steps:
             values = UFUNC[step.op](values, step.by)
         return values
 
     def folded(self) -> "Part":
-        """The same with one subtraction and one product at most; rounded differently."""
+        """The same with at most one subtraction, one product and one sum; rounded differently."""
         centre, slope, offset = self.affine()
         if (slope != 0).all() and np.isfinite(slope).all():
             centre, offset = centre - offset / slope, np.zeros(self.width)
@@ -80,7 +80,7 @@ class Part:
     def affine(self) -> tuple[Array, Array, Array]:
         """Centre, slope and offset, each (width), of (x - centre) · slope + offset, which is what the steps do.
 
-        The first thing subtracted stays a centre: taken off first, it leaves small numbers, which lose nothing.
+        What is subtracted first stays the centre: the small numbers that it leaves lose no precision in the product.
         """
         centre, slope, offset = np.zeros(self.width), np.ones(self.width), np.zeros(self.width)
         for step in self.steps:
@@ -101,7 +101,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Features:
-    """A matrix (rows, width): parts side by side, and perhaps a product that is put off."""
+    """A matrix (rows, width): concatenated parts, and perhaps a deferred matrix product."""
 
     parts: tuple[Part, ...]
     matrix: Array | None = None
@@ -116,13 +116,15 @@ class Features:
 
     @classmethod
     def coded(cls, codes: Tensor, categories: int) -> "Features":
-        """One column of zeros and ones for each category; the code behind the last gives zeros."""
+        """One column of zeros and ones for each category; the code after the last category gives zeros only."""
         return cls((Part(codes, tuple(range(categories)), codes=categories),))
 
     @classmethod
     def joined(cls, several: Sequence["Features"]) -> "Features":
-        """Side by side. None of them may have a product put off."""
-        assert all(one.matrix is None for one in several), "a product is carried out before others stand beside it"
+        """Concatenated. None of them may have a deferred product."""
+        assert all(one.matrix is None for one in several), (
+            "a deferred product is computed before it is joined with others"
+        )
         parts: list[Part] = []
         for part in (part for one in several for part in one.parts if part.width):
             last = parts[-1] if parts else None
@@ -146,7 +148,7 @@ class Features:
 
     @property
     def plain(self) -> Tensor | None:
-        """The tensor that this is, where nothing is left to do."""
+        """The tensor that holds exactly this matrix; None if something is deferred or columns are chosen."""
         if len(self.parts) == 1 and self.matrix is None and self.parts[0].whole and not self.parts[0].steps:
             return self.parts[0].tensor
         return None
@@ -168,12 +170,12 @@ class Features:
         )
 
     def folded(self) -> "Features":
-        """The same with fewer operations, where they are rounded differently: for what does not compare."""
+        """The same with fewer operations, which are rounded differently: not for use before a comparison."""
         return replace(self, parts=tuple(part.folded() for part in self.parts))
 
     @classmethod
     def mixed(cls, several: Sequence["Features"], matrices: Sequence[Array]) -> "Features":
-        """The sum of each one times its matrix, (its width, width). Only equal parts may have a product put off."""
+        """The sum of each one times its matrix, (its width, width). Only equal parts may have deferred products."""
         first = several[0]
         if first.matrix is not None and all(one.parts == first.parts and one.matrix is not None for one in several):
             products = [one.times(matrix) for one, matrix in zip(several, matrices, strict=True)]
@@ -184,7 +186,7 @@ class Features:
         return joined.times(np.concatenate(matrices))
 
     def then(self, op: Arithmetic, by: Array | float) -> "Features":
-        """Every column changed by a number of its own, or all by one."""
+        """One more operation: on every column with its own number, or on all with one."""
         by = np.broadcast_to(np.asarray(by, dtype=np.float64), (self.width,))
         if self.matrix is not None:
             assert self.offset is not None
@@ -209,7 +211,7 @@ class Features:
 
 
 def _alike(one: Part, other: Part) -> bool:
-    """Whether both lie in the same tensor and have the same operations before them."""
+    """Whether both are columns of the same tensor with the same deferred operations."""
     return (
         one.tensor == other.tensor
         and one.codes == other.codes

@@ -1,4 +1,4 @@
-"""Functions of numpy that ONNX has, too, and what else changes each number on its own."""
+"""NumPy functions that ONNX operators can compute, and transformers that change each number on its own."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -18,16 +18,16 @@ OPERATORS: Final[Mapping[Any, str]] = {
     np.sin: "Sin", np.cos: "Cos", np.tanh: "Tanh", np.sign: "Sign", np.floor: "Floor", np.ceil: "Ceil",
     np.rint: "Round", special.expit: "Sigmoid",
 }  # fmt: skip
-"""One operator of ONNX each, for single numbers and doubles."""
+"""NumPy function → the ONNX operator that computes it in float32 and in float64."""
 
 COMPOSED: Final = (np.log1p, np.expm1, np.log2, np.log10, np.square, np.nan_to_num)
 
-KNOWN: Final = ", ".join(sorted(function.__name__ for function in (*OPERATORS, *COMPOSED)))
+SUPPORTED: Final = ", ".join(sorted(function.__name__ for function in (*OPERATORS, *COMPOSED)))
 
 
 @emits("transform", FunctionTransformer)
 def function(transformer: Any, features: Features, emission: Emission) -> Features:
-    """The function applied to every number; nothing where there is none."""
+    """The function applied to every number; the input unchanged if there is no function."""
     if transformer.func is None:
         return features
     if transformer.kw_args:
@@ -36,15 +36,15 @@ def function(transformer: Any, features: Features, emission: Emission) -> Featur
 
 
 def apply(func: Any, features: Features, emission: Emission) -> Features:
-    """A function of numpy on every number, computed as exactly as the numbers come. Raises Refused."""
+    """A NumPy function on every number, computed in the type of the input. Raises Refused."""
     try:
-        known = func in OPERATORS or func in COMPOSED
+        supported = func in OPERATORS or func in COMPOSED
     except TypeError:
-        known = False
-    if not known:
+        supported = False
+    if not supported:
         raise Refused(
             f"the step {emission.graph.path} calls {getattr(func, '__name__', func)!r}, which has no graph: do it "
-            f"before the pipeline, or use one of numpy's {KNOWN}"
+            f"before the pipeline, or use one of numpy's {SUPPORTED}"
         )
     return Features.of(_applied(func, emission.exact(features), emission))
 
@@ -82,7 +82,7 @@ def binarizer(step: Any, features: Features, emission: Emission) -> Features:
 
 
 def threshold(value: float, x: Tensor, emission: Emission) -> str:
-    """A constant that numbers of this type exceed where they exceed the value: rounded down, not to the nearest."""
+    """The value rounded down to the tensor's type: the same numbers are above it as above the value itself."""
     rounded = np.asarray(value, dtype=x.dtype)
     if float(rounded) > value:
         rounded = np.nextafter(rounded, np.asarray(-np.inf, dtype=x.dtype))
@@ -91,55 +91,55 @@ def threshold(value: float, x: Tensor, emission: Emission) -> str:
 
 @emits("transform", Normalizer)
 def normalizer(step: Any, features: Features, emission: Emission) -> Features:
-    """Each row divided by its length; rows of noughts stay as they are."""
+    """Each row divided by its norm; rows of zeros stay as they are."""
     return normalized(features, step.norm, emission)
 
 
 def normalized(features: Features, norm: str, emission: Emission) -> Features:
-    """Each row divided by its length as the norm measures it."""
+    """Each row divided by its norm."""
     graph, x = emission.graph, emission.exact(features)
     op = {"l1": "ReduceL1", "l2": "ReduceL2", "max": "ReduceMax"}[norm]
     measured = graph.node("Abs", [x], x.dtype, x.width) if norm == "max" else x
     length = graph.node(op, [measured, graph.constant([1], "int64")], x.dtype, 1, keepdims=1)
-    nought = graph.node("Equal", [length, graph.constant(0.0, x.dtype)], "bool", 1)
-    divisor = graph.node("Where", [nought, graph.constant(1.0, x.dtype), length], x.dtype, 1)
+    is_zero = graph.node("Equal", [length, graph.constant(0.0, x.dtype)], "bool", 1)
+    divisor = graph.node("Where", [is_zero, graph.constant(1.0, x.dtype), length], x.dtype, 1)
     return Features.of(graph.node("Div", [x, divisor], x.dtype, x.width))
 
 
 @emits("transform", PowerTransformer)
 def power(step: Any, features: Features, emission: Emission) -> Features:
-    """Powers of numbers, learnt for each column, and scaled afterwards."""
+    """The power transform with each column's fitted λ, standardized afterwards if the step says so."""
     x, lambdas = emission.exact(features), np.asarray(step.lambdas_, dtype=np.float64)
     powered = _box_cox(x, lambdas, emission) if step.method == "box-cox" else _yeo_johnson(x, lambdas, emission)
-    made = Features.of(powered)
+    result = Features.of(powered)
     if step.standardize:
-        made = made.then("Sub", step._scaler.mean_).then("Div", step._scaler.scale_)
-    return made
+        result = result.then("Sub", step._scaler.mean_).then("Div", step._scaler.scale_)
+    return result
 
 
 def _box_cox(x: Tensor, lambdas: Any, emission: Emission) -> Tensor:
-    """(x^λ - 1) / λ, and log x where λ is nought."""
+    """(x^λ - 1) / λ, and log x where λ is zero."""
     graph = emission.graph
     flat = np.abs(lambdas) < np.finfo(np.float64).eps
     divisor = np.where(flat, 1.0, lambdas)
     raised = graph.node("Pow", [x, graph.constant(divisor, x.dtype)], x.dtype, x.width)
-    less = graph.node("Sub", [raised, graph.constant(1.0, x.dtype)], x.dtype, x.width)
-    made = graph.node("Div", [less, graph.constant(divisor, x.dtype)], x.dtype, x.width)
+    minus_one = graph.node("Sub", [raised, graph.constant(1.0, x.dtype)], x.dtype, x.width)
+    result = graph.node("Div", [minus_one, graph.constant(divisor, x.dtype)], x.dtype, x.width)
     if not flat.any():
-        return made
+        return result
     log = graph.node("Log", [x], x.dtype, x.width)
-    return graph.node("Where", [graph.constant(flat), log, made], x.dtype, x.width)
+    return graph.node("Where", [graph.constant(flat), log, result], x.dtype, x.width)
 
 
 def _yeo_johnson(x: Tensor, lambdas: Any, emission: Emission) -> Tensor:
-    """Box and Cox's of x + 1 from nought on, and of 1 - x with 2 - λ and the other sign below."""
+    """Box-Cox of x + 1 where x ≥ 0; below, the negative of Box-Cox of 1 - x with 2 - λ."""
     graph = emission.graph
-    nought, one = graph.constant(0.0, x.dtype), graph.constant(1.0, x.dtype)
+    zero, one = graph.constant(0.0, x.dtype), graph.constant(1.0, x.dtype)
 
     def node(op: str, *inputs: Tensor | str) -> Tensor:
         return graph.node(op, inputs, x.dtype, x.width)
 
-    above = _box_cox(node("Add", node("Max", x, nought), one), lambdas, emission)
-    below = _box_cox(node("Sub", one, node("Min", x, nought)), 2.0 - lambdas, emission)
-    positive = graph.node("GreaterOrEqual", [x, nought], "bool", x.width)
+    above = _box_cox(node("Add", node("Max", x, zero), one), lambdas, emission)
+    below = _box_cox(node("Sub", one, node("Min", x, zero)), 2.0 - lambdas, emission)
+    positive = graph.node("GreaterOrEqual", [x, zero], "bool", x.width)
     return graph.node("Where", [positive, above, node("Neg", below)], x.dtype, x.width)

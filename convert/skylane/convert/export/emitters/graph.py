@@ -1,4 +1,4 @@
-"""A graph in the making: nodes and constants, named for the steps that they came from. Knows no estimator."""
+"""An ONNX graph while it is built: nodes and constants, named after the steps they come from. Knows no estimator."""
 
 import hashlib
 from collections import Counter
@@ -26,10 +26,10 @@ ATTRIBUTE: Final = {
     "f": (onnx.AttributeProto.FLOATS, "floats"),
     "S": (onnx.AttributeProto.STRINGS, "strings"),
 }
-"""Kind of an array's numbers → what such an attribute is called."""
+"""Kind of an array's numbers → type and field of an ONNX attribute that holds them."""
 
 OPSETS: Final = {"": 18, "ai.onnx.ml": 3}
-"""The newest that every ONNX Runtime since 1.15 runs."""
+"""The newest versions that every ONNX Runtime since 1.15 supports."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class Graph:
 
     @property
     def path(self) -> str:
-        """The step that is being emitted: its name in the pipeline, behind those that it is nested in."""
+        """The step that is being emitted: the names of the steps that it is nested in, then its own."""
         return "/".join(self._path)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Nodes made while this is open come from this step; without a name, from the one around it."""
+        """Nodes added inside this context belong to this step; without a name, to the enclosing one."""
         outer = self._path
         self._path = [*outer, name] if name else outer
         try:
@@ -79,7 +79,7 @@ class Graph:
         opset: int | None = None,
         **attributes: Any,
     ) -> Tensor:
-        """Add a node with one output of this type and width. `opset`: the oldest of its domain that has it."""
+        """Add a node with one output of this type and width. `opset`: the oldest version of its domain that has it."""
         (name,) = self.nodes(op, inputs, 1, domain=domain, opset=opset, **attributes)
         return Tensor(name, dtype, width)
 
@@ -95,10 +95,10 @@ class Graph:
     ) -> tuple[str, ...]:
         """Add a node with several outputs, and return their names."""
         names = [item.name if isinstance(item, Tensor) else item for item in inputs]
-        given = {key: value for key, value in attributes.items() if value is not None}
-        many = {key: given.pop(key) for key in sorted(given) if isinstance(given[key], np.ndarray)}
-        node = helper.make_node(op, names, [], domain=domain, **given)
-        for attribute, values in many.items():  # without onnx's look at the type of each
+        plain = {key: value for key, value in attributes.items() if value is not None}
+        arrays = {key: plain.pop(key) for key in sorted(plain) if isinstance(plain[key], np.ndarray)}
+        node = helper.make_node(op, names, [], domain=domain, **plain)
+        for attribute, values in arrays.items():  # not by make_node, which checks the type of each number
             kind, field = ATTRIBUTE[values.dtype.kind]
             getattr(node.attribute.add(name=attribute, type=kind), field).extend(values.tolist())
         key = hashlib.sha256(node.SerializeToString(deterministic=True) + bytes([outputs])).digest()
@@ -128,11 +128,11 @@ class Graph:
         return self._constants[key]
 
     def splice(self, part: onnx.ModelProto, inputs: Sequence[Tensor]) -> list[str]:
-        """Add another graph's nodes, fed with these tensors in the order of its inputs; returns its outputs' names."""
+        """Add another graph's nodes, with these tensors as its inputs in order; return the names of its outputs."""
         prefix = f"{self._fresh(part.graph.name or 'part')}/"
         prefixed = onnx.compose.add_prefix(part, prefix)
         for value, tensor in zip(prefixed.graph.input, inputs, strict=True):
-            # The runtime takes these out again when it loads the graph; bodies of loops may name them, too.
+            # ONNX Runtime removes these when it loads the graph. Renaming would miss names in the bodies of loops.
             self._nodes.append(helper.make_node("Identity", [tensor.name], [value.name], name=f"{value.name}/Identity"))
         for node in prefixed.graph.node:
             node.name = f"{prefix}{node.op_type}:{len(self._nodes)}"
@@ -143,7 +143,7 @@ class Graph:
         return [output.name for output in prefixed.graph.output]
 
     def model(self, inputs: Sequence[Tensor], outputs: Sequence[tuple[str, Tensor]]) -> onnx.ModelProto:
-        """The finished graph, its outputs renamed as told; nodes and weights that no output needs are left out."""
+        """The finished graph, with its outputs under these names. It still has nodes that no output needs."""
         model = helper.make_model(
             helper.make_graph(
                 [],
@@ -157,11 +157,11 @@ class Graph:
         )
         model.ir_version = 10
         nodes = model.graph.node
-        nodes.extend(self._nodes)  # copied once: a forest's are hundreds of megabytes
+        nodes.extend(self._nodes)  # copied once: a forest's nodes can be hundreds of megabytes
         made = {name for names in self._made.values() for name in names}
         renamed = dict[str, str]()
         for name, tensor in outputs:
-            if tensor.name in renamed or tensor.name not in made:  # bodies of spliced loops may know it by this name
+            if tensor.name in renamed or tensor.name not in made:  # a spliced loop may refer to it by this name
                 nodes.append(helper.make_node("Identity", [tensor.name], [name], name=f"{name}/Identity"))
             else:
                 renamed[tensor.name] = name

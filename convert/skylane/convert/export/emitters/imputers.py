@@ -1,4 +1,4 @@
-"""Imputers: gaps filled with what was learnt, and columns that tell where gaps were."""
+"""Imputers: missing values filled with fitted ones, and columns that say where values were missing."""
 
 from typing import Any
 
@@ -14,37 +14,37 @@ from skylane.convert.inspection.schema import Array
 
 @emits("transform", SimpleImputer)
 def simple(imputer: Any, features: Features, emission: Emission) -> Features:
-    """The column's own stand-in for each gap; columns that were empty in training are left out."""
+    """Missing values replaced by the column's fitted one; columns that were empty in training are left out."""
     statistics = np.asarray(imputer.statistics_, dtype=object)
-    known = [place for place, value in enumerate(statistics) if not _is_nan(value)]
+    columns = [place for place, value in enumerate(statistics) if not _is_nan(value)]
     if imputer.strategy == "constant" or imputer.keep_empty_features:
-        known = list(range(len(statistics)))
-    kept = features.take(known)
-    filled = _filled(kept, statistics[known], imputer.missing_values, emission)
+        columns = list(range(len(statistics)))
+    kept = features.take(columns)
+    filled = _filled(kept, statistics[columns], imputer.missing_values, emission)
     if not imputer.add_indicator:
         return filled
     return Features.joined([filled, indicator(imputer.indicator_, features, emission)])
 
 
 @emits("transform", MissingIndicator)
-def indicator(told: Any, features: Features, emission: Emission) -> Features:
-    """1.0 where there is a gap, for the columns that had some in training."""
-    taken = features.take([int(place) for place in told.features_])
+def indicator(step: Any, features: Features, emission: Emission) -> Features:
+    """1.0 where a value is missing, for the columns that had missing values in training."""
+    taken = features.take([int(place) for place in step.features_])
     if not taken.width:
         return Features(())
-    gaps = is_gap(emission.exact(taken), told.missing_values, emission)
+    gaps = is_gap(emission.exact(taken), step.missing_values, emission)
     return Features.of(emission.cast(gaps))
 
 
 def is_gap(tensor: Tensor, missing: Any, emission: Emission) -> Tensor:
-    """Where the tensor has what stands for a gap: (rows, width) bool."""
+    """Where the tensor holds the marker of missing values: (rows, width) bool."""
     graph = emission.graph
     if tensor.dtype == "string":
-        found = graph.node(
+        is_missing = graph.node(
             "LabelEncoder", [tensor], "int64", tensor.width, domain="ai.onnx.ml",
             keys_strings=[text_of(missing)], values_int64s=[1], default_int64=0,
         )  # fmt: skip
-        return emission.cast(found, "bool")
+        return emission.cast(is_missing, "bool")
     if _is_nan(missing):
         return graph.node("IsNaN", [tensor], "bool", tensor.width)
     if not isinstance(missing, int | float | np.number):
@@ -53,7 +53,7 @@ def is_gap(tensor: Tensor, missing: Any, emission: Emission) -> Tensor:
 
 
 def text_of(category: Any) -> str:
-    """How a category, or a gap, is written in a graph's texts."""
+    """How a category, or a missing value, is written in a string tensor."""
     return "nan" if _is_nan(category) else str(category)
 
 

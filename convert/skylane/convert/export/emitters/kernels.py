@@ -1,4 +1,4 @@
-"""Support vectors and Gaussian processes: the kernel of all points as one product, then what is done to each number."""
+"""Support vector machines and Gaussian processes: one product with all points, then the kernel function of each."""
 
 from typing import Any
 
@@ -16,13 +16,13 @@ from skylane.convert.inspection.schema import Array
 
 
 class Kernel:
-    """Nodes that compare rows with fixed points, (points, features)."""
+    """Nodes that compute a kernel between rows and fixed points, (points, features)."""
 
     def __init__(self, features: Features, points: Array, emission: Emission) -> None:
         self.features, self.points, self.emission = features, np.asarray(points, dtype=np.float64), emission
 
     def node(self, op: str, *inputs: Tensor | str, **attributes: Any) -> Tensor:
-        """A node that answers one number for each row and point."""
+        """A node with one number for each row and point."""
         return self.emission.graph.node(op, inputs, self.emission.precision, len(self.points), **attributes)
 
     def number(self, value: float) -> str:
@@ -34,7 +34,7 @@ class Kernel:
         return self.features.times(scale * self.points.T, offset)
 
     def minus_squares(self, length: Array | float, scale: float) -> Tensor:
-        """-scale · |(x - s) / length|², never above nought but for rounding."""
+        """-scale · |(x - s) / length|², never above zero except by rounding."""
         middle, by = self.points.mean(axis=0), np.sqrt(scale) / np.asarray(length, dtype=np.float64)
         points, graph = (self.points - middle) * by, self.emission.graph
         z = self.emission.tensor(self.features.then("Sub", middle).then("Mul", by).folded())
@@ -50,7 +50,7 @@ class Kernel:
         return self.node("Sqrt", self.node("Max", squares, self.number(0.0)))
 
     def named(self, name: Any, gamma: float, coef0: float, degree: float) -> Features:
-        """A kernel by its name, (rows, points). Raises Refused for one that has no name here."""
+        """A kernel by its name, (rows, points). Raises Refused for an unsupported one."""
         if name == "linear":
             return self.products(1.0, 0.0)
         if name == "rbf":
@@ -86,15 +86,15 @@ def novelty(model: Any, features: Features, emission: Emission) -> Features:
 
 @emits("predict", OneClassSVM)
 def novel(model: Any, features: Features, emission: Emission) -> Features:
-    """1 where the score is above nought, else -1."""
+    """1 where the score is above zero, else -1."""
     graph = emission.graph
-    above = emission.likeliest(emission.ask(model, "decision_function", features))
+    above = emission.likeliest(emission.emit(model, "decision_function", features))
     signs = graph.constant([-1, 1], "int64")
     return Features.of(graph.node("Gather", [signs, emission.vector(above, "int64")], "int64", None, axis=0))
 
 
 def _pairs(model: Any, features: Features, emission: Emission) -> Features:
-    """The score of each pair of classes, above nought for the first of the two; the pairs in scikit-learn's order."""
+    """The score of each pair of classes, above zero for the first of the two; the pairs in scikit-learn's order."""
     classes, ends = len(model.classes_), np.cumsum(model._n_support)
     starts, weights = ends - model._n_support, np.asarray(model._dual_coef_)
     columns = []
@@ -108,11 +108,11 @@ def _pairs(model: Any, features: Features, emission: Emission) -> Features:
 
 
 def votes(pairs: Tensor, classes: int, emission: Emission) -> Features:
-    """How many pairs each class wins: put off."""
+    """How many pairs each class wins; deferred."""
     graph = emission.graph
-    lost = graph.node("Less", [pairs, graph.constant(0.0, pairs.dtype)], "bool", pairs.width)
+    second_wins = graph.node("Less", [pairs, graph.constant(0.0, pairs.dtype)], "bool", pairs.width)
     first, second = _members(classes)
-    return Features.of(emission.cast(lost)).times(second - first, first.sum(axis=0))
+    return Features.of(emission.cast(second_wins)).times(second - first, first.sum(axis=0))
 
 
 def _members(classes: int) -> tuple[Array, Array]:
@@ -124,7 +124,7 @@ def _members(classes: int) -> tuple[Array, Array]:
 
 @emits("decision_function", SVC, NuSVC)
 def scores(model: Any, features: Features, emission: Emission) -> Features:
-    """The score of two classes; of more, votes of all pairs with their confidence as a tie-break, or the pairs'."""
+    """For two classes their score; for more, all pairs' votes with a tie-break, or for "ovo" the pairs' scores."""
     pairs, classes = _pairs(model, features, emission), len(model.classes_)
     if classes == 2:
         return pairs.then("Mul", -1.0)
@@ -135,7 +135,7 @@ def scores(model: Any, features: Features, emission: Emission) -> Features:
 
 
 def with_confidence(won: Features, pairs: Tensor, classes: int, emission: Emission) -> Features:
-    """Votes, and the sum of scores squeezed into a third of a vote on either side."""
+    """Votes plus the sum of scores, which is mapped to minus_squares than a third of a vote in either direction."""
     graph, dtype = emission.graph, emission.precision
     first, second = _members(classes)
     total = emission.tensor(Features.of(pairs).times(first - second))
@@ -148,26 +148,26 @@ def with_confidence(won: Features, pairs: Tensor, classes: int, emission: Emissi
 
 @emits("predict", SVC, NuSVC)
 def decided(model: Any, features: Features, emission: Emission) -> Features:
-    """The class with most votes, the first of equals; with break_ties, the one with the highest score."""
+    """The class with the most votes, the first of equals; with break_ties, the one with the highest score."""
     classes = len(model.classes_)
     if classes == 2 or model.break_ties:
-        return emission.likeliest(two_sided(emission.ask(model, "decision_function", features)))
+        return emission.likeliest(two_sided(emission.emit(model, "decision_function", features)))
     return emission.likeliest(votes(emission.tensor(_pairs(model, features, emission)), classes, emission))
 
 
 @emits("predict", GaussianProcessRegressor)
 def process(model: Any, features: Features, emission: Emission) -> Features:
-    """The kernel with all points of the training, times weights."""
+    """The kernel with all training points, times weights."""
     if not hasattr(model, "X_train_"):
-        raise Declined("a process that saw nothing")
-    found = _evaluated(model.kernel_, Kernel(features, model.X_train_, emission))
+        raise Declined("a process without training rows")
+    kernel = _evaluated(model.kernel_, Kernel(features, model.X_train_, emission))
     alpha = np.asarray(model.alpha_).reshape(len(model.X_train_), -1)
-    return found.times(alpha * model._y_train_std, np.ravel(model._y_train_mean))
+    return kernel.times(alpha * model._y_train_std, np.ravel(model._y_train_mean))
 
 
 @emits("predict_proba", GaussianProcessClassifier)
 def process_of_classes(_model: Any, _features: Features, emission: Emission) -> Features:
-    """Nothing: what skl2onnx makes of it has an operator that ONNX Runtime lacks."""
+    """Always refused: skl2onnx's graph of it needs an operator that ONNX Runtime lacks."""
     raise Refused(
         f"the step {emission.graph.path} is a Gaussian process of classes, which has no graph: use LogisticRegression "
         f"behind Nystroem, or SVC with probabilities"
@@ -175,7 +175,7 @@ def process_of_classes(_model: Any, _features: Features, emission: Emission) -> 
 
 
 def _evaluated(kernel: Any, of: Kernel) -> Features:
-    """A kernel of scikit-learn between rows and points; noise has no part in it."""
+    """A kernel of scikit-learn between rows and points; white noise contributes nothing."""
     match kernel:
         case kernels.Sum():
             for constant, other in ((kernel.k1, kernel.k2), (kernel.k2, kernel.k1)):
@@ -195,17 +195,17 @@ def _evaluated(kernel: Any, of: Kernel) -> Features:
             return Features.of(of.node("Pow", inner, of.number(kernel.exponent)))
         case kernels.WhiteKernel() | kernels.ConstantKernel():
             value = getattr(kernel, "constant_value", 0.0)
-            nought = of.features.times(np.zeros((of.features.width, len(of.points))), value)
-            return Features.of(of.emission.tensor(nought))
+            constant_kernel = of.features.times(np.zeros((of.features.width, len(of.points))), value)
+            return Features.of(of.emission.tensor(constant_kernel))
         case kernels.DotProduct():
             return of.products(1.0, kernel.sigma_0**2)
-        case kernels.Matern():  # before its parent
+        case kernels.Matern():  # before RBF, its base class
             return Features.of(_matern(kernel, of))
         case kernels.RBF():
             return Features.of(of.node("Exp", of.minus_squares(kernel.length_scale, 0.5)))
         case kernels.RationalQuadratic():
-            less = of.minus_squares(kernel.length_scale, 0.5 / kernel.alpha)
-            return Features.of(of.node("Pow", of.node("Sub", of.number(1.0), less), of.number(-kernel.alpha)))
+            minus_squares = of.minus_squares(kernel.length_scale, 0.5 / kernel.alpha)
+            return Features.of(of.node("Pow", of.node("Sub", of.number(1.0), minus_squares), of.number(-kernel.alpha)))
         case kernels.ExpSineSquared():
             sine = of.node("Sin", of.distances(1.0, np.pi / kernel.periodicity))
             squared = of.node("Mul", of.node("Mul", sine, sine), of.number(-2.0 / kernel.length_scale**2))
@@ -221,11 +221,12 @@ def _matern(kernel: Any, of: Kernel) -> Tensor:
         return of.node("Exp", of.minus_squares(kernel.length_scale, 0.5))
     if kernel.nu not in (0.5, 1.5, 2.5):
         raise Refused(f"the step {of.emission.graph.path} has Matern(nu={kernel.nu}): use 0.5, 1.5, 2.5 or inf")
-    far = of.distances(kernel.length_scale, np.sqrt(2.0 * kernel.nu))
-    fading = of.node("Exp", of.node("Neg", far))
+    scaled_distance = of.distances(kernel.length_scale, np.sqrt(2.0 * kernel.nu))
+    decay = of.node("Exp", of.node("Neg", scaled_distance))
     if kernel.nu == 0.5:
-        return fading
-    grown = of.node("Add", far, of.number(1.0))
+        return decay
+    polynomial = of.node("Add", scaled_distance, of.number(1.0))
     if kernel.nu == 2.5:
-        grown = of.node("Add", grown, of.node("Mul", of.node("Mul", far, far), of.number(1.0 / 3.0)))
-    return of.node("Mul", grown, fading)
+        squared = of.node("Mul", scaled_distance, scaled_distance)
+        polynomial = of.node("Add", polynomial, of.node("Mul", squared, of.number(1.0 / 3.0)))
+    return of.node("Mul", polynomial, decay)

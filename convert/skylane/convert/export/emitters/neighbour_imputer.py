@@ -1,7 +1,7 @@
-"""Gaps filled from the rows of the training that are most alike in what both have.
+"""KNNImputer: missing values filled from the nearest training rows, by the columns that both rows have.
 
-Of two rows, |x - y|² over the columns that both have is x²·p(y) - 2 x·y + p(x)·y², with noughts in the gaps, where p is
-nought as well, and one elsewhere. What skl2onnx makes of it fails in ONNX Runtime on some rows (measured).
+Over these columns, |x - y|² is x²·p(y) - 2 x·y + p(x)·y², where missing values are zero and p is 1 where a value is
+present, else 0. skl2onnx's graph of it fails in ONNX Runtime on some rows (measured).
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from skylane.convert.inspection.schema import Array
 
 @emits("transform", KNNImputer)
 def from_neighbours(imputer: Any, features: Features, emission: Emission) -> Features:
-    """The mean of the nearest rows that have a number there; of all, where no row has a column in common."""
+    """The mean of the nearest rows that have the value; of all rows, where none has a column in common."""
     if not np.isnan(imputer.missing_values):
         _refuse(f"missing_values={imputer.missing_values!r}", "missing_values=nan", emission)
     if imputer.weights not in ("uniform", "distance"):
@@ -30,15 +30,15 @@ def from_neighbours(imputer: Any, features: Features, emission: Emission) -> Fea
     graph, x = emission.graph, emission.tensor(features, "float64")
     gaps = graph.node("IsNaN", [x], "bool", x.width)
     squares = _squares(imputer._fit_X, imputer._mask_fit_X, x, gaps, emission)
-    made = []
+    columns = []
     for place, valid in enumerate(imputer._valid_mask):
         gap = _column(gaps, place, emission)
         if valid:
             filler = _filler(imputer, place, squares, emission)
-            made.append(graph.node("Where", [gap, filler, _column(x, place, emission)], "float64", 1))
-        elif imputer.keep_empty_features:  # noughts, whatever callers have there
-            made.append(graph.node("Mul", [emission.cast(gap, "float64"), _nought(emission)], "float64", 1))
-    filled = [Features.of(column) for column in made]
+            columns.append(graph.node("Where", [gap, filler, _column(x, place, emission)], "float64", 1))
+        elif imputer.keep_empty_features:  # zeros, whatever the caller sends
+            columns.append(graph.node("Mul", [emission.cast(gap, "float64"), _zero(emission)], "float64", 1))
+    filled = [Features.of(column) for column in columns]
     if imputer.add_indicator:
         filled.append(indicator(imputer.indicator_, features, emission))
     return Features.joined(filled)
@@ -48,7 +48,7 @@ def _refuse(what: str, instead: str, emission: Emission) -> None:
     raise Refused(f"the step {emission.graph.path} has {what}, which has no graph: use {instead}")
 
 
-def _nought(emission: Emission) -> str:
+def _zero(emission: Emission) -> str:
     return emission.graph.constant(0.0, "float64")
 
 
@@ -58,22 +58,22 @@ def _column(tensor: Tensor, place: int, emission: Emission) -> Tensor:
 
 
 def _squares(points: Array, missing: Array, x: Tensor, gaps: Tensor, emission: Emission) -> Tensor:
-    """Mean squared differences to all points, (rows, points); infinite where no column is in common."""
+    """Mean squared differences to all points, (rows, points); infinity where no column is in common."""
     graph, count = emission.graph, len(points)
     missing = np.asarray(missing, dtype=np.bool_)
-    known = np.where(missing, np.nan, np.asarray(points, dtype=np.float64))
-    middle = np.nan_to_num(known).sum(axis=0) / np.maximum((~missing).sum(axis=0), 1)
-    y, there = np.where(missing, 0.0, known - middle), (~missing).astype(np.float64)
-    nought = _nought(emission)
+    present_points = np.where(missing, np.nan, np.asarray(points, dtype=np.float64))
+    middle = np.nan_to_num(present_points).sum(axis=0) / np.maximum((~missing).sum(axis=0), 1)
+    y, there = np.where(missing, 0.0, present_points - middle), (~missing).astype(np.float64)
+    zero = _zero(emission)
 
     def node(op: str, *inputs: Tensor | str) -> Tensor:
         return graph.node(op, inputs, "float64", count)
 
-    z = node("Where", gaps, nought, node("Sub", x, graph.constant(middle)))
+    z = node("Where", gaps, zero, node("Sub", x, graph.constant(middle)))
     present = emission.cast(graph.node("Not", [gaps], "bool", x.width), "float64")
     own = node("MatMul", node("Mul", z, z), graph.constant(there.T))
     both = node("Add", own, node("MatMul", z, graph.constant(-2.0 * y.T)))
-    total = node("Max", node("Add", both, node("MatMul", present, graph.constant((y**2).T))), nought)
+    total = node("Max", node("Add", both, node("MatMul", present, graph.constant((y**2).T))), zero)
     common = node("MatMul", present, graph.constant(there.T))
     one = graph.constant(1.0, "float64")
     mean = node("Mul", node("Div", total, node("Max", common, one)), graph.constant(float(points.shape[1]), "float64"))
@@ -82,7 +82,7 @@ def _squares(points: Array, missing: Array, x: Tensor, gaps: Tensor, emission: E
 
 
 def _filler(imputer: Any, place: int, squares: Tensor, emission: Emission) -> Tensor:
-    """What a gap of one column is filled with, (rows, 1)."""
+    """The value that fills missing ones of one column, (rows, 1)."""
     graph = emission.graph
     (donors,) = np.nonzero(~np.asarray(imputer._mask_fit_X, dtype=np.bool_)[:, place])
     values = np.asarray(imputer._fit_X, dtype=np.float64)[donors, place]
@@ -95,15 +95,16 @@ def _filler(imputer: Any, place: int, squares: Tensor, emission: Emission) -> Te
         return graph.node(op, inputs, "float64", 1, **attributes)
 
     first = graph.constant([1], "int64")
-    lost = graph.node("IsInf", [distance], "bool", None)
+    is_infinite = graph.node("IsInf", [distance], "bool", None)
     if imputer.weights == "uniform":
-        weights = emission.cast(graph.node("Not", [lost], "bool", None), "float64")
+        weights = emission.cast(graph.node("Not", [is_infinite], "bool", None), "float64")
     else:
-        here = emission.cast(graph.node("Equal", [distance, _nought(emission)], "bool", None), "float64")
-        any_here = emission.cast(node("ReduceMax", here, first, keepdims=1), "bool")
-        weights = node("Where", any_here, here, node("Reciprocal", node("Sqrt", distance)))  # of infinity: nought
-    found = node("Gather", graph.constant(values), places, axis=0)
+        exact_match = emission.cast(graph.node("Equal", [distance, _zero(emission)], "bool", None), "float64")
+        any_match = emission.cast(node("ReduceMax", exact_match, first, keepdims=1), "bool")
+        inverse = node("Reciprocal", node("Sqrt", distance))  # zero where the distance is infinite
+        weights = node("Where", any_match, exact_match, inverse)
+    neighbour_values = node("Gather", graph.constant(values), places, axis=0)
     total = node("ReduceSum", weights, first, keepdims=1)
-    mean = node("Div", node("ReduceSum", node("Mul", weights, found), first, keepdims=1), total)
-    nobody = graph.node("Equal", [total, _nought(emission)], "bool", 1)
-    return node("Where", nobody, graph.constant(float(values.mean()), "float64"), mean)
+    mean = node("Div", node("ReduceSum", node("Mul", weights, neighbour_values), first, keepdims=1), total)
+    none_near = graph.node("Equal", [total, _zero(emission)], "bool", 1)
+    return node("Where", none_near, graph.constant(float(values.mean()), "float64"), mean)

@@ -1,4 +1,4 @@
-"""Networks of dense layers: one product for each, the steps in front folded into the first."""
+"""Multi-layer perceptrons: one matrix product for each layer, with preceding steps folded into the first."""
 
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ ACTIVATIONS: Final = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid"}
 
 
 def _last_layer(network: Any, features: Features, emission: Emission) -> Features:
-    """What the last layer gets, times its weights: put off."""
+    """The last layer before its activation; its product is deferred."""
     layers = list(zip(network.coefs_, network.intercepts_, strict=True))
     for weights, bias in layers[:-1]:
         features = features.times(weights, bias)
@@ -25,7 +25,7 @@ def _last_layer(network: Any, features: Features, emission: Emission) -> Feature
 
 @emits("predict", MLPRegressor)
 def regression(network: Any, features: Features, emission: Emission) -> Features:
-    """The last layer as it is, or rectified for Poisson's loss."""
+    """The last layer with its output activation, which is none unless the loss is Poisson's."""
     last = _last_layer(network, features, emission)
     if network.out_activation_ == "identity":
         return last
@@ -42,8 +42,8 @@ def scores(network: Any, features: Features, emission: Emission) -> Features:
 
 @emits("predict_proba", MLPClassifier)
 def probabilities(network: Any, features: Features, emission: Emission) -> Features:
-    """Sigmoid of two classes' scores, softmax of more."""
-    last = two_sided(emission.ask(network, "decision_function", features))
+    """Sigmoid of the scores for two classes, softmax for more."""
+    last = two_sided(emission.emit(network, "decision_function", features))
     x = emission.tensor(last)
     if network.out_activation_ == "logistic":
         return Features.of(emission.graph.node("Sigmoid", [x], x.dtype, x.width))
@@ -53,4 +53,4 @@ def probabilities(network: Any, features: Features, emission: Emission) -> Featu
 @emits("predict", MLPClassifier)
 def decided(network: Any, features: Features, emission: Emission) -> Features:
     """The class with the highest score."""
-    return emission.likeliest(two_sided(emission.ask(network, "decision_function", features)))
+    return emission.likeliest(two_sided(emission.emit(network, "decision_function", features)))

@@ -1,4 +1,4 @@
-"""Which steps answer sparse rows. Nearly all models take what is left out for nought; XGBoost takes it for a gap."""
+"""Which steps output sparse rows. Nearly all models read absent entries as zero; XGBoost reads them as missing."""
 
 from typing import Any, Final
 
@@ -26,20 +26,20 @@ PASS_ON: Final = (
     Binarizer, FunctionTransformer, MaxAbsScaler, Normalizer, PolynomialFeatures, QuantileTransformer, RobustScaler,
     SelectorMixin, SimpleImputer, StandardScaler,
 )  # fmt: skip
-"""These answer sparse rows to sparse rows."""
+"""These output sparse rows if they get sparse rows."""
 
 
-def answers_sparse(step: Any, given: bool) -> bool:
-    """Whether a fitted step answers sparse rows, given such or not."""
+def answers_sparse(step: Any, sparse: bool) -> bool:
+    """Whether a fitted step outputs sparse rows, sparse whether its input is sparse."""
     match step:
         case ColumnTransformer():
             return bool(step.sparse_output_)
         case Pipeline():
             for _, part in step.steps:
-                given = given if passes_on(part) else answers_sparse(part, given)
-            return given
+                sparse = sparse if passes_on(part) else answers_sparse(part, sparse)
+            return sparse
         case FeatureUnion():
-            return any(answers_sparse(part, given) for _, part in step.transformer_list)
+            return any(answers_sparse(part, sparse) for _, part in step.transformer_list)
         case OneHotEncoder():
             return bool(step.sparse_output)
         case KBinsDiscretizer():
@@ -47,5 +47,5 @@ def answers_sparse(step: Any, given: bool) -> bool:
         case CountVectorizer() | HashingVectorizer() | TfidfTransformer():  # TfidfVectorizer is one of the first
             return True
         case None | "passthrough":
-            return given
-    return given and isinstance(step, PASS_ON)
+            return sparse
+    return sparse and isinstance(step, PASS_ON)

@@ -1,7 +1,7 @@
-"""Words of texts, counted and weighed.
+"""Text vectorizers: word counts, and tf-idf.
 
-A tokenizer of ONNX Runtime knows RE2, whose \\w is ASCII only: patterns are written so that letters are those of
-Python. skl2onnx splits "Köln" in two, counts bigrams across one-letter words and errs in sublinear counts (measured).
+ONNX Runtime's tokenizer uses RE2, whose \\w is ASCII only, so patterns are written with the letters that Python's \\w
+matches. skl2onnx splits "Köln" in two, counts bigrams across one-letter words and errs in sublinear counts (measured).
 """
 
 import re
@@ -25,7 +25,7 @@ ANY: Final = r"[^\s\v\p{Z}\x{1c}-\x{1f}\x{85}]+"
 """What Python's \\S+ is, in RE2."""
 
 DOTTED: Final = "\u0130"
-"""The one capital that Python lowers to two characters, "i" and a dot that is no letter: a word ends behind the "i"."""
+"""The one capital that Python lowers to two characters, "i" and a dot that is no letter: a word ends after the "i"."""
 
 PATTERNS: Final = {
     r"(?u)\b\w\w+\b": LETTER + "{2,}",
@@ -37,41 +37,41 @@ PATTERNS: Final = {
     r"(?u)\S+": ANY,
     r"\S+": ANY,
 }
-"""Patterns that are known to find the same words in Python and in RE2."""
+"""Token pattern in Python → the pattern that matches the same words in RE2."""
 
 CAPITALS_END: Final = 0x20000
-"""Behind this code point there is no capital."""
+"""From this code point on there is no capital letter."""
 
 BEFORE_LOWERING: Final = {
     LETTER + "{2,}": "{letter}+{dotted}|{letter}{{2,}}",
     LETTER + "+": "{letter}*{dotted}|{letter}+",
     ANY: ANY.replace("{", "{{").replace("}", "}}"),
 }
-"""The pattern of lowered texts → that of texts as they are; see `_before_lowering`."""
+"""The pattern for lowered texts → the pattern for original texts; see `_before_lowering`."""
 
-TELLING: Final = {"ς": "a final sigma", "i̇": "a dotted i"}
-"""What Python lowers some capitals to, and character by character nobody can."""
+NOT_LOWERED: Final = {"ς": "a final sigma", "i̇": "a dotted i"}
+"""What Python lowers some capitals to; lowering character by character, as graphs do, cannot produce it."""
 
 CAPITAL_END: Final = re.compile(r"[^\W\d_]σ$")
-"""A word that Python never makes of capitals, for which it would be written with a final sigma; graphs would."""
+"""A word that Python never makes by lowering, because it writes a final sigma at the end of a word; graphs do not."""
 
 
 @emits("transform", CountVectorizer)
 def counts(vectorizer: Any, features: Features, emission: Emission) -> Features:
-    """How often each word, or each run of words, of the vocabulary occurs."""
-    found = _counted(vectorizer, features, emission)
-    return Features.of(_once(found, emission) if vectorizer.binary else found)
+    """How often each word or n-gram of the vocabulary occurs."""
+    counted = _counted(vectorizer, features, emission)
+    return Features.of(_once(counted, emission) if vectorizer.binary else counted)
 
 
 @emits("transform", TfidfVectorizer)
 def weighed_counts(vectorizer: Any, features: Features, emission: Emission) -> Features:
-    """Counts, by how rare the word is, in rows of one length."""
+    """Counts times inverse document frequencies, each row divided by its norm."""
     return weighed(vectorizer._tfidf, counts(vectorizer, features, emission), emission)
 
 
 @emits("transform", TfidfTransformer)
 def weighed(transformer: Any, features: Features, emission: Emission) -> Features:
-    """Counts, by how rare the word is, in rows of one length."""
+    """Counts times inverse document frequencies, each row divided by its norm."""
     if transformer.sublinear_tf:
         graph, x = emission.graph, emission.tensor(features)
         one = graph.constant(1.0, x.dtype)
@@ -84,7 +84,7 @@ def weighed(transformer: Any, features: Features, emission: Emission) -> Feature
 
 
 def _once(tensor: Tensor, emission: Emission) -> Tensor:
-    """1.0 for what occurs at all."""
+    """1.0 for each word that occurs."""
     one = emission.graph.constant(1.0, tensor.dtype)
     return emission.graph.node("Min", [tensor, one], tensor.dtype, tensor.width)
 
@@ -99,9 +99,10 @@ def _counted(vectorizer: Any, features: Features, emission: Emission) -> Tensor:
     if vectorizer.lowercase:
         _check_case(vocabulary, path)
     split_first = vectorizer.lowercase and pattern in BEFORE_LOWERING
-    if not split_first:  # what does nothing but fail without rows: the operators behind it would answer one
+    # StringNormalizer even where nothing is lowered: without rows it fails, but the operators after it return one row.
+    if not split_first:
         words = _lowered(words, emission) if vectorizer.lowercase else _normalized(words, "NONE", emission)
-    # Marks at both ends: without any word, a batch would have no columns to be counted.
+    # Start and end marks: a batch without any word would otherwise have no columns to count.
     domain = "com.microsoft"
     tokens = graph.node(
         "Tokenizer", [words], "string", None, domain=domain, opset=1,
@@ -129,7 +130,7 @@ def _lowered(words: Tensor, emission: Emission) -> Tensor:
 
 
 def _lowered_tokens(tokens: Tensor, words: Tensor, emission: Emission, *, dotted_words: bool) -> Tensor:
-    """Tokens, (texts, any); lowered as one long row, to which one more is added, for there may be none at all.
+    """Tokens, (texts, any), lowered as one long row; an empty token is appended, because there may be none at all.
 
     `dotted_words`: whether a word may hold a dotted capital i.
     """
@@ -139,12 +140,12 @@ def _lowered_tokens(tokens: Tensor, words: Tensor, emission: Emission, *, dotted
     longer = graph.node("Concat", [flat, graph.constant([""], "string")], "string", None, axis=0)
     lowered = _lowered(longer, emission)
     if dotted_words:
-        # With its dot, such a word is none of the vocabulary, see _check_case; without it, it might be.
+        # Unlowered, such a word is not in the vocabulary, see _check_case; lowered by the graph, it might be.
         is_dotted = graph.node("RegexFullMatch", [longer], "bool", None, opset=20, pattern=f"(?s).*{DOTTED}.*")
         lowered = graph.node("Where", [is_dotted, longer, lowered], "string", None)
     lowered = graph.node("Slice", [lowered, graph.constant([0], "int64"), end], "string", None)
     rows = graph.node("Concat", [graph.node("Shape", [words], "int64", None), end], "int64", None, axis=0)
-    # Of two dimensions even without rows: then what counts them fails, as it should, where a list would be one text.
+    # Two dimensions even without rows: then counting fails, as it should, whereas a vector would count as one text.
     return graph.node("Reshape", [lowered, rows], "string", None, allowzero=1)
 
 
@@ -153,10 +154,10 @@ def _normalized(words: Tensor, action: str, emission: Emission) -> Tensor:
 
 
 def _before_lowering(pattern: str) -> str:
-    """The same words, found before their capitals are lowered: behind a dotted capital i a word ends.
+    """A pattern that matches the same words before their capitals are lowered: a word ends after a dotted capital i.
 
-    One that is lowered first has become an ordinary "i", and "İstanbul" is one word, not "i" and "stanbul". It takes
-    1.06 times as long for 64 texts (measured).
+    Lowered first, that letter would be an ordinary "i", and "İstanbul" one word instead of "i" and "stanbul". This
+    order takes 1.06 times as long for 64 texts (measured).
     """
     letter = _letters_but_dotted()
     return BEFORE_LOWERING[pattern].format(letter=letter, dotted=r"\x{130}")
@@ -164,19 +165,19 @@ def _before_lowering(pattern: str) -> str:
 
 @cache
 def _letters_but_dotted() -> str:
-    """LETTER without the dotted capital i, in RE2, whose classes know no difference.
+    """LETTER without the dotted capital i, for RE2, which cannot subtract from a character class.
 
-    Instead of all capitals, the runs of letters in which there are some, cut in two at that one.
+    Instead of \\p{Lu}, it lists the ranges of letters that contain capitals; the range with that letter is split at it.
     """
     letters = "".join(chr(code) for code in range(CAPITALS_END) if not 0xD800 <= code < 0xE000)
     capitals = {letter for letter in letters if unicodedata.category(letter) == "Lu"}
-    runs = [run for found in re.finditer(r"\w+", letters) for run in found[0].split(DOTTED)]
+    runs = [run for match in re.finditer(r"\w+", letters) for run in match[0].split(DOTTED)]
     ranges = [rf"\x{{{ord(run[0]):x}}}-\x{{{ord(run[-1]):x}}}" for run in runs if not capitals.isdisjoint(run)]
     return rf"[\p{{Ll}}\p{{Lt}}\p{{Lm}}\p{{Lo}}\p{{N}}_{''.join(ranges)}]"
 
 
 def _pattern(vectorizer: Any, path: str) -> str:
-    """How words are told apart, for RE2. Raises Refused for what graphs cannot do as scikit-learn does."""
+    """The token pattern for RE2. Raises Refused for settings that graphs cannot reproduce."""
     for setting, usual, why in (
         ("analyzer", "word", "which joins blanks in a way that graphs do not know"),
         ("strip_accents", None, "which graphs do not know"),
@@ -199,7 +200,7 @@ def _pattern(vectorizer: Any, path: str) -> str:
 
 
 def _check_case(vocabulary: dict[str, int], path: str) -> None:
-    for letters, name in TELLING.items():
+    for letters, name in NOT_LOWERED.items():
         _refuse_case(next((term for term in vocabulary if letters in term), None), name, path)
     capital_end = (term for term in vocabulary for word in term.split() if CAPITAL_END.search(word))
     _refuse_case(next(capital_end, None), "a sigma at its end that is not final", path)
@@ -215,5 +216,5 @@ def _refuse_case(term: str | None, name: str, path: str) -> None:
 
 @emits("transform", HashingVectorizer)
 def hashed(_vectorizer: Any, _features: Features, emission: Emission) -> Features:
-    """Nothing: no operator hashes words as scikit-learn does."""
+    """Always refused: no operator hashes words as scikit-learn does."""
     raise Refused(f"the step {emission.graph.path} hashes words, which graphs cannot: use TfidfVectorizer")

@@ -1,4 +1,4 @@
-"""Classifiers of two classes whose label is decided by a threshold of one's own, not by which class is likelier."""
+"""Binary classifiers with a chosen or tuned decision threshold."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from skylane.convert.export.emitters.registry import Emitter, Method, emits
 
 def _by_member(method: Method) -> Emitter:
     def emit(model: Any, features: Features, emission: Emission) -> Features:
-        return emission.ask(model.estimator_, method, features)
+        return emission.emit(model.estimator_, method, features)
 
     return emit
 
@@ -23,28 +23,30 @@ for _method in ("predict_proba", "decision_function"):
 
 @emits("predict", FixedThresholdClassifier, TunedThresholdClassifierCV)
 def decided(model: Any, features: Features, emission: Emission) -> Features:
-    """The positive class from the threshold on, the other below."""
+    """The positive class where the score reaches the threshold, the other below."""
     member, positive = model.estimator_, _positive(model)
-    probable = model.response_method != "decision_function" and hasattr(member, "predict_proba")
-    if probable:
-        scores = emission.ask(member, "predict_proba", features).take([positive])
+    are_probabilities = model.response_method != "decision_function" and hasattr(member, "predict_proba")
+    if are_probabilities:
+        scores = emission.emit(member, "predict_proba", features).take([positive])
     else:
-        scores = emission.ask(member, "decision_function", features)
+        scores = emission.emit(member, "decision_function", features)
         scores = scores if positive else scores.then("Mul", -1.0)
     graph, x = emission.graph, emission.vector(scores)
-    reached = graph.node("GreaterOrEqual", [x, graph.constant(_threshold(model, probable), x.dtype)], "bool", None)
+    reached = graph.node(
+        "GreaterOrEqual", [x, graph.constant(_threshold(model, are_probabilities), x.dtype)], "bool", None
+    )
     places = graph.constant(np.array([1 - positive, positive]))
     return Features.of(graph.node("Gather", [places, emission.cast(reached, "int64")], "int64", None, axis=0))
 
 
-def _threshold(model: Any, probable: bool) -> float:
+def _threshold(model: Any, are_probabilities: bool) -> float:
     if isinstance(model, TunedThresholdClassifierCV):
         return float(model.best_threshold_)
-    return (0.5 if probable else 0.0) if model.threshold == "auto" else float(model.threshold)
+    return (0.5 if are_probabilities else 0.0) if model.threshold == "auto" else float(model.threshold)
 
 
 def _positive(model: Any) -> int:
-    """Where the positive class stands: the second place, unless somebody said another."""
+    """Index of the positive class: the second one, unless the model names another."""
     tuned = isinstance(model, TunedThresholdClassifierCV)
     label = model._curve_scorer._get_pos_label() if tuned else model.pos_label
     return 1 if label is None else int(np.flatnonzero(np.asarray(model.classes_) == label)[0])

@@ -31,7 +31,7 @@ def read_inputs(request: Any) -> dict[str, Array]:
 
 
 def check_parameters(kind: str, tensor: Any) -> None:
-    """Raise BadRequest for what would be left out without a word."""
+    """Raise BadRequest for parameters that would be ignored silently."""
     if "shared_memory_region" in tensor.parameters:
         raise BadRequest(f"{kind} {quoted(tensor.name)}: shared memory is not supported: send the data")
     if "classification" in tensor.parameters:

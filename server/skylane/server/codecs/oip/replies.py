@@ -1,6 +1,6 @@
-"""Outputs → bytes of ModelInferResponse, in the form that the request had.
+"""Outputs → bytes of ModelInferResponse, in the form of the request: raw or listed.
 
-They are put together from pieces made once, as those of skylane.v1.
+They are assembled from cached pieces, as for skylane.v1.
 """
 
 import math
@@ -21,10 +21,10 @@ from skylane.server.core import input_binding
 from skylane.server.core.types import Array, Interface
 
 PREDICTION_ID = b"prediction_id"
-"""The parameter of a reply that names it in the journal."""
+"""The parameter of a reply with its id in the journal."""
 
 KEPT_MAX = 256
-"""Frames kept for each output, one for every shape in use; beyond it all are made anew."""
+"""Frames cached for each output, one for each shape; beyond that the cache is cleared."""
 
 
 def id_field(request_id: bytes) -> bytes:
@@ -52,7 +52,7 @@ def reply_form(interface: Interface, wanted: tuple[str, ...], *, raw: bool) -> R
 
 
 class _Form:
-    """What both forms have in common."""
+    """The common part of both forms."""
 
     cached = b""
     """The protocol has no field for it."""
@@ -70,7 +70,7 @@ class _Form:
 
 
 class _RawForm(_Form):
-    """Tensors as bytes: what each is, and its bytes, output for output."""
+    """Tensors as bytes: the description of each output, and then its bytes."""
 
     def __init__(self, interface: Interface, wanted: Sequence[str]) -> None:
         super().__init__(interface, wanted)
@@ -104,7 +104,7 @@ class _RawForm(_Form):
 
 
 class _ContentsForm(_Form):
-    """Tensors as lists of their type. Half precision, which has no list, is answered in single."""
+    """Tensors as lists of their type. float16, for which there is no list, is returned as float32."""
 
     def __init__(self, interface: Interface, wanted: Sequence[str]) -> None:
         super().__init__(interface, wanted)

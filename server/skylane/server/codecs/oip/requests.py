@@ -1,4 +1,4 @@
-"""Bytes of ModelInferRequest → batch tasks for the engine. Known forms are recognised: see
+"""Bytes of ModelInferRequest → batch tasks for the engine. Repeated forms of requests are recognised: see
 skylane.server.codecs.request_templates.
 """
 
@@ -42,21 +42,21 @@ _TO_LIST: Final[dict[DType, tuple[int, ...]]] = {
     "float32": (*_TO_CONTENTS, InferTensorContents.FP32_CONTENTS_FIELD_NUMBER),
     "float64": (*_TO_CONTENTS, InferTensorContents.FP64_CONTENTS_FIELD_NUMBER),
 }
-"""Where lists lie whose elements are on the wire as they are in memory."""
+"""Paths to the lists whose elements have the same bytes on the wire as in memory."""
 
 _FINAL: Final[bytes] = ModelInferResponse(
     parameters={"triton_final_response": {"bool_param": True}}
 ).SerializeToString()
-"""Clients of models with many answers read until they see this in one; here a request has one."""
+"""Clients read answers of a stream until one has this parameter; here each request has a single answer."""
 
 
 class InferAsk(RequestGroup):
-    """One call as protobuf read it."""
+    """One call, as parsed by protobuf."""
 
     __slots__ = ("_inputs", "_outputs", "_raw")
 
     def __init__(self, call: Call, request: Any) -> None:
-        """Raises BadRequest or InputMismatch for what is wrong whatever the model."""
+        """Raises BadRequest or InputMismatch for errors that do not depend on the model."""
         super().__init__(_route(request), [call], call.sink)
         self._outputs = _wanted(request)
         self._inputs = read_inputs(request)
@@ -71,7 +71,7 @@ class InferDecoder(TemplatingDecoder):
     """Reads ModelInferRequests."""
 
     def __init__(self, clock: Callable[[], float], rejections: RejectionCounter) -> None:
-        """`clock`: the engine's, on which deadlines are instants. `rejections`: see TemplatingDecoder."""
+        """`clock`: the engine's clock, to which deadlines refer. `rejections`: see TemplatingDecoder."""
         super().__init__(rejections)
         self._clock = clock
 
@@ -102,7 +102,7 @@ def _lengths(request: Any) -> Iterator[int]:
 
 
 def stream_message(call: Call, result: bytes | ServingError) -> bytes:
-    """What a ModelStreamInfer says of a request: its reply, or why there is none, with its id."""
+    """The message of a ModelStreamInfer for a request: its reply, or the error with the request's id."""
     if isinstance(result, bytes):
         return protobuf_wire.field(ModelStreamInferResponse.INFER_RESPONSE_FIELD_NUMBER, result + _FINAL)
     written: bytes = ModelStreamInferResponse(
@@ -118,7 +118,7 @@ def _route(request: Any) -> Route:
 
 
 def route_of(model: str, version: str) -> Route:
-    """What a name and a version, as text, stand for. Raises BadRequest."""
+    """The route for a name and a version, given as text. Raises BadRequest."""
     if not version:
         return Route(model)
     number = int(version) if version.isdecimal() and len(version) < 19 else None
@@ -141,27 +141,27 @@ def _timeout_s(request: Any) -> float | None:
     """The parameter `timeout`, which is in microseconds; 0 for none."""
     if "timeout" not in request.parameters:
         return None
-    told = request.parameters["timeout"]
-    kind = told.WhichOneof("parameter_choice")
-    value = getattr(told, kind) if kind in ("int64_param", "uint64_param") else -1
+    parameter = request.parameters["timeout"]
+    kind = parameter.WhichOneof("parameter_choice")
+    value = getattr(parameter, kind) if kind in ("int64_param", "uint64_param") else -1
     if value < 0:
         raise BadRequest("parameters: timeout: expected microseconds from 0, as int64_param")
     return value / 1e6 if value else None
 
 
 def _learn(payload: bytes, request: Any) -> AnyTemplate | None:
-    """The form of a request with one numeric tensor, raw or listed. Ids may change from call to call."""
-    if len(request.inputs) != 1 or "timeout" in request.parameters:  # a deadline begins anew with each call
+    """The template of a request with one numeric tensor, raw or listed. Ids may change from call to call."""
+    if len(request.inputs) != 1 or "timeout" in request.parameters:  # each call has its own deadline
         return None
     (tensor,), path = request.inputs, _TO_RAW
-    told = OnlyTensor(tensor.name, DTYPE_OF[tensor.datatype], tuple(tensor.shape))
+    only_tensor = OnlyTensor(tensor.name, DTYPE_OF[tensor.datatype], tuple(tensor.shape))
     if raw := bool(request.raw_input_contents):
         data = request.raw_input_contents[0]
-    elif told.dtype in _TO_LIST:
-        path = _TO_LIST[told.dtype]
-        data = np.array(getattr(tensor.contents, CONTENTS_OF[told.dtype]), NUMPY[told.dtype]).tobytes()
+    elif only_tensor.dtype in _TO_LIST:
+        path = _TO_LIST[only_tensor.dtype]
+        data = np.array(getattr(tensor.contents, CONTENTS_OF[only_tensor.dtype]), NUMPY[only_tensor.dtype]).tobytes()
     else:
         return None
     reply = partial(reply_form, wanted=_wanted(request), raw=raw)
     named = Named(ModelInferRequest.ID_FIELD_NUMBER, id_field) if request.id else None
-    return learn_numbers(payload, path, data, _route(request), told, reply, named)
+    return learn_numbers(payload, path, data, _route(request), only_tensor, reply, named)

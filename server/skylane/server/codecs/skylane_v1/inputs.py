@@ -14,7 +14,7 @@ from skylane.server.core.types import Array
 from skylane.v1.prediction_pb2 import Column, Tensor
 
 DIMENSIONS_MAX: Final = 8
-"""No model needs more, and numpy ends at 64."""
+"""Largest number of dimensions: no model needs more, and NumPy's limit is 64."""
 
 
 def read_tensors(tensors: Iterable[Tensor]) -> dict[str, Array]:
@@ -54,7 +54,7 @@ def _read_tensor(name: str, tensor: Tensor) -> Array:
 
 
 def _shaped(name: str, elements: Array, shape: tuple[int, ...]) -> Array:
-    """The elements in this shape. Beside a size of 0 the others may be of any size, and too large for numpy."""
+    """The elements in this shape. If one size is 0, the others may be of any size, even too large for NumPy."""
     try:
         return elements.reshape(shape)
     except ValueError as error:
@@ -77,7 +77,7 @@ def _read_strings(name: str, tensor: Tensor, shape: tuple[int, ...], size: int) 
 
 
 def read_columns(columns: Iterable[Column]) -> dict[str, Array]:
-    """Name → values, (rows); a gap is NaN among numbers and None among strings. Raises InputMismatch."""
+    """Name → values, (rows); a missing value is NaN in numbers and None in strings. Raises InputMismatch."""
     arrays: dict[str, Array] = {}
     for place, column in enumerate(columns):
         name = _name("columns", place, column.name, arrays)
@@ -119,10 +119,10 @@ def _read_column(name: str, column: Column) -> Array:
     return values
 
 
-def _name(field: str, place: int, name: str, known: dict[str, Array]) -> str:
-    """The name, quoted for messages. Raises InputMismatch if it is empty or there already."""
+def _name(field: str, place: int, name: str, arrays: dict[str, Array]) -> str:
+    """The name, quoted for messages. Raises InputMismatch if it is empty or repeated."""
     if not name:
         raise InputMismatch(f"{field}[{place}]: expected a name, received none")
-    if name in known:
+    if name in arrays:
         raise InputMismatch(f"{field}: {quoted(name)} appears twice")
     return quoted(name)

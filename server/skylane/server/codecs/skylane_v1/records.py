@@ -1,8 +1,8 @@
 """Requests with several inputs, recognised by their form: a data frame's columns, each a tensor of its own.
 
-As in requests.py, a payload of the same length whose bytes outside the values are the same has the same form. Here the
-values lie in many places, so the comparison is one of whole numbers: the payload, as one integer, masked. Columns of
-one type are gathered from all payloads at once, whatever their number, and laid into the model's tensors.
+As in requests.py, payloads of the same length that differ only in the bytes of the values have the same form. Here the
+values are in many places, so the payload is compared as one masked integer. The columns of one type are gathered from
+all payloads at once, and written into the model's tensors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,14 +25,14 @@ from skylane.server.core.value_limits import ValueLimits
 from skylane.v1.prediction_pb2 import PredictRequest, Tensor
 
 RECORD_BYTES_MAX = 4096
-"""A longer payload is not remembered: its mask would be as long, and for many rows reading costs little for each."""
+"""Longer payloads get no template: the mask would be as long, and with many rows parsing costs little per row."""
 
 Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Input:
-    """One tensor of a form, and where its values lie in the payload."""
+    """One tensor of a form, and the position of its values in the payload."""
 
     name: str
     dtype: DType
@@ -56,22 +56,22 @@ class RecordTemplate:
         self._plan: tuple[Interface, RecordPlan | None] | None = None
 
     def matches(self, payload: bytes) -> bool:
-        """Whether a payload of the right length has this form."""
+        """Whether a payload of the same length has this form."""
         return int.from_bytes(payload, "little") & self._mask == self._fixed
 
     def group(self, sink: Sink) -> "RecordAsk":
-        """For calls of this form, none yet."""
+        """An empty group for calls of this form."""
         return RecordAsk(self, sink)
 
     def plan(self, interface: Interface) -> "RecordPlan | None":
-        """How this form's values become the model's inputs; None if they must be looked at one by one."""
+        """How this form's values become the model's inputs; None if calls must be bound one by one."""
         if self._plan is None or self._plan[0] is not interface:
             self._plan = interface, _plan(self, interface)
         return self._plan[1]
 
 
 class RecordAsk(GrowingGroup):
-    """Calls of one form, as they came."""
+    """Calls of one form, in the order of arrival."""
 
     __slots__ = ("_payloads", "_template")
 
@@ -80,7 +80,7 @@ class RecordAsk(GrowingGroup):
         self._template, self._payloads = template, list[bytes]()
 
     def add(self, call: Call, payload: bytes) -> None:
-        """Take a payload that matches the template."""
+        """Add a call whose payload matches the template."""
         self.calls.append(call)
         self._payloads.append(payload)
 
@@ -105,7 +105,7 @@ class _Numbers:
     columns: list[int]
     dtype: "np.dtype[np.generic]"
     places: "np.ndarray[tuple[int], np.dtype[np.intp]]"
-    """Of each byte in the payload: row by row, in the order of `columns`."""
+    """Positions of the bytes in the payload: row by row, in the order of `columns`."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class _Strings:
     tensor: int
     columns: list[int]
     spans: list[Span]
-    """Row by row, in the order of `columns`."""
+    """Spans row by row, in the order of `columns`."""
 
 
 @dataclass(frozen=True)
@@ -131,13 +131,13 @@ class RecordPlan:
     limits: ValueLimits
 
     def gather(self, payloads: Sequence[bytes]) -> list[Array] | None:
-        """The model's inputs for all payloads; None if a value is not what the model takes, to be told apart."""
+        """The model's inputs for all payloads; None if a value is invalid, so that calls must be bound one by one."""
         count = self.rows * len(payloads)
         arrays: list[Array] = [np.empty((count, width), dtype) for width, dtype in self.tensors]
         bytes_of = np.frombuffer(b"".join(payloads), np.uint8).reshape(len(payloads), -1)
         for each in self.numbers:
             values = bytes_of.take(each.places, axis=1).view(each.dtype).reshape(count, len(each.columns))
-            with np.errstate(over="ignore", invalid="ignore"):  # too large becomes infinite, as in binding
+            with np.errstate(over="ignore", invalid="ignore"):  # overflow gives infinity, as in binding
                 arrays[each.tensor][:, each.columns] = values
         for texts in self.strings:
             try:
@@ -151,7 +151,7 @@ class RecordPlan:
 
 
 def _plan(template: RecordTemplate, interface: Interface) -> RecordPlan | None:
-    """None where only `binding` can tell what is right: wrong forms, and casts that depend on the value."""
+    """The plan for this form; None if `binding` must decide: for wrong forms, and casts that depend on values."""
     dummies = {each.name: np.zeros(each.shape, NUMPY[each.dtype]) for each in template.inputs}
     for dummy in dummies.values():
         if dummy.dtype == object:
@@ -179,14 +179,14 @@ def _plan(template: RecordTemplate, interface: Interface) -> RecordPlan | None:
 
 
 def _tensor_target(each: Input, interface: Interface) -> tuple[int, list[int]] | None:
-    """(tensor, its columns) that a tensor fills; None if it has not two dimensions."""
+    """The tensor and its columns that a tensor fills; None unless it has two dimensions."""
     if len(each.shape) != 2:
         return None
     return list(interface.tensors_by_name).index(each.name), list(range(each.shape[1]))
 
 
 def _column_target(each: Input, interface: Interface) -> tuple[int, list[int]] | None:
-    """(tensor, its column) that a column fills; None if its cast depends on the values."""
+    """The tensor and its column that a column fills; None if the cast depends on the values."""
     column = interface.columns_by_name[each.name]
     place = list(interface.tensors_by_name).index(column.tensor), [column.index]
     if each.dtype == column.dtype == "string":
@@ -221,11 +221,11 @@ def _strings(tensor: int, group: list[tuple[Input, list[int]]], rows: int) -> _S
 
 
 def learn_record(payload: bytes, request: PredictRequest, route: Route) -> RecordTemplate | None:
-    """The form of a request whose tensors all have rows; None if it is not worth remembering or not plainly written."""
+    """The template of a request whose tensors all have rows; None if it is too long or not encoded canonically."""
     if not request.tensors or len(payload) > RECORD_BYTES_MAX:
         return None
-    found = protobuf_wire.spans(payload, 0, len(payload)) or []
-    spans = [(start, stop) for number, start, stop in found if number == PredictRequest.TENSORS_FIELD_NUMBER]
+    fields = protobuf_wire.spans(payload, 0, len(payload)) or []
+    spans = [(start, stop) for number, start, stop in fields if number == PredictRequest.TENSORS_FIELD_NUMBER]
     if len(spans) != len(request.tensors):
         return None
     inputs = [_input(payload, span, tensor) for span, tensor in zip(spans, request.tensors, strict=True)]
@@ -234,7 +234,7 @@ def learn_record(payload: bytes, request: PredictRequest, route: Route) -> Recor
 
 
 def _input(payload: bytes, span: Span, tensor: Tensor) -> Input | None:
-    """Where one tensor's values lie. None for booleans, some of whose bytes are no value, and for no rows."""
+    """The position of one tensor's values. None for booleans, for which not every byte is valid, and without rows."""
     dtype, shape = FROM_PROTO[tensor.dtype], tuple(tensor.shape)
     if dtype == "bool" or 0 in shape:
         return None

@@ -1,7 +1,7 @@
 """Outputs → bytes of PredictResponse.
 
-Of a model's replies only the numbers change. What stands around them is made once for each (model, outputs wanted,
-rows), by the generated code, and a batch's replies are put together from those pieces.
+Only the numbers differ between a model's replies. The bytes around them are made once for each (model, outputs, rows)
+by the generated code, and a batch's replies are assembled from these pieces.
 """
 
 import math
@@ -23,7 +23,7 @@ CACHED: Final = PredictResponse(cached=True).SerializeToString()
 """The field `cached` alone: appended to a message it sets the field, since later fields win."""
 
 KEPT_MAX: Final = 256
-"""Frames kept for each output, one for every number of rows in use, or encoded strings; beyond it all are made anew."""
+"""Frames (one for each number of rows) or encoded strings cached for each output; beyond that the cache is cleared."""
 
 
 def request_id_field(request_id: bytes) -> bytes:
@@ -37,10 +37,10 @@ def _id_head(size: int) -> bytes:
 
 
 class ReplyForm:
-    """How one model's replies with these outputs look."""
+    """The form of one model's replies with these outputs."""
 
     def __init__(self, interface: Interface, wanted: Sequence[str]) -> None:
-        """Raises InputMismatch if an output is not known; no name means all outputs."""
+        """Raises InputMismatch if an output is unknown; without names, all outputs are returned."""
         self.outputs = tuple(wanted)
         self.cached = CACHED
         places = input_binding.output_places(interface, wanted)
@@ -60,7 +60,7 @@ class ReplyForm:
 
 
 class _NumberField:
-    """A numeric output as the field `outputs` of a reply: a frame that depends on the shape alone, then the data."""
+    """A numeric output as the field `outputs` of a reply: a frame that depends only on the shape, then the data."""
 
     def __init__(self, spec: OutputSpec) -> None:
         self._spec = spec
@@ -68,7 +68,7 @@ class _NumberField:
         self._frames: dict[Hashable, bytes] = {}
 
     def parts(self, output: Array, calls: int, rows_each: int) -> tuple[Iterable[bytes], Iterable[bytes]]:
-        """What each call's reply gets: the frame, and its own rows. The type was checked at load."""
+        """The parts of each call's reply: the frame, and its own rows. The type was checked when the model loaded."""
         raw = output.tobytes()
         size = len(raw) // calls
         rows = [raw[start : start + size] for start in range(0, size * calls, size)] if size else [b""] * calls
@@ -89,14 +89,14 @@ class _NumberField:
 
 
 class _StringField:
-    """An output of strings as the field `outputs` of a reply. Labels are few, so their bytes are made once."""
+    """An output of strings as the field `outputs` of a reply. There are few labels, so their bytes are cached."""
 
     def __init__(self, spec: OutputSpec) -> None:
         self._spec = spec
         self._encoded: dict[str, bytes] = {}
 
     def parts(self, output: Array, calls: int, rows_each: int) -> tuple[Iterable[bytes]]:
-        """What each call's reply gets: the whole field, since its length depends on the strings."""
+        """The part of each call's reply: the whole field, because its length depends on the strings."""
         shape = (rows_each, *output.shape[1:])
         head, size = _tensor_head(self._spec, shape), math.prod(shape)
         strings = [self._encoded.get(text) or self._encode(text) for text in output.ravel().tolist()]
@@ -129,7 +129,7 @@ def reply_form(interface: Interface, wanted: tuple[str, ...]) -> ReplyForm:
 
 
 def message_of(call: Call, result: bytes | ServingError) -> bytes:
-    """What a stream says of a call: its reply, or why there is none."""
+    """The message of a stream for a call: its reply, or the error."""
     request_id = PredictResponse.FromString(call.tail).request_id
     if isinstance(result, bytes):
         head = PredictStreamResponse(request_id=request_id).SerializeToString()

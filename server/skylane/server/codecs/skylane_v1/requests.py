@@ -1,4 +1,4 @@
-"""Bytes of PredictRequest → batch tasks for the engine. Forms seen before are recognised: see
+"""Bytes of PredictRequest → batch tasks for the engine. Repeated forms of requests are recognised: see
 skylane.server.codecs.request_templates.
 """
 
@@ -29,12 +29,12 @@ _TO_DATA: Final = (PredictRequest.TENSORS_FIELD_NUMBER, Tensor.DATA_FIELD_NUMBER
 
 
 class MessageAsk(RequestGroup):
-    """One call as the generated code read it: tensors of any kind, or columns."""
+    """One call, as parsed by the generated code: tensors of any kind, or columns."""
 
     __slots__ = ("_columns", "_inputs", "_outputs")
 
     def __init__(self, call: Call, request: PredictRequest) -> None:
-        """Raises BadRequest or InputMismatch for what is wrong whatever the model."""
+        """Raises BadRequest or InputMismatch for errors that do not depend on the model."""
         super().__init__(_route(request), [call], call.sink)
         if request.tensors and request.columns:
             raise BadRequest("inputs: expected tensors or columns, received both")
@@ -76,7 +76,7 @@ def _lengths(request: PredictRequest) -> Iterator[int]:
 
 
 def _learn(payload: bytes, request: PredictRequest) -> AnyTemplate | None:
-    """The form of a request with tensors; of one with an id, if that and one tensor's numbers are all that changes."""
+    """The template of a request with tensors. If it has an id, only the id and one tensor's numbers may change."""
     if request.columns:
         return None
     numbers = _learn_numbers(payload, request)
@@ -87,10 +87,10 @@ def _learn_numbers(payload: bytes, request: PredictRequest) -> AnyTemplate | Non
     if len(request.tensors) != 1:
         return None
     (tensor,) = request.tensors
-    told = OnlyTensor(tensor.name, FROM_PROTO[tensor.dtype], tuple(tensor.shape))
+    only_tensor = OnlyTensor(tensor.name, FROM_PROTO[tensor.dtype], tuple(tensor.shape))
     reply = partial(reply_form, wanted=tuple(request.outputs))
     named = Named(PredictRequest.REQUEST_ID_FIELD_NUMBER, request_id_field) if request.request_id else None
-    return learn_numbers(payload, _TO_DATA, tensor.data, _route(request), told, reply, named)
+    return learn_numbers(payload, _TO_DATA, tensor.data, _route(request), only_tensor, reply, named)
 
 
 def _route(request: PredictRequest) -> Route:

@@ -22,12 +22,12 @@ _TO_TENSOR: Final = (PredictRequest.INPUTS_FIELD_NUMBER, 2)  # a map's entry has
 
 
 class PredictAsk(RequestGroup):
-    """One call as protobuf read it."""
+    """One call, as parsed by protobuf."""
 
     __slots__ = ("_inputs", "_outputs")
 
     def __init__(self, call: Call, request: Any) -> None:
-        """Raises BadRequest or InputMismatch for what is wrong whatever the model."""
+        """Raises BadRequest or InputMismatch for errors that do not depend on the model."""
         super().__init__(route_of(request.model_spec), [call], call.sink)
         self._outputs = tuple(request.output_filter)
         if len(set(self._outputs)) < len(self._outputs):
@@ -58,7 +58,7 @@ def _lengths(request: Any) -> Iterator[int]:
 
 
 def route_of(spec: Any) -> Route:
-    """What a ModelSpec names. Raises BadRequest."""
+    """The route that a ModelSpec names. Raises BadRequest."""
     if not spec.name:
         raise BadRequest("model_spec: name: expected the name of a model, received nothing")
     if spec.signature_name not in ("", SIGNATURE):
@@ -74,7 +74,7 @@ def route_of(spec: Any) -> Route:
 
 
 class _Form:
-    """How one model's replies with these outputs look. See ReplyForm."""
+    """The form of one model's replies with these outputs. See ReplyForm."""
 
     cached = b""
     """The protocol has no field for it."""
@@ -106,13 +106,13 @@ def reply_form(interface: Interface, wanted: tuple[str, ...]) -> _Form:
 
 
 def _learn(payload: bytes, request: Any) -> AnyTemplate | None:
-    """The form of a request with one numeric tensor, raw or listed."""
+    """The template of a request with one numeric tensor, raw or listed."""
     if len(request.inputs) != 1:
         return None
     ((name, tensor),) = request.inputs.items()
-    found = tensors.plain_data(tensor)
-    if found is None:
+    plain = tensors.plain_data(tensor)
+    if plain is None:
         return None
-    field, dtype, shape, data = found
-    told, reply = OnlyTensor(name, dtype, shape), partial(reply_form, wanted=tuple(request.output_filter))
-    return learn_numbers(payload, (*_TO_TENSOR, field), data, route_of(request.model_spec), told, reply)
+    field, dtype, shape, data = plain
+    only_tensor, reply = OnlyTensor(name, dtype, shape), partial(reply_form, wanted=tuple(request.output_filter))
+    return learn_numbers(payload, (*_TO_TENSOR, field), data, route_of(request.model_spec), only_tensor, reply)

@@ -23,9 +23,9 @@ def read_inputs(tensors: Mapping[str, Any]) -> dict[str, Array]:
 
 
 def plain_data(tensor: Any) -> tuple[int, DType, tuple[int, ...], bytes] | None:
-    """Of a tensor that was read: the field whose bytes are its elements, type, shape, and the bytes.
+    """The field of a tensor that has its elements as in memory, with type, shape and the bytes.
 
-    None if no field is written as its elements lie in memory, one for each.
+    None if there is no such field, or it does not have each element once.
     """
     dtype, shape = DTYPE_OF[tensor.dtype], tuple(dim.size for dim in tensor.tensor_shape.dim)
     if tensor.tensor_content:
@@ -37,14 +37,14 @@ def plain_data(tensor: Any) -> tuple[int, DType, tuple[int, ...], bytes] | None:
 
 
 def listed_output(spec: OutputSpec) -> ListedOutput:
-    """An output in a map of TensorProtos. Listed, as TensorFlow Serving does: its clients in any language read that."""
+    """An output in a map of TensorProtos, as a list: TensorFlow Serving does so, and all its clients read that."""
 
     def levels(shape: tuple[int, ...]) -> Levels:
         tensor = TensorProto(dtype=NUMBER_OF[spec.dtype])
         tensor.tensor_shape.SetInParent()
         for size in shape:
             tensor.tensor_shape.dim.add(size=size)
-        key, value = 1, 2  # of a map's entry
+        key, value = 1, 2  # the fields of a map entry
         return [
             (PredictResponse.OUTPUTS_FIELD_NUMBER, protobuf_wire.field(key, spec.name.encode())),
             (value, tensor.SerializeToString()),
@@ -80,7 +80,7 @@ def _read(name: str, tensor: Any) -> Array:
 
 
 def _values(name: str, dtype: DType, tensor: Any) -> Array:
-    """The elements that are listed, (n). Raises InputMismatch."""
+    """The elements of a list, (n). Raises InputMismatch."""
     values = list(getattr(tensor, VALUES_OF[dtype]))
     if dtype == "string":
         texts = np.empty(len(values), object)
@@ -91,7 +91,7 @@ def _values(name: str, dtype: DType, tensor: Any) -> Array:
                 f"tensor {quoted(name)}: strings: expected UTF-8, received {error.object[:20]!r}"
             ) from error
         return texts
-    listed_as = np.dtype(np.uint16) if dtype == "float16" else NUMPY[dtype]  # halves as their bits
+    listed_as = np.dtype(np.uint16) if dtype == "float16" else NUMPY[dtype]  # float16 as integers with its bits
     if values and listed_as.kind in "iu":
         limits = np.iinfo(listed_as)
         if not (limits.min <= min(values) and max(values) <= limits.max):
@@ -104,10 +104,10 @@ def _values(name: str, dtype: DType, tensor: Any) -> Array:
 
 
 def _filled(elements: Array, shape: tuple[int, ...]) -> Array:
-    """A single element stands for all of them."""
+    """Repeat a single element, which stands for all."""
     size = math.prod(shape)
     return np.full(size, elements[0]) if len(elements) == 1 and 1 < size <= FILLED_MAX else elements
 
 
 FILLED_MAX = 2**20
-"""Elements that one may stand for: a few bytes must not become a large array."""
+"""Largest number of elements that one may stand for: a few bytes must not become a large array."""

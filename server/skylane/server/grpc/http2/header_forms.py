@@ -1,9 +1,9 @@
-"""Header blocks that differ only in fields whose value is another in every request: trace contexts and request ids.
+"""Templates of header blocks that differ only in fields with a new value in every request: trace contexts, request ids.
 
-A client that traces sends a new `traceparent` each time, so no two of its blocks are equal, and to decode one takes
-longer than all else that is done for a small request: 17 µs, where this takes 2, timed in a loop. gRPC's C core, which
-Python, C++, Ruby and PHP share, writes such fields as they are and keeps them out of the table. So what stands
-around their values is remembered, and a block with the same bytes there can only mean the same with other values. Pure.
+A client that traces sends a new `traceparent` each time, so no two of its blocks are equal, and decoding one takes
+longer than the rest of a small request: 17 µs, where this takes 2, timed in a loop. gRPC's C core, which Python, C++,
+Ruby and PHP share, sends such fields as literals that are not added to the table. So the bytes around their values
+are kept, and a block with the same bytes there has the same fields with other values. Pure.
 """
 
 from collections.abc import Sequence
@@ -17,32 +17,32 @@ from skylane.server.core import request_ids
 VARYING: Final = frozenset((b"traceparent", b"tracestate", request_ids.FIELD.encode()))
 
 VALUE_BYTES_MAX: Final = 0x7E
-"""Longer ones need more than a byte for their length; then the block is decoded. So it is if Huffman's code is used,
-whose bit makes that byte large."""
+"""Longer values need more than one byte for their length; then the block is decoded. So is one with a Huffman-coded
+value, whose flag makes that byte larger."""
 
 
 PIECE_BYTES: Final = 128
-"""That it takes to keep a piece and a name, beside their own."""
+"""Memory for a piece and a name, in addition to their own bytes."""
 NAMES_MAX: Final = 8
-"""Fields cut out of a block: each takes time, in all blocks that are held against the form."""
+"""Varying fields of a template: each takes time for every block that is compared."""
 
 
 class HeaderTemplate:
-    """One block but for the values of its varying fields."""
+    """One block without the values of its varying fields."""
 
     __slots__ = ("_end", "_pieces", "has_id", "names", "size")
 
     def __init__(self, pieces: Sequence[bytes], names: Sequence[str]) -> None:
-        """`pieces`: what stands before, between and behind the values and their lengths: one more than names."""
+        """`pieces`: the bytes before, between and after the values and their lengths: one more than names."""
         *self._pieces, self._end = pieces
         self.names = tuple(names)
         self.has_id = request_ids.FIELD in names
-        """Whether one of them is the request's id."""
+        """Whether one of the fields is the request's id."""
         self.size = sum(len(piece) + PIECE_BYTES for piece in pieces)
-        """Bytes that it takes to remember it."""
+        """Memory of the template."""
 
     def values(self, block: bytes) -> list[bytes] | None:
-        """The values in a block of this form, in the order of `names`; None if it is of another."""
+        """The values in a block of this form, in the order of `names`; None if it has another form."""
         at, values = 0, list[bytes]()
         for piece in self._pieces:
             if not block.startswith(piece, at):
@@ -57,8 +57,8 @@ class HeaderTemplate:
 
 
 def header_template_of(block: bytes, varying: int) -> HeaderTemplate | None:
-    """The form of a block that was decoded before and left the table as it was, with so many varying fields; None if
-    there are none, or not all of them can be cut out."""
+    """The template of a block that has been decoded without changing the table, with so many varying fields; None if
+    there are none, or not all of them can be sliced out."""
     pieces, names = list[bytes](), list[str]()
     at = begun = 0
     try:
@@ -80,14 +80,14 @@ def header_template_of(block: bytes, varying: int) -> HeaderTemplate | None:
                 pieces.append(block[begun:start])
                 names.append(name.decode())
                 begun = at
-    except HPACKError:  # it was decoded, so it ends where it should; but nobody needs to rely on that
+    except HPACKError:  # the block was decoded, so this should not happen; checked all the same
         return None
-    # One that stays within a piece, as its name is a number of the table or its value long, would go unread.
+    # A varying field within a piece, because its name is an index or its value is long, would keep its old value.
     return HeaderTemplate([*pieces, block[begun:]], names) if 0 < len(names) == varying <= NAMES_MAX else None
 
 
 def _string(block: bytes, at: int) -> tuple[bytes, int]:
-    """A string as it stands there, not unpacked, and where it ends."""
+    """A string literal, not Huffman-decoded, and where it ends."""
     size, length = decode_integer(block[at:], 7)
     start = at + length
     return block[start : start + size], start + size

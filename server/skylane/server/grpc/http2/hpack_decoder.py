@@ -1,8 +1,8 @@
-"""HPACK, RFC 7541: header blocks → fields, with the table that both sides keep. Pure.
+"""HPACK, RFC 7541: header blocks → fields, with the dynamic table. Pure.
 
-The hpack package does the same and more; it takes 40 µs for the nine fields of a gRPC request, where this takes 5,
-timed side by side. Each request of a client pays that which puts its timeout into the table, as gRPC does in Go, Java
-and Rust: then no block equals another. Huffman's code and the fixed part of the table are the package's.
+The hpack package does the same and more, but takes 40 µs for the nine fields of a gRPC request, where this takes 5,
+timed side by side. gRPC in Go, Java and Rust puts timeouts into the table, so that no two blocks are equal and each
+request is decoded. The Huffman code and the static table are those of the package.
 """
 
 from collections import deque
@@ -14,38 +14,38 @@ from hpack.table import HeaderTable
 Field = tuple[bytes, bytes]
 
 ENTRY_BYTES: Final = 32
-"""What an entry counts beside its bytes: section 4.1, and RFC 9113, section 6.5.2."""
+"""Size of an entry in addition to its bytes: section 4.1, and RFC 9113, section 6.5.2."""
 TABLE_BYTES_MAX: Final = 4096
-"""Of the table, unless our settings said otherwise, which they do not."""
+"""Size of the table; the default, which our settings do not change."""
 
 _STATIC: Final[tuple[Field, ...]] = ((b"", b""), *((bytes(n), bytes(v)) for n, v in HeaderTable.STATIC_TABLE))
 _STATIC_SIZE: Final = len(_STATIC)
 _SHIFT_MAX: Final = 28
-"""Bits of an integer before its last byte; what is larger is no length or place here."""
+"""Bits of an integer before its last byte; larger numbers are no valid length or index here."""
 
 
 class HpackFault(Exception):
-    """A block that cannot be read: the table is lost, and with it the connection."""
+    """A block that cannot be decoded: the table is out of step, so the connection must end."""
 
 
 class TooManyFields(HpackFault):
-    """A block that becomes larger than is allowed."""
+    """A block whose fields are larger than allowed."""
 
 
 class HpackDecoder:
-    """The receiving half of one connection's compression."""
+    """The decoder of one connection."""
 
     def __init__(self, bytes_max: int) -> None:
-        """`bytes_max`: of a block's fields together, each counted with ENTRY_BYTES."""
+        """`bytes_max`: bound on all fields of a block together, each with ENTRY_BYTES."""
         self.changes = 0
-        """How often the table has changed: while it is the same, equal bytes mean the same fields."""
+        """Number of changes of the table: while it is the same, equal bytes mean equal fields."""
         self._bytes_max = bytes_max
         self._entries = deque[Field]()
-        """Newest first, as they are numbered."""
+        """The dynamic table, newest first, as entries are numbered."""
         self._size, self._size_max = 0, TABLE_BYTES_MAX
 
     def decode(self, block: bytes) -> tuple[list[Field], int]:
-        """The fields of a block, in order, and the bytes that they count. Raises HpackFault."""
+        """The fields of a block, in order, and their size. Raises HpackFault."""
         try:
             return self._decode(block)
         except IndexError as error:  # of bytes or of entries
@@ -80,7 +80,7 @@ class HpackDecoder:
         return fields, size
 
     def _literal(self, block: bytes, at: int, first: int) -> tuple[Field, int]:
-        """A field that stands there, or whose value does. Returns where it ends, too."""
+        """A literal field, or one with a literal value, and where it ends."""
         mask = 0x3F if first & 0x40 else 0x0F
         index = first & mask
         if index == mask:
@@ -93,7 +93,7 @@ class HpackDecoder:
         return (name, value), at
 
     def _add(self, field: Field) -> None:
-        """Put it in front; the oldest make room. One larger than the table empties it: section 4.4."""
+        """Add an entry and evict the oldest to make room. An entry larger than the table empties it: section 4.4."""
         self.changes += 1
         self._entries.appendleft(field)
         self._size += len(field[0]) + len(field[1]) + ENTRY_BYTES
@@ -116,7 +116,7 @@ class HpackDecoder:
 
 
 def _integer(block: bytes, at: int, value: int) -> tuple[int, int]:
-    """A number whose first byte was full, section 5.1, and where it ends."""
+    """An integer whose prefix is all ones, section 5.1, and where it ends."""
     for shift in range(0, _SHIFT_MAX + 1, 7):
         byte = block[at]
         at += 1
@@ -142,12 +142,12 @@ def _string(block: bytes, at: int) -> tuple[bytes, int]:
 
 
 _steps: dict[int, tuple[int, bytes, int]] = {}
-"""(state << 8 | byte) → the state behind it, bytes that it tells, and flags: at most 65,536, each made when it is first
-met. The package takes half a byte at a time."""
+"""(state << 8 | byte) → the next state, the decoded bytes, and flags: at most 65,536, each computed when it first
+occurs. The package's own table takes half a byte at a time."""
 
 
 def _unpacked(content: bytes) -> bytes:
-    """A string in Huffman's code, section 5.2, as it was."""
+    """A Huffman-coded string, section 5.2, decoded."""
     state, flags, parts = 0, HUFFMAN_COMPLETE, list[bytes]()
     for byte in content:
         step = _steps.get(state | byte)

@@ -1,9 +1,9 @@
-"""What a request says before its message: which method, until when, how compressed. Decoded once for equal bytes.
+"""The headers of a request: its method, timeout, compression and so on. Equal header blocks are decoded only once.
 
-A client says the same before each of its requests, and after the first few in the same bytes: HTTP/2 replaces fields by
-numbers of a table that both sides keep. So a block of bytes that leaves the table as it was has one meaning until the
-table changes, and a dict finds it in 0.05 µs. Where values differ each time, and are put into the table, the fields
-are decoded, which takes 6 µs, and those that are the same find what they say, in 3 more; to read them all takes 20.
+A client sends the same headers with each request and, after the first few, in the same bytes: HTTP/2 replaces fields by
+indices into a table that both sides keep. So a block that does not change the table keeps its meaning until the table
+changes, and a dict finds it in 0.05 µs. If values differ each time and are put into the table, the fields are decoded,
+which takes 6 µs, and the headers for the equal fields are found in 3 more; parsing them all takes 20.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -38,72 +38,72 @@ from skylane.server.grpc.http2.request_fields import (
 )
 
 KNOWN_MAX: Final = 256
-"""Blocks kept for one connection; a client that never repeats itself must not grow without end."""
+"""Blocks cached for one connection, because a client may never repeat one."""
 KNOWN_BYTES_MAX: Final = 2**16
-"""Of these blocks and what they say, for one connection: there may be thousands of those."""
+"""Memory of these blocks and their headers for one connection, of which there may be thousands."""
 FORMS_MAX: Final = 16
-"""Forms of blocks that differ in a few values, tried in turn."""
+"""Templates of blocks that differ in a few values; they are tried in turn."""
 _HEAD_BYTES: Final = 256
 _FIELD_BYTES: Final = 160
-"""That it takes to keep a head and one of its fields, beside their text."""
+"""Memory for a request's headers and for each field, in addition to their text."""
 
 _UNIT_S: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _TIMEOUT_DIGITS_MAX: Final = 8
 TIMEOUT_S_MAX: Final = 366 * 24 * 3600.0
-"""A longer one is none: nobody waits so long, and grpcio's clock ends before the largest that the wire can say."""
+"""Longer timeouts count as none: grpcio's clock overflows before the largest value of the wire format."""
 _QUOTED_LENGTH_MAX: Final = 100
-"""Of a value that an error repeats."""
+"""Length of a value in an error message."""
 _PATH_LENGTH_MAX: Final = 256
-"""Of the path of a request whose fields are not looked at, for the log."""
+"""Length of the path, for the log, of a request whose other fields are not parsed."""
 
 _GRPC: Final = "application/grpc"
 
 
 @dataclass(frozen=True, slots=True)
 class RequestHeaders:
-    """What came before the first message of a request."""
+    """The parsed headers of a request."""
 
     path: str
     call_buffer: CallBuffer | None
-    """Where its message goes, if the method is one of those that take many at once."""
+    """Where its message goes, if the method is batched."""
     timeout_s: float
     encoding: str
-    """Of messages that say they are compressed."""
+    """Encoding of messages that are flagged as compressed."""
     grant: Grant
-    """What the caller may do."""
+    """The caller's permissions."""
     metadata: Metadata
-    """What is the service's business, not the transport's. Of a hot method, which reads none, only what is text."""
+    """Metadata for the service, not for the transport. For a batched method, which reads none, only text."""
     refusal: bytes | None = None
-    """The whole answer, if what was said is reason enough to refuse."""
+    """The whole answer, if the request is refused because of its headers."""
     refused: StatusCode = StatusCode.OK
-    """With which status, then."""
+    """The status of that refusal."""
     explanation: bytes = b""
-    """Text behind the refusal of what is not gRPC, once the request has ended."""
+    """Text that follows the refusal of a request that is not gRPC, once it has ended."""
     trace: Any = None
-    """To what trace the call belongs; None where nobody traces."""
+    """The trace that the call belongs to; None if tracing is off."""
     request_id: str = ""
     """The sanitized id; empty if the caller sent none."""
     authorization: str | None = None
-    """With what the caller was let in: a token may be revoked while a stream is open."""
+    """The caller's authorization header, because a token may be revoked while a stream is open."""
     content_length: int | None = None
-    """Bytes of content that the client promises; None for most."""
+    """The announced size of the content; None for most requests."""
 
     def may_have(self, size: int) -> bool:
-        """Whether a request may have so many bytes of content by its own word."""
+        """Whether so many bytes of content agree with the announced size."""
         return self.content_length is None or self.content_length == size
 
 
 DECODED_TIMES: Final = 4
-"""Metadata over the limit by so much is decoded still: the table then stays what the peer takes it for, and one
-caller's request is refused instead of all that share its connection."""
+"""Factor by which metadata may exceed the limit and still be decoded. Decoding keeps the table in step with the peer's,
+so that only this request is refused, not all requests of the connection."""
 ALIKE_MAX: Final = 64
-"""HeaderCache kept for one connection that differ in more than a few values, whatever bytes say them."""
+"""Headers cached for one connection by their fields instead of by the bytes of the block."""
 ALIKE_BYTES_MAX: Final = 2**16
-"""Of these and what they say, before one more is added."""
+"""Memory of these, before one more is added."""
 
 
 class _Known:
-    """What blocks of one form say."""
+    """The headers for blocks of one form."""
 
     __slots__ = ("form", "head")
 
@@ -111,7 +111,7 @@ class _Known:
         self.form, self.head = form, head
 
     def head_of(self, values: Sequence[bytes], trace_of: TraceOf | None) -> RequestHeaders:
-        """What a block with these values says. Its trace is often that of the last one, if it is not recorded."""
+        """The headers for a block with these values. Its trace is often that of the last one, if it is not recorded."""
         if trace_of is None and not self.form.has_id:
             return self.head
         varying = tuple(zip(self.form.names, map(bytes.decode, values), strict=True))
@@ -134,26 +134,26 @@ class HeaderCache:
         is_open: Callable[[str], bool] = frozenset[str]().__contains__,
     ) -> None:
         """`is_ours`: whether the native transport itself answers this path. `grant_of`: what the value of an
-        authorization field allows; raises Unauthenticated. `trace_of`: None where nobody traces. `is_open`: whether
-        this path needs no token; without it none is."""
+        authorization field allows; raises Unauthenticated. `trace_of`: None if tracing is off. `is_open`: whether
+        this path needs no token; without it, every path needs one."""
         self.known: dict[bytes, RequestHeaders] = {}
-        """Blocks whose meaning holds until the table changes."""
+        """Blocks → headers, valid until the table changes."""
         self._inbox_of, self._is_ours, self._grant_of = inbox_of, is_ours, grant_of
         self._trace_of, self._is_open = trace_of, is_open
         self._bytes_max = header_bytes_max
         self._decoder = HpackDecoder(DECODED_TIMES * header_bytes_max)
         self._known_bytes = 0
         self._templates: list[_Known] = []
-        """Forms whose meaning holds until the table changes."""
+        """Templates of blocks, valid until the table changes."""
         self._alike: dict[tuple[Field, ...], tuple[RequestHeaders, int]] = {}
-        """Fields of a request but for those that vary → what they say, whatever the table holds, and how many of them
+        """Fields of a request, except varying ones → the headers, whatever the table holds, and how many of the fields
         must come before any other."""
         self._alike_bytes = 0
 
     def decode(self, block: bytes) -> RequestHeaders:
-        """The head in this block. Raises StreamFault, and ConnectionFault when the table is lost.
+        """The headers in this block. Raises StreamFault, and ConnectionFault if the table is out of step.
 
-        The metadata of a hot method, which nobody reads, may lack fields whose values vary.
+        The metadata of a batched method, which are not read, may lack fields whose values vary.
         """
         for template in self._templates:
             values = template.form.values(block)
@@ -162,7 +162,7 @@ class HeaderCache:
         changes = self._decoder.changes
         fields, size = self._fields(block)
         if self._decoder.changes != changes:
-            self._forget_blocks()  # the numbers in those blocks mean something else now, whatever is wrong in this one
+            self._forget_blocks()  # their indices have a new meaning, even if this block is invalid
             return self._head_like(fields, size)
         head = self._head_like(fields, size)
         if head.refusal is not None:
@@ -188,9 +188,9 @@ class HeaderCache:
         return head
 
     def _head_like(self, fields: list[Field], size: int) -> RequestHeaders:
-        """The head that these fields say, which may differ from one seen before in a few values.
+        """The headers of these fields, which may differ from cached ones in a few values.
 
-        Clients that put a value into the table never send a block twice, if the value is another each time.
+        Clients that put a value into the table never send a block twice if the value changes each time.
         """
         if size > self._bytes_max or len(fields) > FIELDS_MAX:
             return self._oversized(fields, size)
@@ -211,7 +211,7 @@ class HeaderCache:
         return head
 
     def _varied(self, head: RequestHeaders, varying: list[Field]) -> RequestHeaders:
-        """The same with these values. Raises StreamFault for one that is none."""
+        """The same headers with these values. Raises StreamFault for an invalid one."""
         timeout_s, metadata = NO_DEADLINE, []
         for name, value in varying:
             if not is_text(value):
@@ -233,14 +233,14 @@ class HeaderCache:
         self._known_bytes = 0
 
     def forget(self) -> None:
-        """Decode every block anew, and look anew at what it says."""
+        """Clear the caches, so that every block is decoded and parsed again."""
         self._forget_blocks()
         self._alike.clear()
         self._alike_bytes = 0
 
     def trailers(self, block: bytes) -> None:
-        """Decode what a client sends behind its messages, and nobody needs: the table must stay the same on both
-        sides. Raises StreamFault, and ConnectionFault as `decode`."""
+        """Decode a client's trailers, which are not used, to keep the table in step with the peer's. Raises
+        StreamFault, and ConnectionFault as `decode`."""
         fields, size = self._fields(block)
         self.forget()
         if size > self._bytes_max or len(fields) > FIELDS_MAX:
@@ -248,7 +248,7 @@ class HeaderCache:
         check_trailers(fields)
 
     def _fields(self, block: bytes) -> tuple[list[Field], int]:
-        """Its fields, and the bytes that they count."""
+        """The fields of a block, and their size."""
         try:
             return self._decoder.decode(block)
         except TooManyFields as error:
@@ -297,7 +297,7 @@ class HeaderCache:
         )
 
     def _oversized(self, fields: list[Field], size: int) -> RequestHeaders:
-        """A request that is refused for the size of its fields, of which nothing else is looked at."""
+        """The headers of a request that is refused for the size of its fields, which are not parsed further."""
         if size > self._bytes_max:
             text = f"the request's metadata has {size} bytes; this server takes at most {self._bytes_max}"
         else:

@@ -1,7 +1,7 @@
-"""What goes out on one connection: frames in order, and messages that wait for the peer's windows. No sockets.
+"""The output of one connection: frames in order, and messages that wait for the peer's windows. No sockets.
 
-Almost every reply is one small message, and leaves in one go: HEADERS, DATA and HEADERS in three steps. The windows of
-single streams are kept only for those that need them.
+Almost every reply is one small message, and is written at once as HEADERS, DATA and HEADERS. The windows of streams
+are tracked only for those that need it.
 """
 
 import struct
@@ -22,7 +22,7 @@ Sent = Callable[[], None]
 
 
 def _nobody() -> None:
-    """Nobody waits to hear that a message is out."""
+    """A callback for messages whose completion does not matter."""
 
 
 class _Flow:
@@ -33,11 +33,11 @@ class _Flow:
     def __init__(self, window: int) -> None:
         self.window = window
         self.is_reply = False
-        """Whether it is the whole answer to a unary call, for which a caller has no reason to make us wait."""
+        """Whether this is the whole answer to a unary call, which a caller has no reason to delay."""
         self.resets = False
-        """Whether the client is to hear at the end that we want no more from it."""
+        """Whether the stream is reset after the answer, so that the client stops sending."""
         self.parts: deque[tuple[memoryview, Sent]] = deque()
-        """Bytes that no window had room for yet, and whom to tell when they are out."""
+        """Bytes that no window had room for yet, each with the callback for when they are sent."""
         self.closing: bytes | None = None
         """Trailers, once they are known."""
 
@@ -47,27 +47,27 @@ class SendBuffer:
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []
-        """Ready to be written; whoever writes them empties it."""
+        """Bytes ready to be written; the writer empties it."""
         self.unsent = 0
         """Bytes of messages that wait for the peer's windows."""
         self.finishing = 0
-        """Answers that are known to their end, and wait for the peer's windows."""
+        """Complete answers that wait for the peer's windows."""
         self.moved = 0
-        """Frames that the windows had room for; whether the peer gives any shows in whether this grows."""
+        """Number of DATA frames sent; if it does not grow, the peer does not open its windows."""
         self._window = self._window_of_streams = self._granted = frames.WINDOW_DEFAULT
         self._frame_max = frames.FRAME_BYTES_MAX
         self._at_once_max = frames.WINDOW_DEFAULT
-        """Bytes that a new stream's window has room for; 0 while a block must be a special one."""
+        """Size of a new stream's window; 0 while header blocks need a prefix."""
         self._first_in_block = b""
-        """What the next header block must begin with."""
+        """Prefix of the next header block."""
         self._flows: dict[int, _Flow] = {}
         self._starved: dict[int, _Flow] = {}
-        """Those that wait for the connection's window alone: looking at all of them for each update that a stranger
-        sends would cost us more than it costs the stranger."""
+        """Streams that wait only for the connection's window. Visiting all streams for each update would cost the
+        server more than it costs an attacker to send it."""
         self._is_held = False
 
     def reply(self, stream_id: int, message: bytes, closing: bytes = response_headers.OK) -> None:
-        """The whole answer of a unary call that went well. `closing`: its trailers."""
+        """The whole answer of a successful unary call. `closing`: its trailers."""
         size = len(message) + PREFIX_BYTES
         if size > self._at_once_max or size > self._window or (self._is_held and size > self._frame_max):
             self.open(stream_id)
@@ -93,7 +93,7 @@ class SendBuffer:
         )  # fmt: skip
 
     def _reply_in_frames(self, stream_id: int, content: bytes, closing: bytes) -> None:
-        """An answer that fits the windows, but no single frame."""
+        """An answer that fits into the windows, but not into a single frame."""
         stream, size = frames.pack_u32(stream_id), self._frame_max
         starts = range(0, len(content), size)
         parts = (frames.frame(Kind.DATA, 0, stream_id, content[start : start + size]) for start in starts)
@@ -109,22 +109,22 @@ class SendBuffer:
         self.headers(stream_id, response_headers.OPENING + metadata, ends=False)
 
     def send(self, stream_id: int, message: bytes, sent: Sent = _nobody) -> None:
-        """One message, as far as the windows have room; the rest follows when they have. `sent` is called then."""
+        """Send a message as far as the windows have room, and the rest when they have. `sent` is called at the end."""
         flow = self._flow(stream_id)
         flow.parts.append((memoryview(b"\x00" + frames.pack_u32(len(message)) + message), sent))
         self.unsent += len(message) + PREFIX_BYTES
         self._pump(stream_id, flow)
 
     def close(self, stream_id: int, closing: bytes, *, resets: bool = False) -> None:
-        """End an answer with these trailers, if any, once all its messages are out; `resets` tells a client that goes
-        on sending that nobody listens."""
+        """End an answer with these trailers, if any, after all its messages; `resets`: then reset the stream, so that
+        the client stops sending."""
         flow = self._flow(stream_id)
         flow.closing, flow.resets = closing, resets
         self.finishing += 1
         self._pump(stream_id, flow)
 
     def explain(self, stream_id: int, block: bytes, text: bytes, *, resets: bool) -> None:
-        """The whole answer to a request that is not gRPC: fields, and text. `resets`: see `close`."""
+        """The whole answer to a request that is not gRPC: fields and text. `resets`: see `close`."""
         flow = self._flow(stream_id)
         flow.is_reply = True
         self.headers(stream_id, block, ends=False)
@@ -133,12 +133,12 @@ class SendBuffer:
         self.close(stream_id, b"", resets=resets)
 
     def refuse(self, stream_id: int, block: bytes) -> None:
-        """End an answer that has not begun: everything in one HEADERS frame."""
+        """End an answer that has not begun, in one HEADERS frame."""
         self.headers(stream_id, block, ends=True)
         self.forget(stream_id)
 
     def headers(self, stream_id: int, block: bytes, *, ends: bool) -> None:
-        """A header block, in as many frames as it takes."""
+        """A header block, in as many frames as needed."""
         if self._first_in_block:
             block, self._first_in_block = self._first_in_block + block, b""
             self._look_for_shortcut()
@@ -151,11 +151,11 @@ class SendBuffer:
         self.frames.append(frames.frame(kind, flags | frames.END_HEADERS, stream_id, first))
 
     def has(self, stream_id: int) -> bool:
-        """Whether this stream's answer has begun and is not out."""
+        """Whether this stream's answer has begun and is not completely sent."""
         return stream_id in self._flows
 
     def forget(self, stream_id: int) -> None:
-        """Drop what this stream still had to send."""
+        """Discard what this stream still has to send."""
         if (flow := self._flows.pop(stream_id, None)) is not None:
             self._starved.pop(stream_id, None)
             self.unsent -= sum(len(part) for part, _ in flow.parts)
@@ -163,7 +163,7 @@ class SendBuffer:
 
     @property
     def sent_bytes(self) -> int:
-        """Bytes of DATA so far."""
+        """Bytes of DATA sent so far."""
         return self._granted - self._window
 
     @property
@@ -178,18 +178,18 @@ class SendBuffer:
 
     @property
     def owes_reply(self) -> bool:
-        """Whether the whole answer to a unary call waits for the peer's windows. Looks at all that is open."""
+        """Whether the whole answer to a unary call waits for the peer's windows. Visits all open streams."""
         return not self._is_held and any(flow.is_reply for flow in self._flows.values())
 
     def hold(self, is_held: bool) -> None:
-        """Keep messages back while the peer does not read, whatever its windows say."""
+        """Hold messages back while the peer does not read, whatever its windows allow."""
         self._is_held = is_held
         self._feed_starved()
 
     # --- What the peer allows ---------------------------------------------------------------------------------------
 
     def apply(self, setting: int, value: int) -> None:
-        """One of the peer's settings. Raises ConnectionFault."""
+        """Apply one of the peer's settings. Raises ConnectionFault."""
         if setting == Setting.INITIAL_WINDOW_SIZE:
             if value > frames.WINDOW_MAX:
                 raise ConnectionFault(Code.FLOW_CONTROL_ERROR, f"initial window of {value} bytes")
@@ -206,18 +206,17 @@ class SendBuffer:
         elif setting == Setting.ENABLE_PUSH and value > 1:
             raise ConnectionFault(Code.PROTOCOL_ERROR, f"ENABLE_PUSH: expected 0 or 1, received {value}")
         elif setting == Setting.HEADER_TABLE_SIZE and value < frames.TABLE_BYTES_DEFAULT:
-            self._first_in_block = response_headers.NO_TABLE  # we put nothing into the table, and must say so
+            self._first_in_block = response_headers.NO_TABLE  # we use no dynamic table, which the peer must be told
         self._look_for_shortcut()
 
     def widen(self, increment: int) -> None:
-        """The peer takes so many bytes more on the connection. Raises ConnectionFault."""
+        """The peer enlarges the connection's window. Raises ConnectionFault."""
         self._window = _widened(self._window, increment)
         self._granted += increment
         self._feed_starved()
 
     def widen_stream(self, stream_id: int, increment: int) -> bool:
-        """The peer takes so many bytes more on an open stream; whether its window may be so wide. Raises
-        ConnectionFault."""
+        """The peer enlarges an open stream's window; returns whether the new size is valid. Raises ConnectionFault."""
         flow = self._flow(stream_id)
         if increment and flow.window + increment > frames.WINDOW_MAX:
             return False
@@ -236,11 +235,11 @@ class SendBuffer:
 
     def _feed_starved(self) -> None:
         while self._starved and self._window > 0 and not self._is_held:
-            stream_id = next(iter(self._starved))  # the longest; what is left of it goes to the end of the line
+            stream_id = next(iter(self._starved))  # waits longest; goes to the end if some is left
             self._pump(stream_id, self._starved.pop(stream_id))
 
     def _pump(self, stream_id: int, flow: _Flow) -> None:
-        """Send what the windows have room for, and the trailers after the last byte."""
+        """Send what the windows have room for, and after the last byte the trailers."""
         while flow.parts and not self._is_held and (room := min(self._window, flow.window, self._frame_max)) > 0:
             part, sent = flow.parts.popleft()
             if len(part) > room:

@@ -21,19 +21,19 @@ TREES: Final = (DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifi
 
 @emits("predict_proba", BaggingClassifier, special=True)
 def bagged_shares(bag: Any, features: Features, emission: Emission) -> Features:
-    """The mean of the trees' shares of classes."""
+    """The mean of the trees' class frequencies."""
     _only_trees(bag.estimators_)
     needs_two(bag.classes_, emission)
     trees = [
-        tree_of(member.tree_, _shares(member, len(bag.classes_))).renumbered(seen)
-        for member, seen in zip(bag.estimators_, bag.estimators_features_, strict=True)
+        tree_of(member.tree_, _shares(member, len(bag.classes_))).renumbered(columns)
+        for member, columns in zip(bag.estimators_, bag.estimators_features_, strict=True)
     ]
     forest = TreeTable.joined(trees)
     return averaged_shares(forest.column(1) if forest.width == 2 else forest, len(trees), features, emission)
 
 
 def _shares(member: Any, classes: int) -> Array:
-    """(nodes, classes): a member may have met some of the classes only, and counts them in the bag's numbers."""
+    """(nodes, classes): a member may have been trained on some of the classes only; its columns become the bag's."""
     values = np.zeros((member.tree_.node_count, classes))
     values[:, np.asarray(member.classes_, dtype=np.int64)] = member.tree_.value[:, 0]
     return values
@@ -48,7 +48,7 @@ def bagged_mean(bag: Any, features: Features, emission: Emission) -> Features:
 
 @emits("decision_function", AdaBoostClassifier, special=True)
 def boosted_scores(boost: Any, features: Features, emission: Emission) -> Features:
-    """Each tree's vote by weight; a vote counts against the other classes."""
+    """The weighted votes of all trees; a vote counts against the other classes."""
     _only_trees(boost.estimators_)
     classes = len(boost.classes_)
     needs_two(boost.classes_, emission)
@@ -64,18 +64,18 @@ def boosted_scores(boost: Any, features: Features, emission: Emission) -> Featur
 
 
 def _votes(member: Any, boost: Any) -> Array:
-    """(nodes, classes): one for the class that a leaf would predict."""
+    """(nodes, classes): 1 for the class that a leaf predicts."""
     chosen = np.searchsorted(boost.classes_, np.asarray(member.classes_)[member.tree_.value[:, 0].argmax(axis=1)])
     return np.asarray(np.eye(len(boost.classes_))[chosen])
 
 
 @emits("predict", AdaBoostRegressor, special=True)
 def boosted_median(boost: Any, features: Features, emission: Emission) -> Features:
-    """The weighted median of the trees, whose answers stand side by side."""
+    """The weighted median of the trees' predictions, each of which is a column."""
     _only_trees(boost.estimators_)
     places = np.eye(len(boost.estimators_))
-    answers = [member.tree_.value[:, :, 0] * place for member, place in zip(boost.estimators_, places, strict=True)]
-    return weighted_median(boost, sums(_forest(boost.estimators_, answers), features, emission), emission)
+    predictions = [member.tree_.value[:, :, 0] * place for member, place in zip(boost.estimators_, places, strict=True)]
+    return weighted_median(boost, sums(_forest(boost.estimators_, predictions), features, emission), emission)
 
 
 def _forest(members: Sequence[Any], values: Sequence[Array]) -> TreeTable:

@@ -1,4 +1,4 @@
-"""Gradient boosting of scikit-learn: leaves added to a first guess, and a link to probabilities."""
+"""Gradient boosting of scikit-learn: the sum of a base value and the leaves, and a link to probabilities."""
 
 from typing import Any
 
@@ -23,31 +23,31 @@ from skylane.convert.inspection.schema import Array
 @emits("decision_function", GradientBoostingClassifier)
 @emits("predict", GradientBoostingRegressor)
 def boosted(model: Any, features: Features, emission: Emission) -> Features:
-    """The first guess and all leaves, times the learning rate."""
-    return boosted_sums(_forest(model), _first_guess(model, emission), features, emission)
+    """The base value plus all leaves times the learning rate."""
+    return boosted_sums(_forest(model), _base_value(model, emission), features, emission)
 
 
 @in_one_node(GradientBoostingClassifier)
 def classified_at_once(model: Any, features: Features, emission: Emission) -> tuple[Tensor, Tensor]:
-    """In a draw of two the second class is taken."""
-    twice = 2.0 if model.loss == "exponential" else 1.0
-    forest, guess = _forest(model, twice), twice * _first_guess(model, emission)
+    """For two classes with equal scores, the second class is chosen."""
+    factor = 2.0 if model.loss == "exponential" else 1.0
+    forest, base = _forest(model, factor), factor * _base_value(model, emission)
     if forest.width == 1:
-        guess = np.where(guess == 0, LEAST, guess)
-    return classified(forest, guess, link_of(forest), model.classes_, features, emission)
+        base = np.where(base == 0, LEAST, base)
+    return classified(forest, base, link_of(forest), model.classes_, features, emission)
 
 
-def _forest(model: Any, times: float = 1.0) -> TreeTable:
+def _forest(model: Any, factor: float = 1.0) -> TreeTable:
     width = model.estimators_.shape[1]
     trees = [
-        tree_of(tree.tree_, tree.tree_.value[:, :, 0] * model.learning_rate * times).spread(place, width)
+        tree_of(tree.tree_, tree.tree_.value[:, :, 0] * model.learning_rate * factor).spread(place, width)
         for stage in model.estimators_
         for place, tree in enumerate(stage)
     ]
     return TreeTable.joined(trees)
 
 
-def _first_guess(model: Any, emission: Emission) -> Array:
+def _base_value(model: Any, emission: Emission) -> Array:
     if not (isinstance(model.init_, str) or type(model.init_) in (DummyClassifier, DummyRegressor)):
         raise Refused(
             f"the step {emission.graph.path} begins with the answers of {type(model.init_).__name__}, "
@@ -58,13 +58,13 @@ def _first_guess(model: Any, emission: Emission) -> Array:
 
 @emits("predict_proba", GradientBoostingClassifier)
 def probabilities(model: Any, features: Features, emission: Emission) -> Features:
-    """Sigmoid of two classes' score, twice the score for the exponential loss; softmax of more."""
-    scores = emission.ask(model, "decision_function", features, step="")
+    """Sigmoid of the score for two classes, doubled for the exponential loss; softmax for more."""
+    scores = emission.emit(model, "decision_function", features, step="")
     return linked(scores.then("Mul", 2.0) if model.loss == "exponential" else scores, emission)
 
 
 def linked(scores: Features, emission: Emission) -> Features:
-    """Probabilities of classes from one score of two classes, or from one of each."""
+    """Probabilities from a single score of two classes, or from one score for each class."""
     if scores.width > 1:
         return softmax(scores, emission)
     x = emission.tensor(two_sided(scores))
@@ -73,8 +73,8 @@ def linked(scores: Features, emission: Emission) -> Features:
 
 @emits("predict", GradientBoostingClassifier)
 def decided(model: Any, features: Features, emission: Emission) -> Features:
-    """The class with the highest score; in a draw of two, unlike anywhere else, the second."""
-    scores = emission.ask(model, "decision_function", features, step="")
+    """The class with the highest score; for two classes with equal scores the second, unlike in other classifiers."""
+    scores = emission.emit(model, "decision_function", features, step="")
     if scores.width > 1:
         return emission.likeliest(scores)
     x = emission.tensor(two_sided(scores))

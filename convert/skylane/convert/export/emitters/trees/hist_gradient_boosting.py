@@ -1,4 +1,4 @@
-"""Histogram gradient boosting of scikit-learn: thresholds in doubles, gaps, and categories of its own."""
+"""Histogram gradient boosting of scikit-learn: float64 thresholds, missing values, and native categories."""
 
 from typing import Any
 
@@ -20,22 +20,22 @@ from skylane.convert.inspection.schema import Array
 
 @emits("decision_function", HistGradientBoostingClassifier)
 def scores(model: Any, features: Features, emission: Emission) -> Features:
-    """The first guess and all leaves."""
-    guess = np.ravel(model._baseline_prediction)
-    return boosted_sums(_forest(model), guess, _encoded(model, features, emission), emission)
+    """The base value plus all leaves."""
+    base = np.ravel(model._baseline_prediction)
+    return boosted_sums(_forest(model), base, _encoded(model, features, emission), emission)
 
 
 @in_one_node(HistGradientBoostingClassifier)
 def classified_at_once(model: Any, features: Features, emission: Emission) -> tuple[Tensor, Tensor]:
-    """In a draw of two the first class is taken."""
-    forest, guess = _forest(model), np.ravel(model._baseline_prediction)
-    return classified(forest, guess, link_of(forest), model.classes_, _encoded(model, features, emission), emission)
+    """For two classes with equal scores, the first class is chosen."""
+    forest, base = _forest(model), np.ravel(model._baseline_prediction)
+    return classified(forest, base, link_of(forest), model.classes_, _encoded(model, features, emission), emission)
 
 
 def _forest(model: Any) -> TreeTable:
-    known = model._bin_mapper.make_known_categories_bitsets()
+    categories = model._bin_mapper.make_known_categories_bitsets()
     trees = [
-        _tree(predictor, *known).spread(place, model.n_trees_per_iteration_)
+        _tree(predictor, *categories).spread(place, model.n_trees_per_iteration_)
         for stage in model._predictors
         for place, predictor in enumerate(stage)
     ]
@@ -44,14 +44,14 @@ def _forest(model: Any) -> TreeTable:
 
 @emits("predict_proba", HistGradientBoostingClassifier)
 def probabilities(model: Any, features: Features, emission: Emission) -> Features:
-    """Sigmoid of two classes' score, softmax of more."""
-    return linked(emission.ask(model, "decision_function", features, step=""), emission)
+    """Sigmoid of the score for two classes, softmax for more."""
+    return linked(emission.emit(model, "decision_function", features, step=""), emission)
 
 
 @emits("predict", HistGradientBoostingClassifier)
 def decided(model: Any, features: Features, emission: Emission) -> Features:
     """The class with the highest score, the first of equals."""
-    return emission.likeliest(two_sided(emission.ask(model, "decision_function", features, step="")))
+    return emission.likeliest(two_sided(emission.emit(model, "decision_function", features, step="")))
 
 
 @emits("predict", HistGradientBoostingRegressor)
@@ -67,17 +67,17 @@ def prediction(model: Any, features: Features, emission: Emission) -> Features:
 
 
 def _encoded(model: Any, features: Features, emission: Emission) -> Features:
-    """Columns as the trees know them: codes of categories first, then numbers."""
+    """Columns in the order that the trees use: codes of categories first, then numbers."""
     if model._preprocessor is None:
         return features
     categories = np.flatnonzero(model.is_categorical_).tolist()
     numbers = np.flatnonzero(~np.asarray(model.is_categorical_)).tolist()
     encoder = model._preprocessor.named_transformers_["encoder"]
-    codes = emission.ask(encoder, "transform", features.take(categories), step="categories")
+    codes = emission.emit(encoder, "transform", features.take(categories), step="categories")
     return emission.beside([codes, features.take(numbers)] if numbers else [codes])
 
 
-def _tree(predictor: Any, known: Array, place_of: Array) -> TreeTable:
+def _tree(predictor: Any, category_bits: Array, place_of: Array) -> TreeTable:
     nodes = predictor.nodes
     leaf = nodes["is_leaf"].astype(np.bool_)
     categorical = nodes["is_categorical"].astype(np.bool_) & ~leaf
@@ -86,8 +86,8 @@ def _tree(predictor: Any, known: Array, place_of: Array) -> TreeTable:
     members: dict[int, Array] = {}
     for node in np.flatnonzero(categorical):
         goes_left = _bits(predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]])
-        if gaps_left[node]:  # so do categories never seen: ask for those that go right, and swap the sides
-            members[int(node)] = np.setdiff1d(_bits(known[place_of[nodes["feature_idx"][node]]]), goes_left)
+        if gaps_left[node]:  # so do unknown categories: test for those that go right, and swap the sides
+            members[int(node)] = np.setdiff1d(_bits(category_bits[place_of[nodes["feature_idx"][node]]]), goes_left)
             left[node], right[node] = right[node], left[node]
         else:
             members[int(node)] = goes_left

@@ -1,4 +1,4 @@
-"""Isolation forest: how deep a row falls in all trees, from one node. skl2onnx makes 27 nodes for each tree."""
+"""Isolation forest: the sum of a row's depths in all trees, from one node. skl2onnx makes 27 nodes for each tree."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ from skylane.convert.export.emitters.trees.tree_table import TreeTable
 
 @emits("decision_function", IsolationForest)
 def scores(model: Any, features: Features, emission: Emission) -> Features:
-    """2 to the power of minus the mean depth, in units of what is usual, taken off the offset's negative."""
-    usual = len(model.estimators_) * float(_average_path_length([model._max_samples])[0])
+    """-offset - 2^(-depth), where depth is the mean over the trees, divided by the average path length."""
+    average = len(model.estimators_) * float(_average_path_length([model._max_samples])[0])
     trees = []
-    for member, seen, length, beyond in zip(
+    for member, columns, length, beyond in zip(
         model.estimators_,
         model.estimators_features_,
         model._decision_path_lengths,
@@ -27,9 +27,9 @@ def scores(model: Any, features: Features, emission: Emission) -> Features:
         strict=True,
     ):
         depth = np.asarray(length + beyond - 1.0, dtype=np.float64)[:, None]
-        # Of trees of one row each, which are a leaf, scikit-learn says that the mean depth is the usual one.
-        share = depth / usual if usual else np.full_like(depth, 1.0 / len(model.estimators_))
-        trees.append(tree_of(member.tree_, -np.log(2.0) * share).renumbered(seen))
+        # For trees of a single leaf, trained on one row, scikit-learn takes the average path length as the mean depth.
+        share = depth / average if average else np.full_like(depth, 1.0 / len(model.estimators_))
+        trees.append(tree_of(member.tree_, -np.log(2.0) * share).renumbered(columns))
     graph, x = emission.graph, emission.tensor(sums(TreeTable.joined(trees), features, emission))
     power = graph.node("Exp", [x], x.dtype, 1)
     return Features.of(graph.node("Sub", [graph.constant(-model.offset_, x.dtype), power], x.dtype, 1))
@@ -37,8 +37,8 @@ def scores(model: Any, features: Features, emission: Emission) -> Features:
 
 @emits("predict", IsolationForest)
 def inlier(model: Any, features: Features, emission: Emission) -> Features:
-    """-1 where the score is below nought, else 1."""
-    graph, score = emission.graph, emission.vector(emission.ask(model, "decision_function", features, step=""))
+    """-1 where the score is below zero, else 1."""
+    graph, score = emission.graph, emission.vector(emission.emit(model, "decision_function", features, step=""))
     below = graph.node("Less", [score, graph.constant(0.0, score.dtype)], "bool", None)
     signs = [graph.constant(sign, "int64") for sign in (-1, 1)]
     return Features.of(graph.node("Where", [below, *signs], "int64", None))

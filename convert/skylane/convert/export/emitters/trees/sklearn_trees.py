@@ -1,4 +1,4 @@
-"""Decision trees, random forests and extra trees of scikit-learn: the mean of what the leaves hold."""
+"""Decision trees, random forests and extra trees of scikit-learn: the mean of the leaves' values."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -34,7 +34,7 @@ def tree_of(tree: Any, values: Array) -> TreeTable:
 
 
 def shares(trees: Sequence[Any]) -> TreeTable:
-    """The shares of classes in the leaves; of two classes, the second's alone."""
+    """The class frequencies in the leaves; for two classes, only the second's."""
     width = trees[0].tree_.value.shape[2]
     taken = slice(1, 2) if width == 2 else slice(None)
     return TreeTable.joined([tree_of(tree.tree_, tree.tree_.value[:, 0, taken]) for tree in trees])
@@ -45,40 +45,40 @@ def averaged_shares(forest: TreeTable, trees: int, features: Features, emission:
     total = sums(forest, features, emission)
     if forest.width > 1:
         return total if trees == 1 else total.then("Div", trees)
-    # Rounded down, so that a draw stays one: half of the trees say at most a half, and then the first class is taken.
+    # Rounded down, so that a tie stays a tie: half of the trees sum to at most a half, and the first class is chosen.
     share = np.nextafter(1.0 / trees, 0.0, dtype=np.float32) if 1.0 / trees < np.float32(1.0 / trees) else 1.0 / trees
     return total.times(np.array([[-share, share]]), np.array([1.0, 0.0]))
 
 
 @emits("predict_proba", DecisionTreeClassifier, ExtraTreeClassifier)
 def tree_probabilities(tree: Any, features: Features, emission: Emission) -> Features:
-    """The shares of classes in a row's leaf."""
-    _answers_one(tree, emission)
+    """The class frequencies in a row's leaf."""
+    _check_single_output(tree, emission)
     return averaged_shares(shares([tree]), 1, features, emission)
 
 
 @emits("predict_proba", RandomForestClassifier, ExtraTreesClassifier)
 def forest_probabilities(forest: Any, features: Features, emission: Emission) -> Features:
-    """The mean of the trees' shares."""
-    _answers_one(forest, emission)
+    """The mean of the trees' class frequencies."""
+    _check_single_output(forest, emission)
     return averaged_shares(shares(forest.estimators_), len(forest.estimators_), features, emission)
 
 
 @in_one_node(DecisionTreeClassifier, ExtraTreeClassifier)
 def tree_at_once(tree: Any, features: Features, emission: Emission) -> tuple[Tensor, Tensor]:
-    """The shares of classes in a row's leaf, and the class with the largest."""
+    """The class frequencies in a row's leaf, and the class with the largest."""
     return _voted([tree], tree, features, emission)
 
 
 @in_one_node(RandomForestClassifier, ExtraTreesClassifier)
 def forest_at_once(forest: Any, features: Features, emission: Emission) -> tuple[Tensor, Tensor]:
-    """The mean of the trees' shares, and the class with the largest."""
+    """The mean of the trees' class frequencies, and the class with the largest."""
     return _voted(forest.estimators_, forest, features, emission)
 
 
 def _voted(trees: Sequence[Any], model: Any, features: Features, emission: Emission) -> tuple[Tensor, Tensor]:
-    _answers_one(model, emission)
-    if len(model.classes_) == 2:  # half the leaves' numbers, and quicker from 64 rows on
+    _check_single_output(model, emission)
+    if len(model.classes_) == 2:  # the other form holds half as many numbers, and is faster from 64 rows on
         raise Declined("of two classes it would hold two numbers in each leaf, or decide draws wrongly")
     each = [tree_of(tree.tree_, tree.tree_.value[:, 0] / len(trees)) for tree in trees]
     return classified(TreeTable.joined(each), None, "NONE", model.classes_, features, emission)
@@ -86,39 +86,39 @@ def _voted(trees: Sequence[Any], model: Any, features: Features, emission: Emiss
 
 @emits("predict", DecisionTreeRegressor, ExtraTreeRegressor)
 def tree_prediction(tree: Any, features: Features, emission: Emission) -> Features:
-    """What a row's leaf holds."""
+    """The value of a row's leaf."""
     return sums(tree_of(tree.tree_, tree.tree_.value[:, :, 0]), features, emission)
 
 
 @emits("predict", RandomForestRegressor, ExtraTreesRegressor)
 def forest_prediction(forest: Any, features: Features, emission: Emission) -> Features:
-    """The mean of what the trees' leaves hold."""
+    """The mean of the values of the trees' leaves."""
     return mean_of([(tree, None) for tree in forest.estimators_], features, emission)
 
 
 def mean_of(trees: Sequence[tuple[Any, Sequence[int] | None]], features: Features, emission: Emission) -> Features:
-    """The mean of regression trees, each with the columns it sees, or None for all.
+    """The mean of regression trees, each with the columns that it was trained on, or None for all.
 
-    Small numbers are added up: what is far from nought is taken off the leaves, and added again in the end.
+    The mean of the target is subtracted from the leaves and added after the sum, because small numbers lose less.
     """
     centre = np.mean([tree.tree_.value[0, :, 0] for tree, _ in trees], axis=0)
-    forest = TreeTable.joined([_seeing(tree_of(tree.tree_, tree.tree_.value[:, :, 0] - centre), seen)
-                            for tree, seen in trees])  # fmt: skip
+    forest = TreeTable.joined([_on_columns(tree_of(tree.tree_, tree.tree_.value[:, :, 0] - centre), columns)
+                            for tree, columns in trees])  # fmt: skip
     return sums(forest, features, emission).times(np.eye(len(centre)) / len(trees), centre)
 
 
-def _seeing(forest: TreeTable, seen: Sequence[int] | None) -> TreeTable:
-    return forest if seen is None else forest.renumbered(seen)
+def _on_columns(forest: TreeTable, columns: Sequence[int] | None) -> TreeTable:
+    return forest if columns is None else forest.renumbered(columns)
 
 
-def _answers_one(model: Any, emission: Emission) -> None:
+def _check_single_output(model: Any, emission: Emission) -> None:
     if model.n_outputs_ != 1:
         raise Declined("several questions")
     needs_two(model.classes_, emission)
 
 
 def needs_two(classes: Array, emission: Emission) -> None:
-    """Raises Refused for a single class: skl2onnx's trees then answer another one, or take the process down."""
+    """Raises Refused for a single class: skl2onnx's trees would then predict another class, or crash the process."""
     if len(classes) < 2:
         raise Refused(
             f"the step {emission.graph.path} met a single class in training, {classes[0]}: "

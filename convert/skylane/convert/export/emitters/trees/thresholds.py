@@ -1,8 +1,8 @@
-"""What trees compare, exactly as their library does: a tensor, and thresholds among the numbers that it can hold.
+"""The tensor that trees compare, and thresholds of its type with which every comparison ends as in their library.
 
-A scaler in front is no node: each threshold becomes the largest number of the input's type that the scaler, and the
-rounding to single precision, leave at most as large as the threshold was. It is found by bisection among all such
-numbers, so no row goes another way than before.
+A preceding scaler becomes no node. Instead, each threshold becomes the largest number of the input's type that is at
+most the original threshold after scaling and rounding to float32. Bisection over all numbers of the type finds it, so
+every row takes the same path as before.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from skylane.convert.inspection.schema import Array, NumberType
 
 
 def compared(forest: TreeTable, features: Features, emission: Emission) -> tuple[Tensor, TreeTable]:
-    """The tensor that the trees are given, (rows, any), and the trees with its columns as features.
+    """The tensor that the trees get, (rows, any), and the trees with its columns as features.
 
     Their thresholds are numbers of the tensor's type.
     """
@@ -29,20 +29,20 @@ def compared(forest: TreeTable, features: Features, emission: Emission) -> tuple
         raise AssertionError("codes of categories are compared as they are")
     dtype: NumberType = "float64" if any(part.tensor.dtype == "float64" for part in features.parts) else "float32"
     rounded_after = forest.single and dtype == "float64" and emission.precision == "float32"
-    if rounded_after or not all(_rising(step) for part in features.parts for step in part.steps):
-        return _carried_out(forest, features, emission)
+    if rounded_after or not all(_is_increasing(step) for part in features.parts for step in part.steps):
+        return _as_nodes(forest, features, emission)
     tensor, columns = _side_by_side(features, dtype, emission)
     steps = [_of_column(part, place) for part in features.parts for place in range(part.width)]
     return tensor, replace(forest, threshold=_moved(forest, steps, dtype)).renumbered(columns)
 
 
 def in_doubles(features: Features, emission: Emission) -> Tensor:
-    """All that was put off, carried out in double precision, for the next thing done is to compare."""
-    usual, emission.precision = emission.precision, "float64"
+    """All deferred arithmetic as nodes in float64, because a comparison follows."""
+    precision, emission.precision = emission.precision, "float64"
     try:
         return emission.tensor(_as_doubles(features, emission), "float64")
     finally:
-        emission.precision = usual
+        emission.precision = precision
 
 
 def _as_doubles(features: Features, emission: Emission) -> Features:
@@ -52,8 +52,8 @@ def _as_doubles(features: Features, emission: Emission) -> Features:
     return replace(features, parts=tuple(parts))
 
 
-def _carried_out(forest: TreeTable, features: Features, emission: Emission) -> tuple[Tensor, TreeTable]:
-    """The steps become nodes, in doubles as in scikit-learn."""
+def _as_nodes(forest: TreeTable, features: Features, emission: Emission) -> tuple[Tensor, TreeTable]:
+    """The deferred steps become nodes, in float64 as in scikit-learn."""
     tensor = in_doubles(features, emission)
     if forest.single:
         tensor = emission.cast(tensor, "float32")
@@ -62,7 +62,7 @@ def _carried_out(forest: TreeTable, features: Features, emission: Emission) -> t
 
 
 def _side_by_side(features: Features, dtype: NumberType, emission: Emission) -> tuple[Tensor, list[int]]:
-    """A tensor with all columns, before anything is done to them, and where in it each lies."""
+    """A tensor with all columns, before any deferred step, and the index of each column in it."""
     first = features.parts[0].tensor
     if all(part.tensor == first and not part.codes for part in features.parts) and first.dtype == dtype and first.width:
         return first, [column for part in features.parts for column in part.columns]
@@ -71,12 +71,12 @@ def _side_by_side(features: Features, dtype: NumberType, emission: Emission) -> 
 
 
 def _unchanged(features: Features) -> Array:
-    """Of each column, whether no steps change it."""
+    """For each column, whether it has no deferred steps."""
     return np.array([not part.steps for part in features.parts for _ in range(part.width)], dtype=np.bool_)
 
 
-def _rising(step: Pointwise) -> bool:
-    """Whether the larger of two numbers stays the larger, and infinities stay what they are."""
+def _is_increasing(step: Pointwise) -> bool:
+    """Whether the step keeps the order of numbers, and keeps infinities."""
     by = step.by
     return bool(np.isfinite(by).all() and (step.op in ("Sub", "Add") or (by > 0).all()))
 
@@ -92,19 +92,19 @@ def _moved(forest: TreeTable, steps: Sequence[tuple[Pointwise, ...]], dtype: Num
 
 
 def largest(forest: TreeTable, steps: Sequence[tuple[Pointwise, ...]], dtype: NumberType) -> Array:
-    """Of each node, the largest number of this type that goes left once its column's steps are done to it."""
+    """For each node, the largest number of this type that goes left after its column's steps."""
     if dtype == "float32" and not any(steps):
         return _rounded_down(forest.threshold)
-    found, inner = np.zeros(len(forest.threshold)), ~forest.leaves
+    moved, inner = np.zeros(len(forest.threshold)), ~forest.leaves
     for column in np.unique(forest.feature[inner]):
         nodes = inner & (forest.feature == column)
         thresholds, places = np.unique(forest.threshold[nodes], return_inverse=True)
-        found[nodes] = _bisected(thresholds, steps[column], forest.single, dtype)[places]
-    return found
+        moved[nodes] = _bisected(thresholds, steps[column], forest.single, dtype)[places]
+    return moved
 
 
 def _rounded_down(thresholds: Array) -> Array:
-    """The largest numbers of four bytes that are not above these, as doubles."""
+    """The largest float32 numbers that are not above these, as float64."""
     with np.errstate(over="ignore"):
         near = thresholds.astype(np.float32)
     above = near > thresholds

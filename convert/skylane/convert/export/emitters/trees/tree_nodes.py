@@ -1,7 +1,7 @@
 """ONNX nodes for trees: TreeEnsemble and TreeEnsembleRegressor.
 
-ai.onnx.ml has two forms of trees. TreeEnsemble (version 5) takes a half to a fifth of the size, supports categories,
-and is the only one that sums in double precision; but each of its leaves adds to a single output. TreeEnsembleRegressor
+ai.onnx.ml has two tree operators. TreeEnsemble (version 5) takes a half to a fifth of the size, supports categories,
+and is the only one that sums in float64; but each of its leaves adds to a single output. TreeEnsembleRegressor
 (version 3) has no such limit. One graph can use only one of the two.
 """
 
@@ -21,21 +21,21 @@ AT_MOST, MEMBER = 0, 6
 SUM: Final = 1
 
 
-def boosted_sums(forest: TreeTable, guess: Array, features: Features, emission: Emission) -> Features:
-    """As `sums`, added to a first guess, (width).
+def boosted_sums(forest: TreeTable, base: Array, features: Features, emission: Emission) -> Features:
+    """As `sums`, plus a base value, (width).
 
-    In doubles the guess comes first, as where the trees are from: sums that equal those to the last bit are what
-    isotonic calibration needs, which may step between neighbouring numbers. In single precision it comes last: a
-    large number would cost all that is added after it its last digits.
+    In float64 the base value is added first, as the training libraries do: isotonic calibration may step between
+    neighbouring numbers, so it needs sums that are equal to the last bit. In float32 it is added last: adding to a
+    large number would cost each leaf its last digits.
     """
     tensor, forest = compared(forest, features, emission)
     if tensor.dtype == "float64" and emission.trees == 5:
-        return _parts(TreeTable.joined([TreeTable.constant(guess, forest.single), forest]), tensor, emission)
-    return _parts(forest, tensor, emission).then("Add", guess)
+        return _parts(TreeTable.joined([TreeTable.constant(base, forest.single), forest]), tensor, emission)
+    return _parts(forest, tensor, emission).then("Add", base)
 
 
 def sums(forest: TreeTable, features: Features, emission: Emission) -> Features:
-    """What the leaves that each row ends in add up to: (rows, width)."""
+    """The sum of the leaves that each row ends in: (rows, width)."""
     tensor, forest = compared(forest, features, emission)
     return _parts(forest, tensor, emission)
 
@@ -69,11 +69,11 @@ def _version_5(forest: TreeTable, tensor: Tensor, graph: Graph) -> Tensor:
     values = forest.values[leaf]
     targets = np.abs(values).argmax(axis=1) if values.shape[1] > 1 else np.zeros(len(values), np.int64)
     dtype = np.float64 if tensor.dtype == "float64" else np.float32
-    told: dict[str, Any] = {}
+    optional: dict[str, Any] = {}
     if forest.members:
-        told["membership_values"] = _tensor(_codes(forest), dtype)
+        optional["membership_values"] = _tensor(_codes(forest), dtype)
     if forest.gaps_left[inner].any():
-        told["nodes_missing_value_tracks_true"] = forest.gaps_left[inner].astype(np.int64)
+        optional["nodes_missing_value_tracks_true"] = forest.gaps_left[inner].astype(np.int64)
     modes = np.full(len(inner), AT_MOST, dtype=np.uint8)
     modes[np.isin(inner, list(forest.members))] = MEMBER
     return graph.node(
@@ -95,14 +95,14 @@ def _version_5(forest: TreeTable, tensor: Tensor, graph: Graph) -> Tensor:
         leaf_weights=_tensor(values[np.arange(len(values)), targets], dtype),
         n_targets=forest.width,
         aggregate_function=SUM,
-        **told,
+        **optional,
     )
 
 
 def _rooted(forest: TreeTable) -> TreeTable:
-    """The same trees, those that are a single leaf with a node before it that has two such leaves.
+    """The same trees, in which a single leaf is replaced by a node with two such leaves.
 
-    A node whose sides are the same leaf is allowed, but ONNX Runtime 1.24 answers wrongly.
+    A node whose two sides are the same leaf is valid, but ONNX Runtime 1.24 returns wrong results for it.
     """
     alone = np.flatnonzero(forest.leaves[forest.roots])
     if not len(alone):
@@ -110,14 +110,14 @@ def _rooted(forest: TreeTable) -> TreeTable:
     leaves, count, added = forest.roots[alone], len(forest.feature), len(alone)
     roots = forest.roots.copy()
     roots[alone] = np.arange(count, count + added)
-    nothing, none = np.zeros(2 * added, np.int64), np.full(added, LEAF)
+    zeros, none = np.zeros(2 * added, np.int64), np.full(added, LEAF)
     return TreeTable(
         roots=roots,
-        feature=np.append(forest.feature, nothing),
-        threshold=np.append(forest.threshold, nothing.astype(np.float64)),
+        feature=np.append(forest.feature, zeros),
+        threshold=np.append(forest.threshold, zeros.astype(np.float64)),
         left=np.concatenate([forest.left, leaves, none]),
         right=np.concatenate([forest.right, np.arange(count + added, count + 2 * added), none]),
-        gaps_left=np.append(forest.gaps_left, nothing.astype(np.bool_)),
+        gaps_left=np.append(forest.gaps_left, zeros.astype(np.bool_)),
         values=np.concatenate([forest.values, np.zeros((added, forest.width)), forest.values[leaves]]),
         single=forest.single,
         members=forest.members,
@@ -125,7 +125,7 @@ def _rooted(forest: TreeTable) -> TreeTable:
 
 
 def _codes(forest: TreeTable) -> Array:
-    """The codes of all nodes that ask for a category, each list ended by NaN."""
+    """The codes of all nodes that test for categories, each list ended by NaN."""
     return np.concatenate([[*forest.members[node], np.nan] for node in sorted(forest.members)])
 
 
@@ -149,13 +149,13 @@ def _version_3(forest: TreeTable, tensor: Tensor, graph: Graph) -> Tensor:
 
 
 def table(forest: TreeTable, dtype: DType) -> dict[str, Any]:
-    """All nodes as attributes of version 3, their thresholds of this type."""
+    """All nodes as attributes of version 3, with thresholds of this type."""
     leaf, (tree, own) = forest.leaves, places(forest)
     modes = np.where(leaf, b"LEAF", b"BRANCH_LEQ")
-    told: dict[str, Any] = {}
+    optional: dict[str, Any] = {}
     if forest.gaps_left.any():
-        told["nodes_missing_value_tracks_true"] = forest.gaps_left.astype(np.int64)
-    return told | {
+        optional["nodes_missing_value_tracks_true"] = forest.gaps_left.astype(np.int64)
+    return optional | {
         "nodes_treeids": tree,
         "nodes_nodeids": own,
         "nodes_featureids": forest.feature,
@@ -167,7 +167,7 @@ def table(forest: TreeTable, dtype: DType) -> dict[str, Any]:
 
 
 def weights(of: str, forest: TreeTable, leaves: Array, targets: Array, dtype: DType) -> dict[str, Any]:
-    """What these leaves add to these answers as attributes of version 3. `of`: target, or class."""
+    """What these leaves add to these outputs, as attributes of version 3. `of`: "target" or "class"."""
     tree, own = places(forest)
     return {
         f"{of}_treeids": tree[leaves],
@@ -178,13 +178,13 @@ def weights(of: str, forest: TreeTable, leaves: Array, targets: Array, dtype: DT
 
 
 def places(forest: TreeTable) -> tuple[Array, Array]:
-    """Of each node, the number of its tree and its own in it."""
+    """For each node, the index of its tree and its own index in that tree."""
     tree = np.repeat(np.arange(len(forest.roots)), np.diff(np.append(forest.roots, len(forest.feature))))
     return tree, np.arange(len(tree)) - forest.roots[tree]
 
 
 def numbers(name: str, values: Array, dtype: DType) -> dict[str, Any]:
-    """An attribute of version 3: a tensor where they are compared in doubles, else a list."""
+    """An attribute of version 3: a tensor for float64, else a list."""
     if dtype == "float64":
         return {f"{name}_as_tensor": _tensor(values, np.float64)}
     with np.errstate(over="ignore"):

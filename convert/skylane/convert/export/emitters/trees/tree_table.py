@@ -12,26 +12,26 @@ LEAF = -1
 
 @dataclass(frozen=True)
 class TreeTable:
-    """Trees whose leaves are added up. All arrays have one entry for each node of any tree."""
+    """Trees whose leaves are summed. All arrays but `roots` have one entry for each node of any tree."""
 
     roots: Array
-    """(trees) int64: the node in which each tree begins."""
+    """(trees) int64: the first node of each tree."""
     feature: Array
-    """int64: what a node compares; 0 in leaves."""
+    """int64: the index of the feature that a node compares; 0 in leaves."""
     threshold: Array
-    """float64: what is at most this goes left."""
+    """float64: numbers up to this one go left."""
     left: Array
-    """int64: where it goes then; LEAF in leaves."""
+    """int64: the left child; LEAF in leaves."""
     right: Array
-    """int64."""
+    """int64: the right child; LEAF in leaves."""
     gaps_left: Array
     """bool: whether NaN goes left."""
     values: Array
-    """(nodes, width) float64: what a leaf adds to each answer."""
+    """(nodes, width) float64: what a leaf adds to each output."""
     single: bool
     """Whether features are rounded to single precision before they are compared."""
     members: Mapping[int, Array] = field(default_factory=dict)
-    """Nodes that ask for a category instead → the codes, int64, that go left; all others go right, as NaN does."""
+    """Nodes that test for categories instead → the codes, int64, that go left; all others and NaN go right."""
 
     @property
     def width(self) -> int:
@@ -44,15 +44,15 @@ class TreeTable:
 
     @property
     def several(self) -> bool:
-        """Whether some leaf adds to several answers at once."""
+        """Whether some leaf adds to several outputs."""
         return bool((np.count_nonzero(self.values[self.leaves], axis=1) > 1).any())
 
     def column(self, place: int) -> "TreeTable":
-        """The same trees for one of the answers."""
+        """The same trees for one of the outputs."""
         return replace(self, values=self.values[:, [place]])
 
     def spread(self, place: int, width: int) -> "TreeTable":
-        """Trees of one answer as trees of several, the others nought."""
+        """Trees with one output as trees with several, the others zero."""
         values = np.zeros((len(self.values), width))
         values[:, place] = self.values[:, 0]
         return replace(self, values=values)
@@ -63,7 +63,7 @@ class TreeTable:
         return replace(self, feature=np.where(self.leaves, 0, feature))
 
     def split(self, nodes_max: int) -> list["TreeTable"]:
-        """The same trees in several forests, in their order, none with more nodes, but for those of a single tree."""
+        """The same trees, in order, as forests of at most `nodes_max` nodes; a larger tree is a forest of its own."""
         ends = np.append(self.roots[1:], len(self.feature))
         starts, first = [0], 0
         for tree, end in enumerate(ends):
@@ -88,7 +88,7 @@ class TreeTable:
 
     @classmethod
     def constant(cls, values: Array, single: bool) -> "TreeTable":
-        """For each answer a tree that is a leaf."""
+        """For each output a tree that is a single leaf."""
         count = len(values)
         return cls(
             roots=np.arange(count),
@@ -103,7 +103,7 @@ class TreeTable:
 
     @classmethod
     def joined(cls, several: Sequence["TreeTable"]) -> "TreeTable":
-        """All trees of these forests, which have the same features and answers."""
+        """All trees of these forests, which have the same features and outputs."""
         starts = np.cumsum([0, *(len(one.feature) for one in several)])
         moved = list(zip(several, starts, strict=False))
         return cls(

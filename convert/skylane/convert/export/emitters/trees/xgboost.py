@@ -1,4 +1,4 @@
-"""XGBoost's trees, from its own JSON: single precision throughout, and strictly less goes left. Imports none of it."""
+"""XGBoost's trees, read from its own JSON: float32 throughout; below the threshold goes left. Imports no XGBoost."""
 
 import json
 from typing import Any, Final
@@ -27,7 +27,7 @@ EXPONENTIAL: Final = {"count:poisson", "reg:gamma", "reg:tweedie"}
 SOFTMAX: Final = {"multi:softprob", "multi:softmax"}
 
 ENCODE_FIRST: Final = "put a OneHotEncoder or an OrdinalEncoder before it, and leave out enable_categorical="
-"""What helps who trained on categories."""
+"""Advice for models that were trained on categories."""
 
 
 def forest_of(model: Any) -> TreeTable:
@@ -46,47 +46,47 @@ def forest_of(model: Any) -> TreeTable:
 def _learner(model: Any) -> dict[str, Any]:
     booster, best = model.get_booster(), getattr(model, "best_iteration", None)
     booster = booster if best is None else booster[: best + 1]
-    told: dict[str, Any] = json.loads(booster.save_raw("json").decode())["learner"]
-    if "c" in (told.get("feature_types") or ()):  # of a frame's categories it knows the places, not the values
+    learner: dict[str, Any] = json.loads(booster.save_raw("json").decode())["learner"]
+    if "c" in (learner.get("feature_types") or ()):  # of a frame's categories it knows the indices, not the values
         raise Refused(f"was trained on a data frame's categories, which has no graph here: {ENCODE_FIRST}")
-    return told
+    return learner
 
 
-def _tree(told: dict[str, Any]) -> TreeTable:
-    if told["categories_nodes"]:
+def _tree(tree: dict[str, Any]) -> TreeTable:
+    if tree["categories_nodes"]:
         raise Refused(f"splits on categories, which has no graph here: {ENCODE_FIRST}")
-    if int(told["tree_param"]["size_leaf_vector"]) > 1:
+    if int(tree["tree_param"]["size_leaf_vector"]) > 1:
         raise Refused("has several numbers in a leaf, which has no graph here: leave out multi_strategy=")
-    left, right = (np.array(told[f"{side}_children"], dtype=np.int64) for side in ("left", "right"))
-    leaf, numbers = left < 0, np.array(told["split_conditions"], dtype=np.float32)
-    # Less than a number of four bytes is at most the one before it.
+    left, right = (np.array(tree[f"{side}_children"], dtype=np.int64) for side in ("left", "right"))
+    leaf, numbers = left < 0, np.array(tree["split_conditions"], dtype=np.float32)
+    # x < t is x <= the float32 number before t.
     before = np.nextafter(numbers, np.float32(-np.inf)).astype(np.float64)
     return TreeTable(
         roots=np.zeros(1, np.int64),
-        feature=np.where(leaf, 0, np.array(told["split_indices"], dtype=np.int64)),
+        feature=np.where(leaf, 0, np.array(tree["split_indices"], dtype=np.int64)),
         threshold=np.where(leaf, 0.0, before),
         left=np.where(leaf, LEAF, left),
         right=np.where(leaf, LEAF, right),
-        gaps_left=np.array(told["default_left"], dtype=np.bool_) & ~leaf,
+        gaps_left=np.array(tree["default_left"], dtype=np.bool_) & ~leaf,
         values=np.where(leaf, numbers, 0.0).astype(np.float64)[:, None],
         single=True,
     )
 
 
 def _base(learner: dict[str, Any]) -> Array:
-    """What the leaves are added to, as XGBoost writes it: of versions before 3.1 a single number for all classes."""
+    """The base score as XGBoost writes it: before version 3.1, a single number for all classes."""
     return np.array([float(number) for number in learner["learner_model_param"]["base_score"].strip("[]").split(",")])
 
 
 def _raw(model: Any, features: Features, emission: Emission) -> tuple[Features, str]:
     """The scores, and the objective's name."""
     forest, base, name = _read(model, emission)
-    features = _noughts_as_gaps(features, emission) if emission.sparse else features
+    features = _zeros_as_missing(features, emission) if emission.sparse else features
     return sums(forest, features, emission).then("Add", base), name
 
 
 def _read(model: Any, emission: Emission) -> tuple[TreeTable, Array, str]:
-    """The trees, what their leaves are added to, (width), and the objective's name."""
+    """The trees, the base score, (width), and the objective's name."""
     try:
         forest = forest_of(model)
     except Refused as why:
@@ -105,16 +105,16 @@ def _read(model: Any, emission: Emission) -> tuple[TreeTable, Array, str]:
     return forest, np.broadcast_to(base, (forest.width,)), name
 
 
-def _noughts_as_gaps(features: Features, emission: Emission) -> Features:
-    """Of sparse rows, XGBoost knows only what is in them: all else is a gap to it, as in training."""
+def _zeros_as_missing(features: Features, emission: Emission) -> Features:
+    """Zeros replaced by NaN: XGBoost reads entries that are absent from sparse rows as missing, as in training."""
     graph, x = emission.graph, emission.exact(features)
-    nought = graph.node("Equal", [x, graph.constant(0.0, x.dtype)], "bool", x.width)
-    return Features.of(graph.node("Where", [nought, graph.constant(np.nan, x.dtype), x], x.dtype, x.width))
+    is_zero = graph.node("Equal", [x, graph.constant(0.0, x.dtype)], "bool", x.width)
+    return Features.of(graph.node("Where", [is_zero, graph.constant(np.nan, x.dtype), x], x.dtype, x.width))
 
 
 @emits("predict_proba", *CLASSIFIERS)
 def probabilities(model: Any, features: Features, emission: Emission) -> Features:
-    """Sigmoid of two classes' score, softmax of more."""
+    """Sigmoid of the score for two classes, softmax for more."""
     return linked(_raw(model, features, emission)[0], emission)
 
 
@@ -122,14 +122,14 @@ def probabilities(model: Any, features: Features, emission: Emission) -> Feature
 def classified_at_once(model: Any, features: Features, emission: Emission) -> tuple[Tensor, Tensor]:
     """The likeliest class, and the probabilities."""
     forest, base, _ = _read(model, emission)
-    features = _noughts_as_gaps(features, emission) if emission.sparse else features
+    features = _zeros_as_missing(features, emission) if emission.sparse else features
     return classified(forest, base, link_of(forest), np.asarray(model.classes_), features, emission)
 
 
 @emits("predict", *CLASSIFIERS)
 def decided(model: Any, features: Features, emission: Emission) -> Features:
     """The likeliest class."""
-    return emission.likeliest(emission.ask(model, "predict_proba", features, step=""))
+    return emission.likeliest(emission.emit(model, "predict_proba", features, step=""))
 
 
 @emits("predict", *REGRESSORS)
