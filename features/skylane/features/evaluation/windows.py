@@ -25,6 +25,7 @@ from skylane.features.evaluation.rows import (
     content_ranks,
     count_until,
     offsets_of,
+    order_by,
     sortable,
 )
 from skylane.features.evaluation.tables import steps_of
@@ -39,8 +40,10 @@ class WindowEvaluator:
         self._view, self._rows = view, rows
         self._columns = {_key(feature): _values(feature, rows) for feature in view.features}
         superseded = self._superseded()
+        begins = np.maximum(rows.happened, rows.known)
+        order = order_by(rows.entity, begins)
         self._spans = {
-            over_us: Span(rows, superseded, over_us, view.tile_us or 1)
+            over_us: Span(rows, (begins, order), superseded, over_us, view.tile_us or 1)
             for over_us in dict.fromkeys(feature.over_us or 0 for feature in view.features)
         }
 
@@ -100,8 +103,10 @@ class WindowEvaluator:
         rows, until = self._rows, np.full(len(self._rows.happened), NEVER, np.int64)
         if rows.event is None or not len(until):
             return until
-        ranks = content_ranks([rows.happened, rows.entity, *(sortable(values) for values in self._columns.values())])
-        order = np.lexsort((ranks, rows.known, rows.event))
+        several = np.flatnonzero((np.bincount(rows.event) > 1)[rows.event])
+        columns = [rows.happened, rows.entity, *(sortable(values) for values in self._columns.values())]
+        ranks = content_ranks([column[several] for column in columns])
+        order = several[np.lexsort((ranks, rows.known[several], rows.event[several]))]
         same = np.diff(rows.event[order]) == 0
         until[order[:-1]] = np.where(same, rows.known[order][1:], NEVER)
         return until
@@ -110,18 +115,21 @@ class WindowEvaluator:
 class Span:
     """The rows that count for windows of one length, sorted by when they begin and by when they end to count."""
 
-    def __init__(self, rows: SourceRows, superseded: Ints, over_us: int, tile_us: int) -> None:
-        begins = np.maximum(rows.happened, rows.known)
+    def __init__(
+        self, rows: SourceRows, begun: tuple[Ints, Array], superseded: Ints, over_us: int, tile_us: int
+    ) -> None:
+        """`begun`: when rows begin to count, and their order by entity and that."""
+        begins, order = begun
         left = (rows.happened // tile_us + over_us // tile_us + 1) * tile_us
         ends = np.minimum(left, superseded)
-        counted = np.flatnonzero(begins < ends)
-        begins, ends, entity = begins[counted], ends[counted], rows.entity[counted]
         self.longest_us = over_us + tile_us
         """How long a row counts at most."""
-        by_begin, by_end = np.lexsort((begins, entity)), np.lexsort((ends, entity))
-        self.by_begin, self.by_end = counted[by_begin], counted[by_end]
-        self.begins, self.ends, self.end_of_begun = begins[by_begin], ends[by_end], ends[by_begin]
-        self.entity_by_begin, self.entity_by_end = entity[by_begin], entity[by_end]
+        self.by_begin = order[(begins < ends)[order]]
+        self.begins, self.end_of_begun = begins[self.by_begin], ends[self.by_begin]
+        self.entity_by_begin = rows.entity[self.by_begin]
+        by_end = order_by(self.entity_by_begin, self.end_of_begun)
+        self.by_end, self.ends = self.by_begin[by_end], self.end_of_begun[by_end]
+        self.entity_by_end = self.entity_by_begin[by_end]
         self.offsets = offsets_of(self.entity_by_begin, rows.entities)
         self._sums: dict[tuple[str, int], tuple[Array, Array, int]] = {}
 
