@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.brute_force import Row, table, window
-from features.logs import INSTANTS, QUERIES, rows, source_rows, table_view, window_view
 from skylane.features.compiled import CompiledView
 from skylane.features.evaluation.rows import EXPIRED, SourceRows, Values
 from skylane.features.evaluation.views import evaluator
 from skylane.features.online import Store
 from skylane.features.online.packing import packed
 from skylane.features.training.materializing import steps_until
+from support.feature_brute_force import Row, table, window
+from support.feature_logs import INSTANTS, QUERIES, rows, source_rows, table_view, window_view
 
 Queries = list[tuple[int, int]]
 EXAMPLES = pytest.mark.parametrize("examples", [150, pytest.param(100_000, marks=pytest.mark.soak)])

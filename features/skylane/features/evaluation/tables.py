@@ -53,7 +53,7 @@ class TableEvaluator:
         return Values(features, status, np.where(absent, 0, happened))
 
     def steps(self, begin: int, end: int) -> tuple[Ints, Ints]:
-        """(entities, instants): `begin` for each entity with a known row, each instant until `end` at which one begins."""
+        """(entities, instants): `begin` for each entity with a known row, and when later rows begin, until `end`."""
         entity = np.repeat(np.arange(len(self._offsets) - 1), np.diff(self._offsets))
         later = (self._begins > begin) & (self._begins <= end)
         return steps_of(entity[self._begins <= begin], entity[later], self._begins[later], begin)

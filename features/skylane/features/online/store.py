@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,9 +101,9 @@ class Store:
         Values are those that were known when the view was materialised. A table's value is missing once its row is
         older than the ttl; those of a window once the view was materialised longer ago. Raises StoreError.
         """
-        rows, materialised_at = self._rows(view, entities)
+        rows, texts, materialised_at = self._rows(view, entities)
         at = max(int(self._now() * 1e6) if instant is None else instant, materialised_at)
-        found = unpacked(view, [rows[entity][0] if entity in rows else b"" for entity in entities], at)
+        found = unpacked(view, [rows.get(entity, b"") for entity in entities], at)
         ttl_us, status = view.ttl_us or 0, np.zeros(len(entities), np.uint8)
         if view.kind == WINDOW:
             expired = np.full(len(entities), at - materialised_at > ttl_us)
@@ -120,8 +120,7 @@ class Store:
             status[expired] = EXPIRED
         features: dict[str, Array] = {feature.name: numbers[:, place] for place, feature in enumerate(view.numbers)}
         if view.texts:
-            texts = [rows[entity][1] if entity in rows else None for entity in entities]
-            features |= unpacked_texts(view, texts, found.steps, missing)
+            features |= unpacked_texts(view, [texts.get(entity) for entity in entities], found.steps, missing)
             features = {feature.name: features[feature.name] for feature in view.features}
         self._count(view.name, status)
         return Served(features, status, happened, materialised_at, numbers)
@@ -174,8 +173,10 @@ class Store:
     ) -> None:
         self.close()
 
-    def _rows(self, view: CompiledView, entities: Sequence[str]) -> tuple[dict[str, tuple[bytes, str | None]], int]:
-        """(entity → its row, when the view was materialised), both of one instant."""
+    def _rows(
+        self, view: CompiledView, entities: Sequence[str]
+    ) -> tuple[dict[str | None, Any], dict[str | None, str], int]:
+        """(entity → its numbers, entity → its texts, when the view was materialised), all of one instant."""
         if not 0 < len(entities) <= ENTITIES_MAX:
             raise StoreError(f"{view.name}: entities: expected 1 to {ENTITIES_MAX}, received {len(entities)}")
         key = view.hash, len(entities)
@@ -183,8 +184,8 @@ class Store:
         if query is None:
             places = ",".join("?" * len(entities))
             query = self._queries[key] = (
-                "SELECT NULL, materialised_at, NULL FROM views WHERE hash = ? "
-                f"UNION ALL SELECT entity, numbers, texts FROM {_table(view)} WHERE entity IN ({places})"
+                f"SELECT NULL, materialised_at{', NULL' * bool(view.texts)} FROM views WHERE hash = ? UNION ALL "
+                f"SELECT entity, numbers{', texts' * bool(view.texts)} FROM {_table(view)} WHERE entity IN ({places})"
             )
         try:
             found = self._connection.execute(query, (view.hash, *entities)).fetchall()
@@ -192,18 +193,14 @@ class Store:
             if self.freshness(view) is not None:
                 raise StoreError(f"{view.name}: {error}") from None
             found = []
-        rows: dict[str, tuple[bytes, str | None]] = {}
-        materialised_at: int | None = None
-        for entity, numbers, texts in found:
-            if entity is None:
-                materialised_at = numbers
-            else:
-                rows[entity] = numbers, texts
+        rows: dict[str | None, Any] = {row[0]: row[1] for row in found} if view.texts else dict(found)
+        texts = {row[0]: row[2] for row in found} if view.texts else {}
+        materialised_at: int | None = rows.pop(None, None)
         if materialised_at is None:
             raise StoreError(
                 f"{view.name}: this definition of the view is not in the store: run skylane features materialize"
             )
-        return rows, materialised_at
+        return rows, texts, materialised_at
 
     def _count(self, view: str, status: NDArray[np.uint8]) -> None:
         counts = self.counts.setdefault(view, Counts())

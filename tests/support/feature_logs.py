@@ -5,12 +5,24 @@ from datetime import timedelta
 import numpy as np
 from hypothesis import strategies as st
 
-from features.brute_force import SECOND, Row
 from skylane.features import (
-    Parquet, View, col, count, distinct, last, max_of, mean, min_of, quantile, std, sum_of,
+    Parquet,
+    View,
+    col,
+    count,
+    distinct,
+    last,
+    max_of,
+    mean,
+    min_of,
+    quantile,
+    std,
+    sum_of,
 )  # fmt: skip
+from skylane.features.authoring.view import Feature
 from skylane.features.compiled import CompiledView
 from skylane.features.evaluation.rows import SourceRows
+from support.feature_brute_force import SECOND, Row
 
 ENTITIES, HORIZON_S = 3, 60
 
@@ -54,7 +66,7 @@ def table_view(ttl_s: float = 30) -> CompiledView:
 
 
 def window_view(*, events: bool, tile_s: int = 5, ttl_s: int = 30) -> CompiledView:
-    value, features = col("value"), {}
+    value, features = col("value"), dict[str, Feature]()
     for tiles in (1, 4):
         over = timedelta(seconds=tile_s * tiles)
         features |= {
