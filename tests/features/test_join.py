@@ -51,7 +51,8 @@ def _flights(folder: Path, **columns: Any) -> None:
 
 def _late(**changes: Any) -> View:
     features = {"late": mean(col("delay") > 15, over=hours(6)), "flights": count(over=hours(6))}
-    return View("late", **({"source": Parquet("flights.parquet"), "features": features} | FLIGHTS | changes))
+    arguments: dict[str, Any] = {"source": Parquet("flights.parquet"), "features": features} | FLIGHTS | changes
+    return View("late", **arguments)
 
 
 def _labels(hours_after: list[float], origins: list[str]) -> Any:
@@ -133,7 +134,7 @@ ONCE = [datetime(2013, 11, 3, 1, 30)] * 3
         ),
         pytest.param(
             {"landed": [_at(0), _at(3), _at(5)]}, {},
-            "1 of 3 rows were known before they happened, by up to 1.0 hours.*zone", id="arrivals read in another time zone",
+            "1 of 3 rows were known before they happened, by up to 1.0 hours.*zone", id="another time zone",
         ),
         pytest.param({"delay": ["a", "b", "c"]}, {}, "delay: expected numbers, received string", id="texts"),
         pytest.param({"origin": [1.5, 2.5, 3.5]}, {}, "origin: expected a key of", id="a key of fractions"),
@@ -157,7 +158,7 @@ def test_sources_that_cannot_be_used_are_named(
         pytest.param({"at": [_at(1)]}, "columns origin", id="no key"),
         pytest.param({"origin": ["JFK"], "at": [datetime(2013, 7, 1)]}, "at: expected times with a zone", id="naive"),
         pytest.param({"origin": ["JFK", "JFK"], "at": [_at(1), None]}, "at: .* received 1 empty", id="an empty time"),
-        pytest.param({"origin": ["JFK"], "at": [_at(1)], "late.late": [0]}, "have names of features", id="a taken name"),
+        pytest.param({"origin": ["JFK"], "at": [_at(1)], "late.late": [0]}, "names of features", id="a taken name"),
     ],
 )  # fmt: skip
 def test_labels_that_cannot_be_used_are_named(tmp_path: Path, labels: dict[str, Any], expected: str) -> None:
