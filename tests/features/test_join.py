@@ -1,10 +1,12 @@
 """The training join over files: every row in its order, known-at, time zones, and what is said of wrong sources."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -73,6 +75,41 @@ def test_every_row_is_kept_in_its_order_with_its_duplicates(tmp_path: Path) -> N
     table = join(labels, [_late().compiled], tmp_path).table
     assert table["row"].to_pylist() == list(range(5000))
     assert set(table["late.flights"].to_pylist()) == {2}
+
+
+@pytest.mark.parametrize("convert", [lambda table: table.to_pandas(), polars.from_arrow], ids=["pandas", "polars"])
+def test_frames_of_other_libraries(tmp_path: Path, convert: Callable[[Any], Any]) -> None:
+    _flights(tmp_path)
+    table = join(convert(_labels([4, 4], ["JFK", "SFO"])), [_late().compiled], tmp_path).table
+    assert table["late.flights"].to_pylist() == [2, 0]
+
+
+def test_a_source_without_rows_and_labels_without_rows(tmp_path: Path) -> None:
+    _flights(tmp_path)
+    table = pq.read_table(tmp_path / "flights.parquet")
+    pq.write_table(table.slice(0, 0), tmp_path / "none.parquet")
+    plane = View(
+        "plane", entity=["origin", "carrier"], source=Parquet("none.parquet"), happened_at="left", known="event",
+        ttl=days(1), features={"delay": col("delay"), "carrier": text("carrier")},
+    ).compiled  # fmt: skip
+    views = [_late(source=Parquet("none.parquet")).compiled, plane]
+    labels = _labels([4], ["JFK"]).append_column("carrier", [["UA"]])
+    joined = join(labels, views, tmp_path)
+    assert joined.table.select(["late.flights", "plane.delay", "plane.carrier"]).to_pylist() == [
+        {"late.flights": 0, "plane.delay": None, "plane.carrier": None}
+    ]
+    assert joined.counts["plane"].absent == 1
+    assert len(join(labels.slice(0, 0), views, tmp_path).table) == 0
+
+
+def test_a_directory_of_files_is_one_source(tmp_path: Path) -> None:
+    _flights(tmp_path)
+    table = pq.read_table(tmp_path / "flights.parquet")
+    (tmp_path / "lake").mkdir()
+    for row in range(3):
+        pq.write_table(table.slice(row, 1), tmp_path / "lake" / f"{row}.parquet")
+    whole = join(_labels([4], ["JFK"]), [_late().compiled], tmp_path).table
+    assert join(_labels([4], ["JFK"]), [_late(source=Parquet("lake")).compiled], tmp_path).table.equals(whole)
 
 
 def test_on_demand_views_use_columns_and_other_views(tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ def _check(options: argparse.Namespace) -> None:
     for view in check(options.directory):
         names = ", ".join(feature.name for feature in view.features)
         print(f"{view.name}  {view.kind.replace('_', '-')}  {view.hash[:12]}  {names}")
+        if view.source is not None and view.known_at is None:
+            print(f"{view.name}: its rows count from {view.happened_at} on, because it says known='event'")
 
 
 def _join(options: argparse.Namespace) -> None:
@@ -75,6 +77,8 @@ def _join(options: argparse.Namespace) -> None:
         progress=progress,
     )  # fmt: skip
     for name, counts in joined.counts.items():
+        if not counts.source_rows:
+            continue  # on-demand
         print(
             f"{name}: {counts.rows:,} rows, {counts.absent:,} without a known row, "
             f"{counts.expired:,} older than the ttl; "

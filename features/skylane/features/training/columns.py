@@ -39,14 +39,14 @@ def numbers(column: Any, where: str) -> Array:
 def texts(column: Any, where: str) -> Array:
     """Objects with None for what is missing."""
     column = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
-    if not _is_text(column.type):
+    if not is_text(column.type):
         raise SourceError(f"{where}: expected texts, received {column.type}: write col(...) or time(...) for it")
     return np.array(column.to_numpy(zero_copy_only=False), object)
 
 
 def times(column: Any, where: str, time_zone: str | None) -> Ints:
     """Microseconds since 1970, or MISSING_TIME. Those without a zone are in `time_zone`, or refused."""
-    if _is_text(column.type):
+    if is_text(column.type):
         column = _parsed(column, where, time_zone)
     if not pa.types.is_timestamp(column.type):
         raise SourceError(f"{where}: expected times, received {column.type}")
@@ -90,5 +90,6 @@ def _is_number(kind: Any) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-def _is_text(kind: Any) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+def is_text(kind: Any) -> bool:
+    """Also what polars exports."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from skylane.features.errors import SourceError
 from skylane.features.evaluation.rows import Ints
 from skylane.features.online.keys import key_text
+from skylane.features.training.columns import is_text
 
 COMBINATIONS_MAX: Final = 2**62
 
@@ -19,7 +20,7 @@ def key_column(column: Any, where: str) -> Any:
     """The texts of a key's column: texts as they are, whole numbers in decimal digits."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    if not is_text(column.type):
         if not pa.types.is_integer(column.type):
             raise SourceError(f"{where}: expected a key of texts or whole numbers, received {column.type}")
         column = column.cast(pa.string())
