@@ -3,6 +3,7 @@
 import os
 import signal
 import sqlite3
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,6 +153,18 @@ def test_a_reader_sees_no_half_of_a_new_state(store: Store, folder: Path) -> Non
 
     store.replace(PLANES, 6 * HOUR, rows())
     assert seen == [([1, 2], 5 * HOUR)]
+
+
+def test_the_store_is_the_owners_alone(store: Store, folder: Path) -> None:
+    assert stat.S_IMODE((folder / "features.db").stat().st_mode) == 0o600
+
+
+def test_a_store_that_cannot_be_written_keeps_what_it_has(store: Store, folder: Path) -> None:
+    materialize(store, PLANES, 5 * HOUR, folder)
+    with pytest.raises(StoreError, match="planes: the store cannot be written: UNIQUE"):
+        store.replace(PLANES, 6 * HOUR, [("N1", b"", None), ("N1", b"", None)])
+    assert store.get(PLANES, ["N1"], 6 * HOUR).features["seats"].tolist() == [1]
+    materialize(store, PLANES, 6 * HOUR, folder)
 
 
 def test_files_that_are_no_store_are_refused(folder: Path) -> None:

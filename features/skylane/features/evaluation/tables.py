@@ -15,6 +15,7 @@ from skylane.features.evaluation.rows import (
     count_until,
     inverse,
     offsets_of,
+    order_by,
 )
 
 
@@ -60,11 +61,15 @@ class TableEvaluator:
 
 
 def steps_of(present: Ints, later: Ints, instants: Ints, begin: int) -> tuple[Ints, Ints]:
+    """Pairs of entity and instant, each once and sorted: `begin` for those present, and what comes later."""
     first = np.unique(present)
     entity = np.concatenate([first, later])
     instants = np.concatenate([np.full(len(first), begin, np.int64), instants])
-    pairs = np.unique(np.stack([entity, instants]), axis=1)
-    return pairs[0], pairs[1]
+    order = order_by(entity, instants)
+    entity, instants = entity[order], instants[order]
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (np.diff(entity) != 0) | (np.diff(instants) != 0)
+    return entity[new], instants[new]
 
 
 def _ranks(rows: SourceRows, values: list[Array]) -> Ints:

@@ -5,6 +5,7 @@ before or after it was materialised, never between, whenever the writer is kille
 """
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -82,6 +83,8 @@ class Store:
             raise StoreError(
                 f"{path}: expected an online store, there is no such file: run skylane features materialize"
             )
+        if create:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # whose values these are is for the owner to say
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, timeout=30.0)
             (mark,) = self._connection.execute("PRAGMA application_id").fetchone()
@@ -135,6 +138,12 @@ class Store:
 
         Raises StoreError if the store knows more than was known by then.
         """
+        try:
+            return self._replace(view, materialised_at, rows)
+        except sqlite3.Error as error:
+            raise StoreError(f"{view.name}: the store cannot be written: {error}") from None
+
+    def _replace(self, view: CompiledView, materialised_at: int, rows: Iterable[StoredRow]) -> int:
         table = _table(view)
         self._execute("BEGIN IMMEDIATE")
         try:
