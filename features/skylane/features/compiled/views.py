@@ -74,11 +74,11 @@ class CompiledView:
         text = json.dumps(self.as_json(), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    @property
+    @cached_property
     def numbers(self) -> list[CompiledFeature]:
         return [feature for feature in self.features if feature.type == NUMBER]
 
-    @property
+    @cached_property
     def texts(self) -> list[CompiledFeature]:
         return [feature for feature in self.features if feature.type == TEXT]
 

@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -25,6 +26,8 @@ from skylane.features.online.packing import StoredRow, unpacked, unpacked_texts
 
 ENTITIES_MAX: Final = 10_000
 """Entities of one look-up: SQLite takes 32,766 parameters."""
+CACHE_KIB_MAX: Final = 65_536
+"""What a store keeps of the file in memory. It is not mapped: a file that is cut short must not end a server."""
 _APPLICATION_ID: Final = 0x534B4C46
 _SCHEMA: Final = f"""
 BEGIN IMMEDIATE;
@@ -59,15 +62,23 @@ class Counts:
 class Served:
     """What is served for entities at an instant."""
 
-    features: dict[str, Array]
-    """Feature → (entities,) float64 with NaN, or object with None, where it is missing."""
+    view: CompiledView = field(repr=False)
+    numbers: NDArray[np.float64]
+    """(entities, features that are numbers) in the order of the view, NaN where missing."""
+    texts: dict[str, Array]
+    """Feature that is a text → (entities,) objects, None where missing."""
     status: NDArray[np.uint8]
     """(entities,) OK, ABSENT or EXPIRED, as in skylane.features.evaluation.rows."""
     happened: Ints
     """(entities,) when the row of a table happened; 0 without one, and for windows."""
     materialised_at: int
-    numbers: NDArray[np.float64] = field(repr=False)
-    """(entities, features that are numbers), in the order of the view."""
+
+    @cached_property
+    def features(self) -> dict[str, Array]:
+        """Feature → (entities,), in the order of the view."""
+        numbers = {feature.name: self.numbers[:, place] for place, feature in enumerate(self.view.numbers)}
+        columns = numbers | self.texts
+        return {feature.name: columns[feature.name] for feature in self.view.features}
 
 
 class Store:
@@ -84,9 +95,10 @@ class Store:
                 f"{path}: expected an online store, there is no such file: run skylane features materialize"
             )
         if create:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # whose values these are is for the owner to say
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # readable by its owner alone
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, timeout=30.0)
+            self._connection.execute(f"PRAGMA cache_size=-{CACHE_KIB_MAX}")
             (mark,) = self._connection.execute("PRAGMA application_id").fetchone()
             (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             if mark != _APPLICATION_ID and (tables or not create):
@@ -121,12 +133,11 @@ class Store:
         if missing.any():
             numbers = np.where(missing[:, None], np.nan, numbers)
             status[expired] = EXPIRED
-        features: dict[str, Array] = {feature.name: numbers[:, place] for place, feature in enumerate(view.numbers)}
+        columns: dict[str, Array] = {}
         if view.texts:
-            features |= unpacked_texts(view, [texts.get(entity) for entity in entities], found.steps, missing)
-            features = {feature.name: features[feature.name] for feature in view.features}
+            columns = unpacked_texts(view, [texts.get(entity) for entity in entities], found.steps, missing)
         self._count(view.name, status)
-        return Served(features, status, happened, materialised_at, numbers)
+        return Served(view, numbers, columns, status, happened, materialised_at)
 
     def freshness(self, view: CompiledView) -> Freshness | None:
         """When the view was materialised; None if it never was."""
