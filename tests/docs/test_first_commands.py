@@ -15,7 +15,7 @@ COMMANDS_MAX: Final = 6
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["batch.md"])
+@pytest.mark.parametrize("page", ["batch.md", "features.md"])
 def test_the_first_commands_of_a_page_run(page: str, tmp_path: Path) -> None:
     block = BLOCK.search((ROOT / "docs" / page).read_text())
     assert block, "a page begins with commands"

@@ -22,6 +22,7 @@ PATH: Final = re.compile(r"(?:[\w.*-]+/)+(?:[\w.*-]+\.(?:py|md|toml|yml|json|pro
 """What looks like a path: folders, and files of our kinds."""
 PARTS: Final = (
     "client/skylane", "server/skylane/server", "convert/skylane/convert", "bench/skylane/bench", "monitor/skylane",
+    "features/skylane/features",
 )  # fmt: skip
 BASES: Final = (*map(ROOT.joinpath, ("", "docs", "bench/skylane", "convert/skylane/convert/export", *PARTS)),)
 """Folders from which pages name paths."""
@@ -37,6 +38,9 @@ READERS_OWN: Final = {
     "numpy.py",
     "manifest.json",
     "wine/1/",
+    "views/",
+    "views/views.json",
+    "views/flights.py",
     "triton-repository/",
     "bench-results/",
     "skylane/",

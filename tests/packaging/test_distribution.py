@@ -17,7 +17,7 @@ from sklearn.datasets import load_wine
 from sklearn.linear_model import LogisticRegression
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("client", "server", "convert", "monitor", "batch", "bench")
+PARTS = ("client", "server", "convert", "monitor", "batch", "features", "bench")
 TRAPS = ("server.py", "convert.py", "bench.py", "client.py", "examples.py", "numpy.py", "skylane/__init__.py")
 """Files of the user's own that have the names of our folders, and of what we import."""
 

@@ -27,6 +27,7 @@ MODULES: Final = {
     "models copy": "skylane.convert.importing.copying",
     "models diff": "skylane.cli.diff",
     "score": "skylane.score.command",
+    "features": "skylane.features.command",
     "top": "skylane.cli.top",
     "monitor report": "skylane.monitor.report_command",
     "monitor": "skylane.monitor.command",

@@ -88,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("bench", help="load-test a server and write a report", add_help=False)
     commands.add_parser("convert", help="turn a pipeline into a published model", add_help=False)
     commands.add_parser("score", help="score files with a model, without a server", add_help=False)
+    commands.add_parser("features", help="define features once, for training and serving", add_help=False)
     commands.add_parser("profile", help="add what drift is judged by to a published version", add_help=False)
     commands.add_parser("import", help="publish ONNX files, Triton repositories, MLflow models", add_help=False)
     _add_models(commands)

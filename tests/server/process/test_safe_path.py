@@ -11,9 +11,9 @@ from support import models
 from support.process import Served
 
 ROOT = Path(__file__).resolve().parents[3]
-SOURCES = ("client", "server", "convert", "monitor", "batch", "bench", "examples", "tools")
+SOURCES = ("client", "server", "convert", "monitor", "batch", "features", "bench", "examples", "tools")
 
-TRAPS = ("server", "skylane", "convert", "monitor", "batch", "bench", "grpc", "numpy", "logging", "asyncio")
+TRAPS = ("server", "skylane", "convert", "monitor", "batch", "features", "bench", "grpc", "numpy", "logging", "asyncio")
 
 
 def module_commands(path: Path) -> Iterator[tuple[int, list[str]]]:

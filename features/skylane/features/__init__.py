@@ -1,0 +1,86 @@
+"""Feature views: one definition of a feature for training and for the online store.
+
+    from skylane.features import Parquet, View, col, hours, mean     definitions, in views/*.py of a project
+    from skylane.features.training import join, write_join            training rows with feature values
+    from skylane.features.online import Store                         values as they are served
+
+Definitions are compiled to data when they are checked (`skylane features check`); what evaluates them never imports
+an author's Python. docs/features.md.
+"""
+
+from skylane.features.authoring import (
+    Aggregate,
+    Csv,
+    Expression,
+    Parquet,
+    View,
+    at,
+    ceil,
+    col,
+    count,
+    days,
+    distinct,
+    exp,
+    floor,
+    hour,
+    hours,
+    last,
+    log,
+    max_of,
+    maximum,
+    mean,
+    min_of,
+    minimum,
+    minutes,
+    quantile,
+    seconds_between,
+    sqrt,
+    std,
+    sum_of,
+    text,
+    time,
+    unix_seconds,
+    weekday,
+    where,
+)
+from skylane.features.errors import DefinitionError, FeatureError, SourceError, StoreError
+
+__all__ = [
+    "Aggregate",
+    "Csv",
+    "DefinitionError",
+    "Expression",
+    "FeatureError",
+    "Parquet",
+    "SourceError",
+    "StoreError",
+    "View",
+    "at",
+    "ceil",
+    "col",
+    "count",
+    "days",
+    "distinct",
+    "exp",
+    "floor",
+    "hour",
+    "hours",
+    "last",
+    "log",
+    "max_of",
+    "maximum",
+    "mean",
+    "min_of",
+    "minimum",
+    "minutes",
+    "quantile",
+    "seconds_between",
+    "sqrt",
+    "std",
+    "sum_of",
+    "text",
+    "time",
+    "unix_seconds",
+    "weekday",
+    "where",
+]
