@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from skylane.score.console import Reporter
+from skylane.score.frames import repeated_names
 from skylane.score.journalled import PREFIX, JournalSource
 from skylane.score.layout import layout
 from skylane.score.rows import Source
@@ -52,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"skylane score: {error}", file=sys.stderr)
         return UNUSABLE
     except OSError as error:
-        print(f"skylane score: {error.filename or options.output}: {error.strerror}", file=sys.stderr)
+        print(f"skylane score: {error.filename or options.output}: {error.strerror or error}", file=sys.stderr)
         return UNWRITABLE
     except KeyboardInterrupt:
         print("skylane score: interrupted; start it again to continue", file=sys.stderr)
@@ -93,7 +94,7 @@ def _sources(options: argparse.Namespace, scorer: Scorer) -> Sequence[Source]:
     if not options.input.startswith(PREFIX):
         if options.journal or options.since or options.until:
             raise ScoreError("journal: --journal, --since and --until are for an input such as journal:wine")
-        return sources(options.input)
+        return sources(options.input, options.output)
     if not options.journal:
         raise ScoreError(f"journal: expected --journal DIR beside {options.input}, received none")
     model = options.input.removeprefix(PREFIX)
@@ -157,7 +158,10 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _columns(text: str) -> tuple[str, ...] | None:
-    return {"all": None, "none": ()}.get(text, _names(text))
+    names = _names(text)
+    if repeated := repeated_names(names):
+        raise argparse.ArgumentTypeError(f"expected each column once, received {repeated[0]!r} twice")
+    return {"all": None, "none": ()}.get(text, names)
 
 
 def _instant(text: str) -> datetime:
