@@ -14,7 +14,7 @@ import pyarrow.parquet as parquet
 import pytest
 from rich.console import Console
 
-from skylane.score import console, sources
+from skylane.score import console, listing, sources
 from skylane.score.command import ALL_SCORED, SOME_REJECTED, UNUSABLE, UNWRITABLE, main
 from skylane.score.hashes import CHUNK_BYTES, sha256_of
 from skylane.score.records import PartitionRecord
@@ -196,7 +196,7 @@ class TestBatches:
         rows = table(64).append_column("text", pa.array([os.urandom(500).hex() for _ in range(64)]))
         parquet.write_table(rows, tmp_path / "in.parquet")
         monkeypatch.setattr(sources, "BATCH_BYTES", 16_000)
-        (source,) = sources.sources(str(tmp_path / "in.parquet"))
+        (source,) = listing.sources(str(tmp_path / "in.parquet"))
         batches = list(source.open().batches())
         assert max(batch.nbytes for batch in batches) <= 20_000
         assert pa.Table.from_batches(batches).equals(rows)
@@ -289,6 +289,40 @@ class TestOutput:
 
 
 class TestInput:
+    def test_files_behind_a_link_to_a_directory_are_scored_and_loops_end(
+        self, small_models: Path, lake: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "in").mkdir()
+        (tmp_path / "in/linked").symlink_to(lake, target_is_directory=True)
+        (lake / "loop").symlink_to(tmp_path / "in", target_is_directory=True)
+        assert scored(small_models, tmp_path / "in", tmp_path / "out") == SOME_REJECTED
+        outputs = {name for name in written(tmp_path / "out") if not name.startswith("_")}
+        assert outputs == {
+            f"linked/carrier={carrier}/part-0.parquet" for carrier in ("UA", "B6", "__HIVE_DEFAULT_PARTITION__")
+        }
+
+    def test_a_link_to_nothing_is_an_error(
+        self, small_models: Path, lake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (lake / "gone.parquet").symlink_to(tmp_path / "nothing")
+        assert scored(small_models, lake, tmp_path / "out") == UNUSABLE
+        assert "gone.parquet: it cannot be read" in capsys.readouterr().err
+
+    def test_a_directory_that_cannot_be_listed_is_an_error(
+        self, small_models: Path, lake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        listed = os.scandir
+
+        def scandir(path: Any) -> Any:
+            if str(path).endswith("carrier=B6"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return listed(path)
+
+        monkeypatch.setattr(os, "scandir", scandir)
+        assert scored(small_models, lake, tmp_path / "out") == UNUSABLE
+        assert "carrier=B6: it cannot be read: Permission denied" in capsys.readouterr().err
+
     def test_a_file_that_changes_while_it_is_read_is_not_recorded(
         self, small_models: Path, lake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,

@@ -11,11 +11,11 @@ from skylane.score.console import Reporter
 from skylane.score.frames import repeated_names
 from skylane.score.journalled import PREFIX, JournalSource
 from skylane.score.layout import layout
+from skylane.score.listing import sources
 from skylane.score.rows import Source
 from skylane.score.run import Summary, run
 from skylane.score.scorer import Scorer
 from skylane.score.selection import ScoreError, select
-from skylane.score.sources import sources
 from skylane.server.host.budget import cpu_budget
 from skylane.times import EPOCH, read_time
 
@@ -65,7 +65,10 @@ def main(argv: Sequence[str]) -> int:
 def _run(options: argparse.Namespace, reporter: Reporter) -> Summary:
     reference = _reference(options)
     chosen = select(reference, options.models)
-    scorer = Scorer.load(reference, options.models, features=options.features, prefix=options.prefix)
+    try:
+        scorer = Scorer.load(reference, options.models, features=options.features, prefix=options.prefix)
+    except OSError as error:
+        raise ScoreError(f"model: {error.filename or options.models}: it cannot be read: {error.strerror}") from error
     if options.exact and not scorer.is_exact:
         raise ScoreError(
             f"exact: an answer of {scorer.name} depends on the rows beside it, because its values are quantized by the "

@@ -1,14 +1,12 @@
-"""Files to score: which they are, and their rows as batches of Arrow."""
+"""Files to score: their rows as batches of Arrow."""
 
 import csv
-import glob
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from threading import Event
 from typing import Any, Final, Literal
-from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
@@ -35,8 +33,6 @@ BATCH_BYTES: Final = 64 * 2**20
 
 UNREADABLE_MAX: Final = 100_000
 """Lines of a CSV file that are no rows, and are kept as rejected: with more it is no file of these columns."""
-
-_NULL_PARTITION: Final = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)
@@ -144,65 +140,10 @@ def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     return pa.Table.from_batches(filled).unify_dictionaries().combine_chunks().to_batches()[0]
 
 
-def sources(pattern: str, output: str | None = None) -> list[Source]:
-    """The files that a path names: a file, a directory with all below it, or a glob such as `2024/*/part-*.parquet`.
-
-    Names that begin with `_` or `.` are left out, and what lies in `output`, where this is below the directory: it is
-    what an earlier run wrote. Raises ScoreError if there is none, or one of an unknown format.
-    """
-    if "://" in pattern:
-        raise ScoreError(f"input: expected a file, a directory or a glob of this machine, received the URL {pattern}")
-    path = Path(pattern)
-    if path.is_file():
-        return [_source(path, path.parent)]
-    if path.is_dir():
-        base, found = path, sorted(path.rglob("*"))
-    else:
-        base = _fixed_part(pattern)
-        found = sorted({each for match in glob.glob(pattern, recursive=True) for each in _files_of(Path(match))})
-    files = [each for each in found if each.is_file() and not _is_hidden(each.relative_to(base))]
-    files = _without(files, base, output)
-    if not files:
-        raise ScoreError(f"input: there is no file {pattern}" + (" in this directory" if path.is_dir() else ""))
-    return [_source(each, base) for each in files]
-
-
-def _source(path: Path, base: Path) -> Source:
-    ending = path.suffix.lower()
-    if ending not in FORMATS:
-        raise ScoreError(f"{path}: expected a file that ends with {', '.join(FORMATS)}, received {ending or 'none'}")
-    relative = path.relative_to(base)
-    named = [part.partition("=") for part in relative.parent.parts if "=" in part]
-    partitions = {name: None if value == _NULL_PARTITION else unquote(value) for name, _, value in named}
-    return Source(path, PurePosixPath(relative).as_posix(), FORMATS[ending], partitions)
-
-
-def _without(files: list[Path], base: Path, output: str | None) -> list[Path]:
-    """The files that are not the output of an earlier run, below the directory that is scored."""
-    if output is None or base.resolve() not in (written := Path(output).resolve()).parents:
-        return files
-    return [each for each in files if not each.resolve().is_relative_to(written)]
-
-
 def _identity(path: Path) -> tuple[int, int, int]:
     """Changes with the content."""
     status = path.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _files_of(match: Path) -> Iterator[Path]:
-    return match.rglob("*") if match.is_dir() else iter([match])
-
-
-def _fixed_part(pattern: str) -> Path:
-    """The directories of a glob before its first special character."""
-    parts = Path(pattern).parts[:-1]
-    fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
-    return Path(*parts[:fixed])
-
-
-def _is_hidden(relative: Path) -> bool:
-    return any(part.startswith(("_", ".")) for part in relative.parts)
 
 
 def _reason(error: Exception) -> str:
