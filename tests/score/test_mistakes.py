@@ -201,6 +201,19 @@ class TestBatches:
         assert max(batch.nbytes for batch in batches) <= 20_000
         assert pa.Table.from_batches(batches).equals(rows)
 
+    def test_what_was_read_of_a_file_does_not_stay_in_memory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sources, "BATCH_BYTES", 500_000)
+        group = pa.table({"text": [os.urandom(50_000).hex() for _ in range(20)]})
+        with parquet.ParquetWriter(tmp_path / "in.parquet", group.schema) as writer:
+            for _ in range(20):
+                writer.write_table(group)
+        (source,) = listing.sources(str(tmp_path / "in.parquet"))
+        batches, before = source.open().batches(), pa.total_allocated_bytes()
+        held = [pa.total_allocated_bytes() - before for batch in batches if len(batch)]
+        assert max(held) < 12 * group.nbytes < (tmp_path / "in.parquet").stat().st_size
+
 
 class TestOutput:
     @pytest.mark.parametrize("name", ["out.txt", "out.csv.gz", "s3://bucket/out"])

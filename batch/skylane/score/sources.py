@@ -28,7 +28,10 @@ CSV_BLOCK_BYTES: Final = 8 * 2**20
 
 LONG_LINE: Final = f"a line is longer than {CSV_BLOCK_BYTES // 2**20} MiB, or a quote is not closed"
 
-BATCH_BYTES: Final = 64 * 2**20
+READ_BYTES: Final = 2**20
+"""Of a column of Parquet that are read at a time."""
+
+BATCH_BYTES: Final = 16 * 2**20
 """Of a batch, where its rows are so large that BATCH_ROWS of them would be more."""
 
 UNREADABLE_MAX: Final = 100_000
@@ -156,7 +159,8 @@ Opened = tuple[pa.Schema, Iterator[pa.RecordBatch]]
 
 
 def _open_parquet(source: Source, reader: Reader) -> Opened:
-    file = parquet.ParquetFile(source.path)
+    # What is read ahead (`pre_buffer`) stays in memory until the end of the file: all of it.
+    file = parquet.ParquetFile(source.path, pre_buffer=False, buffer_size=READ_BYTES)
     reader.rows = file.metadata.num_rows
     return file.schema_arrow, file.iter_batches(batch_size=_batch_rows(file.metadata))
 
