@@ -105,3 +105,37 @@ def test_the_memory_of_a_long_stream_does_not_grow(small_models: Path) -> None:
     assert rows == 299_000
     assert peak < 50 * batch.nbytes
     assert pa.total_allocated_bytes() - before < 50 * batch.nbytes
+
+
+class TestMistakes:
+    @pytest.mark.parametrize("rows", [0, 1, 100_000])
+    def test_a_record_batch_of_any_length_comes_back(self, small_models: Path, rows: int) -> None:
+        data = pa.RecordBatch.from_pydict(
+            {"a": np.ones(rows), "s": ["x"] * rows, "b": np.ones(rows), "t": ["x"] * rows},
+            schema=pa.schema({"a": pa.float64(), "s": pa.string(), "b": pa.float64(), "t": pa.string()}),
+        )
+        answered = score(data, "mixed", small_models)
+        assert isinstance(answered, pa.RecordBatch)
+        assert len(answered) == rows
+
+    @pytest.mark.parametrize(
+        ("data", "message"),
+        [
+            pytest.param(
+                pa.Table.from_arrays([pa.array([1.0])] * 2, ["a", "a"]), "more than one column 'a'", id="a name twice"
+            ),
+            pytest.param(
+                pd.DataFrame([[1.0, 2.0]], columns=["a", "a"]), "Duplicate column names", id="a name twice in pandas"
+            ),
+            pytest.param(
+                pd.DataFrame({"a": [1, "x"]}), "values of different types", id="a column of numbers and texts in pandas"
+            ),
+            pytest.param(
+                pa.table({"a": ["1"], "s": ["x"], "b": [1.0], "t": ["y"]}), "column 'a': expected numbers", id="texts"
+            ),
+            pytest.param(pa.table({"x": [1]}), "received none of them: the data has 'x'", id="other columns"),
+        ],
+    )
+    def test_what_cannot_be_scored_is_explained(self, small_models: Path, data: Any, message: str) -> None:
+        with pytest.raises(ScoreError, match=message):
+            score(data, "mixed", small_models)

@@ -1,15 +1,18 @@
 """What another version would have answered: the rows of the journal, scored again."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
 from skylane.journal import Capture, PredictionWriter, Rows, treatments
 from skylane.score.command import ALL_SCORED, UNUSABLE, main
+from skylane.score.journalled import JournalReader
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 COLUMNS = {"a": False, "b": False, "s": True, "t": True}
@@ -120,3 +123,22 @@ def test_a_time_without_a_zone_is_refused(
     with pytest.raises(SystemExit):
         scored(small_models, tmp_path / "out", tmp_path / "journal", "--since", "2026-11-01")
     assert "expected a time with a zone" in capsys.readouterr().err
+
+
+def test_what_a_server_adds_while_it_is_scored_belongs_to_the_next_run(
+    small_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "journal")
+    with monkeypatch.context() as patched:
+        read = JournalReader.batches
+
+        def batches(reader: JournalReader) -> Iterator[pa.RecordBatch]:
+            write(tmp_path / "journal", first=5, version=2, calls=1)
+            yield from read(reader)
+
+        patched.setattr(JournalReader, "batches", batches)
+        more = ("--version", "1")
+        assert scored(small_models, tmp_path / "then.parquet", tmp_path / "journal", *more) == ALL_SCORED
+    assert len(parquet.read_table(tmp_path / "then.parquet")) == 8
+    assert scored(small_models, tmp_path / "then.parquet", tmp_path / "journal", *more) == ALL_SCORED
+    assert len(parquet.read_table(tmp_path / "then.parquet")) == 10

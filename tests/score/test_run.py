@@ -113,7 +113,7 @@ class TestFormats:
     def test_a_line_of_csv_that_is_no_row_is_rejected_alone(self, small_models: Path, tmp_path: Path) -> None:
         (tmp_path / "in.csv").write_text("a,s,b,t\n1,x,2,y\n1,x\n3,x,4,y\n")
         assert scored(small_models, tmp_path / "in.csv", tmp_path / "out") == SOME_REJECTED
-        (rejected,) = parquet.read_table(tmp_path / "out/_rejected/in.parquet").to_pylist()
+        (rejected,) = parquet.read_table(tmp_path / "out/_rejected/in.csv.parquet").to_pylist()
         assert rejected["_reason"] == "expected 4 columns, received 2: '1,x'"
         assert len((tmp_path / "out/in.csv").read_text().splitlines()) == 3
 
@@ -182,6 +182,12 @@ class TestAgain:
         assert scored(small_models, lake, tmp_path / "out", "--columns", "none") == UNUSABLE
         assert "was written with columns None, and this run ()" in capsys.readouterr().err
         assert scored(small_models, lake, tmp_path / "out", "--columns", "none", "--restart") == SOME_REJECTED
+
+    def test_options_of_an_attempt_that_completed_nothing_do_not_bind(
+        self, small_models: Path, lake: Path, tmp_path: Path
+    ) -> None:
+        assert scored(small_models, lake, tmp_path / "out", "--columns", "nothing") == UNUSABLE
+        assert scored(small_models, lake, tmp_path / "out", "--columns", "none") == SOME_REJECTED
 
     def test_the_number_of_workers_changes_nothing(self, small_models: Path, lake: Path, tmp_path: Path) -> None:
         for workers in ("1", "3"):

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Final
 
 from skylane.score.console import Reporter
+from skylane.score.frames import repeated_names
 from skylane.score.journalled import PREFIX, JournalSource
 from skylane.score.layout import layout
+from skylane.score.listing import sources
 from skylane.score.row_sources import Source
 from skylane.score.run import Summary, run
 from skylane.score.scorer import Scorer
 from skylane.score.selection import ScoreError, select
-from skylane.score.sources import sources
 from skylane.server.host.budget import cpu_budget
 from skylane.times import EPOCH, read_time
 
@@ -52,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"skylane score: {error}", file=sys.stderr)
         return UNUSABLE
     except OSError as error:
-        print(f"skylane score: {error.filename or options.output}: {error.strerror}", file=sys.stderr)
+        print(f"skylane score: {error.filename or options.output}: {error.strerror or error}", file=sys.stderr)
         return UNWRITABLE
     except KeyboardInterrupt:
         print("skylane score: interrupted; start it again to continue", file=sys.stderr)
@@ -64,7 +65,10 @@ def main(argv: Sequence[str]) -> int:
 def _run(options: argparse.Namespace, reporter: Reporter) -> Summary:
     reference = _reference(options)
     chosen = select(reference, options.models)
-    scorer = Scorer.load(reference, options.models, features=options.features, prefix=options.prefix)
+    try:
+        scorer = Scorer.load(reference, options.models, features=options.features, prefix=options.prefix)
+    except OSError as error:
+        raise ScoreError(f"model: {error.filename or options.models}: it cannot be read: {error.strerror}") from error
     if options.exact and not scorer.is_exact:
         raise ScoreError(
             f"exact: an answer of {scorer.name} depends on the rows beside it, because its values are quantized by the "
@@ -93,7 +97,7 @@ def _sources(options: argparse.Namespace, scorer: Scorer) -> Sequence[Source]:
     if not options.input.startswith(PREFIX):
         if options.journal or options.since or options.until:
             raise ScoreError("journal: --journal, --since and --until are for an input such as journal:wine")
-        return sources(options.input)
+        return sources(options.input, options.output)
     if not options.journal:
         raise ScoreError(f"journal: expected --journal DIR beside {options.input}, received none")
     model = options.input.removeprefix(PREFIX)
@@ -157,7 +161,10 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _columns(text: str) -> tuple[str, ...] | None:
-    return {"all": None, "none": ()}.get(text, _names(text))
+    names = _names(text)
+    if repeated := repeated_names(names):
+        raise argparse.ArgumentTypeError(f"expected each column once, received {repeated[0]!r} twice")
+    return {"all": None, "none": ()}.get(text, names)
 
 
 def _instant(text: str) -> datetime:

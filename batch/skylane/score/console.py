@@ -14,6 +14,8 @@ from skylane.score.run import Summary
 
 PLAIN_WIDTH = 120
 """Width of a line, in characters, where the output is not a terminal."""
+LISTED_MAX = 100
+"""Files that get a line each. Of more, those get one of which rows were rejected."""
 LINE_S = 10.0
 """Seconds between two lines of progress where there is no terminal."""
 
@@ -30,7 +32,7 @@ class Reporter:
         )  # fmt: skip
         self._bar = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
         self._task = self._bar.add_task("scoring", total=None, rate="")
-        self._done, self._scored, self._began_at = 0, 0, time.monotonic()
+        self._done, self._skipped, self._scored, self._began_at = 0, 0, 0, time.monotonic()
         self._said_at = self._began_at
         self._partitions = 0
 
@@ -44,14 +46,20 @@ class Reporter:
         self._done += count
         now = time.monotonic()
         rate = f"{self._done / max(now - self._began_at, 1e-3):,.0f}/s"
-        self._bar.update(self._task, completed=self._done, rate=rate)
+        self._bar.update(self._task, completed=self._done + self._skipped, rate=rate)
         if not self._console.is_terminal and now - self._said_at >= LINE_S:
             self._said_at = now
-            self._console.print(f"{self._done:,} rows, {rate}", highlight=False)
+            files = f", {self._scored} of {_files(self._partitions)}" if self._partitions > 1 else ""
+            self._console.print(f"{self._done:,} rows{files}, {rate}", highlight=False)
 
     def partition(self, name: str, record: PartitionRecord, *, was_done: bool) -> None:
         """See Progress."""
         self._scored += 1
+        if was_done:
+            self._skipped += record.rows
+            self._bar.update(self._task, completed=self._done + self._skipped)
+        if not 1 < self._partitions <= LISTED_MAX and not record.rejected:
+            return
         state = "unchanged" if was_done else f"{record.rows:,} rows"
         rejected = f", {record.rejected:,} rejected" if record.rejected else ""
         if self._partitions > 1:
@@ -68,8 +76,9 @@ class Reporter:
             print(f"nothing to do: {_files(summary.unchanged)} in {output} complete and unchanged")
         else:
             unchanged = f"; {_files(summary.unchanged)} unchanged" if summary.unchanged else ""
-            rate = f"{summary.rows / max(seconds, 1e-3):,.0f} rows/s"
-            print(f"{summary.rows:,} rows in {_files(summary.scored)}, {seconds:.1f} s, {rate}{unchanged}: {output}")
+            rate = f"{summary.scored_rows / max(seconds, 1e-3):,.0f} rows/s"
+            done = f"{summary.scored_rows:,} rows in {_files(summary.scored)}"
+            print(f"{done}, {seconds:.1f} s, {rate}{unchanged}: {output}")
         if summary.rejected:
             print(f"{summary.rejected:,} rows were rejected: see the column _reason of the files in {REJECTED}/")
 

@@ -1,6 +1,7 @@
 """Tables in memory: Arrow, pandas and polars in, the same kind out."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -39,12 +40,12 @@ def score(
     if isinstance(data, pa.Table):
         return _scored_table(data, scorer, rejected)
     if isinstance(data, pa.RecordBatch):
-        return _scored_table(pa.Table.from_batches([data]), scorer, rejected).combine_chunks().to_batches()[0]
+        answered = _scored_table(pa.Table.from_batches([data]), scorer, rejected)
+        return pa.concat_batches(answered.to_batches() or [pa.RecordBatch.from_pylist([], schema=answered.schema)])
     if isinstance(data, pa.RecordBatchReader):
         return _reader(data.schema, data, scorer, rejected)
     if _is_frame(data, "pandas"):
-        answered = _scored_table(pa.Table.from_pandas(data, preserve_index=True), scorer, rejected)
-        return answered.to_pandas()
+        return _scored_table(_of_pandas(data), scorer, rejected).to_pandas()
     if _is_frame(data, "polars"):
         return type(data)(_scored_table(data.to_arrow(), scorer, rejected))
     if isinstance(data, Iterator | list | tuple):
@@ -56,12 +57,31 @@ def score(
 
 
 def scored_schema(schema: pa.Schema, scorer: Scorer) -> pa.Schema:
-    """The columns of the data and those of the answers. Raises ScoreError if a name would be there twice."""
+    """The columns of the data and those of the answers. Raises ScoreError if a name is or would be there twice."""
+    if repeated := repeated_names(schema.names):
+        raise ScoreError(f"the data has more than one column {repeated[0]!r}: give each a name of its own")
     if both := [name for name in scorer.schema.names if name in schema.names]:
         raise ScoreError(
-            f"the data has a column {both[0]!r} already, which is the name of an answer: pass a prefix for the answers"
+            f"the data has a column {both[0]!r} already, which is the name of an answer: pass a prefix for the answers "
+            "(--prefix)"
         )
     return pa.schema([*schema, *scorer.schema], metadata=schema.metadata)
+
+
+def repeated_names(names: Sequence[str]) -> list[str]:
+    """Those that are there more than once."""
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _of_pandas(data: Any) -> pa.Table:
+    try:
+        return pa.Table.from_pandas(data, preserve_index=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise ScoreError(
+            f"data: a column of the frame has values of different types: {'; '.join(error.args)}"
+        ) from error
+    except ValueError as error:  # a name that is there twice
+        raise ScoreError(f"data: {error}") from error
 
 
 def _scored_table(table: pa.Table, scorer: Scorer, rejected: Rejected) -> pa.Table:

@@ -1,11 +1,13 @@
 """What was asked of a model, from the journal: the rows of `skylane score journal:MODEL`."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from threading import Event
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,9 +16,8 @@ from skylane.journal import JournalError
 from skylane.journal.predictions import COLUMNS, TIME, Capture, as_read, capture_of
 from skylane.journal.segment_content import SegmentContent
 from skylane.journal.tables import contents, missing_column
-from skylane.score.frames import BATCH_ROWS
 from skylane.score.selection import ScoreError
-from skylane.score.sources import Format
+from skylane.score.sources import Format, batches_of_size
 
 PREFIX: Final = "journal:"
 
@@ -52,13 +53,12 @@ class JournalSource:
 
     def sha256(self) -> str:
         """Of the segments, in order, and of the times between which rows are taken."""
-        digest = hashlib.sha256(repr((self.since, self.until)).encode())
+        digest = _digest(self)
         for content in _contents(self):
-            digest.update(content.segment.path.name.encode())
+            _add_name(digest, content)
             for batch in content.batches():
-                for buffer in (buffer for column in batch.columns for buffer in column.buffers() if buffer is not None):
-                    digest.update(buffer)
-        return digest.hexdigest()
+                _add(digest, batch)
+        return str(digest.hexdigest())
 
     def renamed(self, relative: str) -> "JournalSource":
         """The same, for an output of another name."""
@@ -77,7 +77,13 @@ class JournalReader:
         self.unreadable: Final[list[str]] = []
         self.texts: Final[frozenset[str]] = frozenset()
         self.rows: int | None = None
-        schemas = [_schema(content, source.inputs) for content in _contents(source)]
+        self._digest = _digest(source)
+        self._segments: Final = set[Any]()
+        """Names of the segments that are read. What a server begins meanwhile belongs to the next run."""
+        schemas = []
+        for content in _contents(source):
+            self._segments.add((content.segment.path.parent, content.segment.name))
+            schemas.append(_schema(content, source.inputs))
         if not schemas:
             raise ScoreError(
                 f"input: the journal has no rows of {source.model!r}: {', '.join(map(str, source.directories))}"
@@ -93,11 +99,22 @@ class JournalReader:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Raises ScoreError for a segment that cannot be read."""
         try:
-            for content in _contents(self._source):
-                for whole in content.batches():
-                    yield from self._parts(self._in_time(as_read(whole, [*COLUMNS, "inputs", "outputs"])))
+            yield from batches_of_size(self._read())
         except JournalError as error:
             raise ScoreError(str(error)) from error
+
+    def begin_hash(self, _pool: Executor, _stop: Event, /) -> Callable[[], str]:
+        """See Rows. A server may append to the journal at any time: the hash is of the batches as they are read."""
+        return lambda: str(self._digest.hexdigest())
+
+    def _read(self) -> Iterator[pa.RecordBatch]:
+        for content in _contents(self._source):
+            if (content.segment.path.parent, content.segment.name) not in self._segments:
+                continue
+            _add_name(self._digest, content)
+            for whole in content.batches():
+                _add(self._digest, whole)
+                yield self._flat(self._in_time(as_read(whole, [*COLUMNS, "inputs", "outputs"])))
 
     def _in_time(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         for bound, compare in ((self._source.since, pc.greater_equal), (self._source.until, pc.less)):
@@ -105,7 +122,7 @@ class JournalReader:
                 batch = batch.filter(compare(batch.column("happened_at"), pa.scalar(bound, TIME)))
         return batch
 
-    def _parts(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    def _flat(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         columns = {name: batch.column(name) for name in ASKED} | {SERVED_VERSION: batch.column("version")}
         for prefix, struct in ((SERVED, batch.column("outputs")), ("", batch.column("inputs"))):
             for field in struct.type:
@@ -114,9 +131,20 @@ class JournalReader:
             columns[field.name].cast(field.type) if field.name in columns else pa.nulls(len(batch), field.type)
             for field in self.schema
         ]
-        flat = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
-        for start in range(0, len(flat), BATCH_ROWS):
-            yield flat.slice(start, BATCH_ROWS)
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+def _digest(source: JournalSource) -> Any:
+    return hashlib.sha256(repr((source.since, source.until)).encode())
+
+
+def _add_name(digest: Any, content: SegmentContent) -> None:
+    digest.update(str(content.segment.name).encode())
+
+
+def _add(digest: Any, batch: pa.RecordBatch) -> None:
+    for buffer in (buffer for column in batch.columns for buffer in column.buffers() if buffer is not None):
+        digest.update(buffer)
 
 
 def _contents(source: JournalSource) -> Iterator[SegmentContent]:

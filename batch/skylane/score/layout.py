@@ -13,6 +13,11 @@ RECORDS: Final = "_skylane"
 REJECTED: Final = "_rejected"
 """Directories below the output's. Spark, pyarrow and polars leave out names that begin with an underscore."""
 
+OTHER_ENDINGS: Final = frozenset(
+    {".txt", ".tsv", ".json", ".jsonl", ".ndjson", ".gz", ".zst", ".zip", ".xlsx", ".orc", ".avro"}
+)
+"""Of names that are meant as those of files."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -41,8 +46,8 @@ class Layout:
 
     def rejected(self, source: Source) -> Path:
         """The rows of a file that the model did not take."""
-        name = PurePosixPath(source.relative).with_suffix(".parquet")
-        return self.output / REJECTED / name
+        name = PurePosixPath(source.relative)
+        return self.output / REJECTED / (name if name.suffix == ".parquet" else name.with_name(f"{name.name}.parquet"))
 
 
 def layout(files: Sequence[Source], target: str, form: Format | None = None) -> tuple[Layout, list[Source]]:
@@ -50,9 +55,12 @@ def layout(files: Sequence[Source], target: str, form: Format | None = None) -> 
 
     One file may go to a file, as `out.parquet`; the records are then of this file alone. Raises ScoreError.
     """
+    if "://" in target:
+        raise ScoreError(f"output: expected a directory or file of this machine, received the URL {target}")
     path = Path(target)
     ending = FORMATS.get(path.suffix.lower())
-    if ending is None:
+    if ending is None or path.is_dir():
+        _refuse_no_directory(path)
         planned = Layout(path, path / RECORDS, form)
         _refuse_clashes(planned, files)
         return planned, list(files)
@@ -66,14 +74,25 @@ def layout(files: Sequence[Source], target: str, form: Format | None = None) -> 
     return planned, [only]
 
 
+def _refuse_no_directory(path: Path) -> None:
+    """Raise ScoreError for a name that is that of a file, but of none that can be written."""
+    if path.is_file() or (not path.exists() and path.suffix.lower() in OTHER_ENDINGS):
+        raise ScoreError(
+            f"output: expected a directory, or a file that ends with {', '.join(FORMATS)}, received {path}"
+        )
+
+
 def _refuse_clashes(planned: Layout, files: Sequence[Source]) -> None:
     """No output may be an input, or another's output."""
     inputs = {each.path.resolve(): each.path for each in files}
     targets: dict[Path, Source] = {}
     for each in files:
         target = planned.target(each).resolve()
-        if target in inputs:
-            raise ScoreError(f"output: {inputs[target]} would be overwritten: name another directory or file")
-        other = targets.setdefault(target, each)
-        if other is not each:
-            raise ScoreError(f"output: {other.path} and {each.path} would both become {planned.target(each)}")
+        if target.is_dir():
+            raise ScoreError(f"output: expected a file or nothing at {planned.target(each)}, found a directory")
+        for path in (target, planned.rejected(each).resolve()):
+            if path in inputs:
+                raise ScoreError(f"output: {inputs[path]} would be overwritten: name another directory or file")
+            other = targets.setdefault(path, each)
+            if other is not each:
+                raise ScoreError(f"output: {other.path} and {each.path} would both become {path}")

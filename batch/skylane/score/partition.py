@@ -4,11 +4,12 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
+from threading import Event
 from typing import Final, TypeVar
 
 import pyarrow as pa
 
-from skylane.score.frames import scored_schema
+from skylane.score.frames import repeated_names, scored_schema
 from skylane.score.hashes import sha256_of
 from skylane.score.layout import Layout
 from skylane.score.records import PartitionRecord, Records
@@ -37,6 +38,7 @@ class PartitionScorer:
         self._scorer, self._layout, self._chosen = scorer, layout, columns
         self._records = Records(layout.records)
         self._pool, self._ahead, self._progress = pool, workers * BATCHES_AHEAD, progress
+        self._stop = Event()
 
     def is_done(self, source: Source) -> PartitionRecord | None:
         """The record of an earlier run, if both files still are what it says."""
@@ -52,28 +54,48 @@ class PartitionScorer:
 
     def score(self, source: Source) -> PartitionRecord:
         """Score a file. Its record is written last. Raises ScoreError and OSError."""
-        hashed = self._pool.submit(source.sha256)
+        try:
+            return self._score(source)
+        except BaseException:
+            self._stop.set()  # the pool ends only when its tasks have ended
+            raise
+
+    def _score(self, source: Source) -> PartitionRecord:
         reader = source.open()
-        written = self._columns(reader)
-        scored_schema(reader.schema, self._scorer)
-        self._scorer.check(reader.schema, reader.texts)
-        schema = pa.schema([*(reader.schema.field(name) for name in written), *self._scorer.schema])
+        try:
+            written, schema = self._schema(reader)
+            sink = Sink(self._layout.target(source), schema, self._layout.format_of(source))
+        except ScoreError as error:
+            raise ScoreError(f"{source.path}: {error}") from error
         rejected = RejectedRows(self._layout.rejected(source), reader)
         rows = 0
-        with Sink(self._layout.target(source), schema, self._layout.format_of(source)) as sink, rejected:
+        with sink, rejected:
+            sha256 = reader.begin_hash(self._pool, self._stop)
             for batch, scored in self._scored(reader.batches(), reader.texts):
                 sink.write(_output(batch, scored, written, schema))
                 rejected.add(batch, scored, rows)
                 rows += len(batch)
                 self._progress(len(batch))
+            input_sha256 = sha256()
             rejected.close()
             sink.close()
         record = PartitionRecord(
-            input_sha256=hashed.result(), output=self._layout.name(source), output_sha256=sink.sha256,
+            input_sha256=input_sha256, output=self._layout.name(source), output_sha256=sink.sha256,
             rows=rows + len(reader.unreadable), rejected=rejected.count, rejected_sha256=rejected.sha256,
         )  # fmt: skip
         self._records.write_partition(source.relative, record)
         return record
+
+    def _schema(self, reader: Rows) -> tuple[list[str], pa.Schema]:
+        """The input's columns that are written, and all columns of the output. Raises ScoreError."""
+        if repeated := repeated_names(reader.schema.names):
+            raise ScoreError(f"column {repeated[0]!r} is there more than once")
+        written = self._columns(reader)
+        self._scorer.check(reader.schema, reader.texts)
+        # What pandas wrote about its index is true as long as all columns are there.
+        metadata = reader.file_schema.metadata if self._chosen is None else None
+        kept = pa.schema([reader.file_schema.field(name) for name in written], metadata)
+        return written, scored_schema(kept, self._scorer)
 
     def _columns(self, reader: Rows) -> list[str]:
         """The input's columns that are written: not those that directories name, because the outputs' do as well."""

@@ -25,6 +25,7 @@ R = TypeVar("R", bound=_Record)
 class Environment(_Record, frozen=True, kw_only=True):
     """What may change the last bit of an answer besides the version."""
 
+    skylane: str
     processor: str
     """Its architecture and model."""
     onnxruntime: str
@@ -36,6 +37,7 @@ class Environment(_Record, frozen=True, kw_only=True):
     def here(cls, intra_op_threads: int) -> "Environment":
         """Of this process."""
         return cls(
+            skylane=version_of("skylane"),
             processor=f"{platform.machine()} {_processor()}".strip(), onnxruntime=version_of("onnxruntime"),
             intra_op_threads=intra_op_threads, pyarrow=version_of("pyarrow"),
         )  # fmt: skip
@@ -85,6 +87,10 @@ class Records:
     def write_run(self, record: RunRecord) -> None:
         """Say what the outputs have in common."""
         write_whole(self._directory / "run.json", _encoded(record))
+
+    def has_partitions(self) -> bool:
+        """Whether any partition was completed."""
+        return any(self._directory.joinpath(PARTITIONS).rglob("*.json"))
 
     def read_partition(self, relative: str) -> PartitionRecord | None:
         """The record of a partition; None if it was not completed. Raises ScoreError."""

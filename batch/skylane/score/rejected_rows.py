@@ -19,7 +19,9 @@ class RejectedRows:
 
     def __init__(self, path: Path, reader: Rows) -> None:
         self._path, self._reader = path, reader
-        self._schema = pa.schema([*reader.file_schema, pa.field(ROW, pa.int64()), pa.field(REASON, pa.string())])
+        # Rejected rows that were mended and are scored again have these two columns already.
+        self._own = pa.schema([field for field in reader.file_schema if field.name not in (ROW, REASON)])
+        self._schema = pa.schema([*self._own, pa.field(ROW, pa.int64()), pa.field(REASON, pa.string())])
         self._sink: Sink | None = None
         self.count = 0
         self.sha256: str | None = None
@@ -29,15 +31,14 @@ class RejectedRows:
         """Append what was rejected of a batch. `before`: rows of the file that came before it."""
         if scored.rejections:
             rows = [each.row for each in scored.rejections]
-            whole = batch.select(self._reader.file_schema.names).take(pa.array(rows, pa.int64()))
+            whole = batch.select(self._own.names).take(pa.array(rows, pa.int64()))
             self._write(whole, [before + row for row in rows], [each.reason for each in scored.rejections])
 
     def close(self) -> None:
         """Append the lines that are no rows, and complete the file."""
         if lines := self._reader.unreadable:
             empty = pa.RecordBatch.from_arrays(
-                [pa.nulls(len(lines), field.type) for field in self._reader.file_schema],
-                schema=self._reader.file_schema,
+                [pa.nulls(len(lines), field.type) for field in self._own], schema=self._own
             )
             self._write(empty, [None] * len(lines), lines)
         if self._sink is not None:

@@ -1,7 +1,9 @@
 """Where rows come from: files (sources.py) and the journal (journalled.py)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
+from threading import Event
 from typing import Protocol
 
 import pyarrow as pa
@@ -34,6 +36,10 @@ class Rows(Protocol):
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """In order. Raises ScoreError for rows that cannot be read."""
+
+    def begin_hash(self, pool: Executor, stop: Event, /) -> Callable[[], str]:
+        """Hash the content beside the reading. The result is called when the batches were read; it returns what
+        `Source.sha256` returns for the content that was read, or raises ScoreError if that changed meanwhile."""
 
 
 class Source(Protocol):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from skylane.score.layout import Layout
@@ -24,7 +25,7 @@ class Progress(Protocol):
         """So much is to be done. None: the number of rows is not known."""
 
     def rows(self, count: int) -> None:
-        """So many more rows are done."""
+        """So many more rows are scored."""
 
     def partition(self, name: str, record: PartitionRecord, *, was_done: bool) -> None:
         """One more file is complete, in this run or before."""
@@ -39,6 +40,9 @@ class Summary:
     unchanged: int = 0
     """Partitions that were complete before."""
     rows: int = 0
+    """Of all partitions, those that are unchanged as well."""
+    scored_rows: int = 0
+    """Of the partitions that it scored."""
     rejected: int = 0
     partitions: list[str] = field(default_factory=list)
     """Names of the outputs."""
@@ -58,7 +62,7 @@ def run(
         environment=Environment.here(chosen.policy.session.intra_op_threads),
     )  # fmt: skip
     with _locked(layout), ThreadPoolExecutor(workers, "score") as pool:
-        is_new = _begin(layout, record, restart=restart)
+        is_new = _begin(layout, record, files, restart=restart)
         progress.begin(len(files), _rows_of(files))
         partitions = PartitionScorer(scorer, layout, columns, pool, workers, progress.rows)
         summary = Summary()
@@ -66,23 +70,29 @@ def run(
             done = None if is_new else partitions.is_done(source)
             finished = done or partitions.score(source)
             _count(summary, finished, was_done=done is not None)
-            if done is not None:
-                progress.rows(done.rows)
             progress.partition(finished.output, finished, was_done=done is not None)
     return summary
 
 
-def _begin(layout: Layout, record: RunRecord, *, restart: bool) -> bool:
+def _begin(layout: Layout, record: RunRecord, files: Sequence[Source], *, restart: bool) -> bool:
     """Say whose answers the directory holds; whether it holds none yet that could be kept."""
     records = Records(layout.records)
     before = None if restart else records.read_run()
     if before is not None and (what := difference(before, record)):
-        raise ScoreError(
-            f"output: {layout.output} was written with {what}: score into another directory, or pass --restart to "
-            "score all of it again"
-        )
+        if records.has_partitions():
+            raise ScoreError(
+                f"output: {layout.output} was written with {what}: score into another directory, or pass --restart to "
+                "score all of it again"
+            )
+        records.write_run(record)  # the first attempt wrote nothing, for the sake of which this one should be refused
+        return True
     if restart:
         shutil.rmtree(layout.records / PARTITIONS, ignore_errors=True)
+    elif before is None and (foreign := next(filter(Path.exists, map(layout.target, files)), None)):
+        raise ScoreError(
+            f"output: {foreign} exists, and was not written by this command: name another directory or file, or pass "
+            "--restart to replace it"
+        )
     if before is None:
         records.write_run(record)
     return before is None
@@ -92,6 +102,7 @@ def _count(summary: Summary, record: PartitionRecord, *, was_done: bool) -> None
     summary.scored += not was_done
     summary.unchanged += was_done
     summary.rows += record.rows
+    summary.scored_rows += 0 if was_done else record.rows
     summary.rejected += record.rejected
     summary.partitions.append(record.output)
 

@@ -1,6 +1,6 @@
 """One version that scores batches of Arrow by the server's own rules: loading, binding, limits, runs."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from skylane import manifest as manifests
-from skylane.manifest import BrokenVersion, Manifest
+from skylane.manifest import BrokenVersion, ColumnSpec, Manifest, TensorSpec
 from skylane.score import arrow_inputs, arrow_outputs
 from skylane.score.selection import ScoreError, select
 from skylane.server.core import input_binding
@@ -20,6 +20,9 @@ from skylane.server.repository.verified_loading import load_version
 
 RUN_ROWS: Final = 4096
 """Rows of one run: more gain nothing, and their intermediate values leave the processor's cache."""
+
+LISTED_MAX: Final = 40
+"""Columns that an error names."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,14 @@ class Scorer:
         try:
             self._bind(pa.RecordBatch.from_pylist([], schema=schema), texts)
         except ServingError as error:
-            raise ScoreError(str(error)) from error
+            names = schema.names
+            if not (self._features or set(self.inputs) & set(names)):
+                raise ScoreError(
+                    f"expected the columns {_listed(self.inputs)}, received none of them: the data has {_listed(names)}"
+                ) from error
+            missing = [name for name in self.inputs if name not in names]
+            raise ScoreError(f"{error}; the data has {_listed(names)}" if missing else str(error)) from error
+        self._refuse_texts(schema, texts)
 
     def score(self, batch: pa.RecordBatch, texts: Collection[str] = ()) -> Scored:
         """Answer the rows that the model takes, and say of each other row why it does not.
@@ -114,6 +124,22 @@ class Scorer:
         answered = batch.take(pa.array(kept, pa.int64()))
         outputs = self._run(answered, texts) if len(kept) else list(self._model.empty)
         return Scored(kept, self._answer(outputs), rejections)
+
+    def _refuse_texts(self, schema: pa.Schema, texts: Collection[str]) -> None:
+        """Raise ScoreError for a column of texts where the model takes numbers: no row of it would be answered."""
+        specs: Mapping[str, ColumnSpec | TensorSpec] = (
+            self._interface.columns_by_name or self._interface.tensors_by_name
+        )
+        for name in self.inputs:
+            spec = specs.get(name) or self._interface.tensors[0]
+            if name in texts or name not in schema.names or spec.dtype == "string":
+                continue
+            kind = schema.field(name).type
+            kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+            if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+                raise ScoreError(
+                    f"column {name!r}: expected numbers ({spec.dtype}), received a column of texts ({kind})"
+                )
 
     def _bind(self, batch: pa.RecordBatch, texts: Collection[str]) -> list[Array]:
         inputs = arrow_inputs.inputs_of(self._interface, batch, self._features, texts)
@@ -155,6 +181,12 @@ class Scorer:
                 raise
             return error
         return None
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [repr(name) for name in names[:LISTED_MAX]]
+    more = [f"{len(names) - LISTED_MAX} more"] if len(names) > LISTED_MAX else []
+    return ", ".join([*shown, *more]) or "no columns"
 
 
 def _is_of_runtime(error: Exception) -> bool:

@@ -1,12 +1,12 @@
-"""Files to score: which they are, and their rows as batches of Arrow."""
+"""Files to score: their rows as batches of Arrow."""
 
 import csv
-import glob
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from threading import Event
 from typing import Any, Final, Literal
-from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
@@ -26,7 +26,16 @@ FORMATS: Final[dict[str, Format]] = {
 CSV_BLOCK_BYTES: Final = 8 * 2**20
 """Of a CSV file read at a time; the longest line that can be read."""
 
-_NULL_PARTITION: Final = "__HIVE_DEFAULT_PARTITION__"
+LONG_LINE: Final = f"a line is longer than {CSV_BLOCK_BYTES // 2**20} MiB, or a quote is not closed"
+
+READ_BYTES: Final = 2**20
+"""Of a column of Parquet that are read at a time."""
+
+BATCH_BYTES: Final = 16 * 2**20
+"""Of a batch, where its rows are so large that BATCH_ROWS of them would be more."""
+
+UNREADABLE_MAX: Final = 100_000
+"""Lines of a CSV file that are no rows, and are kept as rejected: with more it is no file of these columns."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +58,15 @@ class Source:
         return Reader(self)
 
     def sha256(self) -> str:
-        """Of the content."""
-        return sha256_of(self.path)
+        """Of the content. Raises ScoreError if it cannot be read."""
+        return self.hashed(None)
+
+    def hashed(self, stop: Event | None) -> str:
+        """See `sha256_of`."""
+        try:
+            return sha256_of(self.path, stop)
+        except OSError as error:
+            raise ScoreError(f"{self.path}: it cannot be read: {error.strerror}") from error
 
 
 class Reader:
@@ -63,9 +79,10 @@ class Reader:
         self.rows: int | None = None
         """How many there are, where the format tells."""
         try:
+            self._identity = _identity(source.path)
             self.schema, self._batches = _OPEN[source.format](source, self)
-        except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, UnicodeDecodeError, csv.Error) as error:
-            raise ScoreError(f"{source.path}: it cannot be read as {source.format}: {_one_line(error)}") from error
+        except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
+            raise ScoreError(f"{source.path}: it cannot be read as {source.format}: {_reason(error)}") from error
         self.texts: Final = frozenset(self.schema.names if source.format == "csv" else ()) | source.partitions.keys()
         """Columns without a type of their own: all of CSV, and those that directories name."""
         self._source = source
@@ -78,72 +95,81 @@ class Reader:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows in order, BATCH_ROWS at most at a time. Raises ScoreError for a file that is damaged."""
         try:
-            for whole in self._batches:
-                for start in range(0, len(whole), BATCH_ROWS):
-                    yield self._with_partitions(whole.slice(start, BATCH_ROWS))
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ScoreError(f"{self._source.path}: it cannot be read to its end: {_one_line(error)}") from error
+            for batch in batches_of_size(self._batches):
+                yield self._with_partitions(batch)
+        except (pa.ArrowException, OSError) as error:
+            raise ScoreError(f"{self._source.path}: it cannot be read to its end: {_reason(error)}") from error
+
+    def begin_hash(self, pool: Executor, stop: Event) -> Callable[[], str]:
+        """See Rows."""
+        hashed = pool.submit(self._source.hashed, stop)
+
+        def result() -> str:
+            digest = hashed.result()
+            if _identity(self._source.path) != self._identity:
+                raise ScoreError(
+                    f"{self._source.path}: it was changed while it was read: start again when it is complete"
+                )
+            return digest
+
+        return result
 
     def _with_partitions(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         columns = [pa.repeat(pa.scalar(value, pa.string()), len(batch)) for value in self._source.partitions.values()]
         return pa.RecordBatch.from_arrays([*batch.columns, *columns], schema=self.schema) if columns else batch
 
 
-def sources(pattern: str) -> list[Source]:
-    """The files that a path names: a file, a directory with all below it, or a glob such as `2024/*/part-*.parquet`.
-
-    Names that begin with `_` or `.` are left out. Raises ScoreError if there is none, or one of an unknown format.
-    """
-    path = Path(pattern)
-    if path.is_file():
-        return [_source(path, path.parent)]
-    if path.is_dir():
-        base, found = path, sorted(path.rglob("*"))
-    else:
-        base = _fixed_part(pattern)
-        found = sorted({each for match in glob.glob(pattern, recursive=True) for each in _files_of(Path(match))})
-    files = [each for each in found if each.is_file() and not _is_hidden(each.relative_to(base))]
-    if not files:
-        raise ScoreError(f"input: there is no file {pattern}" + (" in this directory" if path.is_dir() else ""))
-    return [_source(each, base) for each in files]
+def batches_of_size(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows, BATCH_ROWS at most in a batch. Small batches are joined, because each becomes a group of rows of
+    the output: what one row costs to read and to score would else depend on who wrote the file."""
+    waiting: list[pa.RecordBatch] = []
+    rows = size = 0
+    for whole in batches:
+        for start in range(0, len(whole), BATCH_ROWS):
+            part = whole.slice(start, BATCH_ROWS)
+            if waiting and (rows + len(part) > BATCH_ROWS or size + part.nbytes > BATCH_BYTES):
+                yield _joined(waiting)
+                waiting, rows, size = [], 0, 0
+            waiting.append(part)
+            rows, size = rows + len(part), size + part.nbytes
+    if waiting:
+        yield _joined(waiting)
 
 
-def _source(path: Path, base: Path) -> Source:
-    ending = path.suffix.lower()
-    if ending not in FORMATS:
-        raise ScoreError(f"{path}: expected a file that ends with {', '.join(FORMATS)}, received {ending or 'none'}")
-    relative = path.relative_to(base)
-    named = [part.partition("=") for part in relative.parent.parts if "=" in part]
-    partitions = {name: None if value == _NULL_PARTITION else unquote(value) for name, _, value in named}
-    return Source(path, PurePosixPath(relative).as_posix(), FORMATS[ending], partitions)
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    filled = [each for each in batches if len(each)]
+    if len(filled) < 2:
+        return (filled or batches)[0]
+    return pa.Table.from_batches(filled).unify_dictionaries().combine_chunks().to_batches()[0]
 
 
-def _files_of(match: Path) -> Iterator[Path]:
-    return match.rglob("*") if match.is_dir() else iter([match])
+def _identity(path: Path) -> tuple[int, int, int]:
+    """Changes with the content."""
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _fixed_part(pattern: str) -> Path:
-    """The directories of a glob before its first special character."""
-    parts = Path(pattern).parts[:-1]
-    fixed = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
-    return Path(*parts[:fixed])
-
-
-def _is_hidden(relative: Path) -> bool:
-    return any(part.startswith(("_", ".")) for part in relative.parts)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _reason(error: Exception) -> str:
+    """In one line."""
+    text = " ".join(str(error).split())
+    return LONG_LINE if "straddling object" in text else text
 
 
 Opened = tuple[pa.Schema, Iterator[pa.RecordBatch]]
 
 
 def _open_parquet(source: Source, reader: Reader) -> Opened:
-    file = parquet.ParquetFile(source.path)
+    # What is read ahead (`pre_buffer`) stays in memory until the end of the file: all of it.
+    file = parquet.ParquetFile(source.path, pre_buffer=False, buffer_size=READ_BYTES)
     reader.rows = file.metadata.num_rows
-    return file.schema_arrow, file.iter_batches(batch_size=BATCH_ROWS)
+    return file.schema_arrow, file.iter_batches(batch_size=_batch_rows(file.metadata))
+
+
+def _batch_rows(metadata: Any) -> int:
+    """Rows of BATCH_BYTES together, by the group with the largest rows; BATCH_ROWS at most."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    largest = max((group.total_byte_size // group.num_rows for group in groups if group.num_rows), default=0)
+    return max(1, min(BATCH_ROWS, BATCH_BYTES // max(largest, 1)))
 
 
 def _open_arrow(source: Source, _: Reader) -> Opened:
@@ -163,10 +189,15 @@ def _open_csv(source: Source, reader: Reader) -> Opened:
         names = next(csv.reader(file), None)
     if not names:
         raise ScoreError(f"{source.path}: expected column names in the first line, received an empty file")
-    if repeated := {name for name in names if names.count(name) > 1}:
-        raise ScoreError(f"{source.path}: column {min(repeated)!r} is there more than once")
+    if len(names) == 1 and (other := next((mark for mark in ";\t|" if mark in names[0]), None)):
+        raise ScoreError(
+            f"{source.path}: expected commas between the columns, received {other!r} in the first line: "
+            f"{names[0][:80]!r}"
+        )
 
     def skip(row: Any) -> str:
+        if len(reader.unreadable) >= UNREADABLE_MAX:
+            return "error"
         reason = f"expected {row.expected_columns} columns, received {row.actual_columns}: {row.text[:200]!r}"
         reader.unreadable.append(reason)
         return "skip"

@@ -9,12 +9,12 @@ from typing import Final
 
 import pyarrow as pa
 
-from skylane.manifest import MODEL_FILE, SUMS_FILE
+from skylane.manifest import SUMS_FILE
 from skylane.score.scorer import Scored, Scorer
 from skylane.score.selection import ScoreError, Selected
 
 SHIPPED_BYTES_MAX: Final = 512 * 2**20
-"""Largest graph that travels with a query."""
+"""Of the files that travel with a query, together."""
 
 SCORERS_MAX: Final = 4
 """Versions that a worker keeps loaded."""
@@ -43,14 +43,14 @@ class Shipped:
 
 def ship(chosen: Selected, identity: str, features: tuple[str, ...], prefix: str) -> Shipped:
     """Read what a worker needs. Raises ScoreError for a graph that is too large to travel."""
-    size = (chosen.directory / MODEL_FILE).stat().st_size
-    if size > SHIPPED_BYTES_MAX:
-        raise ScoreError(
-            f"{chosen.directory / MODEL_FILE}: expected {SHIPPED_BYTES_MAX} bytes at most to send to Spark's workers, "
-            f"received {size}"
-        )
     sums = (chosen.directory / SUMS_FILE).read_text()
     names = [line.split("  ", 1)[1] for line in sums.splitlines()]
+    size = sum((chosen.directory / name).stat().st_size for name in names)
+    if size > SHIPPED_BYTES_MAX:
+        raise ScoreError(
+            f"{chosen.directory}: expected {SHIPPED_BYTES_MAX} bytes at most to send to Spark's workers, "
+            f"received {size}"
+        )
     directory = str(chosen.version)
     files = [(f"{directory}/{name}", (chosen.directory / name).read_bytes()) for name in [*names, SUMS_FILE]]
     policy = chosen.directory.parent / POLICY_FILE
