@@ -54,7 +54,8 @@ class Monitor:
             done.rows += self.read(model)
             self._forget(model, now)
             self._compute(model, now, done)
-        done.problems = dict(self._models.problems)
+        for model, problem in self._models.problems.items():
+            done.problems[model] = "; ".join(filter(None, (problem, done.problems.get(model))))
         return done
 
     def read(self, model: str) -> int:
@@ -89,6 +90,8 @@ class Monitor:
             for block in marked:
                 state.unmark(model, block)
             state.set_position("computed", "", model, {"signature": signature, "at": now})
+        if shown.unusable_words:
+            done.problems[model] = shown.unusable_words
         done.blocks += len(blocks)
         done.models.append(model)
 

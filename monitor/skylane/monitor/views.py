@@ -78,5 +78,9 @@ def view_of(state: State, repository: Path, model: str, now: int, selection: Sel
         change=shown.change,
         unjudged="" if shown.answers.can_be_judged else UNJUDGED,
         excluded=state.excluded(model),
-        problems=tuple(f"{name}: {problem}" for name, problem in models.problems.items()),
+        unusable_labels=shown.unusable,
+        problems=(
+            *(f"{name}: {problem}" for name, problem in models.problems.items()),
+            *([f"{model}: {shown.unusable_words}"] if shown.unusable_words else []),
+        ),
     )
