@@ -12,6 +12,7 @@ from skylane.journal.layout import OUTCOMES, segments
 from skylane.journal.layout import models as journalled_models
 from skylane.monitor import drift_verdicts, performance_figures
 from skylane.monitor.ingestion import ingest
+from skylane.monitor.journals_of_state import check_journals
 from skylane.monitor.served_models import ServedModels, block_us
 from skylane.monitor.state import State
 
@@ -39,16 +40,20 @@ class Pass:
 
 
 class Monitor:
-    """Journals, outcomes and the repository → state. One object for each state."""
+    """Journals, outcomes and the repository → state. One object for each state. Raises StateUnusable for other journals
+    than those that the state was made from.
+    """
 
     def __init__(self, state: State, directories: Sequence[Path], repository: Path) -> None:
         self._state, self._directories = state, [Path(each).absolute() for each in directories]
         self._models = ServedModels(repository)
+        check_journals(state, self._directories)
         with state.transaction():
             state.set_about("directories", [str(each) for each in self._directories])
 
     def run(self, now: int) -> Pass:
         """Do one pass. `now`: microseconds since 1970. Raises StateUnusable, JournalError and OSError."""
+        check_journals(self._state, self._directories)
         done = Pass()
         for model in sorted({name for directory in self._directories for name in journalled_models(directory)}):
             done.rows += self.read(model)
