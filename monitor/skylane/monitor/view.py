@@ -130,6 +130,10 @@ class ModelView:
     """Whether inputs or the world changed, in words."""
     unjudged: str = ""
     """Why there is no performance, in words; empty if there is."""
+    empty: str = "No rows have been recorded of this model yet."
+    """What to say if there are no blocks, in words."""
+    empty_drift: str = "No rows have been recorded of this model yet."
+    """What to say if there are no verdicts, in words."""
     unusable_labels: int = 0
     """Rows with an outcome whose label is no class of the model; `problems` names the labels."""
     excluded: dict[str, int] = field(default_factory=dict)
