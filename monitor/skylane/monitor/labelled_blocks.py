@@ -61,11 +61,11 @@ class LabelledRows:
     @property
     def usable(self) -> Array:
         """(rows,) bool: whether there is no label yet, or one that can be used."""
-        return np.asarray(np.equal(self.unusable, None), bool)
+        return np.asarray(np.equal(self.unusable, np.array(None, object)), bool)
 
     def as_of(self, instant: int) -> "LabelledRows":
         """The same at an earlier instant: rows that had happened, outcomes that were known."""
-        rows = self.where(self.at <= instant)
+        rows = self.where(self.at < instant)
         known = rows.known_at <= instant
         unknown: Any = np.nan if rows.truth.dtype.kind == "f" else -1
         return replace(rows, known_at=np.where(known, rows.known_at, NEVER), truth=np.where(known, rows.truth, unknown))

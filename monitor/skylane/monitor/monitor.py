@@ -105,7 +105,7 @@ class Monitor:
         reference = self._models.reference(model, version)
         if reference is None:
             return
-        present = [block for block in self._state.input_blocks(model, version) if block <= now]
+        present = [block for block in self._state.input_blocks(model, version) if block < now]
         judged = {
             block for (of, block), value in self._state.derived(model, drift_verdicts.KIND).items()
             if of == version and value["closed"]

@@ -65,11 +65,12 @@ def load(state: State, models: ServedModels, model: str, directories: Sequence[P
     total = 0
     for block, rows in reversed(state.blocks(model)):
         total += rows
-        if block > now or (blocks and total > ROWS_MAX):
+        if block >= now or (blocks and total > ROWS_MAX):
             continue
         blocks.append(block)
     known = outcomes.read(directories, model, known_by=from_us(now))
-    return [(block, rows.as_of(now)) for block, rows in labelled_blocks(state, model, sorted(blocks), known, answers)]
+    made = [(block, rows.as_of(now)) for block, rows in labelled_blocks(state, model, sorted(blocks), known, answers)]
+    return [(block, rows) for block, rows in made if len(rows)]
 
 
 def compute(
