@@ -105,6 +105,25 @@ def test_labels_that_are_no_class_are_counted_and_named_wherever_figures_are_sho
     assert "no class of the model" in page([view])
 
 
+def test_values_in_place_of_labels_are_compared_and_named_as_numbers(
+    journal: WrittenJournal, repository: Path, state: State
+) -> None:
+    values = [1.0, 0.0, 1e30, 2.0]
+    (repository / "flights" / "model.toml").write_text('[monitor]\nclasses = ["0", "1"]')
+    name = journal.predict({"distance": values}, {"probabilities": [[0.2, 0.8]] * len(values)}, START_US)
+    known = START_US + HOUR_US
+    journal.submit(
+        [
+            {"prediction_id": name, "row": row, "value": value, "happened_at": known, "known_at": known}
+            for row, value in enumerate(values)
+        ]
+    )
+    Monitor(state, [journal.directory], repository).run(LATER)
+    view = view_of(state, repository, "flights", LATER, Selection())
+    assert (view.blocks[0].labelled, view.unusable_labels) == (2, 2)
+    assert "'1e+30' (1), '2' (1)" in view.problems[0]
+
+
 def test_a_correction_makes_an_outcome_usable(journal: WrittenJournal, repository: Path, state: State) -> None:
     _judged(journal, repository, state, ["banana"])
     journal.record(f"{'0' * 14}aa-1", ["0.0"], START_US + 2 * HOUR_US)

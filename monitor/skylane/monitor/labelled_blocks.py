@@ -150,15 +150,11 @@ def arrays(joined: pa.Table, answers: Answers) -> LabelledRows:
 
 
 def _labels(joined: pa.Table) -> pa.ChunkedArray:
-    """The label; where a sender gave a value instead, the value as a text: 1.0 is the label 1."""
+    """The label; where a sender gave a value instead, the value as a text."""
     values = joined["value"]
-    if values.null_count == len(values):
-        return joined["label"]
-    whole = pc.equal(values, pc.floor(values))
-    texts = pc.if_else(
-        whole, pc.cast(pc.cast(values, pa.int64(), safe=False), pa.string()), pc.cast(values, pa.string())
+    return (
+        joined["label"] if values.null_count == len(values) else pc.coalesce(joined["label"], values.cast(pa.string()))
     )
-    return pc.coalesce(joined["label"], texts)
 
 
 def _probabilities(joined: pa.Table, answers: Answers) -> Array:
