@@ -116,6 +116,7 @@ def test_an_interval_is_some_seconds(seconds: str, capsys: pytest.CaptureFixture
         pytest.param("1970-01-02T00:00:00Z", DAY_US, id="UTC"),
         pytest.param("1970-01-02T02:00:00+02:00", DAY_US, id="another zone"),
         pytest.param("1970-01-02", DAY_US, id="a date is midnight UTC"),
+        pytest.param("19700102", DAY_US, id="a date without dashes"),
         pytest.param("9d", DAY_US, id="so long before now"),
     ],
 )
@@ -123,7 +124,41 @@ def test_instants(said: str, us: int) -> None:
     assert since_us(said, 10 * DAY_US) == us
 
 
-@pytest.mark.parametrize("said", ["yesterday", "2013-07-01T18:00", "", "1.5d"])
+@pytest.mark.parametrize("command", ["performance", "drift"])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param(["--version", "7"], "No rows of version 7; there are rows of 1.", id="a version without rows"),
+        pytest.param(["--since", "2012-01-01"], "No block that begins at 2012-01-01T00:00:00Z or later has rows; the "
+                     "last rows are of 2011-01-28.", id="since after the last rows"),
+        pytest.param(["--as-known", "2010-01-01"], "No rows before 2010-01-01T00:00:00Z; the first are of 2011-01-26.",
+                     id="an instant before the first rows"),
+    ],
+)  # fmt: skip
+def test_a_selection_without_rows_says_which_rows_there_are(
+    options: list[str], command: str, arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert main([command, "flights", *arguments, *options]) == 0
+    assert says in " ".join(capsys.readouterr().out.split())
+
+
+def test_without_a_reference_drift_says_how_to_write_one(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert main(["drift", "flights", *options]) == 0
+    assert "no version has a reference" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("command", ["performance", "drift"])
+def test_as_known_takes_a_date(options: list[str], command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main([command, "flights", "--as-known", "2011-01-27", *options]) == 0
+    assert "as known at 2011-01-27T00:00:00Z" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("said", ["yesterday", "2013-07-01T18:00", "", "1.5d", "2013-07-01Z"])
 def test_what_is_no_instant(said: str) -> None:
     with pytest.raises(ValueError, match="expected an instant"):
         instant_us(said)

@@ -139,6 +139,21 @@ def test_as_known_at_an_instant(day: Day, journal: WrittenJournal, repository: P
     assert seen == {5: [], 7: [(60, 0)], 12: [(60, 60)], 31: [(60, 60), (60, 0)], 48: [(60, 60), (60, 60)]}
 
 
+@pytest.mark.parametrize("pass_at", [pytest.param(True, id="by --at"), pytest.param(False, id="by --as-known")])
+def test_a_row_counts_from_the_instant_after_its_event(
+    journal: WrittenJournal, repository: Path, state: State, *, pass_at: bool
+) -> None:
+    for at in (START_US, START_US + DAY_US, START_US + DAY_US + 1):
+        journal.predict({"distance": [1.0]}, {"label": ["late"], "probabilities": [[0.2, 0.8]]}, at)
+    monitor = Monitor(state, [journal.directory], repository)
+    seen = []
+    for instant in (START_US + DAY_US, START_US + DAY_US + 1, START_US + DAY_US + 2):
+        monitor.run(instant if pass_at else LATER)
+        view = view_of(state, repository, "flights", LATER, Selection(as_known=None if pass_at else instant))
+        seen.append([block.rows for block in view.blocks])
+    assert seen == [[1], [1, 1], [1, 2]]
+
+
 @pytest.mark.parametrize(
     ("selection", "rows"),
     [

@@ -34,8 +34,9 @@ def read(
 ) -> pa.Table:
     """The predictions in one or several journals, in the order of their segments; docs/journal.md lists the columns.
 
-    Without a model, those of all models. `since` and `until` bound happened_at, `until` excluded. `columns` may name
-    fields, such as `inputs.distance`. A segment that lies in two of the directories is read once. Raises JournalError.
+    Without a model, those of all models. `since` and `until` bound the time of a row, `until` excluded: event_at, or
+    happened_at where a row has no event_at. `columns` may name fields, such as `inputs.distance`. A segment that lies
+    in two of the directories is read once. Raises JournalError.
     """
     _check_times(since, until)
     names = _top_names(columns)
@@ -61,6 +62,11 @@ def contents(directory: Directories, model: str | None = None) -> Iterator[Segme
             yield content
 
 
+def row_times(table: pa.Table) -> pa.ChunkedArray:
+    """The time of each row: of its event if that is known, else of the answer."""
+    return pc.coalesce(table.column("event_at"), table.column("happened_at"))
+
+
 def missing_column(name: str, captures: Captures) -> JournalError:
     """Why the inputs have no such column: it was not kept, and which line of [monitor] keeps it; or there is none."""
     column = name.removeprefix("inputs.")
@@ -82,7 +88,7 @@ def _part(content: SegmentContent, names: Sequence[str], since: datetime | None,
     """The rows of one segment. Only if a row is in time is the rest of the segment decoded."""
     mask = None
     if since is not None or until is not None:
-        times = content.table(["happened_at"]).column("happened_at")
+        times = row_times(content.table(["happened_at", "event_at"]))
         mask = pc.and_(
             pc.greater_equal(times, pa.scalar(since, TIME)) if since else pc.is_valid(times),
             pc.less(times, pa.scalar(until, TIME)) if until else pc.is_valid(times),

@@ -118,6 +118,8 @@ def learn(
     """From all rows of the past, with and without an outcome. There must be one block at least."""
     history = concatenated([rows for _, rows in blocks])
     assert history is not None, "a block"
+    if (usable := history.usable).any():  # the others have labels, which say when but not what
+        history = history.where(usable)
     known_at = np.where(history.labelled, history.known_at / SECOND_US, np.inf)
     groups = _groups(history)
     rows = TimedRows(history.at / SECOND_US, known_at, groups, history.weights)
@@ -144,7 +146,7 @@ def learn(
         labels=np.maximum(history.truth, 0) if binary else np.zeros(0),
         scores=np.nan_to_num(history.scores[:, 1], nan=0.5) if binary else np.zeros(0),
         losses=np.zeros(0) if binary else _losses(history, answers),
-        complete=frozenset(block for block, rows in blocks if rows.labelled.all()),
+        complete=frozenset(block for block, rows in blocks if (rows.labelled | ~rows.usable).all()),
     )
 
 
@@ -202,8 +204,8 @@ def corrected(
             measures[shown] = Measured(looks.get(shown, looks_like), will_be, low, high, found.reason or "")
     share = _finite(found.share_to_come, float)
     if share is None:  # too young to say how many of its labels never come
-        share = 1 - float(rows.labelled.mean())
-    return measures, share
+        return measures, 1 - float((rows.labelled | ~rows.usable).mean())
+    return measures, share * float(rows.usable.mean())
 
 
 def _nowcast(block: int, delays: Delays, answers: Answers) -> Nowcast:

@@ -91,7 +91,9 @@ def _parser(command: str) -> argparse.ArgumentParser:
     else:
         parser.set_defaults(segment=None)
     parser.add_argument(
-        "--as-known", metavar="TIME", help="what was known at this instant, such as 2013-07-01T18:00:00Z"
+        "--as-known",
+        metavar="TIME",
+        help="what was known at this instant, such as 2013-07-01T18:00:00Z, or when this date began in UTC",
     )
     parser.add_argument(
         "--blocks", metavar="N", type=int, default=terminal.BLOCKS_SHOWN, help="blocks to list (default: %(default)s)"

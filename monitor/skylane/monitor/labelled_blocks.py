@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from skylane import outcomes
 from skylane.monitor import rows as block_rows
+from skylane.monitor.class_labels import numbers, places
 from skylane.monitor.served_models import Answers
 from skylane.monitor.state import State
 
@@ -38,10 +39,11 @@ class LabelledRows:
     """(rows, classes) probabilities, or (rows,) predictions of a regressor."""
     truth: Array
     """Place of the true label among the classes, -1 without one; of a regressor the value, NaN without one."""
+    unusable: Array
+    """The label where it is no class of the model, or no number for a regressor; None elsewhere. Such rows are not
+    labelled, and no label is expected for them."""
     segments: dict[str, Array]
     """Column → values as texts."""
-    odd_labels: int = 0
-    """Outcomes with a label that is none of the classes."""
 
     def __len__(self) -> int:
         return len(self.at)
@@ -56,9 +58,14 @@ class LabelledRows:
         """(rows,) bool: whether the outcome is known."""
         return np.asarray(self.known_at != NEVER)
 
+    @property
+    def usable(self) -> Array:
+        """(rows,) bool: whether there is no label yet, or one that can be used."""
+        return np.asarray(np.equal(self.unusable, np.array(None, object)), bool)
+
     def as_of(self, instant: int) -> "LabelledRows":
         """The same at an earlier instant: rows that had happened, outcomes that were known."""
-        rows = self.where(self.at <= instant)
+        rows = self.where(self.at < instant)
         known = rows.known_at <= instant
         unknown: Any = np.nan if rows.truth.dtype.kind == "f" else -1
         return replace(rows, known_at=np.where(known, rows.known_at, NEVER), truth=np.where(known, rows.truth, unknown))
@@ -74,7 +81,7 @@ def concatenated(parts: Sequence[LabelledRows]) -> LabelledRows | None:
     return LabelledRows(**arrays, segments=segments)
 
 
-_ARRAYS: Final = ("at", "known_at", "versions", "arms", "weights", "predicted", "scores", "truth")
+_ARRAYS: Final = ("at", "known_at", "versions", "arms", "weights", "predicted", "scores", "truth", "unusable")
 
 
 def labelled_blocks(
@@ -108,20 +115,28 @@ def arrays(joined: pa.Table, answers: Answers) -> LabelledRows:
     """A joined table as arrays."""
     known_at = pc.fill_null(joined["known_at"].cast(pa.int64()), NEVER).to_numpy()
     count = len(joined)
-    predicted, odd = np.zeros(count, np.int64), 0
+    predicted = np.zeros(count, np.int64)
+    has_outcome = known_at != NEVER
     scores: Array
     truth: Array
     if answers.task == "classifier":
-        predicted, scores = _places(joined["predicted"], answers), _probabilities(joined, answers)
-        truth = _places(_labels(joined), answers)
-        strange = (truth < 0) & (known_at != NEVER)
-        odd, known_at = int(strange.sum()), np.where(strange, NEVER, known_at)
+        predicted, scores = places(joined["predicted"], answers.classes), _probabilities(joined, answers)
+        labels = _labels(joined)
+        truth = places(labels, answers.classes)
+        strange = (truth < 0) & has_outcome
         if answers.is_reversed:  # the positive class is the second of two
             predicted, truth = np.where(predicted < 0, -1, 1 - predicted), np.where(truth < 0, -1, 1 - truth)
             scores = scores[:, ::-1]
     else:
-        scores, truth = _floats(joined["number"]), _floats(joined["value"])
-        known_at = np.where(np.isnan(truth), NEVER, known_at)
+        scores, truth, labels = _floats(joined["number"]), _floats(joined["value"]), joined["label"]
+        if labels.null_count < count:
+            truth = np.where(np.isnan(truth), numbers(labels), truth)
+        strange = np.isnan(truth) & has_outcome
+    unusable = np.full(count, None, object)
+    if strange.any():
+        texts = pc.fill_null(labels.cast(pa.string()), "").filter(pa.array(strange))
+        unusable[strange] = texts.to_numpy(zero_copy_only=False)
+        known_at = np.where(strange, NEVER, known_at)
     segments = {
         name.partition(":")[2]: pc.fill_null(joined[name], "").to_numpy(zero_copy_only=False)
         for name in joined.column_names
@@ -129,27 +144,16 @@ def arrays(joined: pa.Table, answers: Answers) -> LabelledRows:
     }
     return LabelledRows(
         joined["event_at"].cast(pa.int64()).to_numpy(), known_at, joined["version"].to_numpy(),
-        joined["arm"].to_numpy(zero_copy_only=False), _floats(joined["weight"]), predicted, scores, truth, segments,
-        odd,
+        joined["arm"].to_numpy(zero_copy_only=False), _floats(joined["weight"]), predicted, scores, truth, unusable,
+        segments,
     )  # fmt: skip
 
 
 def _labels(joined: pa.Table) -> pa.ChunkedArray:
-    """The label; where a sender gave a value instead, the value as a text: 1.0 is the label 1."""
+    """The label; where a sender gave a value instead, the value as a text."""
     values = joined["value"]
-    if values.null_count == len(values):
-        return joined["label"]
-    whole = pc.equal(values, pc.floor(values))
-    texts = pc.if_else(
-        whole, pc.cast(pc.cast(values, pa.int64(), safe=False), pa.string()), pc.cast(values, pa.string())
-    )
-    return pc.coalesce(joined["label"], texts)
-
-
-def _places(labels: Any, answers: Answers) -> Array:
-    return np.asarray(
-        pc.fill_null(pc.index_in(labels.cast(pa.string()), pa.array(answers.classes, pa.string())), -1).to_numpy(),
-        np.int64,
+    return (
+        joined["label"] if values.null_count == len(values) else pc.coalesce(joined["label"], values.cast(pa.string()))
     )
 
 

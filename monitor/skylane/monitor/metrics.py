@@ -30,6 +30,7 @@ HELP: Final = {
     "skylane_monitor_drift_alarm": "Whether the latest block that has ended raised an alarm: 1 or 0.",
     "skylane_monitor_drift_columns": "Columns of it that are unlike the reference.",
     "skylane_monitor_excluded_rows": "Rows that count in no figure, by reason.",
+    "skylane_monitor_unusable_labels": "Rows with an outcome whose label is no class of the model.",
     "skylane_monitor_problems": "Problems of the model's configuration or data.",
 }
 
@@ -59,6 +60,7 @@ def _samples(view: ModelView) -> Iterator[tuple[str, dict[str, str], float]]:
     model = {"model": view.model}
     yield "skylane_monitor_pass_timestamp_seconds", model, view.at / 1e6
     yield "skylane_monitor_problems", model, len(view.problems)
+    yield "skylane_monitor_unusable_labels", model, view.unusable_labels
     for reason, rows in view.excluded.items():
         yield "skylane_monitor_excluded_rows", {**model, "reason": reason}, rows
     ended = [block for block in view.blocks if block.closed]

@@ -12,6 +12,7 @@ from skylane.journal.layout import OUTCOMES, segments
 from skylane.journal.layout import models as journalled_models
 from skylane.monitor import drift_verdicts, performance_figures
 from skylane.monitor.ingestion import ingest
+from skylane.monitor.journals_of_state import check_journals
 from skylane.monitor.served_models import ServedModels, block_us
 from skylane.monitor.state import State
 
@@ -39,22 +40,27 @@ class Pass:
 
 
 class Monitor:
-    """Journals, outcomes and the repository → state. One object for each state."""
+    """Journals, outcomes and the repository → state. One object for each state. Raises StateUnusable for other journals
+    than those that the state was made from.
+    """
 
     def __init__(self, state: State, directories: Sequence[Path], repository: Path) -> None:
         self._state, self._directories = state, [Path(each).absolute() for each in directories]
         self._models = ServedModels(repository)
+        check_journals(state, self._directories)
         with state.transaction():
             state.set_about("directories", [str(each) for each in self._directories])
 
     def run(self, now: int) -> Pass:
         """Do one pass. `now`: microseconds since 1970. Raises StateUnusable, JournalError and OSError."""
+        check_journals(self._state, self._directories)
         done = Pass()
         for model in sorted({name for directory in self._directories for name in journalled_models(directory)}):
             done.rows += self.read(model)
             self._forget(model, now)
             self._compute(model, now, done)
-        done.problems = dict(self._models.problems)
+        for model, problem in self._models.problems.items():
+            done.problems[model] = "; ".join(filter(None, (problem, done.problems.get(model))))
         return done
 
     def read(self, model: str) -> int:
@@ -89,6 +95,8 @@ class Monitor:
             for block in marked:
                 state.unmark(model, block)
             state.set_position("computed", "", model, {"signature": signature, "at": now})
+        if shown.unusable_words:
+            done.problems[model] = shown.unusable_words
         done.blocks += len(blocks)
         done.models.append(model)
 
@@ -97,7 +105,7 @@ class Monitor:
         reference = self._models.reference(model, version)
         if reference is None:
             return
-        present = [block for block in self._state.input_blocks(model, version) if block <= now]
+        present = [block for block in self._state.input_blocks(model, version) if block < now]
         judged = {
             block for (of, block), value in self._state.derived(model, drift_verdicts.KIND).items()
             if of == version and value["closed"]

@@ -1,5 +1,6 @@
 """Labelled rows of blocks → figures by block, version, arm and segment, as they are stored, shown and reported."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from skylane import outcomes
-from skylane.monitor import estimators
+from skylane.monitor import class_labels, estimators
 from skylane.monitor.instants import from_us
 from skylane.monitor.labelled_blocks import LabelledRows, labelled_blocks
 from skylane.monitor.served_models import Answers, ServedModels, block_us
@@ -49,6 +50,10 @@ class Shown:
     horizon: str = ""
     estimate: str = ""
     change: str = ""
+    unusable: int = 0
+    """Rows with labels that are no class of the model."""
+    unusable_words: str = ""
+    """Which labels these are."""
 
 
 def load(state: State, models: ServedModels, model: str, directories: Sequence[Path], now: int) -> Blocks:
@@ -60,11 +65,12 @@ def load(state: State, models: ServedModels, model: str, directories: Sequence[P
     total = 0
     for block, rows in reversed(state.blocks(model)):
         total += rows
-        if block > now or (blocks and total > ROWS_MAX):
+        if block >= now or (blocks and total > ROWS_MAX):
             continue
         blocks.append(block)
     known = outcomes.read(directories, model, known_by=from_us(now))
-    return [(block, rows.as_of(now)) for block, rows in labelled_blocks(state, model, sorted(blocks), known, answers)]
+    made = [(block, rows.as_of(now)) for block, rows in labelled_blocks(state, model, sorted(blocks), known, answers)]
+    return [(block, rows) for block, rows in made if len(rows)]
 
 
 def compute(
@@ -82,6 +88,7 @@ def compute(
     shares = {figures.block or 0: figures.to_come for figures in made}
     versions = _versions(blocks, delays, answers, shares)
     sums = {block: estimators.sums_of(rows, answers) for block, rows in blocks[-CHANGE_HISTORY:]}
+    unusable = Counter(label for _, rows in blocks for label in rows.unusable[~rows.usable].tolist())
     return Shown(
         answers=answers,
         headline=headline,
@@ -91,15 +98,18 @@ def compute(
         horizon=delays.words,
         estimate=estimators.estimate_words(blocks, delays, answers),
         change=estimators.change_words(sums, delays),
+        unusable=unusable.total(),
+        unusable_words=class_labels.words(unusable, answers.classes if answers.task == "classifier" else ()),
     )
 
 
 def _block(block: int, rows: LabelledRows, delays: estimators.Delays, answers: Answers) -> Figures:
     measures, to_come = estimators.corrected(block, rows, delays, answers)
-    labelled = int(rows.labelled.sum())
+    labelled, unusable = int(rows.labelled.sum()), int((~rows.usable).sum())
     return Figures(
         rows=len(rows), labelled=labelled, to_come=to_come, measures=measures, block=block,
-        closed=delays.now >= block + delays.length, words=to_come_text(to_come, len(rows), labelled),
+        closed=delays.now >= block + delays.length, unusable=unusable,
+        words=to_come_text(to_come, len(rows), labelled, unusable),
     )  # fmt: skip
 
 
@@ -173,11 +183,12 @@ def _worse(measures: Mapping[str, Measured]) -> str:
 def _group(parts: Blocks, delays: estimators.Delays, answers: Answers, shares: Shares) -> Figures:
     present = [(block, rows) for block, rows in parts if len(rows)]
     rows, labelled = sum(len(part) for _, part in present), sum(int(part.labelled.sum()) for _, part in present)
+    unusable = sum(int((~part.usable).sum()) for _, part in present)
     sums = {block: estimators.sums_of(part, answers) for block, part in present}
     to_come = estimators.to_come(rows, [(len(part), shares[block]) for block, part in present])
     return Figures(
         rows=rows, labelled=labelled, to_come=to_come, measures=estimators.over_blocks(sums, delays),
-        blocks=len(present), words=to_come_text(to_come, rows, labelled),
+        blocks=len(present), unusable=unusable, words=to_come_text(to_come, rows, labelled, unusable),
     )  # fmt: skip
 
 
@@ -192,6 +203,7 @@ def store(state: State, model: str, shown: Shown, now: int) -> int:
     groups = {"versions": shown.versions, "segments": shown.segments}
     texts = {"horizon": shown.horizon, "estimate": shown.estimate, "change": shown.change}
     summary: dict[str, Any] = {name: [asdict(each) for each in figures] for name, figures in groups.items()}
+    summary |= {"unusable": shown.unusable, "unusable_words": shown.unusable_words}
     state.set_derived(model, "summary", ALL, 0, summary | texts)
     return reports
 
@@ -209,6 +221,8 @@ def stored(state: State, models: ServedModels, model: str) -> Shown:
         summary.get("horizon", ""),
         summary.get("estimate", ""),
         summary.get("change", ""),
+        summary.get("unusable", 0),
+        summary.get("unusable_words", ""),
     )
 
 

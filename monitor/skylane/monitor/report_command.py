@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="this model only (default: all)")
     parser.add_argument("--html", metavar="FILE", type=Path, required=True, help="the file to write")
     parser.add_argument(
-        "--as-known", metavar="TIME", help="what was known at this instant, such as 2013-07-01T18:00:00Z"
+        "--as-known",
+        metavar="TIME",
+        help="what was known at this instant, such as 2013-07-01T18:00:00Z, or when this date began in UTC",
     )
     parser.add_argument(
         "--state", metavar="FILE", type=Path, default=STATE, help="state of `skylane monitor` (default: %(default)s)"

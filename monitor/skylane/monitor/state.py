@@ -143,6 +143,13 @@ class State:
         """Where a reader goes on."""
         self._run("INSERT OR REPLACE INTO position VALUES (?, ?, ?, ?)", kind, directory, model, json.dumps(value))
 
+    def positions(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Directory → model → where the reader stopped."""
+        made: dict[str, dict[str, Any]] = {}
+        for directory, model, value in self._all("SELECT directory, model, value FROM position WHERE kind = ?", kind):
+            made.setdefault(directory, {})[model] = json.loads(value)
+        return made
+
     # --- rows of blocks ----------------------------------------------------------------------------------------------
 
     def models(self) -> list[str]:

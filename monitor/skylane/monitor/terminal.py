@@ -39,7 +39,7 @@ def performance(view: ModelView, width: int, *, blocks: int = BLOCKS_SHOWN) -> R
     if view.unjudged:
         return Group(*parts, Text(view.unjudged))
     if not view.blocks:
-        return Group(*parts, Text("No rows have been recorded of this model yet."))
+        return Group(*parts, Text(view.empty))
     parts += [Text(), _versions(view, width), Text(), _blocks(view, width, blocks)]
     if view.segments:
         parts += [Text(), _segments(view, width)]
@@ -56,7 +56,7 @@ def drift(view: ModelView, width: int, *, blocks: int = BLOCKS_SHOWN) -> Rendera
     parts: list[RenderableType] = [_title(view, "drift")]
     parts += [Text(problem, "red") for problem in view.problems]
     if not view.drift:
-        return Group(*parts, Text("No rows have been recorded of this model yet."))
+        return Group(*parts, Text(view.empty_drift))
     parts += [Text(), *_alarms(view)]
     if view.notes:
         parts += [Text(), Text("What is no alarm", "bold"), *(Text(f"  {note}") for note in view.notes)]

@@ -45,6 +45,8 @@ class Figures:
     """Whether the block has ended."""
     words: str = ""
     """What is unsure, for people: "57 % of the labels still to come"."""
+    unusable: int = 0
+    """Rows with an outcome whose label is no class of the model, or no number for a regressor."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,12 @@ class ModelView:
     """Whether inputs or the world changed, in words."""
     unjudged: str = ""
     """Why there is no performance, in words; empty if there is."""
+    empty: str = "No rows have been recorded of this model yet."
+    """What to say if there are no blocks, in words."""
+    empty_drift: str = "No rows have been recorded of this model yet."
+    """What to say if there are no verdicts, in words."""
+    unusable_labels: int = 0
+    """Rows with an outcome whose label is no class of the model; `problems` names the labels."""
     excluded: dict[str, int] = field(default_factory=dict)
     """Reason → rows that count in no figure: degraded, sampled away."""
     problems: tuple[str, ...] = ()
@@ -201,8 +209,14 @@ def share_text(share: float | None) -> str:
     return f"{share * 100:.0f} %"
 
 
-def to_come_text(to_come: float | None, rows: int, labelled: int) -> str:
+def to_come_text(to_come: float | None, rows: int, labelled: int, unusable: int = 0) -> str:
     """What is unsure about the labels, in words."""
+    if unusable:
+        wrong = f"{unusable:,} {'label' if unusable == 1 else 'labels'} cannot be used"
+        settled = to_come is not None and to_come < 0.0005
+        if settled and labelled + unusable >= rows:
+            return wrong
+        return f"{wrong}; {to_come_text(to_come, rows, labelled)}"
     if rows == 0:
         return "no rows"
     if to_come is None:

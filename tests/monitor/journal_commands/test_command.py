@@ -19,6 +19,7 @@ from skylane.monitor.journal_commands.exporting import training_set
 from skylane.monitor.journal_commands.times import parse_time
 from skylane.outcomes.schema import SUBMISSION
 from support.journals import MODEL, NOON, WRITER, capture, rows
+from support.written_journal import WrittenJournal
 
 
 def at(second: float) -> datetime:
@@ -188,6 +189,65 @@ def test_a_training_set_has_no_row_that_was_served_later(directory: Path) -> Non
     assert joined.table["inputs"].combine_chunks().field("distance").to_pylist() == [1, 2, 3]
     assert joined.counts.labelled == 0
     assert journal.read(directory, MODEL).num_rows == 12
+
+
+@pytest.fixture
+def replayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Four events of June 2013 that were served in 2023; the outcomes of the first two were known a day later."""
+    written = WrittenJournal(tmp_path / "replayed", MODEL)
+    times = [f"2013-06-0{day}T00:00:00Z" for day in range(1, 5)]
+    outputs = {"label": ["late"] * 4, "probabilities": [[0.2, 0.8]] * 4}
+    name = written.predict({"due": times, "distance": [1.0, 2.0, 3.0, 4.0]}, outputs, int(NOON * 1e6), event_time="due")
+    known = [int(datetime(2013, 6, day, tzinfo=UTC).timestamp() * 1e6) for day in (2, 3)]
+    written.record(name, ["late", "late"], known)
+    written.close()
+    monkeypatch.setenv("SKYLANE_JOURNAL", str(written.directory))
+    return written.directory
+
+
+@pytest.mark.parametrize(
+    ("instant", "rows_known", "labelled"),
+    [
+        pytest.param("2013-06-01", 0, 0, id="not before its event"),
+        pytest.param("2013-06-02", 1, 1, id="an outcome that was known at the instant"),
+        pytest.param("2013-06-04", 3, 2, id="outcomes that are still to come"),
+    ],
+)
+def test_as_known_goes_by_the_time_of_the_event(
+    replayed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], instant: str, rows_known: int, labelled: int
+) -> None:
+    joined = training_set(replayed, MODEL, parse_time(instant, NOON))
+    assert (joined.table.num_rows, joined.counts.labelled) == (rows_known, labelled)
+    path = tmp_path / "train.parquet"
+    run(capsys, "export", MODEL, "--as-known", instant, "--labelled", "--out", str(path))
+    assert pa.parquet.read_table(path).num_rows == labelled
+
+
+def test_show_chooses_by_the_time_of_the_event(replayed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    choice = ["--since", "2013-06-02", "--until", "2013-06-04"]
+    shown = json.loads(run(capsys, "show", MODEL, "--format", "json", *choice))
+    assert [row["inputs.distance"] for row in shown] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        pytest.param(["export", "--as-known", "2013-05-01"], "4 rows are not before 2013-05-01 00:00:00 UTC; rows are "
+                     "chosen by event_at, which is 2013-06-01 00:00:00 to 2013-06-04 00:00:00 UTC", id="too early"),
+        pytest.param(["export", "--as-known", "2013-06-02", "--since", "2013-06-04", "--labelled"],
+                     "3 rows are not before 2013-06-02 00:00:00 UTC and 3 rows are before 2013-06-04", id="two bounds"),
+        pytest.param(["export", "--as-known", "2013-06-01T12:00Z", "--labelled"],
+                     "1 row has no outcome known at 2013-06-01T12:00:00+00:00; 3 rows are not before", id="no labels"),
+        pytest.param(["show", "--since", "2014-01-01"], "4 rows are before 2014-01-01", id="show"),
+    ],
+)  # fmt: skip
+def test_where_no_row_is_left_it_is_said_why(
+    replayed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    command, *more = arguments
+    out = ["--out", str(tmp_path / "none.parquet")] if command == "export" else []
+    assert main(["journal", command, MODEL, *more, *out]) == 0
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

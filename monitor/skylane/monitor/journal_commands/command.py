@@ -28,7 +28,9 @@ examples:
   skylane journal export flights_late --as-known 2013-06-01 --out train.parquet
   skylane journal forget --entity N14228
 """
-TIMES: Final = "TIME is an instant with a zone (2013-06-01T18:00Z), a date (midnight UTC), or so long ago (12h, 7d)."
+TIMES: Final = """\
+TIME is an instant with a zone (2013-06-01T18:00Z), a date (midnight UTC), or so long ago (12h, 7d).
+The time of a row is its event_at, or happened_at (when it was answered) where it has none."""
 
 SHOW_EPILOG: Final = f"""\
 {TIMES}
@@ -155,8 +157,8 @@ def _add(commands: Any, name: str, text: str, epilog: str, run: Callable[[Namesp
 
 def _add_choice(command: argparse.ArgumentParser) -> None:
     command.add_argument("--version", type=_positive, metavar="N", help="rows of this version (default: all)")
-    command.add_argument("--since", type=_time, metavar="TIME", help="rows from this time on")
-    command.add_argument("--until", type=_time, metavar="TIME", help="rows before this time")
+    command.add_argument("--since", type=_time, metavar="TIME", help="rows whose time is this or later")
+    command.add_argument("--until", type=_time, metavar="TIME", help="rows whose time is before this")
 
 
 def _add_journal(command: argparse.ArgumentParser) -> None:

@@ -17,6 +17,7 @@ import skylane.journal as journal
 import skylane.outcomes as outcomes
 from skylane.journal.errors import InvalidArgument
 from skylane.monitor.journal_commands.flattening import flat
+from skylane.monitor.journal_commands.left_out import left_out
 
 Write = Callable[[pa.Table, Any], None]
 KEYS: Final = ("prediction_id", "row", "entity", "event_at", "happened_at")
@@ -33,7 +34,10 @@ def training_set(
     until: datetime | None = None,
     columns: Sequence[str] | None = None,
 ) -> outcomes.Joined:
-    """The predictions before an instant, each with the outcome that was known at it, or null. Raises JournalError."""
+    """The predictions before an instant, each with the outcome that was known at it, or null. Raises JournalError.
+
+    The time of a prediction is its event_at, or happened_at where it has none.
+    """
     until = as_known if until is None else min(until, as_known)
     wanted = None if columns is None else list(dict.fromkeys([*columns, *KEYS]))
     predictions = journal.read(directory, model, version=version, since=since, until=until, columns=wanted)
@@ -51,6 +55,7 @@ def run(options: Namespace) -> int:
     paths = options.journal
     choice = {name: getattr(options, name) for name in ("version", "since", "until", "columns")}
     labelled = ""
+    until, unlabelled = options.until, 0
     if options.as_known is None:
         if options.labelled:
             raise InvalidArgument("--labelled: outcomes are added with --as-known TIME: give it as well")
@@ -58,12 +63,25 @@ def run(options: Namespace) -> int:
     else:
         joined = training_set(paths, options.model, options.as_known, **choice)
         table = joined.table
+        until = options.as_known if until is None else min(until, options.as_known)
         if options.labelled:
+            unlabelled = joined.table.num_rows - joined.counts.labelled
             table = table.filter(pc.is_valid(table.column("known_at")))
         labelled = f", {joined.counts.labelled:,} with an outcome known at {options.as_known.isoformat()}"
     _write(table, options.out, write)
     print(f"{options.model}: {table.num_rows:,} rows in {options.out}{labelled}", file=sys.stderr)
+    if not table.num_rows:
+        _explain(options, until, unlabelled=unlabelled)
     return 0
+
+
+def _explain(options: Namespace, until: datetime | None, *, unlabelled: int) -> None:
+    """Say why no row was written."""
+    rows = "1 row has" if unlabelled == 1 else f"{unlabelled:,} rows have"
+    without = f"{rows} no outcome known at {options.as_known.isoformat()}" if unlabelled else ""
+    reason = left_out(options.journal, options.model, version=options.version, since=options.since, until=until)
+    if without or reason:
+        print(f"{options.model}: no row was left: {'; '.join(filter(None, (without, reason)))}", file=sys.stderr)
 
 
 def _writer(options: Namespace) -> Write:

@@ -18,6 +18,7 @@ from skylane.journal.encoding import entity_texts
 from skylane.journal.errors import InvalidArgument, JournalNotFound
 from skylane.journal.hashing import read_key
 from skylane.monitor.journal_commands.flattening import flat, records
+from skylane.monitor.journal_commands.left_out import left_out
 from skylane.monitor.journal_commands.listing import console
 
 HIDDEN: Final = ("model", "arm", "degraded", "probability", "event_at", "request_id", "entity")
@@ -41,6 +42,10 @@ def run(options: Namespace) -> int:
     if options.columns:
         table = table.select(list(dict.fromkeys(name.partition(".")[0] for name in options.columns)))
     _print(flat(table), options, count)
+    if not count:
+        choice = {name: getattr(options, name) for name in ("version", "since", "until")}
+        if reason := left_out(paths, options.model, **choice):
+            print(f"{options.model}: {reason}", file=sys.stderr)
     return 0
 
 

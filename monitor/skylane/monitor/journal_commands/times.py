@@ -4,8 +4,9 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from skylane.monitor.instants import utc_midnight
+
 _AGO: Final = re.compile(r"([1-9][0-9]{0,8})([smhd])")
-_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -14,7 +15,7 @@ def parse_time(text: str, now: float) -> datetime:
     try:
         if match := _AGO.fullmatch(text):
             return datetime.fromtimestamp(now, UTC) - timedelta(**{_UNITS[match[2]]: int(match[1])})
-        instant = datetime.fromisoformat(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text)
+        instant = utc_midnight(text) or datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         raise ValueError(f"expected a time such as 2013-06-01T18:00Z, 2013-06-01 or 12h, received {text!r}") from None
     if instant.tzinfo is None:

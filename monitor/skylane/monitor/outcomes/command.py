@@ -16,6 +16,7 @@ from skylane.cli.tables import table as text_table
 from skylane.client.errors import SkylaneError
 from skylane.journal import JournalError, layout
 from skylane.journal.layout import OUTCOMES, PREDICTIONS
+from skylane.monitor.instants import utc_midnight
 from skylane.monitor.outcomes.adding import Added, add_to_directory, add_to_server
 from skylane.monitor.outcomes.files import OutcomeFile, UnusableFile, read
 from skylane.outcomes import OutcomeStore, resolve
@@ -241,7 +242,7 @@ def _add_parser(commands: Any) -> None:
 
 def _instant(text: str) -> datetime:
     try:
-        return EPOCH + timedelta(microseconds=read_time("TIME", text))
+        return utc_midnight(text) or EPOCH + timedelta(microseconds=read_time("TIME", text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error).removeprefix("TIME: ")) from error
 
