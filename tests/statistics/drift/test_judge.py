@@ -178,6 +178,16 @@ def test_a_fault_that_lasts_is_dated_back() -> None:
     assert "since 2013-10-08 12:00 UTC" in found.text
 
 
+def test_a_fault_that_is_older_than_the_history_keeps_its_beginning() -> None:
+    change = replaced("wind_speed", lambda values, _: values * 1.609344)
+    day = SERVED + 20
+    before = [block(each, REFERENCE, change) for each in range(day - 14, day)]
+    begun: dict[tuple[str, tuple[str, ...]], float] = {("unit", ("wind_speed",)): (day - 16) * 86400.0}
+    found = judge(before, block(day, REFERENCE, change), REFERENCE, begun)
+    assert found.findings[0].since_s == (day - 16) * 86400.0
+    assert judge(before, block(day, REFERENCE, change), REFERENCE).findings[0].since_s == (day - 14) * 86400.0
+
+
 def test_too_few_rows_have_no_verdict() -> None:
     found = judge([], block(SERVED, REFERENCE, rows=60), REFERENCE)
     assert (found.status, found.text) == ("too few rows", "60 rows: a verdict needs 100")
@@ -199,7 +209,7 @@ def test_several_faults_are_one_alarm_that_begins_with_what_matters_most() -> No
 
     found = verdict_on(SERVED + 10, both)
     assert [finding.columns for finding in found.findings] == [("wind_speed",), ("age",)]
-    assert found.text.startswith("wind_speed ×1.61: mph → km/h?; also age. Answers")
+    assert found.text.startswith("wind_speed ×1.61: mph → km/h?; age has changed its sign. Answers")
 
 
 def test_columns_that_are_not_recorded_or_hashed_are_named() -> None:
