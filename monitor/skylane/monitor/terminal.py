@@ -159,7 +159,10 @@ def _alarms(view: ModelView) -> Sequence[RenderableType]:
         ended = sum(block.closed for block in view.drift)
         return [Text(f"No alarm in {ended} blocks that have ended.", "green")]
     found = episodes(view.alarms)
-    table = _table(f"{len(view.alarms)} block{'s' * (len(view.alarms) > 1)} with an alarm, about {len(found)} things")
+    blocks, things = (
+        f"{count} {what}{'s' * (count > 1)}" for count, what in ((len(view.alarms), "block"), (len(found), "thing"))
+    )
+    table = _table(f"{blocks} with an alarm, about {things}")
     table.add_column("BLOCKS", no_wrap=True)
     table.add_column("VERSION", justify="right")
     table.add_column("WHAT", overflow="fold")
