@@ -36,6 +36,8 @@ class Figures:
     """Start in microseconds since 1970, if it is one block."""
     blocks: int = 1
     """How many blocks have rows."""
+    last_block: int | None = None
+    """Start of the latest of them, of a version's figures."""
     version: int | None = None
     arm: str | None = None
     column: str | None = None
@@ -138,7 +140,7 @@ class ModelView:
         return made
 
 
-INSTANTS = frozenset({"at", "block", "recorded_at"})
+INSTANTS = frozenset({"at", "block", "last_block", "recorded_at"})
 
 
 def _with_instants(value: Any, name: str = "") -> Any:
@@ -241,6 +243,11 @@ def _continues(first: Alarm, alarm: Alarm) -> bool:
     """Whether an alarm is about what an earlier one named, or a part of it: a column more is another fault."""
     same_kind = alarm.kind == first.kind or alarm.columns[:1] != first.columns[:1]
     return alarm.version == first.version and same_kind and set(alarm.columns) <= set(first.columns)
+
+
+def segment_text(figures: Figures) -> str:
+    """A segment as people name it."""
+    return f"{figures.column} {'is missing' if figures.value in ('', 'nan') else f'= {figures.value}'}"
 
 
 def worst_first(segments: Sequence[Figures]) -> list[Figures]:
