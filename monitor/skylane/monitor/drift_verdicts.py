@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from skylane.monitor.progress import Progress
 from skylane.monitor.state import Report, State
 from skylane.monitor.view import BRIDGED, Alarm, Cell, DriftBlock, block_text
 from skylane.reference import Reference
@@ -117,8 +118,9 @@ def alarms(state: State, model: str) -> list[Alarm]:
 
 
 def update(
-    state: State, model: str, version: int, blocks: Sequence[int], reference: Reference, *, block_us: int, now: int
-) -> None:
+    state: State, model: str, version: int, blocks: Sequence[int], reference: Reference, *, block_us: int, now: int,
+    progress: Progress | None = None,
+) -> None:  # fmt: skip
     """Judge blocks anew, and report those that have ended. A report stays as it was first written."""
     present = state.input_blocks(model, version)
     measured: dict[int, BlockStatistics | None] = {}
@@ -139,6 +141,8 @@ def update(
         closed = now >= block + block_us
         value = as_json(verdict, current.count, closed=closed, block_name=block_text(block, block_us))
         verdicts[block] = value
+        if progress is not None:
+            progress.blocks(1)
         state.set_derived(model, KIND, version, block, value)
         if closed:
             reported = {name: value[name] for name in ("status", "words", "notes", "rows", "findings")}
