@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -97,6 +98,27 @@ def test_a_rounded_conversion_is_found_by_the_values_that_are_known() -> None:
     before = [day(number, lambda values: values) for number in range(250, 258)]
     found = judge(before, day(258, lambda values: np.round(values * 1.609344)), reference)
     assert found.text.startswith("distance ×1.61: a unit?")
+
+
+def test_visibility_in_kilometres_is_named_by_the_column() -> None:
+    miles = np.array(
+        [0.0, 0.06, 0.12, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]
+    )
+    visib = np.random.default_rng(0).choice(miles, 270 * 200)
+    times_s = np.repeat(np.arange(270), 200) * 86400.0 + 15_706 * 86400 + np.tile(np.arange(200) * 400.0, 270)
+    late = np.full(len(visib), 0.3)
+    guessed = build_reference(Rows({"visib": visib}, times_s, profile_of({"visib": visib}, late)))
+    of_earlier_release = {"visib": msgspec.structs.replace(guessed.columns["visib"], unit=None)}
+
+    for reference in (guessed, msgspec.structs.replace(guessed, columns=of_earlier_release)):
+        days = [
+            block_statistics(
+                {"visib": visib[start : start + 200] * factor}, {}, None, reference,
+                times_s=times_s[start : start + 200], start_s=times_s[start],
+            )
+            for start, factor in [*((day * 200, 1.0) for day in range(250, 258)), (258 * 200, 1.609344)]
+        ]  # fmt: skip
+        assert judge(days[:-1], days[-1], reference).text.startswith("visib ×1.61: mi → km?")
 
 
 @pytest.mark.slow
