@@ -2,9 +2,11 @@
 
 import pytest
 
-from skylane.monitor.drift_verdicts import notes
-from skylane.monitor.view import Alarm, Cell, DriftBlock, episodes
+from skylane.monitor.drift_verdicts import alarms, notes, stored, update
+from skylane.monitor.state import State
+from skylane.monitor.view import Alarm, Cell, DriftBlock, block_text, episodes
 from skylane.reference import NumberReference, Reference
+from support.drift_world import FIRST_DAY, Array, Columns, block, reference_of
 
 from .views import DAY_US
 
@@ -16,7 +18,7 @@ def alarm(day: int, column: str = "wind_speed", kind: str = "unit", words: str =
 
 
 @pytest.mark.parametrize(
-    ("alarms", "expected"),
+    ("given", "expected"),
     [
         pytest.param([], [], id="none"),
         pytest.param([alarm(1)], [(1, 1, 1)], id="one block"),
@@ -26,9 +28,35 @@ def alarm(day: int, column: str = "wind_speed", kind: str = "unit", words: str =
         pytest.param([alarm(3), alarm(2, "temp"), alarm(1)], [(1, 3, 2), (2, 2, 1)], id="another one between"),
     ],
 )
-def test_episodes(alarms: list[Alarm], expected: list[tuple[int, int, int]]) -> None:
-    found = episodes(alarms)
+def test_episodes(given: list[Alarm], expected: list[tuple[int, int, int]]) -> None:
+    found = episodes(given)
     assert [(each.first.block // DAY_US, each.last // DAY_US, each.blocks) for each in found] == expected
+
+
+def test_a_second_fault_is_an_episode_with_its_own_words() -> None:
+    both = [Alarm(day * DAY_US, 1, 0, ("pressure", "visib"), "unit", "both") for day in (3, 4)]
+    alone = [alarm(day, "pressure", words="pressure") for day in (1, 2)]
+    visib = alarm(5, "visib", words="visib")
+    found = episodes([visib, *both[::-1], *alone[::-1]])
+    assert [(each.first.words, each.blocks) for each in found] == [("both", 3), ("pressure", 2)]
+
+
+def test_a_fault_keeps_its_beginning_when_that_is_older_than_the_history_of_a_verdict(state: State) -> None:
+    known = reference_of(270)
+    begun = FIRST_DAY + 270
+    days = range(begun - 4, begun + 18)
+    with state.transaction():
+        for day in days:
+            change = in_kilometres if day >= begun else None
+            state.set_inputs("m", 1, day * DAY_US, stored(block(day, known, change), known))
+        update(state, "m", 1, [day * DAY_US for day in days], known, block_us=DAY_US, now=(days[-1] + 1) * DAY_US)
+    since = {(alarm.block, alarm.words.partition(")")[0].partition("since ")[2]) for alarm in alarms(state, "m")}
+    date = block_text(begun * DAY_US, DAY_US)
+    assert since == {(day * DAY_US, "" if day == begun else date) for day in days if day >= begun}
+
+
+def in_kilometres(columns: Columns, _: Array) -> Columns:
+    return {**columns, "wind_speed": columns["wind_speed"] * 1.609344}
 
 
 def test_an_episode_has_the_words_of_its_first_block() -> None:

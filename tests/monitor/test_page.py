@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from skylane.monitor.page.charts import Point, curves, heat_map, nice_ticks
 from skylane.monitor.page.render import page
+from skylane.monitor.view import Measured
 
-from .views import DAY_US, view
+from .views import DAY_US, figures, view
 
 
 class _Checked(HTMLParser):
@@ -75,6 +76,26 @@ def test_no_text_becomes_markup(text: str) -> None:
     checked = _Checked()
     checked.feed(page([given_view]))
     assert not checked.tags & {"script", "img"}
+
+
+def test_the_tiles_show_the_version_that_answered_last_and_the_table_all() -> None:
+    shown = view(versions=(figures(version=1, rows=900, last_block=0), figures(version=2, rows=7, last_block=DAY_US)))
+    document = page([shown])
+    assert "<dt>Log loss, version 2</dt>" in document
+    assert all(f"<td>{version}</td>" in document for version in (1, 2))
+
+
+def test_auc_and_calibration_of_each_block_are_in_the_table_of_blocks() -> None:
+    block = figures(0, measures={"auc": Measured(0.61, None), "calibration": Measured(0.1, 0.0312)})
+    document = page([view(blocks=(block,))])
+    assert all(cell in document for cell in (">AUC</th>", "0.6100</td>", ">Calibration</th>", "0.0312</td>"))
+
+
+@pytest.mark.parametrize("value", ["", "nan"], ids=["no text", "no number"])
+def test_a_segment_without_a_value_is_called_missing(value: str) -> None:
+    document = page([view(segments=(figures(column="dewp", value=value, blocks=12),))])
+    assert "dewp is missing" in document
+    assert "Worst segments of the latest 12 blocks" in document
 
 
 def test_without_rows_it_says_how_they_come() -> None:

@@ -14,6 +14,7 @@ from skylane.journal import JournalError
 from skylane.monitor.http import LOOPBACK, MonitorServer
 from skylane.monitor.instants import instant_us
 from skylane.monitor.monitor import Monitor, Pass
+from skylane.monitor.progress import Progress
 from skylane.monitor.state import State, StateUnusable
 from skylane.monitor.view import ModelView
 from skylane.monitor.views import views_of
@@ -51,11 +52,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             monitor = Monitor(state, options.journal, options.models)
             now = _now if options.at is None else lambda: int(options.at)
             if options.once:
-                _tell(monitor.run(now()))
-                return 0
+                return _once(monitor, now())
             return _follow(monitor, state, options, now)
     except (StateUnusable, JournalError, OSError) as error:
         return _failed(str(error), 2 if isinstance(error, StateUnusable) else 1)
+
+
+def _once(monitor: Monitor, now: int) -> int:
+    """One pass, which may take minutes: with progress on stderr."""
+    progress = Progress(sys.stderr)
+    try:
+        done = monitor.run(now, progress)
+    finally:
+        progress.end()
+    _tell(done)
+    return 0
 
 
 def _follow(monitor: Monitor, state: State, options: argparse.Namespace, now: Callable[[], int]) -> int:

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from skylane.monitor.progress import Progress
 from skylane.monitor.state import Report, State
-from skylane.monitor.view import Alarm, Cell, DriftBlock, block_text
+from skylane.monitor.view import BRIDGED, Alarm, Cell, DriftBlock, block_text
 from skylane.reference import Reference
 from skylane.statistics.drift import BlockStatistics, ColumnDrift, Verdict, judge
 
@@ -50,7 +51,10 @@ def as_json(verdict: Verdict, rows: int, *, closed: bool, block_name: str) -> di
         "closed": closed,
         "cells": [_cell(name, each, name in named, block_name) for name, each in columns.items()],
         "findings": [
-            {"columns": list(each.columns), "kind": each.kind, "words": each.text, "share": each.share}
+            {
+                "columns": list(each.columns), "kind": each.kind, "words": each.text, "share": each.share,
+                "since": each.since_s,
+            }
             for each in verdict.findings
         ],
     }  # fmt: skip
@@ -114,11 +118,13 @@ def alarms(state: State, model: str) -> list[Alarm]:
 
 
 def update(
-    state: State, model: str, version: int, blocks: Sequence[int], reference: Reference, *, block_us: int, now: int
-) -> None:
+    state: State, model: str, version: int, blocks: Sequence[int], reference: Reference, *, block_us: int, now: int,
+    progress: Progress | None = None,
+) -> None:  # fmt: skip
     """Judge blocks anew, and report those that have ended. A report stays as it was first written."""
     present = state.input_blocks(model, version)
     measured: dict[int, BlockStatistics | None] = {}
+    verdicts = {of: value for (each, of), value in state.derived(model, KIND).items() if each == version}
     for block in blocks:
         place = bisect_left(present, block)
         wanted = present[max(0, place - HISTORY) : place + 1]
@@ -130,13 +136,27 @@ def update(
         if current is None:
             continue
         history = [each for each in map(measured.get, wanted[:-1]) if each is not None]
-        verdict = judge(history, current, reference)
+        before = [verdicts[each] for each in wanted[-1 - BRIDGED : -1] if each in verdicts]
+        verdict = judge(history, current, reference, _begun(before))
         closed = now >= block + block_us
         value = as_json(verdict, current.count, closed=closed, block_name=block_text(block, block_us))
+        verdicts[block] = value
+        if progress is not None:
+            progress.blocks(1)
         state.set_derived(model, KIND, version, block, value)
         if closed:
             reported = {name: value[name] for name in ("status", "words", "notes", "rows", "findings")}
             state.write_report(Report(model, KIND, version, block, now, reported))
+
+
+def _begun(verdicts: Sequence[Mapping[str, Any]]) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Since when the findings of earlier verdicts hold, the earliest of each kind and columns."""
+    made: dict[tuple[str, tuple[str, ...]], float] = {}
+    for verdict in verdicts:
+        for finding in verdict["findings"]:
+            key = (finding["kind"], tuple(finding["columns"]))
+            made[key] = min(made.get(key, np.inf), finding.get("since", np.inf))
+    return made
 
 
 def notes(blocks: Sequence[DriftBlock], references: Mapping[int, Reference | None], block_us: int) -> list[str]:

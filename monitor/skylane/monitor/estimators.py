@@ -24,11 +24,9 @@ from skylane.statistics.performance import (
     block_interval,
     expected_figures,
     label_horizon,
-    loss_change,
     metric_names,
     nowcast,
     nowcast_mean,
-    total,
     track_record,
     worst_segments,
 )
@@ -40,8 +38,6 @@ MOST: Final = 0.99
 """Share of the labels that is named to people."""
 CALIBRATION_BLOCKS: Final = 30
 """The first settled blocks, from which the estimate without labels is calibrated."""
-CHANGE_BLOCKS: Final = 14
-"""The latest settled blocks, which are compared with those before."""
 GROUPS_MAX: Final = 500
 LABELS_OF_A_GROUP: Final = 20
 HOUR_US: Final = 3_600_000_000
@@ -314,19 +310,6 @@ def estimate_words(blocks: Sequence[tuple[int, LabelledRows]], delays: Delays, a
         f"Without labels, the log loss of the latest block is estimated at {latest:.4f}; the estimate is "
         f"{record.words}."
     )
-
-
-def change_words(sums: Mapping[int, Sums], delays: Delays) -> str:
-    """Whether other rows are asked about, or like rows fare otherwise: the latest settled blocks and those before."""
-    settled = [
-        each for block, each in sorted(sums.items())
-        if delays.is_settled(block) and each.rows and isinstance(each, ClassificationSums)
-    ]  # fmt: skip
-    if len(settled) < 2 * CHANGE_BLOCKS:
-        return ""
-    before, latest = settled[:-CHANGE_BLOCKS], settled[-CHANGE_BLOCKS:]
-    change = loss_change(total(before), total(latest))
-    return f"The latest {len(latest)} settled blocks against the {len(before)} before: {change.words}."
 
 
 def _hours(seconds: float) -> str:

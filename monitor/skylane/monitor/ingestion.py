@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from skylane.journal import Reader
 from skylane.monitor import rows as block_rows
 from skylane.monitor.drift_verdicts import restored, stored
+from skylane.monitor.progress import Progress
 from skylane.monitor.served_models import ServedModels, block_us
 from skylane.monitor.state import State
 from skylane.policy import Monitor
@@ -20,7 +21,7 @@ ROWS_AT_ONCE: Final = 200_000
 """Rows of one transaction; bounds memory."""
 
 
-def ingest(state: State, directory: Path, model: str, models: ServedModels) -> int:
+def ingest(state: State, directory: Path, model: str, models: ServedModels, progress: Progress | None = None) -> int:
     """Read everything new of a model in one directory of a journal. Returns how many rows."""
     policy, rows = models.policy(model), 0
     reader = Reader(directory, model, state.position("rows", str(directory), model), columns=block_rows.COLUMNS)
@@ -35,6 +36,8 @@ def ingest(state: State, directory: Path, model: str, models: ServedModels) -> i
                 _add(state, model, table, policy, models)
             state.set_position("rows", str(directory), model, polled.position)
         rows += polled.rows
+        if progress is not None:
+            progress.rows(polled.rows)
     return rows
 
 

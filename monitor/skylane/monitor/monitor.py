@@ -13,6 +13,7 @@ from skylane.journal.layout import models as journalled_models
 from skylane.monitor import drift_verdicts, performance_figures
 from skylane.monitor.ingestion import ingest
 from skylane.monitor.journals_of_state import check_journals
+from skylane.monitor.progress import Progress
 from skylane.monitor.served_models import ServedModels, block_us
 from skylane.monitor.state import State
 
@@ -51,22 +52,22 @@ class Monitor:
         with state.transaction():
             state.set_about("directories", [str(each) for each in self._directories])
 
-    def run(self, now: int) -> Pass:
+    def run(self, now: int, progress: Progress | None = None) -> Pass:
         """Do one pass. `now`: microseconds since 1970. Raises StateUnusable, JournalError and OSError."""
         check_journals(self._state, self._directories)
         done = Pass()
         for model in sorted({name for directory in self._directories for name in journalled_models(directory)}):
-            done.rows += self.read(model)
+            done.rows += self.read(model, progress)
             self._forget(model, now)
-            self._compute(model, now, done)
+            self._compute(model, now, done, progress)
         for model, problem in self._models.problems.items():
             done.problems[model] = "; ".join(filter(None, (problem, done.problems.get(model))))
         return done
 
-    def read(self, model: str) -> int:
+    def read(self, model: str, progress: Progress | None = None) -> int:
         """Read what is new of one model, without computing figures. Returns how many rows."""
         self._models.refresh(model)
-        return sum(ingest(self._state, each, model, self._models) for each in self._directories)
+        return sum(ingest(self._state, each, model, self._models, progress) for each in self._directories)
 
     def _forget(self, model: str, now: int) -> None:
         """Rows of old blocks. Counted from the latest block: a replay's events may be years old."""
@@ -77,7 +78,7 @@ class Monitor:
                 with self._state.transaction():
                     self._state.remove_before(model, oldest)
 
-    def _compute(self, model: str, now: int, done: Pass) -> None:
+    def _compute(self, model: str, now: int, done: Pass, progress: Progress | None) -> None:
         """Figures and verdicts, unless nothing is new since the last pass."""
         state, length = self._state, block_us(self._models.policy(model))
         before = state.position("computed", "", model) or {}
@@ -91,7 +92,7 @@ class Monitor:
         with state.transaction():
             done.reports += performance_figures.store(state, model, shown, now)
             for version in state.versions(model):
-                self._judge(model, version, marked, length, now)
+                self._judge(model, version, marked, length, now, progress)
             for block in marked:
                 state.unmark(model, block)
             state.set_position("computed", "", model, {"signature": signature, "at": now})
@@ -100,7 +101,9 @@ class Monitor:
         done.blocks += len(blocks)
         done.models.append(model)
 
-    def _judge(self, model: str, version: int, marked: Sequence[int], length: int, now: int) -> None:
+    def _judge(
+        self, model: str, version: int, marked: Sequence[int], length: int, now: int, progress: Progress | None
+    ) -> None:
         """Verdicts of the blocks that changed, of those after them, and of those that have ended since."""
         reference = self._models.reference(model, version)
         if reference is None:
@@ -114,7 +117,9 @@ class Monitor:
         for place, block in enumerate(present):
             if block in marked:
                 chosen.update(present[place : place + drift_verdicts.HISTORY + 1])
-        drift_verdicts.update(self._state, model, version, sorted(chosen), reference, block_us=length, now=now)
+        drift_verdicts.update(
+            self._state, model, version, sorted(chosen), reference, block_us=length, now=now, progress=progress
+        )
 
     def _signature(self, model: str, length: int, now: int) -> Any:
         """What the figures depend on besides new rows: the outcomes on disk, and which blocks have ended."""

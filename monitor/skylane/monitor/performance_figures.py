@@ -12,6 +12,7 @@ from skylane import outcomes
 from skylane.monitor import class_labels, estimators
 from skylane.monitor.instants import from_us
 from skylane.monitor.labelled_blocks import LabelledRows, labelled_blocks
+from skylane.monitor.loss_changes import change_words
 from skylane.monitor.served_models import Answers, ServedModels, block_us
 from skylane.monitor.state import Report, State
 from skylane.monitor.view import Figures, Measured, to_come_text
@@ -87,7 +88,6 @@ def compute(
     made = [_block(block, rows, delays, answers) for block, rows in blocks]
     shares = {figures.block or 0: figures.to_come for figures in made}
     versions = _versions(blocks, delays, answers, shares)
-    sums = {block: estimators.sums_of(rows, answers) for block, rows in blocks[-CHANGE_HISTORY:]}
     unusable = Counter(label for _, rows in blocks for label in rows.unusable[~rows.usable].tolist())
     return Shown(
         answers=answers,
@@ -97,7 +97,7 @@ def compute(
         segments=list(_segments(blocks[-SEGMENT_BLOCKS:], delays, answers, shares)),
         horizon=delays.words,
         estimate=estimators.estimate_words(blocks, delays, answers),
-        change=estimators.change_words(sums, delays),
+        change=change_words(blocks[-CHANGE_HISTORY:], answers, delays),
         unusable=unusable.total(),
         unusable_words=class_labels.words(unusable, answers.classes if answers.task == "classifier" else ()),
     )
@@ -181,14 +181,15 @@ def _worse(measures: Mapping[str, Measured]) -> str:
 
 
 def _group(parts: Blocks, delays: estimators.Delays, answers: Answers, shares: Shares) -> Figures:
-    present = [(block, rows) for block, rows in parts if len(rows)]
+    present = [(block, part) for block, part in parts if len(part)]
     rows, labelled = sum(len(part) for _, part in present), sum(int(part.labelled.sum()) for _, part in present)
     unusable = sum(int((~part.usable).sum()) for _, part in present)
     sums = {block: estimators.sums_of(part, answers) for block, part in present}
     to_come = estimators.to_come(rows, [(len(part), shares[block]) for block, part in present])
     return Figures(
         rows=rows, labelled=labelled, to_come=to_come, measures=estimators.over_blocks(sums, delays),
-        blocks=len(present), unusable=unusable, words=to_come_text(to_come, rows, labelled, unusable),
+        blocks=len(present), last_block=present[-1][0] if present else None, unusable=unusable,
+        words=to_come_text(to_come, rows, labelled, unusable),
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from skylane.monitor.view import (
     interval_text,
     measure_text,
     period_text,
+    segment_text,
 )
 
 WIDE: Final = 110
@@ -139,14 +140,15 @@ def _blocks(view: ModelView, width: int, blocks: int) -> Table:
 
 def _segments(view: ModelView, width: int) -> Table:
     measures = _shown(view, width)
-    table = _table(f"The worst segments, of {len(view.segments)}")
+    blocks = max(each.blocks for each in view.segments)
+    table = _table(f"The worst segments, of {len(view.segments)}, in the latest {blocks} blocks")
     table.add_column("SEGMENT", overflow="ellipsis", no_wrap=True)
     for name in ("ROWS", *(_name(view, measure).upper() for measure in measures)):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     for each in view.segments[:SEGMENTS_SHOWN]:
         table.add_row(
-            f"{each.column} = {each.value}",
+            segment_text(each),
             f"{each.rows:,}",
             *(_value(each, measure) for measure in measures),
             Text(each.words, "dim"),
@@ -159,7 +161,10 @@ def _alarms(view: ModelView) -> Sequence[RenderableType]:
         ended = sum(block.closed for block in view.drift)
         return [Text(f"No alarm in {ended} blocks that have ended.", "green")]
     found = episodes(view.alarms)
-    table = _table(f"{len(view.alarms)} block{'s' * (len(view.alarms) > 1)} with an alarm, about {len(found)} things")
+    blocks, things = (
+        f"{count} {what}{'s' * (count > 1)}" for count, what in ((len(view.alarms), "block"), (len(found), "thing"))
+    )
+    table = _table(f"{blocks} with an alarm, about {things}")
     table.add_column("BLOCKS", no_wrap=True)
     table.add_column("VERSION", justify="right")
     table.add_column("WHAT", overflow="fold")
@@ -190,7 +195,8 @@ def _heat(view: ModelView, width: int) -> list[RenderableType]:
             line.append(" " if shade is None else HEAT[shade], "" if shade is None else HEAT_STYLES[shade])
         lines.append(line)
     more = f", {len(totals) - COLUMNS_SHOWN} more columns" if len(totals) > COLUMNS_SHOWN else ""
-    lines.append(Text(f"{HEAT[0]} as in the reference  {HEAT[3]} unusual  {HEAT[4]} part of an alarm{more}", "dim"))
+    usual = f"{HEAT[0]} {HEAT[1]} {HEAT[2]} as most, some, few blocks of the reference"
+    lines.append(Text(f"{usual}  {HEAT[3]} unusual  {HEAT[4]} part of an alarm{more}", "dim"))
     return lines
 
 

@@ -36,6 +36,8 @@ class Figures:
     """Start in microseconds since 1970, if it is one block."""
     blocks: int = 1
     """How many blocks have rows."""
+    last_block: int | None = None
+    """Start of the latest of them, of a version's figures."""
     version: int | None = None
     arm: str | None = None
     column: str | None = None
@@ -146,7 +148,7 @@ class ModelView:
         return made
 
 
-INSTANTS = frozenset({"at", "block", "recorded_at"})
+INSTANTS = frozenset({"at", "block", "last_block", "recorded_at"})
 
 
 def _with_instants(value: Any, name: str = "") -> Any:
@@ -231,23 +233,35 @@ def to_come_text(to_come: float | None, rows: int, labelled: int, unusable: int 
 def episodes(alarms: Sequence[Alarm]) -> list[Episode]:
     """Alarms by what they are about, the latest first. A gap of a few blocks is bridged."""
     made: list[Episode] = []
-    latest: dict[tuple[int, str, tuple[str, ...]], int] = {}
     length = min(
         (abs(one.block - other.block) for one, other in pairwise(alarms) if one.block != other.block), default=0
     )
     for alarm in sorted(alarms, key=lambda alarm: alarm.block):
-        key = (alarm.version, alarm.kind, alarm.columns[:1])
-        place = latest.get(key)
-        if place is not None and alarm.block - made[place].last <= BRIDGED * length:
+        open_ones = [
+            place for place, episode in enumerate(made)
+            if alarm.block - episode.last <= BRIDGED * length and _continues(episode.first, alarm)
+        ]  # fmt: skip
+        if open_ones:
+            place = min(open_ones, key=lambda place: len(made[place].first.columns))
             made[place] = Episode(made[place].first, alarm.block, made[place].blocks + 1)
         else:
-            latest[key] = len(made)
             made.append(Episode(alarm, alarm.block, 1))
     return sorted(made, key=lambda episode: (episode.last, episode.first.block), reverse=True)
 
 
 BRIDGED: Final = 3
 """Blocks between two alarms that still count as one episode."""
+
+
+def _continues(first: Alarm, alarm: Alarm) -> bool:
+    """Whether an alarm is about what an earlier one named, or a part of it: a column more is another fault."""
+    same_kind = alarm.kind == first.kind or alarm.columns[:1] != first.columns[:1]
+    return alarm.version == first.version and same_kind and set(alarm.columns) <= set(first.columns)
+
+
+def segment_text(figures: Figures) -> str:
+    """A segment as people name it."""
+    return f"{figures.column} {'is missing' if figures.value in ('', 'nan') else f'= {figures.value}'}"
 
 
 def worst_first(segments: Sequence[Figures]) -> list[Figures]:

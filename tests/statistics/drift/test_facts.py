@@ -34,7 +34,7 @@ def test_rare_numbers_are_not_named() -> None:
     [
         ("temp", 10.9, 100.0, "°F"), ("temperature", -12.0, 36.0, "°C"), ("temp_out", 261.0, 309.0, "K"),
         ("pressure", 985.0, 1042.0, "hPa"), ("wind_speed", 0.0, 42.6, "mph"), ("humidity", 0.1, 0.98, "share"),
-        ("distance", 80.0, 4983.0, None),
+        ("distance", 80.0, 4983.0, None), ("visib", 0.0, 10.0, "mi"), ("visibility_m", 0.0, 9999.0, "m"),
     ],
 )  # fmt: skip
 def test_units_are_guessed(name: str, low: float, high: float, unit: str | None) -> None:

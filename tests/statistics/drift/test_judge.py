@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -99,6 +100,27 @@ def test_a_rounded_conversion_is_found_by_the_values_that_are_known() -> None:
     assert found.text.startswith("distance ×1.61: a unit?")
 
 
+def test_visibility_in_kilometres_is_named_by_the_column() -> None:
+    miles = np.array(
+        [0.0, 0.06, 0.12, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]
+    )
+    visib = np.random.default_rng(0).choice(miles, 270 * 200)
+    times_s = np.repeat(np.arange(270), 200) * 86400.0 + 15_706 * 86400 + np.tile(np.arange(200) * 400.0, 270)
+    late = np.full(len(visib), 0.3)
+    guessed = build_reference(Rows({"visib": visib}, times_s, profile_of({"visib": visib}, late)))
+    of_earlier_release = {"visib": msgspec.structs.replace(guessed.columns["visib"], unit=None)}
+
+    for reference in (guessed, msgspec.structs.replace(guessed, columns=of_earlier_release)):
+        days = [
+            block_statistics(
+                {"visib": visib[start : start + 200] * factor}, {}, None, reference,
+                times_s=times_s[start : start + 200], start_s=times_s[start],
+            )
+            for start, factor in [*((day * 200, 1.0) for day in range(250, 258)), (258 * 200, 1.609344)]
+        ]  # fmt: skip
+        assert judge(days[:-1], days[-1], reference).text.startswith("visib ×1.61: mi → km?")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("change", "kind", "words"), FAULTS)
 def test_a_fault_is_named_in_99_of_100_seeds(change: Change, kind: str, words: str) -> None:
@@ -178,6 +200,16 @@ def test_a_fault_that_lasts_is_dated_back() -> None:
     assert "since 2013-10-08 12:00 UTC" in found.text
 
 
+def test_a_fault_that_is_older_than_the_history_keeps_its_beginning() -> None:
+    change = replaced("wind_speed", lambda values, _: values * 1.609344)
+    day = SERVED + 20
+    before = [block(each, REFERENCE, change) for each in range(day - 14, day)]
+    begun: dict[tuple[str, tuple[str, ...]], float] = {("unit", ("wind_speed",)): (day - 16) * 86400.0}
+    found = judge(before, block(day, REFERENCE, change), REFERENCE, begun)
+    assert found.findings[0].since_s == (day - 16) * 86400.0
+    assert judge(before, block(day, REFERENCE, change), REFERENCE).findings[0].since_s == (day - 14) * 86400.0
+
+
 def test_too_few_rows_have_no_verdict() -> None:
     found = judge([], block(SERVED, REFERENCE, rows=60), REFERENCE)
     assert (found.status, found.text) == ("too few rows", "60 rows: a verdict needs 100")
@@ -199,7 +231,7 @@ def test_several_faults_are_one_alarm_that_begins_with_what_matters_most() -> No
 
     found = verdict_on(SERVED + 10, both)
     assert [finding.columns for finding in found.findings] == [("wind_speed",), ("age",)]
-    assert found.text.startswith("wind_speed ×1.61: mph → km/h?; also age. Answers")
+    assert found.text.startswith("wind_speed ×1.61: mph → km/h?; age has changed its sign. Answers")
 
 
 def test_columns_that_are_not_recorded_or_hashed_are_named() -> None:

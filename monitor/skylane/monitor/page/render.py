@@ -22,6 +22,7 @@ from skylane.monitor.view import (
     interval_text,
     measure_text,
     period_text,
+    segment_text,
     share_text,
 )
 from skylane.version import __version__
@@ -34,6 +35,14 @@ BLOCKS_SHOWN: Final = 120
 SEGMENTS_SHOWN: Final = 12
 ALARMS_SHOWN: Final = 20
 VALUES_SHOWN: Final = 60
+SHADES: Final = (
+    ("q", "as most blocks of the reference"),
+    ("q1", "as some"),
+    ("q2", "as few"),
+    ("near", "unusual"),
+    ("over", "part of an alarm"),
+)
+"""Classes of the heat map's legend, and what they mean."""
 
 
 def page(
@@ -93,7 +102,8 @@ def _model(view: ModelView, blocks: int, *, alone: bool) -> str:
 
 def _tiles(view: ModelView) -> str:
     last = view.blocks[-1] if view.blocks else None
-    total = _overall(view)
+    total = _latest_version(view)
+    of = f", version {total.version}" if total and total.version is not None and len(view.versions) > 1 else ""
     known = "–" if last is None or not last.rows else share_text(last.labelled / last.rows)
     headline = total.measures.get(view.headline, Measured()) if total else Measured()
     skill = total.measures.get("skill", Measured()).will_be if total else None
@@ -101,8 +111,8 @@ def _tiles(view: ModelView) -> str:
     tiles = [
         ("Rows", f"{sum(each.rows for each in view.blocks):,}", f"in {len(view.blocks)} blocks"),
         ("Labels of the last block", known, last.words if last else ""),
-        (_name(view, view.headline), measure_text(view.headline, headline.will_be), _unsure(view, headline)),
-        ("Skill", "–" if skill is None else f"{skill * 100:.1f} %", "loss saved, against the block's own base rate"),
+        (_name(view, view.headline) + of, measure_text(view.headline, headline.will_be), _unsure(view, headline)),
+        ("Skill" + of, _percent(skill), "loss saved, against the block's own base rate"),
         ("Alarms", f"{len(episodes(view.alarms))}", f"in {len(view.alarms)} blocks, {len(recent)} in the last one"),
     ]  # fmt: skip
     made = "".join(
@@ -116,8 +126,9 @@ def _unsure(view: ModelView, measured: Measured) -> str:
     return measured.unsure or f"95 %: {interval_text(view.headline, measured)}"
 
 
-def _overall(view: ModelView) -> Figures | None:
-    return max(view.versions, key=lambda figures: figures.rows, default=None)
+def _latest_version(view: ModelView) -> Figures | None:
+    """Of the versions in the newest block the one with most rows; the others are in the table."""
+    return max(view.versions, key=lambda each: (each.last_block or 0, each.rows), default=None)
 
 
 def _name(view: ModelView, measure: str) -> str:
@@ -184,10 +195,8 @@ def _drift(view: ModelView, blocks: int) -> str:
     shown = view.drift[-blocks:]
     order = _order(shown)
     cells = [[_cell(block, column) for block in shown] for column in order]
-    keys = (
-        '<figcaption><b>Columns × blocks</b><span class="key shade q">as in the reference</span>'
-        '<span class="key shade near">unusual</span><span class="key shade over">part of an alarm</span></figcaption>'
-    )
+    keys = "".join(f'<span class="key shade {style}">{words}</span>' for style, words in SHADES)
+    keys = f"<figcaption><b>Columns × blocks</b>{keys}</figcaption>"
     drawn = heat_map(order, [block.block for block in shown], cells)
     return f"<section><h2>Drift of the inputs and answers</h2><figure>{keys}{drawn}</figure></section>"
 
@@ -208,7 +217,7 @@ def _cell(block: DriftBlock, column: str) -> tuple[int, str] | None:
 def _segments(view: ModelView) -> str:
     rows = [
         [
-            _text(f"{each.column} = {each.value}"), _number(f"{each.rows:,}"),
+            _text(segment_text(each)), _number(f"{each.rows:,}"),
             _number(measure_text(view.headline, each.measures.get(view.headline, Measured()).will_be)),
             _number(_percent(each.measures.get("skill", Measured()).will_be)), _text(each.words, soft=True),
         ]
@@ -219,7 +228,9 @@ def _segments(view: ModelView) -> str:
             '<h2>Worst segments</h2><p class="soft">No segments: name columns in <code>[monitor] segments</code>.</p>'
         )
     head = [("Segment", ""), ("Rows", "n"), (_name(view, view.headline), "n"), ("Skill", "n"), ("", "")]
-    return f"<h2>Worst segments</h2>{_table(head, rows, 'Worst segments')}"
+    blocks = max(each.blocks for each in view.segments)
+    title = f"Worst segments of the latest {blocks} block{'s' * (blocks > 1)}"
+    return f"<h2>{title}</h2>{_table(head, rows, title)}"
 
 
 def _versions(view: ModelView) -> str:
@@ -243,18 +254,36 @@ def _versions(view: ModelView) -> str:
 def _values(view: ModelView) -> str:
     """The curves as a table: for those who cannot see them, and for who wants the numbers."""
     rows = []
+    present = {name for each in view.blocks for name in each.measures}
+    more = [name for name in ("auc", "calibration") if name in present]
     for each in reversed(view.blocks[-VALUES_SHOWN:]):
         measured = each.measures.get(view.headline, Measured())
         rows.append(
             [_text(block_text(each.block or 0, view.block_us)), _number(f"{each.rows:,}"),
              _number(f"{each.labelled:,}"), _number(measure_text(view.headline, measured.looks)),
              _number(measure_text(view.headline, measured.will_be)),
-             _number(interval_text(view.headline, measured)), _text(each.words, soft=True)]
+             _number(interval_text(view.headline, measured)), *(_number(_block_value(each, name)) for name in more),
+             _text(each.words, soft=True)]
         )  # fmt: skip
-    names = ("Block", "Rows", "Labels", "As it looked", "As it will be", "95 %", "")
-    head = [(name, "n" if 0 < place < 6 else "") for place, name in enumerate(names)]
+    names = (
+        "Block",
+        "Rows",
+        "Labels",
+        "As it looked",
+        "As it will be",
+        "95 %",
+        *(_name(view, name) for name in more),
+        "",
+    )
+    head = [(name, "n" if 0 < place < len(names) - 1 else "") for place, name in enumerate(names)]
     summary = f"The last {len(rows)} blocks as a table"
     return f"<section><details><summary>{summary}</summary>{_table(head, rows, summary)}</details></section>"
+
+
+def _block_value(figures: Figures, measure: str) -> str:
+    """From all labels if they are known, else from those so far."""
+    measured = figures.measures.get(measure, Measured())
+    return measure_text(measure, measured.looks if measured.will_be is None else measured.will_be)
 
 
 def _percent(value: float | None) -> str:

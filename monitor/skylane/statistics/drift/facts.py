@@ -80,6 +80,7 @@ _UNITS: Final[tuple[tuple[str, tuple[tuple[str, float, float], ...]], ...]] = (
     (r"temp|dewp|dew_point", (("°C", -40, 45), ("K", 220, 330), ("°F", -40, 125))),
     (r"press|baro", (("bar", 0.8, 1.2), ("inHg", 25, 32), ("kPa", 80, 110), ("mmHg", 600, 810), ("hPa", 800, 1100))),
     (r"wind.*(speed|gust)|speed", (("mph", 0, 90), ("km/h", 0, 400))),
+    (r"visib", (("mi", 0, 12), ("km", 0, 80), ("m", 0, 80_000))),
     (r"humid", (("share", 0, 1), ("%", 0, 100))),
     (r"(^|_)(lat|latitude)$", (("°", -90, 90),)),
     (r"(^|_)(lon|lng|longitude)$", (("°", -180, 180),)),

@@ -24,6 +24,7 @@ from skylane.statistics.drift.blocks import (
     TextStatistics,
     unknown,
 )
+from skylane.statistics.drift.facts import guess_unit
 from skylane.statistics.drift.finding import (
     Finding,
     Kind,
@@ -174,7 +175,9 @@ def _converted(
     case: Case, conversion: Conversion, known: NumberReference, at_s: float, affected: float, words: str
 ) -> Finding:
     kind: Kind = "sign" if conversion.factor == -1 else "unit"
-    return _found(case, kind, conversion.text(case.name, words, known.unit), at_s, affected)
+    edges = known.bins.edges if known.bins is not None else []
+    unit = known.unit or (guess_unit(case.name, edges[0], edges[-1]) if edges else None)
+    return _found(case, kind, conversion.text(case.name, words, unit), at_s, affected)
 
 
 def _stuck(case: Case, column: NumberStatistics, known: NumberReference) -> Finding | None:

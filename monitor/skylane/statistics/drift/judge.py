@@ -28,8 +28,12 @@ UNLIKE_P: Final = 0.05
 """The answers count as changed if they are as unlike the reference, or the blocks before, as this."""
 DOUBT: Final = 2.0
 """A distance counts beyond so many times what chance alone gives on average: a small block must show more."""
+FAULTS_NAMED: Final = 6
+"""Semantic faults of a block that the alarm describes; of further ones it names the columns."""
 HISTORY_MIN: Final = 3
 """Blocks before that tell whether a change is abrupt."""
+FindingKey = tuple[str, tuple[str, ...]]
+"""Kind and columns of a finding."""
 Level = Literal["usual", "unusual", "alarm"]
 
 
@@ -74,8 +78,15 @@ class Verdict:
     """Least rows of a block, in effect, for a verdict."""
 
 
-def judge(history: Sequence[BlockStatistics], current: BlockStatistics, reference: Reference) -> Verdict:
+def judge(
+    history: Sequence[BlockStatistics],
+    current: BlockStatistics,
+    reference: Reference,
+    begun: Mapping[FindingKey, float] | None = None,
+) -> Verdict:
     """Judge `current` by the reference and the blocks before it (`history`, the oldest first; 14 are enough).
+
+    `begun`: since when, in Unix time, each finding of the blocks before holds, if that is earlier than the history.
 
     History may have gaps, and blocks with too few rows, which are not used.
     """
@@ -88,7 +99,7 @@ def judge(history: Sequence[BlockStatistics], current: BlockStatistics, referenc
     faults = part.faults(columns)
     changes = [] if faults else part.changes(columns, answers)
     findings = tuple(sorted((part.ranked(finding, columns) for finding in (*faults, *changes)), key=_by_rank))
-    findings = tuple(_since_before(finding, before, reference, current) for finding in findings)
+    findings = tuple(_since_before(finding, before, reference, current, begun or {}) for finding in findings)
     alarming: dict[str, Level] = {name: "alarm" for finding in findings for name in finding.columns}
     notes = part.notes(columns, answers, alarming)
     figures = part.drifts(columns, alarming), part.drifts(answers, {})
@@ -315,19 +326,23 @@ def _by_rank(finding: Finding) -> float:
 
 
 def _since_before(
-    finding: Finding, history: Sequence[BlockStatistics], reference: Reference, current: BlockStatistics
+    finding: Finding,
+    history: Sequence[BlockStatistics],
+    reference: Reference,
+    current: BlockStatistics,
+    begun: Mapping[FindingKey, float],
 ) -> Finding:
     """Dated back over the blocks before that have the same fault, if it holds from this block's beginning."""
     if finding.since_s > current.start_s or finding.kind == "change":
         return finding
-    since_s = finding.since_s
+    since_s = min(finding.since_s, begun.get((finding.kind, finding.columns), np.inf))
     for place in range(len(history) - 1, -1, -1):
         part = _Part(reference, history[place], history[max(0, place - BEFORE) : place])
         cases = {name: case for name, case in part.cases("columns").items() if name in finding.columns}
         same = [each for each in part.faults(cases) if (each.kind, each.columns) == (finding.kind, finding.columns)]
         if not same:
             break
-        since_s = same[0].since_s
+        since_s = min(since_s, same[0].since_s)
         if since_s > history[place].start_s:
             break
     if since_s == finding.since_s:
@@ -336,11 +351,11 @@ def _since_before(
 
 
 def _alarm(findings: Sequence[Finding], part: _Part) -> str:
-    """The first finding, how many more, and the effect on the answers."""
-    text = findings[0].text
-    if len(findings) > 1:
-        others = [name for finding in findings[1:] for name in finding.columns]
-        text += f"; also {listed(others)}"
+    """Each semantic fault in its own words, the columns of the other findings, and the effect on the answers."""
+    named = [place for place, finding in enumerate(findings) if place == 0 or finding.kind != "change"][:FAULTS_NAMED]
+    text = "; ".join(findings[place].text for place in named)
+    others = [name for place, finding in enumerate(findings) if place not in named for name in finding.columns]
+    text += f"; also {listed(others)}" if others else ""
     stop = "" if text.endswith("?") else "."
     known, here = part.reference.answers.get(part.reference.main_answer), _mean(part.current, part.reference)
     if here is None or not isinstance(known, NumberReference):
