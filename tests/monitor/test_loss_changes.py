@@ -23,7 +23,8 @@ def rows_of(day: int, *, version: int = 1, labelled: float = 1.0, shuffled: bool
     ones = np.ones(200)
     return LabelledRows(
         at, np.where(known, at + 1, NEVER), np.full(200, version), np.full(200, "", object), ones,
-        (late > 0.5).astype(np.int64), np.stack([1 - late, late], axis=1), np.where(known, truth, -1), np.full(200, None), {},
+        (late > 0.5).astype(np.int64), np.stack([1 - late, late], axis=1), np.where(known, truth, -1),
+        np.full(200, None), {},
     )  # fmt: skip
 
 
