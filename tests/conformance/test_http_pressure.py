@@ -125,7 +125,7 @@ def test_an_expired_request_is_answered_in_time_and_never_run(
 ) -> None:
     first = held.occupy()
     expired = held.connect().post(PATH, body_of(1, 1, **more), **headers)
-    assert expired.error == (504, "the deadline passed before the answer was there")
+    assert expired.error == (504, "the deadline passed before the answer was ready")
     held.settle()
     held.gate.opened.set()
     assert first.answer().status == 200
