@@ -2,12 +2,14 @@
 
 import http.client
 import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -94,6 +96,36 @@ def test_it_loads_nothing_from_elsewhere_and_runs_no_script_but_ours(http: Http)
         assert "script-src 'self'" in answer.headers["content-security-policy"]
         assert b"https://" not in answer.body
         assert answer.body.replace(b"http://www.w3.org/2000/svg", b"").count(b"http://") == 0
+
+
+def links(page: str) -> list[tuple[str, str]]:
+    """(URL, text) of each link in the page's header, as a browser reads them."""
+    (nav,) = re.findall("<nav>(.*?)</nav>", page)
+    return [(element.attrib["href"], element.text or "") for element in ElementTree.fromstring(f"<nav>{nav}</nav>")]
+
+
+@pytest.mark.parametrize(
+    ("url", "tab"),
+    [
+        pytest.param(None, [], id="not configured"),
+        pytest.param("http://127.0.0.1:8600/", [("http://127.0.0.1:8600/", "Monitor")], id="on this machine"),
+        pytest.param(
+            """https://ops.example/?a=1&lt=2"><script>'x'</script>""",
+            [("""https://ops.example/?a=1&lt=2"><script>'x'</script>""", "Monitor")],
+            id="characters that mean something in HTML are escaped",
+        ),
+    ],
+)
+def test_the_page_has_a_tab_for_the_monitor_if_its_url_is_configured(
+    tmp_path: Path, url: str | None, tab: list[tuple[str, str]]
+) -> None:
+    with serving(tmp_path, http_port=0, monitor_url=url) as running, Http(running.http_port) as http:
+        http.send("GET", "/")
+        answer = http.answer()
+    page = answer.body.decode()
+    assert links(page) == [("/docs", "API"), ("/metrics", "Metrics"), *tab]
+    assert "<script>'x'" not in page
+    assert "connect-src 'self'" in answer.headers["content-security-policy"]
 
 
 def test_what_it_tells_of_a_version_is_the_manifest_without_the_profile(http: Http) -> None:

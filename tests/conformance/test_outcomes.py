@@ -1,5 +1,6 @@
 """Outcomes over gRPC on both transports and over HTTP: recorded once, refused by name, and only from who may."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from skylane import journal, outcomes
 from skylane.client import (
@@ -26,6 +28,7 @@ from skylane.v1 import outcomes_pb2 as pb
 from support import models
 from support.calls import features, open_channel
 from support.http import Http
+from support.process import Served
 from support.security import section
 from support.server import RunningServer, serving
 
@@ -308,6 +311,41 @@ def test_without_tokens_only_this_machine_may_record(root: Path, tmp_path: Path,
             client.record_outcomes("linear", call(1), labels="1")
         assert refused.value.detail == words
         assert http.post(PATH, {"outcomes": []}).error == (403, words)
+
+
+def counted(http: Http) -> dict[str, float]:
+    """Result → outcomes of `linear` that the metrics report; no other model has any."""
+    (family,) = (
+        each
+        for each in text_string_to_metric_families(http.get("/metrics").body.decode())
+        if each.name == "skylane_outcomes"
+    )
+    assert {sample.labels["model"] for sample in family.samples} <= {"linear"}
+    return {sample.labels["result"]: sample.value for sample in family.samples}
+
+
+def test_the_metrics_count_outcomes_as_their_receipts_do(client: Client, server: RunningServer) -> None:
+    with Http(server.http_port) as http:
+        assert counted(http) == {}
+        client.record_outcomes("linear", [call(1), call(2)], labels="1")
+        client.record_outcomes("linear", [call(1), call(2)], labels=["1", "0"], known_at=datetime.now(UTC))
+        assert http.post(PATH, {"outcomes": [{"prediction_id": "none", "label": "1"}]}).status == 200
+        assert http.post("/v1/models/absent:outcomes", {"outcomes": []}).status == 404
+
+        assert counted(http) == {"accepted": 4, "repeated": 1, "corrected": 1, "unknown": 4, "refused": 1}
+
+
+def test_the_metrics_count_the_outcomes_of_all_workers(root: Path, tmp_path: Path) -> None:
+    options = ("--models", str(root), "--http-port", "0", "--workers", "2", "--journal", str(tmp_path / "journal"))
+    with Served(*options) as served:
+        port = re.search(r"HTTP on http://127.0.0.1:(\d+)", served.until("HTTP on"))
+        served.until("with 2 workers")
+        assert port
+        for number in range(8):  # the kernel spreads connections over the workers
+            with Http(int(port[1])) as http:
+                answer = http.post(PATH, {"outcomes": [{"prediction_id": call(number + 1), "label": "1"}]})
+                assert answer.json["accepted"] == 1
+                assert counted(http)["accepted"] == number + 1
 
 
 def test_the_api_document_lists_outcomes_where_they_are_recorded(server: RunningServer, root: Path) -> None:

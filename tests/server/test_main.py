@@ -33,6 +33,21 @@ def test_whether_anybody_administrates(
             assert http.get("/v2/models/linear/ready").status == (200 if status == 403 else 503)
 
 
+@pytest.mark.parametrize("option", ["by the option", "by the environment"])
+def test_workers_link_to_the_monitor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    url = "http://monitor.example:8600/"
+    options = [f"--monitor-url={url}"] if option == "by the option" else []
+    if not options:
+        monkeypatch.setenv("SKYLANE_MONITOR_URL", url)
+    with Served("--models", str(tmp_path), "--http-port", "0", "--workers", "2", *options) as served:
+        at = re.search(r"http://127.0.0.1:(\d+)", served.until("HTTP on"))
+        assert at
+        served.until("with 2 workers")
+        with Http(int(at[1])) as http:
+            http.send("GET", "/")
+            assert f'<a href="{url}">Monitor</a>' in http.answer().body.decode()
+
+
 def test_a_switch_is_0_or_1(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKYLANE_ALLOW_ADMIN", "yes")
     with Served() as served:

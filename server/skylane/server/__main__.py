@@ -170,6 +170,9 @@ def _add_observability(options: _Options) -> None:
         "directory in which outcomes are recorded, and predictions of models with `journal = true` under [monitor] in "
         "model.toml",
     )
+    options.add(
+        "monitor_url", str, "URL of the page of `skylane monitor` for browsers; the live page then has a tab for it"
+    )
     options.switch("triton_metrics", "also export metrics under NVIDIA Triton's names, for existing dashboards")
     options.switch("access_log", "log one line for each request: protocol, model, status and duration")
     options.add(

@@ -174,6 +174,7 @@ class App:
             ports=lambda: self._listeners.snapshots() if self._listeners else (),
             spans=self._spans,
             journals=self._journals,
+            receipts=lambda: self._outcomes.receipts.snapshots(),
             transport=self._settings.transport,
             directory=self._settings.shared,
             triton_names=self._settings.triton_metrics,

@@ -42,6 +42,31 @@ from skylane.server.core.settings import Settings
         pytest.param({"linger_s": float("nan")}, "linger-s: expected 0 to 86400 seconds, received nan", id="no number"),
         pytest.param({"trace_sample": 1.5}, "trace-sample: expected 0 to 1, received 1.5", id="more than all"),
         pytest.param({"trace_sample": float("nan")}, "trace-sample: expected 0 to 1, received nan", id="no share"),
+        *(
+            pytest.param(
+                {"monitor_url": url},
+                "monitor-url: expected an http or https URL without credentials, such as http://127.0.0.1:8600/, "
+                f"received {url!r}",
+                id=f"the monitor's page: {id_}",
+            )
+            for id_, url in {
+                "nothing": "",
+                "no scheme": "monitor.example:8600",
+                "a path alone": "/monitor",
+                "a script": "javascript:alert(1)",
+                "another scheme": "ftp://monitor.example/",
+                "no host": "http://",
+                "a port without a host": "http://:8600/",
+                "a port that is no number": "http://monitor.example:x/",
+                "a port above all": "http://monitor.example:65536/",
+                "port 0": "http://127.0.0.1:0/",
+                "credentials": "https://me:secret@monitor.example/",
+                "a space": "http://monitor.example/a b",
+                "a line break": "http://monitor.example/\n",
+                "a backslash": "http:\\\\monitor.example/",
+                "an address that is none": "http://[::1/",
+            }.items()
+        ),
         pytest.param(
             {"traces": "jaeger"},
             "traces: expected one of off, otlp and console, received 'jaeger'",
@@ -65,6 +90,9 @@ def test_a_setting_that_is_refused(given: dict[str, Any], message: str) -> None:
     [
         pytest.param({}, id="the defaults"),
         pytest.param({"port": 0}, id="any free port"),
+        pytest.param({"monitor_url": "http://127.0.0.1:8600"}, id="a monitor on this machine"),
+        pytest.param({"monitor_url": "http://[::1]:8600/"}, id="a monitor at an address of IPv6"),
+        pytest.param({"monitor_url": "https://ops.example/monitor/?team=a&b='c'#x"}, id="a monitor behind a proxy"),
         pytest.param({"port": 65535, "max_message_mb": 1024, "poll_s": 86_400}, id="the largest of everything"),
         pytest.param({"max_message_mb": 1, "poll_s": 0, "grace_s": 0, "linger_s": 0}, id="the least of everything"),
     ],

@@ -22,6 +22,7 @@ from skylane.server.observability.snapshot import (
     PolicySnapshot,
     PortSnapshot,
     ProcessSnapshot,
+    ReceiptSnapshot,
     Snapshot,
     SpanSnapshot,
     VersionSnapshot,
@@ -54,6 +55,7 @@ def figures() -> Snapshot:
         ports=[PortSnapshot("grpc", 20, 21)],
         spans=SpanSnapshot(30, 31),
         journals=[JournalSnapshot("m", {"kept": 40, "disk": 41}, 42, 43)],
+        receipts=[ReceiptSnapshot("m", {"accepted": 50, "repeated": 0, "refused": 51})],
         processes=[ProcessSnapshot(12, 1.5, 4096, 0.5)],
     )
 
@@ -129,6 +131,12 @@ def test_what_is_told_is_what_is_defined_with_those_labels() -> None:
         pytest.param("skylane_journal_bytes_total", frozenset({("model", "m")}), 42, id="bytes of the journal"),
         pytest.param(
             "skylane_journal_event_times_refused_total", frozenset({("model", "m")}), 43, id="times that are none"
+        ),
+        pytest.param(
+            "skylane_outcomes_total", frozenset({("model", "m"), ("result", "refused")}), 51, id="outcomes refused"
+        ),
+        pytest.param(
+            "skylane_outcomes_total", frozenset({("model", "m"), ("result", "repeated")}), 0, id="none repeated so far"
         ),
         pytest.param("nv_inference_request_success", labels(), 7, id="Triton: answers"),
         pytest.param("nv_inference_request_failure", labels(reason="OTHER"), 3, id="Triton: refused"),

@@ -14,6 +14,7 @@ from skylane.server.observability.snapshot import (
     PolicySnapshot,
     PortSnapshot,
     ProcessSnapshot,
+    ReceiptSnapshot,
     SizeSnapshot,
     Snapshot,
     SpanSnapshot,
@@ -53,6 +54,14 @@ figures = st.builds(
         ),
         max_size=2,
     ),
+    receipts=st.lists(
+        st.builds(
+            ReceiptSnapshot,
+            st.sampled_from(["m", "n"]),
+            st.dictionaries(st.sampled_from(["accepted", "refused"]), counts),
+        ),
+        max_size=2,
+    ),
     processes=st.lists(st.builds(ProcessSnapshot, st.integers(1, 9), seconds, counts, seconds), max_size=1),
     events=st.lists(st.builds(Event, seconds, counts, st.just("INFO"), st.text()), max_size=3),
 )
@@ -73,14 +82,14 @@ def test_order_does_not_matter_and_nothing_given_is_changed(parts: list[Snapshot
     )
     assert sum(version.hits for version in whole.versions) == sum(each.hits for part in parts for each in part.versions)
     backwards = merge(reversed(parts))
-    for name in ("versions", "rejections", "loads", "policies", "ports", "spans", "journals", "events"):
+    for name in ("versions", "rejections", "loads", "policies", "ports", "spans", "journals", "receipts", "events"):
         assert getattr(whole, name) == getattr(backwards, name)
 
 
 @given(figures, figures, figures)
 def test_parts_may_be_added_up_before(one: Snapshot, two: Snapshot, three: Snapshot) -> None:
     before, all_at_once = merge([merge([one, two]), three]), merge([one, two, three])
-    for name in ("versions", "policies", "ports", "spans", "journals"):
+    for name in ("versions", "policies", "ports", "spans", "journals", "receipts"):
         assert getattr(before, name) == getattr(all_at_once, name)
 
 
@@ -91,7 +100,7 @@ def test_what_has_ended_keeps_its_counters_alone(told: Snapshot) -> None:
     assert [(each.port, each.open, each.refused) for each in left.ports] == [
         (each.port, 0, each.refused) for each in whole.ports
     ]
-    assert left.spans == whole.spans
+    assert (left.spans, left.receipts) == (whole.spans, whole.receipts)
     assert not any(v.queue_rows or v.cache_bytes or v.memory_bytes or v.states for v in left.versions)
     assert [(version.hits, version.outcomes, version.total) for version in left.versions] == [
         (version.hits, version.outcomes, version.total) for version in whole.versions

@@ -4,7 +4,9 @@ import asyncio
 import logging
 from collections.abc import Collection
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from skylane.server.admin.model_control import ModelControl
@@ -23,6 +25,7 @@ from skylane.server.core.text import listed, quoted, suggestion
 from skylane.server.core.token_scope import ANYONE, Grant
 from skylane.server.engine.routes import Routes
 from skylane.server.host.addresses import is_loopback
+from skylane.server.observability.snapshot import ReceiptSnapshot
 
 if TYPE_CHECKING:
     from skylane.outcomes import Receipt
@@ -31,6 +34,9 @@ log = logging.getLogger(__name__)
 
 RETRY_MS: Final = 1000
 """When to send again what there was no room for."""
+
+RESULTS: Final = ("accepted", "repeated", "corrected", "unknown", "refused")
+"""Fields of a receipt that are numbers of outcomes."""
 
 
 class Recorder(Protocol):
@@ -46,6 +52,27 @@ class Recorder(Protocol):
         """Write what is waiting, and end. Raises OSError."""
 
 
+class ReceiptCounter:
+    """Adds up the receipts for each model. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._counts: dict[str, dict[str, int]] = {}
+        """Model → field of a receipt → outcomes."""
+
+    def add(self, model: str, receipt: "Receipt") -> None:
+        """Count the outcomes of a receipt. `model`: one that exists, because it becomes a label of metrics."""
+        with self._lock:
+            counts = self._counts.setdefault(model, dict.fromkeys(RESULTS, 0))
+            for result in RESULTS:
+                counts[result] += getattr(receipt, result)
+
+    def snapshots(self) -> list[ReceiptSnapshot]:
+        """The counts of each model that had outcomes."""
+        with self._lock:
+            return [ReceiptSnapshot(model, counts.copy()) for model, counts in self._counts.items()]
+
+
 @dataclass(frozen=True, kw_only=True)
 class OutcomeRecording:
     """What the services for outcomes share."""
@@ -55,6 +82,7 @@ class OutcomeRecording:
     directory: ModelControl
     loopback: bool
     """Whether the server's ports are reachable from this machine alone. Then so is every caller."""
+    receipts: ReceiptCounter = field(default_factory=ReceiptCounter)
 
     @property
     def is_configured(self) -> bool:
@@ -77,11 +105,17 @@ class OutcomeRecording:
         future = recorder.submit(model, sender, columns_by_name, columns.problems)
         if future is None:
             raise Overloaded("too many outcomes are waiting to be written: send these again later", RETRY_MS)
+        future.add_done_callback(partial(self._count, model))
         try:
             return await asyncio.wrap_future(future)
         except OSError as error:
             reason = error.strerror or str(error)
             raise NotRecorded(f"the outcomes could not be written ({reason}): send them again later") from error
+
+    def _count(self, model: str, future: "Future[Receipt]") -> None:
+        """Count a submission that has ended, whether its caller still waits or not: what is written is written."""
+        if future.exception() is None:
+            self.receipts.add(model, future.result())
 
     def check_caller(self, grant: Grant) -> Recorder:
         """Raise ServingError unless this caller may record outcomes of some model here."""

@@ -22,6 +22,21 @@ def check_origin(origin: str) -> None:
         raise ValueError(f"allowed-origins: expected * or origins as https://app.example, received {origin!r}")
 
 
+def check_page_url(url: str) -> None:
+    """Raise ValueError unless this is the URL of a page that every visitor may see: no credentials in it."""
+    try:
+        parts = urlsplit(url)
+        is_page = parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc
+        is_page = is_page and parts.port != 0  # reading an invalid port raises
+    except ValueError:
+        is_page = False
+    if not is_page or not url.isprintable() or " " in url or "\\" in url:
+        raise ValueError(
+            f"monitor-url: expected an http or https URL without credentials, such as http://127.0.0.1:8600/, "
+            f"received {url!r}"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Settings of one server."""
@@ -67,6 +82,8 @@ class Settings:
     """Whether /metrics also has the metrics under NVIDIA Triton's names."""
     journal: Path | None = None
     """Directory in which outcomes are recorded, and predictions of models whose `[monitor]` says so; None: nowhere."""
+    monitor_url: str | None = None
+    """URL of the page of `skylane monitor`, to which the live page links; None: no link."""
     access_log: bool = False
     """Whether each request is logged."""
     traces: Traces = "off"
@@ -108,6 +125,8 @@ class Settings:
             raise ValueError(f"http-port: expected another port than gRPC's, received {self.http_port} for both")
         for origin in self.allowed_origins:
             check_origin(origin)
+        if self.monitor_url is not None:
+            check_page_url(self.monitor_url)
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls-cert and tls-key: expected both or neither")
         if self.tls_client_ca is not None and self.tls_cert is None:

@@ -63,6 +63,8 @@ class Context:
     """None without a page of metrics."""
     live: Live | None = None
     """None without a live page."""
+    monitor_url: str | None = None
+    """Where the live page's tab for the monitor leads; None without one."""
 
     @property
     def readiness(self) -> Readiness:

@@ -4,6 +4,7 @@ The figures are sent as server-sent events if the token allows `metrics`. A stre
 """
 
 import asyncio
+import html
 import importlib.resources
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,6 +33,8 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_MONITOR_TAB: Final = b"<!-- monitor -->"
+"""Where the page's header has the tab for the monitor, if its URL is configured."""
 
 
 def routes(context: Context) -> list[HttpRoute]:
@@ -49,19 +52,20 @@ def routes(context: Context) -> list[HttpRoute]:
 async def _page(context: Context, _: Request) -> Response:
     if context.live is None:
         return RedirectResponse("/docs", 307)
-    return _asset("live.html", "text/html")
+    tab = "" if context.monitor_url is None else f' <a href="{html.escape(context.monitor_url)}">Monitor</a>'
+    return _asset(_FILES.joinpath("live.html").read_bytes().replace(_MONITOR_TAB, tab.encode()), "text/html")
 
 
 async def _file(_: Context, request: Request) -> Response:
     name = request.path_params["file"]
     if name not in _TYPES:
         raise HTTPException(404)
-    return _asset(name, _TYPES[name])
+    return _asset(_FILES.joinpath(name).read_bytes(), _TYPES[name])
 
 
-def _asset(name: str, media_type: str) -> Response:
+def _asset(content: bytes, media_type: str) -> Response:
     headers = {"content-security-policy": _POLICY, "cache-control": "no-cache"}
-    return Response(_FILES.joinpath(name).read_bytes(), headers=headers, media_type=media_type)
+    return Response(content, headers=headers, media_type=media_type)
 
 
 async def _version(context: Context, request: Request) -> Response:

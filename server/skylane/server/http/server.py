@@ -55,6 +55,7 @@ def bind(
         outcomes=outcomes,
         metrics=metrics,
         live=live,
+        monitor_url=settings.monitor_url,
     )
     where = all_shown(internet(settings.host), settings.http_port)
     try:

@@ -129,6 +129,10 @@ DEFINITIONS: Final = {
             "How many recorded rows have an `event_time` that is no instant, for example because it has no zone?",
         ),
         Definition(
+            "skylane_outcomes_total", "counter", "outcomes", ("model", "result"),
+            "How many outcomes were accepted or refused? How many accepted ones are repeated, corrected or unknown?",
+        ),
+        Definition(
             "skylane_processes", "gauge", "processes", (),
             "How many workers are running?",
         ),
@@ -271,6 +275,12 @@ def _journals(value: Callable[[JournalSnapshot], float]) -> Callable[[Snapshot],
     return lambda figures: (((each.model,), value(each)) for each in figures.journals)
 
 
+def _outcomes(figures: Snapshot) -> Values:
+    for receipt in figures.receipts:
+        for result, outcomes in receipt.outcomes.items():
+            yield (receipt.model, result), outcomes
+
+
 _VALUES: Final[Mapping[str, Callable[[Snapshot], Values]]] = {
     "skylane_request_duration_seconds": _each(lambda version: version.total),
     "skylane_queue_duration_seconds": _each(lambda version: version.queue),
@@ -294,6 +304,7 @@ _VALUES: Final[Mapping[str, Callable[[Snapshot], Values]]] = {
     "skylane_journal_rows_total": _journal_rows,
     "skylane_journal_bytes_total": _journals(lambda each: each.written_bytes),
     "skylane_journal_event_times_refused_total": _journals(lambda each: each.event_times_refused),
+    "skylane_outcomes_total": _outcomes,
     "skylane_processes": lambda figures: iter([((), len(figures.processes))]),
     "skylane_process_resident_memory_bytes": lambda figures: (
         ((str(each.pid),), each.resident_bytes) for each in figures.processes

@@ -14,7 +14,7 @@ import msgspec
 from skylane.server.engine.statistics import BOUNDS_S
 from skylane.server.observability.collector import ROWS_BOUNDS, Collector
 from skylane.server.observability.logs import RecentEvents
-from skylane.server.observability.snapshot import JournalSnapshot, PortSnapshot, Snapshot, SpanSnapshot
+from skylane.server.observability.snapshot import JournalSnapshot, PortSnapshot, ReceiptSnapshot, Snapshot, SpanSnapshot
 from skylane.server.observability.worker_snapshots import WorkerSnapshots
 from skylane.server.repository.repository import ModelStatus
 
@@ -33,6 +33,7 @@ class MetricsService:
         ports: Callable[[], Iterable[PortSnapshot]],
         spans: Callable[[], SpanSnapshot],
         journals: Callable[[], Iterable[JournalSnapshot]] = list,
+        receipts: Callable[[], Iterable[ReceiptSnapshot]] = list,
         transport: str,
         directory: Path | None = None,
         triton_names: bool = False,
@@ -46,7 +47,7 @@ class MetricsService:
             "transport": transport,
         }
         self._collector, self._status, self._ports, self._spans = collector, status, ports, spans
-        self._journals = journals
+        self._journals, self._receipts = journals, receipts
         self._recent = RecentEvents()
         self._workers = WorkerSnapshots(directory, self._own) if directory else None
 
@@ -72,6 +73,7 @@ class MetricsService:
             ports=list(self._ports()),
             spans=self._spans(),
             journals=list(self._journals()),
+            receipts=list(self._receipts()),
             events=self._recent.events,
         )
 

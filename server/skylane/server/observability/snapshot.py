@@ -174,6 +174,19 @@ class JournalSnapshot(msgspec.Struct):
         self.event_times_refused += other.event_times_refused
 
 
+class ReceiptSnapshot(msgspec.Struct):
+    """What the receipts for one model's outcomes say."""
+
+    model: str
+    outcomes: dict[str, int] = {}
+    """Field of a receipt → outcomes. As in a receipt, repeated, corrected and unknown ones are among the accepted."""
+
+    def add(self, other: "ReceiptSnapshot") -> None:
+        """Count those of another too."""
+        results = sorted(self.outcomes.keys() | other.outcomes.keys())
+        self.outcomes = {result: self.outcomes.get(result, 0) + other.outcomes.get(result, 0) for result in results}
+
+
 class Event(msgspec.Struct, frozen=True, order=True):
     """A log line."""
 
@@ -198,6 +211,7 @@ class Snapshot(msgspec.Struct, kw_only=True):
     ports: list[PortSnapshot] = []
     spans: SpanSnapshot = msgspec.field(default_factory=SpanSnapshot)
     journals: list[JournalSnapshot] = []
+    receipts: list[ReceiptSnapshot] = []
     processes: list[ProcessSnapshot] = []
     events: list[Event] = []
 
@@ -220,6 +234,7 @@ def merge(parts: Iterable[Snapshot]) -> Snapshot:
     loads = dict[str, LoadSnapshot]()
     ports = dict[str, PortSnapshot]()
     journals = dict[str, JournalSnapshot]()
+    receipts = dict[str, ReceiptSnapshot]()
     policies = dict[str, PolicySnapshot]()
     whole = Snapshot()
     for part in parts:
@@ -237,6 +252,8 @@ def merge(parts: Iterable[Snapshot]) -> Snapshot:
             so_far.refused += port.refused
         for journal in part.journals:
             journals.setdefault(journal.model, JournalSnapshot(journal.model)).add(journal)
+        for receipt in part.receipts:
+            receipts.setdefault(receipt.model, ReceiptSnapshot(receipt.model)).add(receipt)
         whole.spans.sent += part.spans.sent
         whole.spans.lost += part.spans.lost
         whole.rejections = _outcomes((*whole.rejections, *part.rejections))
@@ -247,6 +264,7 @@ def merge(parts: Iterable[Snapshot]) -> Snapshot:
     whole.policies = [policies[key] for key in sorted(policies)]
     whole.ports = [ports[key] for key in sorted(ports)]
     whole.journals = [journals[key] for key in sorted(journals)]
+    whole.receipts = [receipts[key] for key in sorted(receipts)]
     return whole
 
 
