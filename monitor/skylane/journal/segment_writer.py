@@ -33,6 +33,8 @@ whoever reads or rewrites a segment holds all of it."""
 HOUSEKEEPING_S: Final = 60.0
 """How often segments of dead writers are closed and old ones removed."""
 
+BUFFER_BYTES: Final = 128 * 1024
+"""A batch is joined before Python gets it: else each of its 50 pieces would wait for a busy server's interpreter."""
 _LARGE: Final = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
 """2,000 rows of flights take 0.9 ms and 50 bytes each; with LZ4 0.3 ms and 87 bytes."""
 _SMALL: Final = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
@@ -168,7 +170,8 @@ class _OpenSegment:
         fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._sink = _Sink()
         options = _SMALL if self._small else _LARGE
-        self._stream = pa.ipc.new_stream(pa.PythonFile(self._sink, "w"), first.schema, options=options)
+        self._buffer = pa.BufferedOutputStream(pa.PythonFile(self._sink, "w"), BUFFER_BYTES)
+        self._stream = pa.ipc.new_stream(self._buffer, first.schema, options=options)
         self._size = self._memory = self._rows = self._batches = 0
         self._failed = False
         self.appended = 0
@@ -187,6 +190,7 @@ class _OpenSegment:
     def append(self, batch: pa.RecordBatch) -> None:
         """Write the batch, or nothing: a file that the disk cuts short is cut to the batch before. Raises OSError."""
         self._stream.write_batch(batch)
+        self._buffer.flush()
         data = self._sink.take()
         try:
             _write_all(self.descriptor, data)
@@ -275,6 +279,9 @@ class _Sink:
 
     def flush(self) -> None:
         """Nothing is held back."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
     def take(self) -> bytes:
         data = b"".join(self._parts)

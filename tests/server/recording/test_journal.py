@@ -19,6 +19,7 @@ from skylane.server.core.rejection_counter import RejectionCounter
 from skylane.server.core.types import Array, Call, Interface, Route
 from skylane.server.engine.cost import CostModel
 from skylane.server.engine.engine import Engine
+from skylane.server.engine.recorder import answer
 from skylane.server.engine.routes import ModelRoutes, Routes
 from skylane.server.engine.served_version import LoadedModel, ServedVersion
 from skylane.server.recording.id_blocks import Blocks
@@ -236,13 +237,23 @@ def test_a_disk_that_hangs_costs_rows_and_no_answer(tmp_path: Path) -> None:
     assert recorded.counts()["m"].kept == counts.kept + 2, "there is room again"
 
 
+@pytest.mark.parametrize("tails", [(b"", b""), (b"<tail>", b""), (b"", b"<tail>"), (b"<1>", b"<2>")])
+def test_each_reply_has_its_own_tail_and_then_its_id(tails: tuple[bytes, bytes]) -> None:
+    sink = RecordingSink()
+    task = Block([Call(number, sink, tail=tail) for number, tail in enumerate(tails)])
+    answer(task, task.calls, [b"reply 0", b"reply 1"], (b"9f2c1a7be04d5538-10000", [b"00", b"01"]))
+    ids = [b" id 9f2c1a7be04d5538-1000000", b" id 9f2c1a7be04d5538-1000001"]
+    assert [result for _, result in sink.got] == [b"reply %d%b%b" % (i, tails[i], ids[i]) for i in (0, 1)]
+
+
 def test_those_who_share_answers_of_one_batch_take_its_room_once() -> None:
     """Each of the tasks of a batch may have followers, and all of them refer to the same arrays."""
     sampler, blocks = Sampler(1000, lambda: 0.0), Blocks("9f2c1a7be04d5538")
     recorder = PredictionRecorder(INTERFACE, sampler, blocks, Room(10_000), lambda: 0.0)
     tasks = [Block([Call(number, RecordingSink())]) for number in (1, 2)]
     inputs = [np.concatenate(each) for each in zip(*[task.arrays() for task in tasks], strict=True)]
-    run = recorder.ran(tasks, inputs, Twice().run(inputs), 0.0)
+    _, run = recorder.ran(tasks, inputs, Twice().run(inputs), 0.0, shared=True)
+    assert run is not None
     for place, task in enumerate(tasks):
         recorder.followed(run, place, [task.calls])
     ran, first, second = [record.size for record in recorder.take_records()]
@@ -256,7 +267,8 @@ def test_rows_whose_size_callers_choose_take_the_room_that_they_need() -> None:
     recorder = PredictionRecorder(wide, sampler, blocks, Room(10_000), lambda: 0.0)
     for width in (1000, 2000):
         rows = np.zeros((1, width))
-        recorder.ran([Block([Call(1, RecordingSink())], 1)], [rows], [rows[:, :1], np.array(["l"], object)], 0.0)
+        outputs = [rows[:, :1], np.array(["l"], object)]
+        recorder.ran([Block([Call(1, RecordingSink())], 1)], [rows], outputs, 0.0, shared=False)
     assert [record.inputs[0].nbytes for record in recorder.take_records()] == [8000]
     assert recorder.counts() == (2, 2, 1)
 

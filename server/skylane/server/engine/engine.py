@@ -181,16 +181,16 @@ class Engine:
             return None
         if self._observer is not None:
             self._observer.ran(served_version.model.interface, cut, began_at, gathered_at, ran_at)
-        run, answered = None, 0
-        if served_version.recorder is not None:
-            run = served_version.recorder.ran(tasks, arrays, outputs, ran_at)
+        ids, run, answered, cached = None, None, 0, served_version.cache is not None
+        if (recording := served_version.recorder) is not None:
+            ids, run = recording.ran(tasks, arrays, outputs, ran_at, shared=cached)
         for place, (task, part, replies) in enumerate(encoded):
-            if run is None:
+            if ids is None:
                 _answer(task.calls, replies)
             else:
-                recorder.answer(task, task.calls, replies, run, answered)
+                recorder.answer(task, task.calls, replies, ids, answered)
                 answered += len(task.calls)
-            if served_version.cache is not None:
+            if cached:
                 self._keep(served_version, task, replies, part, run, place)
         ended_at = clock()
         rows = cut.rows

@@ -31,7 +31,7 @@ from skylane.server.recording.sampler import Sampler
 
 log = logging.getLogger(__name__)
 
-FLUSH_S: Final = 0.5
+FLUSH_S: Final = 1.0
 """What a process that is killed loses at most, beside what the disk did not take in time."""
 CLOSE_S_MAX: Final = 5.0
 """What the last flush gets when the server stops; a disk that hangs must not keep it from ending."""

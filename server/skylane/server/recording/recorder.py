@@ -86,15 +86,6 @@ class Record(NamedTuple):
     output_rows: Array | None = None
 
 
-class _Ids(Ids):
-    """See Ids."""
-
-    __slots__ = ()
-
-    def __init__(self, stem: bytes, ends: Sequence[bytes]) -> None:
-        self.stem, self.ends = stem, ends
-
-
 class _Run(Run):
     """See Run."""
 
@@ -102,8 +93,6 @@ class _Run(Run):
 
     def __init__(
         self,
-        stem: bytes,
-        ends: Sequence[bytes],
         probability: float,
         tasks: Sequence[BatchTask],
         inputs: Sequence[Array],
@@ -111,7 +100,7 @@ class _Run(Run):
         size: int,
     ) -> None:
         """`size`: bytes of all inputs and outputs; 0 once those who share them have taken their room."""
-        self.stem, self.ends, self.probability, self.size = stem, ends, probability, size
+        self.probability, self.size = probability, size
         self.tasks, self.inputs, self.outputs = tasks, inputs, outputs
 
 
@@ -138,7 +127,9 @@ class PredictionRecorder:
         """What was recorded since the last time. Give their bytes back to the room when they are written."""
         return [self._records.popleft() for _ in range(len(self._records))]
 
-    def ran(self, tasks: Sequence[BatchTask], inputs: Sequence[Array], outputs: Sequence[Array], now: float) -> Run:
+    def ran(
+        self, tasks: Sequence[BatchTask], inputs: Sequence[Array], outputs: Sequence[Array], now: float, *, shared: bool
+    ) -> tuple[Ids, Run | None]:
         """See Recorder."""
         rows = len(inputs[0])
         calls = len(tasks[0].calls) if len(tasks) == 1 else sum([len(task.calls) for task in tasks])
@@ -152,7 +143,8 @@ class PredictionRecorder:
                 parts = [_part(task) for task in tasks]
                 record = Record(self._wall(), probability, first, calls, rows, parts, inputs, (outputs,), size)
                 self._records.append(record)
-        return _Run(stem, ends, probability, tasks, inputs, outputs, size)
+        run = _Run(probability, tasks, inputs, outputs, size) if shared else None
+        return (stem, ends), run
 
     def followed(self, run: Run, place: int, followers: Sequence[Sequence[Call]]) -> Ids:
         """See Recorder. They are recorded if the batch was, whose rows and answers they share."""
@@ -175,7 +167,7 @@ class PredictionRecorder:
                 cached=True, input_rows=own, output_rows=own,
             )  # fmt: skip
             self._records.append(record)
-        return _Ids(stem, ends)
+        return stem, ends
 
     def cached(self, task: BatchTask, hits: Sequence[Hit], now: float) -> Ids:
         """See Recorder."""
@@ -184,7 +176,7 @@ class PredictionRecorder:
             stem, ends, first = self._ids.take(len(hits))
             probability = self._sampler.choose(rows, now)
         if not probability:
-            return _Ids(stem, ends)
+            return stem, ends
         inputs, outputs = task.arrays(), [entry[3] for _, entry in hits]
         size = self._size(task.rows, inputs, outputs)
         if self._has_room(size, rows):
@@ -196,7 +188,7 @@ class PredictionRecorder:
                 cached=True, input_rows=own,
             )  # fmt: skip
             self._records.append(record)
-        return _Ids(stem, ends)
+        return stem, ends
 
     def _size(self, rows: int, inputs: Sequence[Array], outputs: Sequence[Sequence[Array]]) -> int:
         """Bytes of these rows in memory. Only what callers choose the size of is measured."""

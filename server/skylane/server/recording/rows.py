@@ -66,10 +66,9 @@ class RowsOfVersion:
         if any(record.cached for record in records):
             input_rows = _chosen([(len(record.inputs[0]), record.input_rows) for record in records])
             output_rows = _chosen([(_length(record), record.output_rows) for record in records])
-        firsts = [record.first for record in records]
         return Rows(
             capture=self.capture,
-            calls=np.concatenate([np.arange(first, first + n) for first, n in zip(firsts, each, strict=True)]),
+            calls=_numbers([record.first for record in records], each),
             counts=counts,
             happened_at_us=np.repeat([int(record.at * 1e6) for record in records], each),
             request_ids=_request_ids(parts),
@@ -131,6 +130,13 @@ def _stacked(pieces: Sequence[Sequence[Array]]) -> list[Array]:
 
 def _length(record: Record) -> int:
     return sum([len(piece[0]) for piece in record.outputs])
+
+
+def _numbers(firsts: Sequence[int], counts: Sequence[int]) -> Array:
+    """For each count that many numbers, from the first one on."""
+    ends = np.cumsum(counts)
+    numbers: Array = np.repeat(np.array(firsts, np.int64) - ends + counts, counts) + np.arange(ends[-1])
+    return numbers
 
 
 def _chosen(arrays: Sequence[tuple[int, Array | None]]) -> Array:
